@@ -1,0 +1,1 @@
+"""Discover scaling laws."""

@@ -1,0 +1,1 @@
+"""What a practitioner does with a law: intervals, report, plots."""

@@ -1,0 +1,1 @@
+"""Tables, formulas, fits and scores; knows nothing of searching."""

@@ -1,0 +1,439 @@
+r"""Formulas: an immutable tree, the grammar that reads it from text, and the text it writes back.
+
+The grammar is the one door through which every proposed formula enters, whoever wrote it (a person, the
+catalogue, a symbolic-regression engine, a language model). Nothing is ever evaluated as code.
+
+    sum      := product (('+' | '-') product)*
+    product  := unary (('*' | '/') unary)*
+    unary    := '-' unary | power
+    power    := atom ('**' unary)?                      right-associative, binds tighter than unary minus
+    atom     := number | name | function '(' sum (',' sum)* ')' | '(' sum ')'
+
+A name that is a variable of the table is that variable; every other name is a constant to be fitted.
+In a task with proportions, `sum(k_share*share)` stands for the sum over all proportion variables: `share` is
+each of them in turn, and a constant that ends in `_share` becomes one constant per proportion (`k_1`, `k_2`, ...).
+`own` is the proportion that belongs to the target (the j-th proportion for the j-th target).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from sld.core.errors import GrammarError, suggest
+
+BINARY = ("+", "-", "*", "/", "**", "min", "max")
+UNARY = ("neg", "exp", "log", "sqrt", "tanh", "sigmoid", "abs")
+FUNCTIONS = ("exp", "log", "sqrt", "tanh", "sigmoid", "min", "max", "abs")
+RESERVED = frozenset(FUNCTIONS) | {"sum", "share", "own"}
+
+# Published laws are often written with these spellings (sympy's, or everyday ones); they mean the same.
+_ALIASES = {"Min": "min", "Max": "max", "Abs": "abs"}
+_HINTS = {"ln": "log", "log10": "log(x)/log(10)", "pow": "**", "logistic": "sigmoid", "expit": "sigmoid"}
+
+MAX_LENGTH = 4000  # characters
+MAX_DEPTH = 100
+MAX_NODES = 600
+MAX_NAME = 64
+MAX_LITERAL = 1e100  # in absolute value; constants beyond this are never meant
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node: a number (`op == "number"`), a name (`op == "name"`) or an operator with arguments."""
+
+    op: str
+    args: tuple[Node, ...] = ()
+    value: float = 0.0
+    name: str = ""
+
+    def walk(self) -> Iterator[Node]:
+        """Yield this node and all below it, parents first, left to right."""
+        stack = [self]
+        while stack:
+            node = stack.pop()
+            yield node
+            stack.extend(reversed(node.args))
+
+    def __str__(self) -> str:
+        return to_text(self)
+
+
+def number(value: float) -> Node:
+    """Return a literal."""
+    return Node("number", value=float(value))
+
+
+def name(text: str) -> Node:
+    """Return a variable or constant."""
+    return Node("name", name=text)
+
+
+def call(op: str, *args: Node) -> Node:
+    """Return an operator node; a negated literal is folded so that text and tree agree one to one."""
+    if op == "neg" and args[0].op == "number":
+        return number(-args[0].value)
+    return Node(op, args)
+
+
+def substitute(node: Node, replacement: Mapping[str, Node]) -> Node:
+    """Return `node` with every name in `replacement` replaced, all at once."""
+    if node.op == "name":
+        return replacement.get(node.name, node)
+    if not node.args:
+        return node
+    return call(node.op, *(substitute(arg, replacement) for arg in node.args))
+
+
+_PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2, "neg": 3, "**": 4}
+_ATOM = 5
+
+
+def format_number(value: float) -> str:
+    """Return the shortest text that reads back as `value`."""
+    if value == int(value) and abs(value) < 1e15:
+        return str(int(value)) if value or math.copysign(1.0, value) > 0 else "-0.0"
+    return repr(value)
+
+
+def _precedence(node: Node) -> int:
+    if node.op == "number":
+        return _PRECEDENCE["neg"] if math.copysign(1.0, node.value) < 0 else _ATOM
+    return _PRECEDENCE.get(node.op, _ATOM)
+
+
+def to_text(node: Node) -> str:
+    """Return the text of `node` with as few parentheses as the grammar allows; `parse` gives the tree back."""
+    if node.op == "number":
+        return format_number(node.value)
+    if node.op == "name":
+        return node.name
+    if node.op == "neg":
+        return "-" + _wrapped(node.args[0], _PRECEDENCE["neg"])
+    if node.op == "**":
+        return f"{_wrapped(node.args[0], _ATOM)}**{_wrapped(node.args[1], _PRECEDENCE['neg'])}"
+    if node.op in _PRECEDENCE:
+        rank = _PRECEDENCE[node.op]
+        gap = " " if rank == 1 else ""
+        return f"{_wrapped(node.args[0], rank)}{gap}{node.op}{gap}{_wrapped(node.args[1], rank + 1)}"
+    return f"{node.op}({', '.join(to_text(arg) for arg in node.args)})"
+
+
+def _wrapped(node: Node, least: int) -> str:
+    text = to_text(node)
+    return text if _precedence(node) >= least else f"({text})"
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A formula over named variables with free constants.
+
+    Attributes:
+        tree: The root node.
+        variables: Names that are variables of the table, in the table's order (used or not).
+    """
+
+    tree: Node
+    variables: tuple[str, ...] = field(default=())
+
+    @cached_property
+    def text(self) -> str:
+        """The formula as text; `parse(text, variables)` gives an equal expression."""
+        return to_text(self.tree)
+
+    @cached_property
+    def constants(self) -> tuple[str, ...]:
+        """Names of the constants in order of first appearance."""
+        known = set(self.variables)
+        return tuple(dict.fromkeys(n.name for n in self.tree.walk() if n.op == "name" and n.name not in known))
+
+    @cached_property
+    def used_variables(self) -> tuple[str, ...]:
+        """Variables that occur in the formula, in the table's order."""
+        used = {n.name for n in self.tree.walk() if n.op == "name"}
+        return tuple(v for v in self.variables if v in used)
+
+    @cached_property
+    def complexity(self) -> int:
+        """Number of nodes."""
+        return sum(1 for _ in self.tree.walk())
+
+    def __str__(self) -> str:
+        return self.text
+
+
+_TOKEN = re.compile(r"\s*(?:(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)|([^\W\d]\w*)|(\*\*|[-+*/(),])|(\S))")
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str  # "number", "name", "symbol" or "end"
+    text: str
+    column: int  # 1-based
+
+
+def _tokens(text: str) -> list[_Token]:
+    tokens: list[_Token] = []
+    position, end = 0, len(text.rstrip())
+    while position < end:
+        match = _TOKEN.match(text, position)
+        assert match is not None  # the pattern's last branch takes any character
+        digits, word, symbol, other = match.groups()
+        column = match.end() - len(digits or word or symbol or other) + 1
+        if other:
+            hint = "; write ** for powers" if other == "^" else "; the grammar has + - * / ** and " + " ".join(FUNCTIONS)
+            raise GrammarError(f"unknown operator {other!r} at column {column}{hint}", column)
+        if word and len(word) > MAX_NAME:
+            raise GrammarError(f"name of {len(word)} characters at column {column}; at most {MAX_NAME}", column)
+        tokens.append(_Token("number" if digits else "name" if word else "symbol", digits or word or symbol, column))
+        position = match.end()
+    tokens.append(_Token("end", "", len(text) + 1))
+    return tokens
+
+
+class _Parser:
+    """Recursive descent over the tokens of one formula."""
+
+    def __init__(self, text: str, variables: Sequence[str], shares: Sequence[str], own: str | None) -> None:
+        self.tokens = _tokens(text)
+        self.position = 0
+        self.level = 0
+        self.variables = frozenset(variables)
+        self.shares = tuple(shares)
+        self.own = own
+        self.in_sum = False
+
+    def peek(self) -> _Token:
+        return self.tokens[self.position]
+
+    def take(self) -> _Token:
+        token = self.tokens[self.position]
+        self.position += 1
+        return token
+
+    def accept(self, *symbols: str) -> _Token | None:
+        token = self.peek()
+        return self.take() if token.kind == "symbol" and token.text in symbols else None
+
+    def expect(self, symbol: str, why: str) -> None:
+        if not self.accept(symbol):
+            raise self.unexpected(self.peek(), f"expected {symbol!r} {why}")
+
+    @staticmethod
+    def unexpected(token: _Token, wanted: str) -> GrammarError:
+        got = "the end of the formula" if token.kind == "end" else repr(token.text)
+        return GrammarError(f"{wanted}, got {got} at column {token.column}", token.column)
+
+    def parse(self) -> Node:
+        tree = self.sum()
+        token = self.peek()
+        if token.kind != "end":
+            if token.kind in ("name", "number") or token.text == "(":
+                raise self.unexpected(token, "expected an operator (products are written with *)")
+            raise self.unexpected(token, "expected an operator or the end")
+        return tree
+
+    def nested(self, token: _Token) -> None:
+        self.level += 1
+        if self.level > MAX_DEPTH:
+            raise GrammarError(f"formula is nested deeper than {MAX_DEPTH} at column {token.column}", token.column)
+
+    def sum(self) -> Node:
+        left = self.product()
+        while token := self.accept("+", "-"):
+            left = call(token.text, left, self.product())
+        return left
+
+    def product(self) -> Node:
+        left = self.unary()
+        while token := self.accept("*", "/"):
+            left = call(token.text, left, self.unary())
+        return left
+
+    def unary(self) -> Node:
+        self.nested(self.peek())
+        if self.accept("-"):
+            # -2**x is -(2**x): only a literal that is not a base folds into a negative number
+            node = call("neg", self.unary())
+        else:
+            node = self.power()
+        self.level -= 1
+        return node
+
+    def power(self) -> Node:
+        base = self.atom()
+        if self.accept("**"):
+            return call("**", base, self.unary())
+        return base
+
+    def atom(self) -> Node:
+        token = self.take()
+        if token.kind == "number":
+            value = float(token.text)
+            if abs(value) > MAX_LITERAL:
+                message = f"number {token.text[:20]} at column {token.column} is too large; at most {MAX_LITERAL:g}"
+                raise GrammarError(message, token.column)
+            return number(value)
+        if token.kind == "name":
+            return self.named(token)
+        if token.kind == "symbol" and token.text == "(":
+            self.nested(token)
+            node = self.sum()
+            self.expect(")", f"to close the one at column {token.column}")
+            self.level -= 1
+            return node
+        raise self.unexpected(token, "expected a number, a name or '('")
+
+    def named(self, token: _Token) -> Node:
+        is_call = self.peek().kind == "symbol" and self.peek().text == "("
+        if token.text in self.variables and not is_call:
+            return name(token.text)
+        word = _ALIASES.get(token.text, token.text)
+        if not is_call:
+            return self.plain_name(token, word)
+        if word == "sum":
+            return self.sum_over_shares(token)
+        if word not in FUNCTIONS:
+            if word in _HINTS:
+                hint = f"; did you mean {_HINTS[word]}?"
+            else:
+                known = "the grammar has " + " ".join(FUNCTIONS)
+                hint = "; " + suggest(word, FUNCTIONS, kind="function", listing=known)
+            raise GrammarError(f"unknown function {word!r} at column {token.column}{hint}", token.column)
+        self.take()
+        self.nested(token)
+        args = [self.sum()]
+        while self.accept(","):
+            args.append(self.sum())
+        self.expect(")", f"after the arguments of {word}")
+        self.level -= 1
+        if word in ("min", "max"):
+            if len(args) < 2:
+                raise GrammarError(f"{word} at column {token.column} needs two arguments or more", token.column)
+            node = args[0]
+            for arg in args[1:]:
+                node = call(word, node, arg)
+            return node
+        if len(args) != 1:
+            raise GrammarError(f"{word} at column {token.column} takes one argument, got {len(args)}", token.column)
+        return call(word, args[0])
+
+    def plain_name(self, token: _Token, word: str) -> Node:
+        if word == "own":
+            if self.own is None:
+                message = f"'own' at column {token.column} needs a task with one proportion per target"
+                raise GrammarError(message, token.column)
+            return name(self.own)
+        if word == "share" and not self.in_sum:
+            raise GrammarError(f"'share' at column {token.column} is only known inside sum(...)", token.column)
+        if word in FUNCTIONS or word == "sum":
+            raise GrammarError(f"{word!r} at column {token.column} is a function: write {word}(...)", token.column)
+        if "__" in word:
+            raise GrammarError(f"name {word!r} at column {token.column} has a double underscore", token.column)
+        return name(word)
+
+    def sum_over_shares(self, token: _Token) -> Node:
+        if not self.shares:
+            raise GrammarError(f"sum(...) at column {token.column} needs a task with proportions", token.column)
+        if self.in_sum:
+            raise GrammarError(f"sum(...) at column {token.column} stands inside another sum", token.column)
+        self.take()
+        self.nested(token)
+        self.in_sum = True
+        body = self.sum()
+        self.in_sum = False
+        self.expect(")", "after the body of sum")
+        self.level -= 1
+        names = {n.name for n in body.walk() if n.op == "name"}
+        indexed = [n for n in names if n.endswith("_share") and n not in self.variables]
+        node: Node | None = None
+        for k, share in enumerate(self.shares, start=1):
+            replaced = {"share": name(share)} | {n: name(f"{n.removesuffix('_share')}_{k}") for n in indexed}
+            term = substitute(body, replaced)
+            node = term if node is None else call("+", node, term)
+        assert node is not None
+        return node
+
+
+def _check(node: Node, depth: int = 1) -> tuple[int, bool, float]:
+    """Return (nodes, is a literal expression, its value), refusing what is too deep, too large or not finite."""
+    if depth > MAX_DEPTH:
+        raise GrammarError(f"formula is nested deeper than {MAX_DEPTH}")
+    if node.op == "number":
+        return 1, True, node.value
+    if node.op == "name":
+        return 1, False, 0.0
+    parts = [_check(arg, depth + 1) for arg in node.args]
+    size = 1 + sum(p[0] for p in parts)
+    if not all(p[1] for p in parts):
+        return size, False, 0.0
+    value = evaluate_scalar(node.op, *(p[2] for p in parts))
+    if not math.isfinite(value) or abs(value) > MAX_LITERAL:
+        raise GrammarError(f"{to_text(node)} has no finite value of sensible size")
+    return size, True, value
+
+
+def evaluate_scalar(op: str, a: float, b: float = 0.0) -> float:
+    """Return the value of one operator on floats; NaN outside its domain, inf on overflow."""
+    try:
+        match op:
+            case "+":
+                return a + b
+            case "-":
+                return a - b
+            case "*":
+                return a * b
+            case "/":
+                return a / b
+            case "**":
+                return math.pow(a, b)
+            case "min":
+                return min(a, b)
+            case "max":
+                return max(a, b)
+            case "neg":
+                return -a
+            case "exp":
+                return math.exp(a)
+            case "log":
+                return math.log(a)
+            case "sqrt":
+                return math.sqrt(a)
+            case "tanh":
+                return math.tanh(a)
+            case "sigmoid":
+                return 1.0 / (1.0 + math.exp(-a)) if a > -700 else 0.0
+            case "abs":
+                return abs(a)
+    except OverflowError:
+        return math.inf
+    except (ValueError, ZeroDivisionError):
+        return math.nan
+    raise ValueError(f"unknown operator {op!r}")
+
+
+def parse(
+    text: str, variables: Sequence[str] = (), *, shares: Sequence[str] = (), own: str | None = None
+) -> Expression:
+    """Read a formula.
+
+    Args:
+        text: The formula, e.g. `"E + A*N**-a + B*D**-b"`.
+        variables: Names that are variables; every other name is a constant.
+        shares: The proportion variables that `sum(...)` runs over.
+        own: The proportion variable that `own` stands for.
+
+    Raises:
+        GrammarError: The text is not in the grammar or beyond its limits; the message points at the column.
+    """
+    if len(text) > MAX_LENGTH:
+        raise GrammarError(f"formula has {len(text)} characters; at most {MAX_LENGTH}")
+    if not text.strip():
+        raise GrammarError("the formula is empty; write e.g. E + A*N**-a")
+    tree = _Parser(text, variables, shares, own).parse()
+    if (size := _check(tree)[0]) > MAX_NODES:
+        raise GrammarError(f"formula has {size} nodes; at most {MAX_NODES}")
+    return Expression(tree, tuple(variables))

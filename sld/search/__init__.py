@@ -1,0 +1,1 @@
+"""Proposes formulas, judges them by extrapolation, remembers the best."""
