@@ -1,0 +1,587 @@
+"""Cards: what a task says of itself in `task.toml` (columns, roles, priors, published laws), read and written.
+
+Nothing in a card is code. Every key has one type; a key or value that does not fit is refused with its name, what
+was wanted and what came. The formulas of published laws must be in the grammar of `sld.core.expression`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, Literal, TypeVar, get_args
+
+from sld.core.errors import DataError, GrammarError, suggest
+from sld.core.expression import MAX_NAME, RESERVED, Expression, parse
+
+Role = Literal["scale", "hyperparameter", "proportion", "covariate"]
+Monotone = Literal["increasing", "decreasing"]
+Log = Literal["log10", "log2", "log"]
+Better = Literal["lower", "higher"]
+
+CARD_FILE = "task.toml"
+MAX_CONSTANTS = 20  # per group and target, where the card does not say
+
+_IDENTIFIER = re.compile(r"[^\W\d]\w*")
+_MAX_NESTING = 6  # of tables and lists under `paper` and `values`
+
+
+def symbol_of(column: str) -> str:
+    """Return the name of a column in formulas: itself when the grammar can read it, else cleaned up."""
+    symbol = column
+    if not _IDENTIFIER.fullmatch(symbol) or "__" in symbol or len(symbol) > MAX_NAME:
+        symbol = re.sub(r"_+", "_", re.sub(r"\W+", "_", symbol)).strip("_")[: MAX_NAME - 4] or "x"
+    if not _IDENTIFIER.fullmatch(symbol):
+        symbol = f"x_{symbol}"
+    return f"{symbol}_" if symbol in RESERVED else symbol
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One input column.
+
+    Attributes:
+        column: Name of the column in the table.
+        role: scale (grows with money), hyperparameter (has an interior optimum), proportion or covariate.
+        monotone: Declared effect on the target as the variable grows, if any.
+        extrapolate: The held-out rows lie beyond the training range here.
+        log: The column already is this logarithm of the quantity.
+        lower: Least sensible value, if declared.
+        upper: Largest sensible value, if declared.
+        symbol: Name in formulas; made from `column` when not given.
+    """
+
+    column: str
+    meaning: str = ""
+    unit: str = ""
+    role: Role = "scale"
+    monotone: Monotone | None = None
+    extrapolate: bool = False
+    log: Log | None = None
+    lower: float | None = None
+    upper: float | None = None
+    symbol: str = ""
+
+    def __post_init__(self) -> None:
+        """Fill in `symbol`."""
+        if not self.symbol:
+            object.__setattr__(self, "symbol", symbol_of(self.column))
+
+    @staticmethod
+    def from_dict(data: object, where: str = "variable") -> Variable:
+        """Read one `[[variable]]`; raises DataError."""
+        keys = _Keys(data, where, tuple(Variable.__dataclass_fields__))
+        variable = Variable(
+            column=keys.name("column"),
+            meaning=keys.text("meaning"),
+            unit=keys.text("unit"),
+            role=keys.choice("role", get_args(Role)) or "scale",
+            monotone=keys.choice("monotone", get_args(Monotone)),
+            extrapolate=keys.flag("extrapolate"),
+            log=keys.choice("log", get_args(Log)),
+            lower=keys.number("lower"),
+            upper=keys.number("upper"),
+            symbol=keys.symbol("symbol"),
+        )
+        keys.ordered_bounds(variable.lower, variable.upper)
+        return variable
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the keys of `[[variable]]` that are not defaults, plus `role`."""
+        return _shown(self, always=("column", "role"))
+
+
+@dataclass(frozen=True)
+class Target:
+    """One output column: what is predicted, which way is better, and the bounds it can never leave."""
+
+    column: str
+    meaning: str = ""
+    unit: str = ""
+    better: Better = "lower"
+    lower: float | None = None
+    upper: float | None = None
+    symbol: str = ""
+
+    def __post_init__(self) -> None:
+        """Fill in `symbol`."""
+        if not self.symbol:
+            object.__setattr__(self, "symbol", symbol_of(self.column))
+
+    @staticmethod
+    def from_dict(data: object, where: str = "target") -> Target:
+        """Read one `[[target]]`; raises DataError."""
+        keys = _Keys(data, where, tuple(Target.__dataclass_fields__))
+        target = Target(
+            column=keys.name("column"),
+            meaning=keys.text("meaning"),
+            unit=keys.text("unit"),
+            better=keys.choice("better", get_args(Better)) or "lower",
+            lower=keys.number("lower"),
+            upper=keys.number("upper"),
+            symbol=keys.symbol("symbol"),
+        )
+        keys.ordered_bounds(target.lower, target.upper)
+        return target
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the keys of `[[target]]` that are not defaults, plus `better`."""
+        return _shown(self, always=("column", "better"))
+
+
+@dataclass(frozen=True)
+class PublishedLaw:
+    """A law from the literature, for comparison.
+
+    Attributes:
+        expression: One text for every target, or one per target column.
+        constants: Names of its constants as the source lists them.
+        values: Published constants, flat (`{E = 1.69}`) or by label (`{MassiveText = {E = 1.69}}`).
+    """
+
+    name: str
+    expression: str | Mapping[str, str]
+    constants: tuple[str, ...] = ()
+    source: str = ""
+    values: Mapping[str, Any] | None = None
+
+    @staticmethod
+    def from_dict(data: object, where: str = "law") -> PublishedLaw:
+        """Read one `[[law]]`; raises DataError."""
+        keys = _Keys(data, where, tuple(PublishedLaw.__dataclass_fields__))
+        expression = keys.data.get("expression")
+        if isinstance(expression, Mapping):
+            expression = {k: v for k, v in expression.items() if isinstance(k, str) and isinstance(v, str)}
+            if len(expression) != len(keys.data["expression"]):
+                raise keys.wrong("expression", "a formula, or a table of one formula per target")
+        elif not isinstance(expression, str):
+            raise keys.wrong("expression", "a formula, or a table of one formula per target")
+        values = keys.data.get("values")
+        return PublishedLaw(
+            name=keys.name("name"),
+            expression=expression,
+            constants=keys.texts("constants"),
+            source=keys.text("source"),
+            values=None if values is None else keys.numbers_tree("values"),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the keys of `[[law]]`."""
+        return _shown(self, always=("name", "expression"))
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a task says of itself; `Card.read` and `to_toml` are inverse to each other."""
+
+    name: str
+    version: int = 1
+    title: str = ""
+    row: str = ""
+    licence: str = ""
+    provenance: str = ""
+    max_constants: int = MAX_CONSTANTS
+    extrapolation: str = ""
+    cost: str | None = None
+    group: str | None = None
+    group_meaning: str = ""
+    variables: tuple[Variable, ...] = ()
+    targets: tuple[Target, ...] = ()
+    laws: tuple[PublishedLaw, ...] = ()
+    notes: tuple[str, ...] = ()
+    paper: Mapping[str, Any] = field(default_factory=dict)
+    train_file: str = "train.csv"
+    held_out_file: str | None = None
+
+    @staticmethod
+    def read(path: str | Path) -> Card:
+        """Read a `task.toml` (or the one in a folder).
+
+        Raises:
+            DataError: The file is missing, not TOML, or has an unknown key or a wrong type.
+        """
+        import tomllib
+
+        path = Path(path)
+        path = path / CARD_FILE if path.is_dir() else path
+        where = f"{path.parent.name}/{path.name}".lstrip("/")
+        try:
+            data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        except FileNotFoundError:
+            raise DataError(f"no card {str(path)!r}; a task folder holds {CARD_FILE} and train.csv") from None
+        except OSError as error:
+            raise DataError(f"could not read {path}: {error.strerror or error}") from None
+        except UnicodeDecodeError as error:
+            raise DataError(f"{where} is not UTF-8 text (byte {error.start})") from None
+        except (ValueError, RecursionError) as error:  # ValueError: TOML errors, and numbers too long for Python
+            raise DataError(f"{where} is not valid TOML: {error}") from None
+        return Card.from_dict(data, where)
+
+    @staticmethod
+    def from_dict(data: object, where: str = CARD_FILE) -> Card:
+        """Read the content of a `task.toml`; raises DataError that begins with `where`."""
+        keys = _Keys(data, where, _CARD_KEYS)
+        group = _Keys(keys.table("group"), f"{where}: [group]", ("column", "meaning")) if "group" in keys.data else None
+        files = _Keys(keys.table("files"), f"{where}: [files]", ("train", "held_out"))
+        variables, targets = unique_symbols(
+            [Variable.from_dict(v, w) for v, w in keys.tables("variable")],
+            [Target.from_dict(t, w) for t, w in keys.tables("target")],
+        )
+        card = Card(
+            name=keys.task_name("name"),
+            version=keys.whole("version", 1),
+            title=keys.text("title"),
+            row=keys.text("row"),
+            licence=keys.text("licence"),
+            provenance=keys.text("provenance"),
+            max_constants=keys.whole("max_constants", MAX_CONSTANTS),
+            extrapolation=keys.text("extrapolation"),
+            cost=keys.text("cost") or None,
+            group=group.name("column") if group else None,
+            group_meaning=group.text("meaning") if group else "",
+            variables=variables,
+            targets=targets,
+            laws=tuple(PublishedLaw.from_dict(law, w) for law, w in keys.tables("law")),
+            notes=keys.texts("notes"),
+            paper=keys.free_table("paper"),
+            train_file=files.file_name("train") or "train.csv",
+            held_out_file=files.file_name("held_out"),
+        )
+        _check_columns(card, where)
+        for law in card.laws:
+            try:
+                card.expressions(law)
+            except GrammarError as error:
+                raise DataError(f"{where}: law {law.name!r}: {error}") from None
+        return card
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns that the table must have: group, variables, targets."""
+        group = () if self.group is None else (self.group,)
+        return (*group, *(v.column for v in self.variables), *(t.column for t in self.targets))
+
+    def expressions(self, law: PublishedLaw) -> dict[str, Expression]:
+        """Return the formulas of `law`, one per target column.
+
+        Raises:
+            GrammarError: A formula cannot be read, or a target has none.
+        """
+        parsed = {}
+        if not isinstance(law.expression, str):
+            for column in law.expression:
+                if all(column != t.column for t in self.targets):
+                    raise GrammarError(suggest(column, (t.column for t in self.targets), kind="target"))
+        for j, target in enumerate(self.targets):
+            if isinstance(law.expression, str):
+                text = law.expression
+            elif target.column in law.expression:
+                text = law.expression[target.column]
+            else:
+                raise GrammarError(f"no formula for target {target.column!r}")
+            parsed[target.column] = parse_for(text, self.variables, len(self.targets), j)
+        return parsed
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the card as `task.toml` holds it, defaults left out."""
+        data = {key: getattr(self, key) for key in _CARD_SCALARS}
+        data = {k: v for k, v in data.items() if v not in ("", None)}
+        if self.notes:
+            data["notes"] = list(self.notes)
+        if self.paper:
+            data["paper"] = dict(self.paper)
+        if self.group is not None:
+            data["group"] = {"column": self.group} | ({"meaning": self.group_meaning} if self.group_meaning else {})
+        data["files"] = {"train": self.train_file}
+        if self.held_out_file is not None:
+            data["files"]["held_out"] = self.held_out_file
+        data["variable"] = [v.to_dict() for v in self.variables]
+        data["target"] = [t.to_dict() for t in self.targets]
+        if self.laws:
+            data["law"] = [law.to_dict() for law in self.laws]
+        return data
+
+    def to_toml(self) -> str:
+        """Return the text of `task.toml`."""
+        lines: list[str] = []
+        _write_table(self.to_dict(), "", lines)
+        return "\n".join(lines).lstrip("\n") + "\n"
+
+
+_CARD_SCALARS = (
+    *("name", "version", "title", "row", "licence", "provenance", "max_constants", "extrapolation", "cost"),
+)
+_CARD_KEYS = (*_CARD_SCALARS, "notes", "paper", "group", "files", "variable", "target", "law")
+
+_Column = TypeVar("_Column", Variable, Target)
+
+
+def unique_symbols(
+    variables: Sequence[Variable], targets: Sequence[Target]
+) -> tuple[tuple[Variable, ...], tuple[Target, ...]]:
+    """Return the columns with symbols that differ from each other: a symbol already taken gets a trailing `_`."""
+    taken: set[str] = set()
+
+    def free(column: _Column) -> _Column:
+        symbol = column.symbol
+        while symbol in taken:
+            symbol += "_" if not symbol.endswith("_") else "2_"  # a double underscore is outside the grammar
+        taken.add(symbol)
+        return column if symbol == column.symbol else replace(column, symbol=symbol)
+
+    return tuple(free(v) for v in variables), tuple(free(t) for t in targets)
+
+
+def share_symbols(variables: Sequence[Variable]) -> tuple[str, ...]:
+    """Return the symbols of the proportions."""
+    return tuple(v.symbol for v in variables if v.role == "proportion")
+
+
+def own_share(variables: Sequence[Variable], n_targets: int, target: int) -> str | None:
+    """Return the symbol of the proportion that belongs to a target, if there is one proportion per target."""
+    shares = share_symbols(variables)
+    return shares[target] if shares and len(shares) == n_targets else None
+
+
+def parse_for(text: str, variables: Sequence[Variable], n_targets: int = 1, target: int = 0) -> Expression:
+    """Read a formula over a table's variables; raises GrammarError."""
+    own = own_share(variables, n_targets, target)
+    return parse(text, [v.symbol for v in variables], shares=share_symbols(variables), own=own)
+
+
+def _check_columns(card: Card, where: str) -> None:
+    for kind, columns in (("variable", card.variables), ("target", card.targets)):
+        if not columns:
+            raise DataError(f"{where}: needs at least one [[{kind}]] with a column")
+    seen: set[str] = set()
+    for column in card.columns:
+        if column in seen:
+            raise DataError(f"{where}: column {column!r} is declared twice (group, variables and targets must differ)")
+        seen.add(column)
+    names = [law.name for law in card.laws]
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError(f"{where}: two laws are named {name!r}")
+
+
+def _kind(value: object) -> str:
+    """Return what a TOML value is, in words, with the value when it is short."""
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list"}
+    word = words.get(type(value), "a table" if isinstance(value, Mapping) else type(value).__name__)
+    shown = repr(value) if isinstance(value, bool | int | float | str) else ""
+    return f"{shown[:40]} ({word})" if shown else word
+
+
+class _Keys:
+    """Typed access to one table of a card; every failure is a DataError that names the key."""
+
+    def __init__(self, data: object, where: str, known: Sequence[str]) -> None:
+        self.where = where
+        if not isinstance(data, Mapping):
+            raise DataError(f"{where}: wanted a table of keys, got {_kind(data)}")
+        for key in data:
+            if key not in known:
+                raise DataError(f"{where}: {suggest(str(key), known, kind='key')}")
+        self.data: Mapping[str, Any] = data
+
+    def wrong(self, key: str, wanted: str) -> DataError:
+        got = _kind(self.data[key]) if key in self.data else "nothing"
+        return DataError(f"{self.where}: key {key!r} must be {wanted}, got {got}")
+
+    def text(self, key: str) -> str:
+        value = self.data.get(key, "")
+        if not _is_text(value):
+            raise self.wrong(key, "text")
+        return str(value)
+
+    def name(self, key: str) -> str:
+        value = self.text(key)
+        if not value.strip() or value != value.strip() or not value.isprintable():
+            raise self.wrong(key, "a name without spaces around it")
+        return value
+
+    def symbol(self, key: str) -> str:
+        value = self.text(key)
+        if value and symbol_of(value) != value:
+            raise self.wrong(key, "a name of letters, digits and _ that is no function of the grammar")
+        return value
+
+    def task_name(self, key: str) -> str:
+        value = self.name(key)
+        if len(value) > 100 or value.startswith(".") or any(c in '/\\:*?"<>|' for c in value):
+            raise self.wrong(key, "a name that can also be a folder's")
+        return value
+
+    def file_name(self, key: str) -> str | None:
+        if key not in self.data:
+            return None
+        value = self.name(key)
+        paths = (PurePosixPath(value), PureWindowsPath(value))
+        if any(p.is_absolute() or p.drive or ".." in p.parts for p in paths) or not paths[0].name:
+            raise self.wrong(key, "a file inside the task folder")
+        return value
+
+    def choice(self, key: str, options: Sequence[Any]) -> Any:
+        value = self.data.get(key)
+        if key in self.data and not (isinstance(value, str) and value in options):
+            close = suggest(value, options, kind=key) if isinstance(value, str) else ""
+            hint = close[close.index(";") :] if "did you mean" in close else ""
+            raise DataError(str(self.wrong(key, " or ".join(repr(o) for o in options))) + hint)
+        return value
+
+    def flag(self, key: str) -> bool:
+        value = self.data.get(key, False)
+        if not isinstance(value, bool):
+            raise self.wrong(key, "true or false")
+        return value
+
+    def whole(self, key: str, default: int) -> int:
+        value = self.data.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**31:
+            raise self.wrong(key, "a whole number of at least 1")
+        return value
+
+    def number(self, key: str) -> float | None:
+        if key not in self.data:
+            return None
+        value = _finite(self.data[key])
+        if value is None:
+            raise self.wrong(key, "a finite number (leave the key out for none)")
+        return value
+
+    def ordered_bounds(self, lower: float | None, upper: float | None) -> None:
+        if lower is not None and upper is not None and lower >= upper:
+            raise DataError(f"{self.where}: lower = {lower:g} must be below upper = {upper:g}")
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        value = self.data.get(key, ())
+        if not isinstance(value, list | tuple) or not all(_is_text(v) for v in value):
+            raise self.wrong(key, "a list of texts")
+        return tuple(value)
+
+    def table(self, key: str) -> Mapping[str, Any]:
+        value = self.data.get(key, {})
+        if not isinstance(value, Mapping):
+            raise self.wrong(key, "a table")
+        return value
+
+    def tables(self, key: str) -> list[tuple[object, str]]:
+        value = self.data.get(key, ())
+        if not isinstance(value, list | tuple):
+            raise self.wrong(key, f"a list of tables ([[{key}]])")
+        return [(v, f"{self.where}: {key} {i}") for i, v in enumerate(value, start=1)]
+
+    def free_table(self, key: str) -> dict[str, Any]:
+        try:
+            return {str(k): v for k, v in _plain(dict(self.table(key))).items()}
+        except ValueError as error:
+            raise DataError(f"{self.where}: key {key!r} holds {error}") from None
+
+    def numbers_tree(self, key: str) -> dict[str, Any]:
+        def tree(value: object, depth: int) -> Any:
+            if isinstance(value, Mapping) and depth < _MAX_NESTING and all(_is_text(k) for k in value):
+                return {k: tree(v, depth + 1) for k, v in value.items()}
+            leaf = _finite(value)
+            if leaf is None or not depth:
+                raise self.wrong(key, "a table of numbers by constant, or of such tables by label")
+            return leaf
+
+        return dict(tree(self.data[key], 0))
+
+
+def _is_text(value: object) -> bool:
+    # lone surrogates cannot be written to a file
+    return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
+
+
+def _finite(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """Return `value` when TOML can hold it; raise ValueError saying what it cannot."""
+    if depth > _MAX_NESTING:
+        raise ValueError("tables nested too deeply")
+    if isinstance(value, Mapping):
+        if not all(_is_text(k) for k in value):
+            raise ValueError("a key that is not text")
+        return {k: _plain(v, depth + 1) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v, depth + 1) for v in value]
+    if isinstance(value, int) and value.bit_length() > 63:
+        raise ValueError("a whole number beyond 64 bits")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value}; wanted a finite number")
+    if _is_text(value) or isinstance(value, bool | int | float | datetime.date | datetime.time):
+        return value
+    raise ValueError(f"{_kind(value)}; wanted texts, numbers, dates, lists and tables")
+
+
+def _shown(item: Variable | Target | PublishedLaw, always: Sequence[str]) -> dict[str, Any]:
+    data: dict[str, Any] = {}
+    for key, spec in item.__dataclass_fields__.items():
+        value = getattr(item, key)
+        if key == "symbol" and isinstance(item, Variable | Target) and value == symbol_of(item.column):
+            continue
+        if key in always or value != spec.default:
+            data[key] = list(value) if isinstance(value, tuple) else value
+    return data
+
+
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r", "\b": "\\b", "\f": "\\f"}
+
+
+def _toml_text(text: str) -> str:
+    quoted = "".join(_ESCAPES.get(c) or (f"\\u{ord(c):04x}" if ord(c) < 32 or ord(c) == 127 else c) for c in text)
+    return f'"{quoted}"'
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml_text(key)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return _toml_text(value)
+    if isinstance(value, Mapping):
+        return (
+            "{ " + ", ".join(f"{_toml_key(k)} = {_toml_value(v)}" for k, v in value.items()) + " }" if value else "{}"
+        )
+    if isinstance(value, list | tuple):
+        items = [_toml_value(v) for v in value]
+        flat = f"[{', '.join(items)}]"
+        return flat if len(flat) <= 100 else "[\n" + "".join(f"    {item},\n" for item in items) + "]"
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    return repr(value)
+
+
+def _write_table(table: Mapping[str, Any], prefix: str, lines: list[str]) -> None:
+    """Append the lines of a TOML table: values first, then its tables and lists of tables."""
+
+    def is_tables(value: Any) -> bool:
+        return isinstance(value, list) and bool(value) and all(isinstance(v, Mapping) for v in value) and not prefix
+
+    for key, value in table.items():
+        if not isinstance(value, Mapping) and not is_tables(value):
+            lines.append(f"{_toml_key(key)} = {_toml_value(value)}")
+    for key, value in table.items():
+        path = f"{prefix}{_toml_key(key)}"
+        if isinstance(value, Mapping):
+            lines.extend(("", f"[{path}]"))
+            _write_table(value, f"{path}.", lines)
+        elif is_tables(value):
+            for item in value:
+                lines.extend(("", f"[[{path}]]"))
+                _write_table(item, f"{path}.", lines)

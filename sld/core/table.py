@@ -1,0 +1,441 @@
+"""Tables: rows with the roles of their columns, checked; what a search is given and what a law predicts for.
+
+A `Table` has no way back to its task, so nothing that is handed one can reach held-out rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sld.core.card import Log, Monotone, Role, Target, Variable, own_share, share_symbols, unique_symbols
+from sld.core.errors import DataError, UsageError, suggest
+from sld.core.expression import Expression, parse
+from sld.core.reading import Columns, column_names, read_columns
+
+Array = NDArray[np.float64]
+Missing = Literal["error", "drop"]
+
+ALL_ROWS = "all"  # name of the one group of a table without groups
+SHARES_TOLERANCE = 0.02  # proportions in published tables are rounded to two digits
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows that a law is fitted to or asked about.
+
+    Attributes:
+        X: (n_rows, n_variables), in the card's units.
+        Y: (n_rows, n_targets); no columns when the targets are still to be predicted.
+        groups: Names of the groups; `("all",)` when rows are not grouped. Every group has a row.
+        group_index: (n_rows,) index into `groups`.
+        notes: What was noticed while reading, in sentences.
+        group_column: Where the groups' names come from.
+        own_shares: For each target the symbol of the proportion that belongs to it, if any.
+    """
+
+    variables: tuple[Variable, ...]
+    targets: tuple[Target, ...]
+    X: Array
+    Y: Array
+    groups: tuple[str, ...] = (ALL_ROWS,)
+    group_index: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
+    notes: tuple[str, ...] = ()
+    group_column: str | None = None
+    own_shares: tuple[str | None, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Bring arrays to one layout and check their shapes."""
+        X = np.ascontiguousarray(self.X, dtype=np.float64)
+        Y = np.ascontiguousarray(self.Y, dtype=np.float64)
+        index = np.ascontiguousarray(self.group_index, dtype=np.intp)
+        if len(self.groups) == 1 and not len(index):
+            index = np.zeros(len(X), dtype=np.intp)
+        wanted = ((len(X), len(self.variables)), (len(X), len(self.targets)), (len(X),))
+        got = (X.shape, Y.shape, index.shape)
+        if got != wanted:
+            raise ValueError(f"Table needs X, Y and group_index of shapes {wanted}, got {got}")
+        n = len(self.targets)
+        own = self.own_shares or tuple(own_share(self.variables, n, j) for j in range(n))
+        for key, value in (("X", X), ("Y", Y), ("group_index", index), ("own_shares", own)):
+            object.__setattr__(self, key, value)
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self.X)
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Names of the variables in formulas."""
+        return tuple(v.symbol for v in self.variables)
+
+    @property
+    def shares(self) -> tuple[str, ...]:
+        """Symbols of the proportions."""
+        return share_symbols(self.variables)
+
+    @property
+    def inputs(self) -> dict[str, Array]:
+        """The variables' columns by symbol."""
+        return {v.symbol: self.X[:, i] for i, v in enumerate(self.variables)}
+
+    def own_share(self, target: int) -> str | None:
+        """Return the symbol of the proportion that belongs to a target (one proportion per target), or None."""
+        return self.own_shares[target]
+
+    def parse(self, text: str, target: int = 0) -> Expression:
+        """Read a formula over this table's variables; raises GrammarError."""
+        return parse(text, self.symbols, shares=self.shares, own=self.own_shares[target] if self.targets else None)
+
+    def column(self, name: str) -> Array:
+        """Return a variable's or target's column by symbol or column name."""
+        for attribute in ("symbol", "column"):
+            for i, variable in enumerate(self.variables):
+                if getattr(variable, attribute) == name:
+                    return self.X[:, i]
+            for j, target in enumerate(self.targets):
+                if getattr(target, attribute) == name:
+                    return self.Y[:, j]
+        known = (*(v.column for v in self.variables), *(t.column for t in self.targets))
+        raise UsageError(suggest(name, known, kind="column"))
+
+    def take(self, rows: ArrayLike) -> Table:
+        """Return the rows of an index or boolean mask, in that order; groups left without rows are dropped."""
+        chosen = np.asarray(rows)
+        if chosen.dtype != np.bool_:
+            chosen = chosen.astype(np.intp)
+        kept, index = np.unique(self.group_index[chosen], return_inverse=True)
+        return replace(
+            self,
+            X=self.X[chosen],
+            Y=self.Y[chosen],
+            groups=tuple(self.groups[k] for k in kept) or self.groups[:1],
+            group_index=index,
+            notes=(),
+        )
+
+    def of_group(self, name: str) -> Table:
+        """Return the rows of one group."""
+        if name not in self.groups:
+            raise UsageError(suggest(name, self.groups, kind="group"))
+        return self.take(self.group_index == self.groups.index(name))
+
+    def for_target(self, target: int) -> Table:
+        """Return the table with one of its targets."""
+        return replace(
+            self,
+            targets=(self.targets[target],),
+            Y=self.Y[:, [target]],
+            own_shares=(self.own_shares[target],),
+        )
+
+    def with_targets(self, Y: ArrayLike) -> Table:
+        """Return the table with other values of the same targets (e.g. a bootstrap's)."""
+        return replace(self, Y=np.asarray(Y, dtype=np.float64).reshape(self.Y.shape))
+
+    def points(self) -> NDArray[np.intp]:
+        """Return (n_rows,) numbers of the distinct points: rows of one group that agree in all variables."""
+        return _numbered([self.group_index, *self.X.T])[0]
+
+    def digest(self) -> str:
+        """Return the sha256 of columns, roles and rows."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
+        head = repr(
+            (
+                [(v.column, v.role, v.monotone, v.extrapolate, v.log, v.lower, v.upper) for v in self.variables],
+                [(t.column, t.better, t.lower, t.upper) for t in self.targets],
+                self.groups,
+                self.X.shape,
+            )
+        )
+        digest = hashlib.sha256(head.encode())
+        for block in (self.X, self.Y, self.group_index.astype(np.int64)):
+            digest.update(np.ascontiguousarray(block).tobytes())
+        return digest.hexdigest()
+
+
+def table_from(
+    data: object,
+    *,
+    target: str | Sequence[str],
+    scale: str | Sequence[str] = (),
+    hyper: str | Sequence[str] = (),
+    proportion: str | Sequence[str] = (),
+    covariate: str | Sequence[str] = (),
+    group: str | None = None,
+    log: str | Sequence[str] | Mapping[str, Log] = (),
+    lower: float | None = None,
+    upper: float | None = None,
+    higher_is_better: bool = False,
+    monotone: Mapping[str, Monotone] | None = None,
+    missing: Missing = "error",
+) -> Table:
+    """Read a bare table: a CSV, TSV or Parquet file, a DataFrame, or a mapping of columns.
+
+    Args:
+        data: Path, DataFrame (anything with `columns`), or mapping of name to column.
+        target: Column(s) to predict.
+        scale: Columns that grow with money; positive, unless in `log`.
+        hyper: Columns with an interior optimum.
+        proportion: Shares of a mixture; together they sum to 1.
+        covariate: Any other columns that a law may use.
+        group: Column naming the group of rows that share one set of constants.
+        log: Columns that already are logarithms: to base 10, unless a mapping says otherwise.
+        lower: Bound that no target can fall below.
+        upper: Bound that no target can exceed.
+        higher_is_better: The targets are scores, not losses.
+        monotone: Declared effect of a column on the target: "increasing" or "decreasing".
+        missing: "error" refuses rows with empty or non-finite cells, "drop" leaves them out and says so.
+
+    Raises:
+        DataError: A file, column or cell is not as it must be; the message names file, line and column.
+    """
+    names = column_names(data)
+    where = Path(data).name if isinstance(data, str | Path) else "the table"
+    roles: dict[str, Role] = {}
+    for columns, role in ((scale, "scale"), (hyper, "hyperparameter"), (proportion, "proportion")):
+        _add_role(roles, columns, role)
+    _add_role(roles, covariate, "covariate")
+    targets = _listed(target)
+    numeric = [n for n in names if n and n not in targets and n != group]
+    if not targets:
+        raise UsageError(f"name the column to predict (target); {where} has {', '.join(names[:12])}")
+    if not roles:
+        raise UsageError(f"name at least one variable (scale, hyper, proportion or covariate), e.g. {numeric[:3]}")
+    used = [*roles, *targets, *(() if group is None else (group,))]
+    for column in used:
+        if used.count(column) > 1:
+            raise UsageError(f"column {column!r} is named twice (variable, target and group must differ)")
+    logs: Mapping[str, Any] = log if isinstance(log, Mapping) else dict.fromkeys(_listed(log), "log10")
+    effects: Mapping[str, Any] = monotone or {}
+    for kind, chosen, options in (("log", logs, get_args(Log)), ("monotone", effects, get_args(Monotone))):
+        for column, value in chosen.items():
+            if column not in roles:
+                raise UsageError(f"{kind}: {suggest(column, roles, kind='variable')}")
+            if value not in options:
+                raise UsageError(f"{kind} of {column!r} must be one of {', '.join(options)}, got {value!r}")
+    if missing not in get_args(Missing):
+        raise UsageError(f"missing must be 'error' or 'drop', got {missing!r}")
+    if lower is not None and upper is not None and lower >= upper:
+        raise UsageError(f"lower = {lower:g} must be below upper = {upper:g}")
+    variables, outputs = unique_symbols(
+        [Variable(c, role=r, monotone=effects.get(c), log=logs.get(c)) for c, r in roles.items()],
+        [Target(c, better="higher" if higher_is_better else "lower", lower=lower, upper=upper) for c in targets],
+    )
+    table = read_table(data, variables, outputs, group, missing=missing)
+    problems = (*constant_columns(table), *outside_bounds(table))
+    if problems:
+        raise DataError(f"{where}: {problems[0]}")
+    return table
+
+
+def _listed(columns: str | Iterable[str]) -> list[str]:
+    return [columns] if isinstance(columns, str) else list(columns)
+
+
+def _add_role(roles: dict[str, Role], columns: str | Iterable[str], role: Any) -> None:
+    for column in _listed(columns):
+        if column in roles:
+            raise UsageError(f"column {column!r} is named twice ({roles[column]} and {role})")
+        roles[column] = role
+
+
+def read_points(
+    data: object, variables: Sequence[Variable], group_column: str | None = None, *, where: str | None = None
+) -> Table:
+    """Read the points at which a law is asked for predictions: a table without targets.
+
+    Args:
+        data: Path, DataFrame, mapping of columns, or a Table.
+        variables: The law's variables.
+        group_column: Column with the groups' names, when the law is grouped.
+        where: The data in messages, instead of the file's name.
+
+    Raises:
+        DataError: A column is missing, or a cell is not as it must be.
+    """
+    if isinstance(data, Table):
+        if group_column is not None and data.group_column is None and data.groups == (ALL_ROWS,):
+            raise DataError(f"the points have no groups; wanted column {group_column!r}")
+        grouped = group_column is not None
+        return Table(
+            variables=tuple(variables),
+            targets=(),
+            X=np.column_stack([data.column(v.column) for v in variables]),
+            Y=np.empty((data.n_rows, 0)),
+            groups=data.groups if grouped else (ALL_ROWS,),
+            group_index=data.group_index if grouped else np.zeros(data.n_rows, dtype=np.intp),
+            group_column=group_column,
+        )
+    return read_table(data, tuple(variables), (), group_column, where=where)
+
+
+def read_table(
+    data: object,
+    variables: tuple[Variable, ...],
+    targets: tuple[Target, ...],
+    group: str | None,
+    *,
+    missing: Missing = "error",
+    where: str | None = None,
+    lenient: bool = False,
+) -> Table:
+    """Read and check the rows behind the declared columns.
+
+    Args:
+        data: Path, DataFrame or mapping of columns.
+        variables: Input columns.
+        targets: Output columns.
+        group: Column naming the groups, if any.
+        missing: "error" or "drop".
+        where: The data in messages, instead of the file's name.
+        lenient: Note, instead of refuse, values that a role does not allow (rows that are only scored).
+
+    Raises:
+        DataError: A file, column or cell is not as it must be; the message names file, line and column.
+    """
+    columns = read_columns(data, [*(v.column for v in variables), *(t.column for t in targets)], group, where=where)
+    n = columns.n_rows
+    X = np.column_stack([columns.values[v.column] for v in variables]) if variables else np.empty((n, 0))
+    Y = np.column_stack([columns.values[t.column] for t in targets]) if targets else np.empty((n, 0))
+    notes: list[str] = []
+    rows = _finite_rows(columns, missing, notes)
+    if len(rows) < n:
+        X, Y = X[rows], Y[rows]
+    wrong = _first_wrong_value(columns, rows, variables, X)
+    if wrong and not lenient:
+        raise DataError(wrong)
+    notes.extend([wrong] if wrong else [])
+    labels, label_index = (columns.labels, columns.label_index) if group is not None else ((ALL_ROWS,), np.zeros(n))
+    kept, index = np.unique(label_index[rows], return_inverse=True)
+    groups = tuple(labels[int(k)] for k in kept)
+    notes.extend(_repeats(columns, rows, index, X, Y))
+    table = Table(variables, targets, X, Y, groups, index, tuple(notes), group)
+    return table
+
+
+def _finite_rows(columns: Columns, missing: Missing, notes: list[str]) -> NDArray[np.intp]:
+    """Return the indices of rows without empty or infinite cells; refuse or note the others."""
+    bad = np.zeros(columns.n_rows, dtype=np.bool_)
+    for values in columns.values.values():
+        bad |= ~np.isfinite(values)
+    if not bad.any():
+        return np.arange(columns.n_rows)
+    first = int(np.argmax(bad))
+    culprit = next(c for c, values in columns.values.items() if not np.isfinite(values[first]))
+    value = columns.values[culprit][first]
+    what = "empty or not a number" if np.isnan(value) else "infinite"
+    place = f"{columns.where} {columns.row_name(first)}"
+    if missing == "error":
+        others = f" ({bad.sum()} such rows)" if bad.sum() > 1 else ""
+        way_out = "fill it in, or leave such rows out with missing = drop"
+        raise DataError(f"{place}: column {culprit!r} is {what}{others}; {way_out}")
+    if bad.all():
+        raise DataError(f"{columns.where}: every row has an empty or infinite cell ({culprit!r} in the first)")
+    dropped = "1 row was" if bad.sum() == 1 else f"{bad.sum()} rows were"
+    notes.append(f"{dropped} left out: empty or not finite (first: {columns.row_name(first)}, column {culprit!r})")
+    return np.flatnonzero(~bad)
+
+
+def _first_wrong_value(columns: Columns, rows: NDArray[np.intp], variables: Sequence[Variable], X: Array) -> str | None:
+    """Return the first value that its variable's role does not allow, in a sentence."""
+
+    def place(bad: NDArray[np.bool_]) -> str:
+        return f"{columns.where} {columns.row_name(int(rows[np.argmax(bad)]))}"
+
+    shares = []
+    for i, variable in enumerate(variables):
+        values = X[:, i]
+        if variable.role == "scale" and variable.log is None and (bad := values <= 0).any():
+            value = values[np.argmax(bad)]
+            hint = "; if the column is a logarithm, say so (log)"
+            return f"{place(bad)}: scale variable {variable.column!r} must be positive, got {value:g}{hint}"
+        if variable.role == "proportion":
+            shares.append(i)
+            if (bad := (values < 0) | (values > 1 + SHARES_TOLERANCE)).any():
+                value = values[np.argmax(bad)]
+                return f"{place(bad)}: proportion {variable.column!r} must be between 0 and 1, got {value:g}"
+    if len(shares) > 1:
+        total = X[:, shares].sum(axis=1)
+        if (bad := np.abs(total - 1) > SHARES_TOLERANCE).any():
+            return f"{place(bad)}: proportions must sum to 1, got {total[np.argmax(bad)]:.4g}"
+    return None
+
+
+def _numbered(keys: Sequence[NDArray[Any]]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return (n_rows,) numbers, equal for rows equal in all keys, and the first row of each number."""
+    order = np.lexsort(keys[::-1])  # stable, so the first of equal rows comes first
+    new = np.ones(len(order), dtype=np.bool_)
+    if len(order):
+        new[1:] = False
+    for key in keys:
+        new[1:] |= key[order[1:]] != key[order[:-1]]
+    numbers = np.empty(len(order), dtype=np.intp)
+    numbers[order] = np.cumsum(new) - 1
+    return numbers, order[new]
+
+
+def _repeats(columns: Columns, rows: NDArray[np.intp], group_index: NDArray[np.intp], X: Array, Y: Array) -> list[str]:
+    """Return notes on rows that occur twice, and on points measured more than once."""
+    numbers, first = _numbered([group_index, *X.T])
+    if len(first) == len(rows) or not Y.shape[1]:
+        return []
+    notes = []
+    several = np.flatnonzero(np.bincount(numbers)[numbers] > 1)
+    outcomes, outcome_first = _numbered([numbers[several], *Y[several].T])
+    copies = len(several) - len(outcome_first)
+    if copies:
+        # rows ascend within `several`, so the first row that is not the first of its kind is the first copy
+        is_copy = np.ones(len(several), dtype=np.bool_)
+        is_copy[outcome_first] = False
+        k = int(np.argmax(is_copy))
+        copy, original = rows[several[k]], rows[several[outcome_first[outcomes[k]]]]
+        many = "1 row is an exact copy" if copies == 1 else f"{copies} rows are exact copies"
+        place = f"first: {columns.row_name(int(copy))} copies {columns.row_name(int(original))}"
+        notes.append(f"{many} of an earlier row ({place}); kept")
+    outcomes_per_point = np.bincount(numbers[several[outcome_first]])
+    repeated = int((outcomes_per_point > 1).sum())
+    if repeated:
+        n = int(outcomes_per_point[outcomes_per_point > 1].sum())
+        many = "1 point was" if repeated == 1 else f"{repeated} points were"
+        notes.append(f"{many} measured more than once ({n} rows), so the noise floor is known")
+    return notes
+
+
+def constant_columns(table: Table) -> tuple[str, ...]:
+    """Return a sentence for each column that has one value only."""
+    sentences = []
+    columns = [(v.column, table.X[:, i]) for i, v in enumerate(table.variables)]
+    columns += [(t.column, table.Y[:, j]) for j, t in enumerate(table.targets)]
+    for name, values in columns:
+        if len(values) and (values == values[0]).all():
+            ways = "nothing can be learnt from it; leave it out or add rows where it differs"
+            sentences.append(f"column {name!r} is constant ({values[0]:g} in all rows): {ways}")
+    return tuple(sentences)
+
+
+def outside_bounds(table: Table) -> tuple[str, ...]:
+    """Return a sentence for each column with values outside its declared bounds."""
+    sentences = []
+    columns: list[tuple[Variable | Target, Array]] = [(v, table.X[:, i]) for i, v in enumerate(table.variables)]
+    columns += [(t, table.Y[:, j]) for j, t in enumerate(table.targets)]
+    for column, values in columns:
+        low = -np.inf if column.lower is None else column.lower
+        high = np.inf if column.upper is None else column.upper
+        bad = (values < low) | (values > high)
+        if bad.any():
+            value = values[np.argmax(bad)]
+            span = f"the declared bounds {low:g} to {high:g}"
+            sentences.append(f"column {column.column!r} leaves {span} in {bad.sum()} rows (e.g. {value:g})")
+    return tuple(sentences)

@@ -1,0 +1,204 @@
+"""Tasks: a card and its rows. The only reader of task folders; held-out rows are read when asked for, not before."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sld.core.card import CARD_FILE, Card, PublishedLaw, Role, Target, Variable
+from sld.core.errors import DataError, UsageError, suggest
+from sld.core.table import Array, Table, constant_columns, outside_bounds, read_points, read_table, table_from
+
+__all__ = [
+    "Array",
+    "Card",
+    "PublishedLaw",
+    "Role",
+    "Table",
+    "Target",
+    "Task",
+    "Variable",
+    "bundled_tasks",
+    "check_task",
+    "load_task",
+    "read_points",
+    "table_from",
+    "task_from",
+    "tasks_root",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A card with its training rows; `path` is its folder, if it came from one."""
+
+    card: Card
+    train: Table
+    path: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """The card's name."""
+        return self.card.name
+
+    def held_out(self) -> Table | None:
+        """Read the held-out rows, for scoring and plots only; None when the task has none."""
+        if self.path is None or self.card.held_out_file is None:
+            return None
+        return _read(self.card, self.path, self.card.held_out_file, lenient=True)
+
+
+def tasks_root() -> Path:
+    """Return the folder of the bundled tasks: inside the wheel, or `tasks/` of a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "_tasks"
+    return inside if inside.is_dir() else package.parent / "tasks"
+
+
+def bundled_tasks() -> tuple[str, ...]:
+    """Return the names of the bundled tasks."""
+    return tuple(sorted(card.parent.name for card in tasks_root().glob(f"*/{CARD_FILE}")))
+
+
+def load_task(name_or_path: str | Path) -> Task:
+    """Load a bundled task by name, or any task by its folder or `task.toml`.
+
+    Raises:
+        UsageError: There is no such task; the message suggests a name.
+        DataError: The card or the training rows are not as they must be.
+    """
+    path = task_folder(name_or_path)
+    card = Card.read(path)
+    folder = path if path.is_dir() else path.parent
+    train = _read(card, folder, card.train_file)
+    remarks = (*constant_columns(train), *outside_bounds(train))
+    return Task(card, replace(train, notes=(*train.notes, *remarks)), folder)
+
+
+def task_folder(name_or_path: str | Path) -> Path:
+    """Return the folder (or card) that a name or path stands for; raises UsageError."""
+    text, path = str(name_or_path), Path(name_or_path)
+    bundled = bundled_tasks()
+    if isinstance(name_or_path, str) and text in bundled:
+        return tasks_root() / text
+    if path.is_dir():
+        if not (path / CARD_FILE).is_file():
+            raise DataError(f"folder {text!r} has no {CARD_FILE}; a task folder holds {CARD_FILE} and train.csv")
+        return path
+    if path.suffix == ".toml":
+        return path
+    if path.is_file():
+        way_out = "name its columns (e.g. --target loss --scale N,D) or write a task.toml beside it"
+        raise UsageError(f"{path.name} is a table, not a task: {way_out}")
+    if path.suffix or len(path.parts) > 1:
+        raise UsageError(f"no file or task folder {text!r}")
+    raise UsageError(suggest(text, bundled, kind="task", listing=f"sld tasks lists all {len(bundled)}"))
+
+
+def _read(card: Card, folder: Path, file: str, *, lenient: bool = False) -> Table:
+    where = f"{folder.name}/{file}" if folder.name else file
+    return read_table(folder / file, card.variables, card.targets, card.group, where=where, lenient=lenient)
+
+
+def task_from(data: object, *, name: str | None = None, **columns: Any) -> Task:
+    """Wrap a bare table (see `table_from` for `columns`) in a task with a minimal card and no held-out rows."""
+    train = table_from(data, **columns)
+    if name is None:
+        stem = Path(data).stem if isinstance(data, str | Path) else ""
+        name = re.sub(r"[^\w.-]+", "_", stem).strip("._") or "table"
+    # the card says where the rows came from; groups and roles are as the caller named them
+    provenance = str(data) if isinstance(data, str | Path) else "a table in memory"
+    card = Card(
+        name=name,
+        row="one run",
+        provenance=provenance,
+        group=train.group_column,
+        variables=train.variables,
+        targets=train.targets,
+        train_file=Path(data).name if isinstance(data, str | Path) else "train.csv",
+    )
+    return Task(card, train)
+
+
+def check_task(path: str | Path) -> list[str]:
+    """Return what is wrong or doubtful with a task, in sentences; empty when nothing is."""
+    try:
+        task = load_task(path)
+    except UsageError as error:
+        return [str(error)]
+    card, train = task.card, task.train
+    assert task.path is not None
+    problems = list(_card_problems(card, task.path))
+    problems += [f"{card.train_file}: {s}" for s in constant_columns(train)]
+    problems += [f"{card.train_file}: {s}" for s in outside_bounds(train)]
+    if card.held_out_file is None:
+        return [*problems, "no held-out rows: laws can be discovered but not scored (files.held_out)"]
+    try:
+        held_out = task.held_out()
+        assert held_out is not None
+        _read(card, task.path, card.held_out_file)
+    except DataError as error:
+        return [*problems, str(error)]
+    return problems + [f"{card.held_out_file}: {s}" for s in _held_out_problems(train, held_out)]
+
+
+def _card_problems(card: Card, folder: Path) -> list[str]:
+    problems = []
+    if card.name != folder.resolve().name:
+        problems.append(f"the card's name {card.name!r} differs from the folder's, {folder.resolve().name!r}")
+    for key in ("title", "row", "licence", "provenance"):
+        if not getattr(card, key):
+            problems.append(f"the card says nothing under {key!r}")
+    if card.held_out_file is not None and not card.extrapolation:
+        problems.append("the card does not say how the held-out rows were chosen (extrapolation)")
+    if card.held_out_file is not None and not any(v.extrapolate for v in card.variables):
+        if any(v.role == "scale" for v in card.variables):
+            problems.append("no variable is marked extrapolate = true")
+    for law in card.laws:
+        expressions = card.expressions(law)
+        used = {name for e in expressions.values() for name in e.constants}
+        if missing := [c for c in law.constants if c not in used]:
+            problems.append(f"law {law.name!r} lists constants its formula lacks: {', '.join(missing)}")
+        if unlisted := sorted(used - set(law.constants)):
+            problems.append(f"law {law.name!r} has names that are neither variables nor listed: {', '.join(unlisted)}")
+        n = max(len(e.constants) for e in expressions.values())
+        if n > card.max_constants:
+            problems.append(f"law {law.name!r} has {n} constants, over max_constants = {card.max_constants}")
+        for name in sorted(_value_names(law.values) - used):
+            problems.append(f"law {law.name!r} gives a value for {name!r}, which its formula lacks")
+    return problems
+
+
+def _value_names(values: Any) -> set[str]:
+    if not isinstance(values, dict):
+        return set()
+    leaves = {k for k, v in values.items() if not isinstance(v, dict)}
+    return leaves.union(*(_value_names(v) for v in values.values()))
+
+
+def _held_out_problems(train: Table, held_out: Table) -> list[str]:
+    problems = list(outside_bounds(held_out))
+    if unseen := [g for g in held_out.groups if g not in train.groups]:
+        problems.append(f"groups without training rows: {', '.join(unseen[:5])}")
+    known = {(train.groups[g], *row) for g, row in zip(train.group_index, train.X.tolist(), strict=True)}
+    shared = sum(
+        (held_out.groups[g], *row) in known for g, row in zip(held_out.group_index, held_out.X.tolist(), strict=True)
+    )
+    if shared:
+        problems.append(f"{shared} of {held_out.n_rows} rows stand at a point that has training rows")
+    marked = [i for i, v in enumerate(train.variables) if v.extrapolate]
+    if marked and not _goes_beyond(train.X[:, marked], held_out.X[:, marked]):
+        names = ", ".join(train.variables[i].column for i in marked)
+        problems.append(f"no row lies beyond the training range of the variables marked extrapolate ({names})")
+    return problems
+
+
+def _goes_beyond(train: Array, held_out: Array) -> bool:
+    """Tell whether a held-out row leaves the training range of a column, or of the columns' product (compute)."""
+    inside = np.column_stack([train, train.prod(axis=1)])
+    asked = np.column_stack([held_out, held_out.prod(axis=1)])
+    return bool(((asked < inside.min(axis=0)) | (asked > inside.max(axis=0))).any())
