@@ -1,0 +1,67 @@
+"""Writing files whole or not at all: a reader never sees half of one, and a failure is one line."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+
+from sld.core.errors import UsageError
+
+
+def write_bytes_atomic(path: str | Path, data: bytes) -> None:
+    """Write `data` to `path` through a temporary file beside it: the old content stays until the new is whole.
+
+    A link is followed; what is not a regular file (a terminal, a pipe) is written to directly.
+
+    Raises:
+        UsageError: The folder does not exist, the disk is full, permission is missing; nothing is left behind.
+    """
+    # a link keeps pointing at its target: replacing the link itself would silently detach it
+    target = Path(os.path.realpath(path))
+    try:
+        if target.exists() and not target.is_file() and not target.is_dir():
+            target.write_bytes(data)
+            return
+        _replace(target, data)
+    except FileNotFoundError as error:
+        raise UsageError(f"could not write {path}: no folder {target.parent}; create it first") from error
+    except OSError as error:
+        raise UsageError(f"could not write {path}: {error.strerror or error}") from error
+    except ValueError as error:  # a path with a null byte
+        raise UsageError(f"could not write {str(path)!r}: {error}") from error
+
+
+def write_text_atomic(path: str | Path, text: str) -> None:
+    """Write `text` as UTF-8 with plain newlines, as `write_bytes_atomic` does."""
+    write_bytes_atomic(path, text.encode("utf-8"))
+
+
+def _replace(target: Path, data: bytes) -> None:
+    if target.is_dir():
+        raise IsADirectoryError(None, "it is a folder")
+    temporary, descriptor = _open_beside(target)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if target.exists():
+            os.chmod(temporary, target.stat().st_mode & 0o7777)
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _open_beside(target: Path) -> tuple[Path, int]:
+    # os.open and not tempfile: the permissions then follow the umask like those of any other new file
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    for attempt in itertools.count():
+        temporary = target.with_name(f".{target.name[:100]}.{os.getpid()}.{attempt}.tmp")
+        try:
+            return temporary, os.open(temporary, flags, 0o666)
+        except FileExistsError:
+            if attempt > 100:
+                raise
+    raise AssertionError("unreachable")
