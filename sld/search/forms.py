@@ -1,0 +1,27 @@
+"""What a proposer hands to the search: a formula over the table's variables, and what is known about its constants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sld.core.expression import Expression
+
+
+@dataclass(frozen=True)
+class Form:
+    """A formula whose constants are still to be fitted.
+
+    Attributes:
+        expression: The formula, over the symbols of the table.
+        origin: Who proposed it, e.g. `"catalogue:chinchilla"`.
+        bounds: Limits that hold in any units, by constant: a sign, never a size.
+        positive: Constants that are positive (they are in `bounds` too).
+        hints: Where to start from, by constant, for those that have no unit (exponents).
+    """
+
+    expression: Expression
+    origin: str
+    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    positive: tuple[str, ...] = ()
+    hints: Mapping[str, tuple[float, float]] = field(default_factory=dict)
