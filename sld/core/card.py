@@ -6,16 +6,15 @@ was wanted and what came. The formulas of published laws must be in the grammar 
 
 from __future__ import annotations
 
-import datetime
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from sld.core.errors import DataError, GrammarError, suggest
 from sld.core.expression import MAX_NAME, RESERVED, Expression, parse
+from sld.core.toml import Keys, to_toml
 
 Role = Literal["scale", "hyperparameter", "proportion", "covariate"]
 Monotone = Literal["increasing", "decreasing"]
@@ -25,15 +24,15 @@ Better = Literal["lower", "higher"]
 CARD_FILE = "task.toml"
 MAX_CONSTANTS = 20  # per group and target, where the card does not say
 
+_MAX_SYMBOL = MAX_NAME - 8  # leaves room for what makes two symbols differ
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
-_MAX_NESTING = 6  # of tables and lists under `paper` and `values`
 
 
 def symbol_of(column: str) -> str:
     """Return the name of a column in formulas: itself when the grammar can read it, else cleaned up."""
     symbol = column
-    if not _IDENTIFIER.fullmatch(symbol) or "__" in symbol or len(symbol) > MAX_NAME:
-        symbol = re.sub(r"_+", "_", re.sub(r"\W+", "_", symbol)).strip("_")[: MAX_NAME - 4] or "x"
+    if not _IDENTIFIER.fullmatch(symbol) or "__" in symbol or len(symbol) > _MAX_SYMBOL:
+        symbol = re.sub(r"_+", "_", re.sub(r"\W+", "_", symbol)).strip("_")[:_MAX_SYMBOL] or "x"
     if not _IDENTIFIER.fullmatch(symbol):
         symbol = f"x_{symbol}"
     return f"{symbol}_" if symbol in RESERVED else symbol
@@ -73,7 +72,7 @@ class Variable:
     @staticmethod
     def from_dict(data: object, where: str = "variable") -> Variable:
         """Read one `[[variable]]`; raises DataError."""
-        keys = _Keys(data, where, tuple(Variable.__dataclass_fields__))
+        keys = Keys(data, where, tuple(Variable.__dataclass_fields__))
         variable = Variable(
             column=keys.name("column"),
             meaning=keys.text("meaning"),
@@ -84,7 +83,7 @@ class Variable:
             log=keys.choice("log", get_args(Log)),
             lower=keys.number("lower"),
             upper=keys.number("upper"),
-            symbol=keys.symbol("symbol"),
+            symbol=_read_symbol(keys),
         )
         keys.ordered_bounds(variable.lower, variable.upper)
         return variable
@@ -114,7 +113,7 @@ class Target:
     @staticmethod
     def from_dict(data: object, where: str = "target") -> Target:
         """Read one `[[target]]`; raises DataError."""
-        keys = _Keys(data, where, tuple(Target.__dataclass_fields__))
+        keys = Keys(data, where, tuple(Target.__dataclass_fields__))
         target = Target(
             column=keys.name("column"),
             meaning=keys.text("meaning"),
@@ -122,7 +121,7 @@ class Target:
             better=keys.choice("better", get_args(Better)) or "lower",
             lower=keys.number("lower"),
             upper=keys.number("upper"),
-            symbol=keys.symbol("symbol"),
+            symbol=_read_symbol(keys),
         )
         keys.ordered_bounds(target.lower, target.upper)
         return target
@@ -151,7 +150,7 @@ class PublishedLaw:
     @staticmethod
     def from_dict(data: object, where: str = "law") -> PublishedLaw:
         """Read one `[[law]]`; raises DataError."""
-        keys = _Keys(data, where, tuple(PublishedLaw.__dataclass_fields__))
+        keys = Keys(data, where, tuple(PublishedLaw.__dataclass_fields__))
         expression = keys.data.get("expression")
         if isinstance(expression, Mapping):
             expression = {k: v for k, v in expression.items() if isinstance(k, str) and isinstance(v, str)}
@@ -223,9 +222,9 @@ class Card:
     @staticmethod
     def from_dict(data: object, where: str = CARD_FILE) -> Card:
         """Read the content of a `task.toml`; raises DataError that begins with `where`."""
-        keys = _Keys(data, where, _CARD_KEYS)
-        group = _Keys(keys.table("group"), f"{where}: [group]", ("column", "meaning")) if "group" in keys.data else None
-        files = _Keys(keys.table("files"), f"{where}: [files]", ("train", "held_out"))
+        keys = Keys(data, where, _CARD_KEYS)
+        group = Keys(keys.table("group"), f"{where}: [group]", ("column", "meaning")) if "group" in keys.data else None
+        files = Keys(keys.table("files"), f"{where}: [files]", ("train", "held_out"))
         variables, targets = unique_symbols(
             [Variable.from_dict(v, w) for v, w in keys.tables("variable")],
             [Target.from_dict(t, w) for t, w in keys.tables("target")],
@@ -306,9 +305,7 @@ class Card:
 
     def to_toml(self) -> str:
         """Return the text of `task.toml`."""
-        lines: list[str] = []
-        _write_table(self.to_dict(), "", lines)
-        return "\n".join(lines).lstrip("\n") + "\n"
+        return to_toml(self.to_dict())
 
 
 _CARD_SCALARS = (
@@ -317,6 +314,13 @@ _CARD_SCALARS = (
 _CARD_KEYS = (*_CARD_SCALARS, "notes", "paper", "group", "files", "variable", "target", "law")
 
 _Column = TypeVar("_Column", Variable, Target)
+
+
+def _read_symbol(keys: Keys) -> str:
+    symbol = keys.text("symbol")
+    if symbol and symbol_of(symbol) != symbol:
+        raise keys.wrong("symbol", "a name of letters, digits and _ that is no function of the grammar")
+    return symbol
 
 
 def unique_symbols(
@@ -367,165 +371,6 @@ def _check_columns(card: Card, where: str) -> None:
             raise DataError(f"{where}: two laws are named {name!r}")
 
 
-def _kind(value: object) -> str:
-    """Return what a TOML value is, in words, with the value when it is short."""
-    words = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list"}
-    word = words.get(type(value), "a table" if isinstance(value, Mapping) else type(value).__name__)
-    shown = repr(value) if isinstance(value, bool | int | float | str) else ""
-    return f"{shown[:40]} ({word})" if shown else word
-
-
-class _Keys:
-    """Typed access to one table of a card; every failure is a DataError that names the key."""
-
-    def __init__(self, data: object, where: str, known: Sequence[str]) -> None:
-        self.where = where
-        if not isinstance(data, Mapping):
-            raise DataError(f"{where}: wanted a table of keys, got {_kind(data)}")
-        for key in data:
-            if key not in known:
-                raise DataError(f"{where}: {suggest(str(key), known, kind='key')}")
-        self.data: Mapping[str, Any] = data
-
-    def wrong(self, key: str, wanted: str) -> DataError:
-        got = _kind(self.data[key]) if key in self.data else "nothing"
-        return DataError(f"{self.where}: key {key!r} must be {wanted}, got {got}")
-
-    def text(self, key: str) -> str:
-        value = self.data.get(key, "")
-        if not _is_text(value):
-            raise self.wrong(key, "text")
-        return str(value)
-
-    def name(self, key: str) -> str:
-        value = self.text(key)
-        if not value.strip() or value != value.strip() or not value.isprintable():
-            raise self.wrong(key, "a name without spaces around it")
-        return value
-
-    def symbol(self, key: str) -> str:
-        value = self.text(key)
-        if value and symbol_of(value) != value:
-            raise self.wrong(key, "a name of letters, digits and _ that is no function of the grammar")
-        return value
-
-    def task_name(self, key: str) -> str:
-        value = self.name(key)
-        if len(value) > 100 or value.startswith(".") or any(c in '/\\:*?"<>|' for c in value):
-            raise self.wrong(key, "a name that can also be a folder's")
-        return value
-
-    def file_name(self, key: str) -> str | None:
-        if key not in self.data:
-            return None
-        value = self.name(key)
-        paths = (PurePosixPath(value), PureWindowsPath(value))
-        if any(p.is_absolute() or p.drive or ".." in p.parts for p in paths) or not paths[0].name:
-            raise self.wrong(key, "a file inside the task folder")
-        return value
-
-    def choice(self, key: str, options: Sequence[Any]) -> Any:
-        value = self.data.get(key)
-        if key in self.data and not (isinstance(value, str) and value in options):
-            close = suggest(value, options, kind=key) if isinstance(value, str) else ""
-            hint = close[close.index(";") :] if "did you mean" in close else ""
-            raise DataError(str(self.wrong(key, " or ".join(repr(o) for o in options))) + hint)
-        return value
-
-    def flag(self, key: str) -> bool:
-        value = self.data.get(key, False)
-        if not isinstance(value, bool):
-            raise self.wrong(key, "true or false")
-        return value
-
-    def whole(self, key: str, default: int) -> int:
-        value = self.data.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**31:
-            raise self.wrong(key, "a whole number of at least 1")
-        return value
-
-    def number(self, key: str) -> float | None:
-        if key not in self.data:
-            return None
-        value = _finite(self.data[key])
-        if value is None:
-            raise self.wrong(key, "a finite number (leave the key out for none)")
-        return value
-
-    def ordered_bounds(self, lower: float | None, upper: float | None) -> None:
-        if lower is not None and upper is not None and lower >= upper:
-            raise DataError(f"{self.where}: lower = {lower:g} must be below upper = {upper:g}")
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        value = self.data.get(key, ())
-        if not isinstance(value, list | tuple) or not all(_is_text(v) for v in value):
-            raise self.wrong(key, "a list of texts")
-        return tuple(value)
-
-    def table(self, key: str) -> Mapping[str, Any]:
-        value = self.data.get(key, {})
-        if not isinstance(value, Mapping):
-            raise self.wrong(key, "a table")
-        return value
-
-    def tables(self, key: str) -> list[tuple[object, str]]:
-        value = self.data.get(key, ())
-        if not isinstance(value, list | tuple):
-            raise self.wrong(key, f"a list of tables ([[{key}]])")
-        return [(v, f"{self.where}: {key} {i}") for i, v in enumerate(value, start=1)]
-
-    def free_table(self, key: str) -> dict[str, Any]:
-        try:
-            return {str(k): v for k, v in _plain(dict(self.table(key))).items()}
-        except ValueError as error:
-            raise DataError(f"{self.where}: key {key!r} holds {error}") from None
-
-    def numbers_tree(self, key: str) -> dict[str, Any]:
-        def tree(value: object, depth: int) -> Any:
-            if isinstance(value, Mapping) and depth < _MAX_NESTING and all(_is_text(k) for k in value):
-                return {k: tree(v, depth + 1) for k, v in value.items()}
-            leaf = _finite(value)
-            if leaf is None or not depth:
-                raise self.wrong(key, "a table of numbers by constant, or of such tables by label")
-            return leaf
-
-        return dict(tree(self.data[key], 0))
-
-
-def _is_text(value: object) -> bool:
-    # lone surrogates cannot be written to a file
-    return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
-
-
-def _finite(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _plain(value: Any, depth: int = 0) -> Any:
-    """Return `value` when TOML can hold it; raise ValueError saying what it cannot."""
-    if depth > _MAX_NESTING:
-        raise ValueError("tables nested too deeply")
-    if isinstance(value, Mapping):
-        if not all(_is_text(k) for k in value):
-            raise ValueError("a key that is not text")
-        return {k: _plain(v, depth + 1) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v, depth + 1) for v in value]
-    if isinstance(value, int) and value.bit_length() > 63:
-        raise ValueError("a whole number beyond 64 bits")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value}; wanted a finite number")
-    if _is_text(value) or isinstance(value, bool | int | float | datetime.date | datetime.time):
-        return value
-    raise ValueError(f"{_kind(value)}; wanted texts, numbers, dates, lists and tables")
-
-
 def _shown(item: Variable | Target | PublishedLaw, always: Sequence[str]) -> dict[str, Any]:
     data: dict[str, Any] = {}
     for key, spec in item.__dataclass_fields__.items():
@@ -535,53 +380,3 @@ def _shown(item: Variable | Target | PublishedLaw, always: Sequence[str]) -> dic
         if key in always or value != spec.default:
             data[key] = list(value) if isinstance(value, tuple) else value
     return data
-
-
-_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r", "\b": "\\b", "\f": "\\f"}
-
-
-def _toml_text(text: str) -> str:
-    quoted = "".join(_ESCAPES.get(c) or (f"\\u{ord(c):04x}" if ord(c) < 32 or ord(c) == 127 else c) for c in text)
-    return f'"{quoted}"'
-
-
-def _toml_key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml_text(key)
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return _toml_text(value)
-    if isinstance(value, Mapping):
-        return (
-            "{ " + ", ".join(f"{_toml_key(k)} = {_toml_value(v)}" for k, v in value.items()) + " }" if value else "{}"
-        )
-    if isinstance(value, list | tuple):
-        items = [_toml_value(v) for v in value]
-        flat = f"[{', '.join(items)}]"
-        return flat if len(flat) <= 100 else "[\n" + "".join(f"    {item},\n" for item in items) + "]"
-    if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
-    return repr(value)
-
-
-def _write_table(table: Mapping[str, Any], prefix: str, lines: list[str]) -> None:
-    """Append the lines of a TOML table: values first, then its tables and lists of tables."""
-
-    def is_tables(value: Any) -> bool:
-        return isinstance(value, list) and bool(value) and all(isinstance(v, Mapping) for v in value) and not prefix
-
-    for key, value in table.items():
-        if not isinstance(value, Mapping) and not is_tables(value):
-            lines.append(f"{_toml_key(key)} = {_toml_value(value)}")
-    for key, value in table.items():
-        path = f"{prefix}{_toml_key(key)}"
-        if isinstance(value, Mapping):
-            lines.extend(("", f"[{path}]"))
-            _write_table(value, f"{path}.", lines)
-        elif is_tables(value):
-            for item in value:
-                lines.extend(("", f"[[{path}]]"))
-                _write_table(item, f"{path}.", lines)

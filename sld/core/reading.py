@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 SUFFIXES = {".csv": ",", "": ",", ".tsv": "\t", ".tab": "\t", ".parquet": "parquet", ".pq": "parquet"}
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "<na>"})
-_BATCH = 65_536  # rows turned into numbers at a time: keeps the text of a large file out of memory
+_BATCH = 1024  # rows turned into numbers at a time; larger batches leave the processor's cache and are slower
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,40 +158,33 @@ def _read_csv(text: TextIO, delimiter: str, numbers: Sequence[str], label: str |
     _check_names(names, numbers, label, where)
     at = [names.index(name) for name in numbers]
     at_label = None if label is None else names.index(label)
-    lines = array("q")
+    lines = array("q")  # the line on which each row ends
     parts: list[list[Array]] = [[] for _ in numbers]
     labels: dict[str, int] = {}
     label_index = array("q")
-
-    def numbered() -> Iterator[list[str]]:
-        for row in reader:
-            if row:
-                lines.append(reader.line_num)
-                yield row
-
-    rows = numbered()
     while True:
+        line = reader.line_num
         try:
-            batch = list(islice(rows, _BATCH))
+            batch = list(islice(reader, _BATCH))
         except csv.Error as error:
             raise DataError(f"{where} line {reader.line_num} is not CSV: {error}") from None
         if not batch:
             break
-        first = len(lines) - len(batch)
-        if set(map(len, batch)) != {len(names)}:
-            i = next(i for i, row in enumerate(batch) if len(row) != len(names))
-            blank = not any(cell.strip() for cell in batch[i])
-            got = "no values" if blank else f"{len(batch[i])} cells"
-            raise DataError(f"{where} line {lines[first + i]} has {got}; the header has {len(names)}")
+        first = len(lines)
+        if reader.line_num == line + len(batch) and set(map(len, batch)) == {len(names)}:
+            lines.extend(range(line + 1, reader.line_num + 1))
+        else:
+            batch = _uneven_batch(batch, line, len(names), lines, where)
+            if not batch:
+                continue
         cells = list(zip(*batch, strict=True))
         for part, k, name in zip(parts, at, numbers, strict=True):
             part.append(_floats(cells[k], _row_namer(lines, first), name, where))
         if at_label is not None:
-            for i, cell in enumerate(cells[at_label]):
-                key = cell.strip()
-                if not key:
-                    raise DataError(f"{where} line {lines[first + i]}: group column {label!r} is empty")
-                label_index.append(labels.setdefault(key, len(labels)))
+            keys = [cell.strip() for cell in cells[at_label]]
+            if "" in keys:
+                raise DataError(f"{where} line {lines[first + keys.index('')]}: group column {label!r} is empty")
+            label_index.extend([labels.setdefault(key, len(labels)) for key in keys])
     return Columns(
         where=where,
         n_rows=len(lines),
@@ -200,6 +193,21 @@ def _read_csv(text: TextIO, delimiter: str, numbers: Sequence[str], label: str |
         label_index=np.array(label_index, dtype=np.intp),
         row_name=_row_namer(lines, 0),
     )
+
+
+def _uneven_batch(batch: Sequence[list[str]], line: int, width: int, lines: array[int], where: str) -> list[list[str]]:
+    """Return the rows of a batch with blank lines or line breaks inside quotes, and append the rows' last lines."""
+    rows = []
+    for row in batch:
+        line += 1 + sum(cell.count("\n") for cell in row)
+        if not row or (len(row) == 1 < width and not row[0].strip()):
+            continue
+        if len(row) != width:
+            cells = "1 cell" if len(row) == 1 else f"{len(row)} cells"
+            raise DataError(f"{where} line {line} has {cells}; the header has {width}")
+        rows.append(row)
+        lines.append(line)
+    return rows
 
 
 def _row_namer(lines: Sequence[int], first: int) -> Callable[[int], str]:
@@ -252,7 +260,13 @@ def _read_frame(data: Any, numbers: Sequence[str], label: str | None, where: str
     _check_names(names, numbers, label, where)
     keys = dict(zip(names, data if isinstance(data, Mapping) else data.columns, strict=True))
     wanted = [*numbers] if label is None else [*numbers, label]
-    return _from_arrays({name: np.asarray(data[keys[name]]) for name in wanted}, numbers, label, where)
+    columns = {}
+    for name in wanted:
+        try:
+            columns[name] = np.atleast_1d(np.asarray(data[keys[name]]))  # single numbers make a table of one row
+        except ValueError:
+            raise DataError(f"{where}: column {name!r} is not one value per row") from None
+    return _from_arrays(columns, numbers, label, where)
 
 
 def _from_arrays(columns: Mapping[str, NDArray[Any]], numbers: Sequence[str], label: str | None, where: str) -> Columns:
@@ -278,8 +292,9 @@ def _from_arrays(columns: Mapping[str, NDArray[Any]], numbers: Sequence[str], la
 def _as_floats(column: NDArray[Any], name: str, where: str) -> Array:
     if column.dtype.kind in "fiu":
         return np.ascontiguousarray(column, dtype=np.float64)
-    if column.dtype.kind == "b":
-        raise DataError(f"{where}: column {name!r} must be numbers, got true and false")
+    if column.dtype.kind in "bmM":
+        got = "true and false" if column.dtype.kind == "b" else "dates or times"
+        raise DataError(f"{where}: column {name!r} must be numbers, got {got}")
     values = np.empty(len(column))
     for i, value in enumerate(column.tolist()):
         try:

@@ -5,7 +5,6 @@ A `Table` has no way back to its task, so nothing that is handed one can reach h
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -151,6 +150,8 @@ class Table:
 
     @cached_property
     def _digest(self) -> str:
+        import hashlib
+
         head = repr(
             (
                 [(v.column, v.role, v.monotone, v.extrapolate, v.log, v.lower, v.upper) for v in self.variables],
@@ -201,18 +202,16 @@ def table_from(
     Raises:
         DataError: A file, column or cell is not as it must be; the message names file, line and column.
     """
-    names = column_names(data)
-    where = Path(data).name if isinstance(data, str | Path) else "the table"
     roles: dict[str, Role] = {}
     for columns, role in ((scale, "scale"), (hyper, "hyperparameter"), (proportion, "proportion")):
         _add_role(roles, columns, role)
     _add_role(roles, covariate, "covariate")
     targets = _listed(target)
-    numeric = [n for n in names if n and n not in targets and n != group]
-    if not targets:
-        raise UsageError(f"name the column to predict (target); {where} has {', '.join(names[:12])}")
-    if not roles:
-        raise UsageError(f"name at least one variable (scale, hyper, proportion or covariate), e.g. {numeric[:3]}")
+    if not targets or not roles:
+        missed = (
+            "the column to predict (target)" if not targets else "a variable (scale, hyper, proportion or covariate)"
+        )
+        raise UsageError(f"name {missed}; {_where(data)} has {', '.join(column_names(data)[:20])}")
     used = [*roles, *targets, *(() if group is None else (group,))]
     for column in used:
         if used.count(column) > 1:
@@ -236,8 +235,12 @@ def table_from(
     table = read_table(data, variables, outputs, group, missing=missing)
     problems = (*constant_columns(table), *outside_bounds(table))
     if problems:
-        raise DataError(f"{where}: {problems[0]}")
+        raise DataError(f"{_where(data)}: {problems[0]}")
     return table
+
+
+def _where(data: object) -> str:
+    return Path(data).name if isinstance(data, str | Path) else "the table"
 
 
 def _listed(columns: str | Iterable[str]) -> list[str]:
@@ -266,13 +269,17 @@ def read_points(
         DataError: A column is missing, or a cell is not as it must be.
     """
     if isinstance(data, Table):
-        if group_column is not None and data.group_column is None and data.groups == (ALL_ROWS,):
-            raise DataError(f"the points have no groups; wanted column {group_column!r}")
         grouped = group_column is not None
+        if grouped and data.group_column is None and data.groups == (ALL_ROWS,):
+            raise DataError(f"the points have no groups; wanted column {group_column!r}")
+        at = {v.column: i for i, v in enumerate(data.variables)}
+        for variable in variables:
+            if variable.column not in at:
+                raise DataError(f"the points: {suggest(variable.column, at, kind='column')}")
         return Table(
             variables=tuple(variables),
             targets=(),
-            X=np.column_stack([data.column(v.column) for v in variables]),
+            X=data.X[:, [at[v.column] for v in variables]],
             Y=np.empty((data.n_rows, 0)),
             groups=data.groups if grouped else (ALL_ROWS,),
             group_index=data.group_index if grouped else np.zeros(data.n_rows, dtype=np.intp),

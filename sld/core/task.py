@@ -125,10 +125,15 @@ def task_from(data: object, *, name: str | None = None, **columns: Any) -> Task:
 
 
 def check_task(path: str | Path) -> list[str]:
-    """Return what is wrong or doubtful with a task, in sentences; empty when nothing is."""
+    """Return what is wrong or doubtful with a task, in sentences; empty when nothing is.
+
+    Raises:
+        UsageError: There is no task there at all.
+    """
+    folder = task_folder(path)
     try:
-        task = load_task(path)
-    except UsageError as error:
+        task = load_task(folder)
+    except DataError as error:
         return [str(error)]
     card, train = task.card, task.train
     assert task.path is not None
