@@ -67,10 +67,10 @@ def _walk(node: Node, columns: Mapping[str, Array], constants: Mapping[str, floa
             return constants[node.name]
         raise DataError(f"the formula needs a value for {node.name!r}")
     args = [np.asarray(_walk(arg, columns, constants), dtype=np.float64) for arg in node.args]
-    return _apply(node.op, args)
+    return apply_operator(node.op, args)
 
 
-def _apply(op: str, args: Sequence[Array]) -> Array:
+def apply_operator(op: str, args: Sequence[Array]) -> Array:
     match op:
         case "+":
             return np.add(args[0], args[1])

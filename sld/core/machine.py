@@ -106,14 +106,6 @@ def _log(x):  # type: ignore[no-untyped-def]
     return v if x == x else x
 
 
-@numba.njit(inline="always", **_OPTIONS)
-def _tanh(x):  # type: ignore[no-untyped-def]
-    q = x * x
-    small = x * (1.0 + q * (-1.0 / 3.0 + q * (2.0 / 15.0 + q * (-17.0 / 315.0 + q * 62.0 / 2835.0))))
-    large = 1.0 - 2.0 / (_exp(2.0 * x) + 1.0)
-    return small if q < 0.0025 else large
-
-
 @numba.njit(**_OPTIONS)
 def _scalars(p, literals, scalar_ops, theta, s, d):  # type: ignore[no-untyped-def]
     """Fill scalar slots `s` and their derivatives with respect to theta `d` (n_scalars, p)."""
@@ -168,7 +160,11 @@ def _scalars(p, literals, scalar_ops, theta, s, d):  # type: ignore[no-untyped-d
 
 @numba.njit(**_OPTIONS)
 def _forward(row_ops, n_columns, s, rows, lo, hi):  # type: ignore[no-untyped-def]
-    """Run the row instructions on rows lo .. hi - 1."""
+    """Run the row instructions on rows lo .. hi - 1.
+
+    Instructions that differ only in a factor share one loop: each loop is compiled to vector code several times
+    over, and their number decides how long the first run waits for the compiler.
+    """
     for start in range(lo, hi, _BLOCK):
         end = min(start + _BLOCK, hi)
         m = end - start
@@ -176,98 +172,76 @@ def _forward(row_ops, n_columns, s, rows, lo, hi):  # type: ignore[no-untyped-de
             code = row_ops[i, 0]
             o = rows[n_columns + i, start:end]
             x = rows[row_ops[i, 1], start:end]
-            if code == 22:
-                c = s[row_ops[i, 2]]
+            two = code == 0 or code == 2 or code == 5 or code == 7 or code == 10 or code == 12
+            y = rows[row_ops[i, 2] if two else 0, start:end]
+            c = 0.0 if two else s[row_ops[i, 2]]
+            if code == 0 or code == 2:
+                sign = 1.0 if code == 0 else -1.0
                 for r in range(m):
-                    o[r] = _exp(c * x[r])
-            elif code == 6:
-                c = s[row_ops[i, 2]]
-                for r in range(m):
-                    o[r] = c * x[r]
-            elif code == 1:
-                c = s[row_ops[i, 2]]
-                for r in range(m):
-                    o[r] = x[r] + c
-            elif code == 0:
-                y = rows[row_ops[i, 2], start:end]
-                for r in range(m):
-                    o[r] = x[r] + y[r]
-            elif code == 2:
-                y = rows[row_ops[i, 2], start:end]
-                for r in range(m):
-                    o[r] = x[r] - y[r]
-            elif code == 3:
-                c = s[row_ops[i, 2]]
-                for r in range(m):
-                    o[r] = x[r] - c
-            elif code == 4:
-                c = s[row_ops[i, 2]]
-                for r in range(m):
-                    o[r] = c - x[r]
+                    o[r] = x[r] + sign * y[r]
             elif code == 5:
-                y = rows[row_ops[i, 2], start:end]
                 for r in range(m):
                     o[r] = x[r] * y[r]
             elif code == 7:
-                y = rows[row_ops[i, 2], start:end]
                 for r in range(m):
                     o[r] = x[r] / y[r]
-            elif code == 8:
-                c = s[row_ops[i, 2]]
-                for r in range(m):
-                    o[r] = x[r] / c
             elif code == 9:
-                c = s[row_ops[i, 2]]
                 for r in range(m):
                     o[r] = c / x[r]
-            elif code == 10:
-                y = rows[row_ops[i, 2], start:end]
+            elif code == 10 or code == 12:
+                sign = 1.0 if code == 10 else -1.0
                 for r in range(m):
-                    o[r] = x[r] if x[r] <= y[r] else y[r]
-            elif code == 11:
-                c = s[row_ops[i, 2]]
+                    o[r] = x[r] if sign * x[r] <= sign * y[r] else y[r]
+            elif code == 11 or code == 13:
+                sign = 1.0 if code == 11 else -1.0
                 for r in range(m):
-                    o[r] = x[r] if x[r] <= c else c
-            elif code == 12:
-                y = rows[row_ops[i, 2], start:end]
-                for r in range(m):
-                    o[r] = x[r] if x[r] >= y[r] else y[r]
-            elif code == 13:
-                c = s[row_ops[i, 2]]
-                for r in range(m):
-                    o[r] = x[r] if x[r] >= c else c
-            elif code == 14:
-                for r in range(m):
-                    o[r] = -x[r]
-            elif code == 15:
-                for r in range(m):
-                    o[r] = _exp(x[r])
+                    o[r] = x[r] if sign * x[r] <= sign * c else c
             elif code == 16:
                 for r in range(m):
                     o[r] = _log(x[r])
             elif code == 17:
                 for r in range(m):
                     o[r] = np.sqrt(x[r])
-            elif code == 18:
-                for r in range(m):
-                    o[r] = _tanh(x[r])
-            elif code == 19:
-                for r in range(m):
-                    o[r] = 1.0 / (1.0 + _exp(-x[r]))
             elif code == 20:
                 for r in range(m):
                     o[r] = abs(x[r])
-            else:
-                c = s[row_ops[i, 2]]
+            elif code == 15 or code == 18 or code == 19 or code == 22:
+                c = 1.0 if code == 15 else 2.0 if code == 18 else -1.0 if code == 19 else c
                 for r in range(m):
-                    o[r] = c
+                    o[r] = _exp(c * x[r])
+                if code == 18:
+                    for r in range(m):
+                        t = x[r] * x[r]
+                        p = 1.0 + t * (-1.0 / 3.0 + t * (2.0 / 15.0 + t * (-17.0 / 315.0 + t * 62.0 / 2835.0)))
+                        o[r] = x[r] * p if t < 0.0025 else 1.0 - 2.0 / (o[r] + 1.0)
+                elif code == 19:
+                    for r in range(m):
+                        o[r] = 1.0 / (1.0 + o[r])
+            else:
+                # x + c, x - c, c - x, c * x, x / c, -x and c itself
+                slope, shift = 1.0, c
+                if code == 3:
+                    shift = -c
+                elif code == 4:
+                    slope = -1.0
+                elif code == 6:
+                    slope, shift = c, 0.0
+                elif code == 8:
+                    slope, shift = 1.0 / c, 0.0
+                elif code == 14:
+                    slope, shift = -1.0, 0.0
+                elif code == 21:
+                    slope = 0.0
+                for r in range(m):
+                    o[r] = slope * x[r] + shift
 
 
 @numba.njit(**_OPTIONS)
 def _reverse(row_ops, n_columns, s, rows, bar, sbar, lo, hi):  # type: ignore[no-untyped-def]
     """Propagate adjoints of row slots `bar` (filled at the outputs) to those of scalar slots `sbar`.
 
-    `bar` holds row results only (slot minus n_columns); columns do not depend on theta.
+    `bar` holds row results only (slot minus n_columns); columns do not depend on theta. The adjoint g of an
+    instruction is not needed once its operands have theirs, so it is overwritten by what both share.
     """
     for start in range(lo, hi, _BLOCK):
         end = min(start + _BLOCK, hi)
@@ -275,127 +249,78 @@ def _reverse(row_ops, n_columns, s, rows, bar, sbar, lo, hi):  # type: ignore[no
         for i in range(row_ops.shape[0] - 1, -1, -1):
             code, a, b = row_ops[i, 0], row_ops[i, 1], row_ops[i, 2]
             o, g, x = rows[n_columns + i, start:end], bar[i, start:end], rows[a, start:end]
-            moves = a >= n_columns
-            ga = bar[a - n_columns if moves else 0, start:end]
-            if code == 22:
-                c, gs = s[b], sbar[b, start:end]
-                for r in range(m):
-                    t = g[r] * o[r]
-                    gs[r] += t * x[r] if o[r] != 0.0 else 0.0
-                if moves:
-                    for r in range(m):
-                        ga[r] += g[r] * o[r] * c
-            elif code == 6:
-                c, gs = s[b], sbar[b, start:end]
-                for r in range(m):
-                    gs[r] += g[r] * x[r]
-                if moves:
-                    for r in range(m):
-                        ga[r] += g[r] * c
-            elif code == 1 or code == 3:
-                gs = sbar[b, start:end]
-                sign = 1.0 if code == 1 else -1.0
-                for r in range(m):
-                    gs[r] += sign * g[r]
-                if moves:
-                    for r in range(m):
-                        ga[r] += g[r]
-            elif code == 4:
-                gs = sbar[b, start:end]
-                for r in range(m):
-                    gs[r] += g[r]
-                if moves:
-                    for r in range(m):
-                        ga[r] -= g[r]
-            elif code == 0 or code == 2:
-                sign = 1.0 if code == 0 else -1.0
-                if moves:
-                    for r in range(m):
-                        ga[r] += g[r]
-                if b >= n_columns:
-                    gb = bar[b - n_columns, start:end]
-                    for r in range(m):
-                        gb[r] += sign * g[r]
+            two = code == 0 or code == 2 or code == 5 or code == 7 or code == 10 or code == 12
+            unary = code >= 14 and code <= 20
+            y = rows[b if two else 0, start:end]
+            c = 0.0 if two else s[b]
+            first = a >= n_columns
+            second = b >= n_columns if two else not unary
+            ga = bar[a - n_columns if first else 0, start:end]
+            gb = sbar[0, start:end]
+            if second:
+                gb = bar[b - n_columns, start:end] if two else sbar[b, start:end]
+            # derivative by operand: factor ka (times a row: 1 = x, 2 = y, 3 = o), likewise kb
+            ka, kb, times_a, times_b = 1.0, 1.0, 0, 0
+            if code == 2 or code == 3:
+                kb = -1.0
+            elif code == 4 or code == 14:
+                ka = -1.0
             elif code == 5:
-                y = rows[b, start:end]
-                if moves:
-                    for r in range(m):
-                        ga[r] += g[r] * y[r]
-                if b >= n_columns:
-                    gb = bar[b - n_columns, start:end]
-                    for r in range(m):
-                        gb[r] += g[r] * x[r]
-            elif code == 7:
-                y = rows[b, start:end]
-                if moves:
-                    for r in range(m):
-                        ga[r] += g[r] / y[r]
-                if b >= n_columns:
-                    gb = bar[b - n_columns, start:end]
-                    for r in range(m):
-                        gb[r] -= g[r] * o[r] / y[r]
-            elif code == 8:
-                c, gs = s[b], sbar[b, start:end]
+                times_a, times_b = 2, 1
+            elif code == 6:
+                ka, times_b = c, 1
+            elif code == 7 or code == 9 or code == 16 or code == 17:
+                h = y if code == 7 else o if code == 17 else x
                 for r in range(m):
-                    gs[r] -= g[r] * o[r] / c
-                if moves:
-                    for r in range(m):
-                        ga[r] += g[r] / c
-            elif code == 9:
-                gs = sbar[b, start:end]
-                for r in range(m):
-                    gs[r] += g[r] / x[r]
-                if moves:
-                    for r in range(m):
-                        ga[r] -= g[r] * o[r] / x[r]
-            elif code == 10 or code == 12:
-                y = rows[b, start:end]
-                less = code == 10
-                if moves:
-                    for r in range(m):
-                        first = x[r] <= y[r] if less else x[r] >= y[r]
-                        ga[r] += g[r] if first else 0.0
-                if b >= n_columns:
-                    gb = bar[b - n_columns, start:end]
-                    for r in range(m):
-                        first = x[r] <= y[r] if less else x[r] >= y[r]
-                        gb[r] += 0.0 if first else g[r]
-            elif code == 11 or code == 13:
-                c, gs = s[b], sbar[b, start:end]
-                less = code == 11
-                for r in range(m):
-                    first = x[r] <= c if less else x[r] >= c
-                    gs[r] += 0.0 if first else g[r]
-                if moves:
-                    for r in range(m):
-                        first = x[r] <= c if less else x[r] >= c
-                        ga[r] += g[r] if first else 0.0
-            elif code == 21:
-                gs = sbar[b, start:end]
-                for r in range(m):
-                    gs[r] += g[r]
-            elif moves:
-                if code == 14:
-                    for r in range(m):
-                        ga[r] -= g[r]
-                elif code == 15:
-                    for r in range(m):
-                        ga[r] += g[r] * o[r]
-                elif code == 16:
-                    for r in range(m):
-                        ga[r] += g[r] / x[r]
+                    g[r] /= h[r]
+                if code == 7:
+                    kb, times_b = -1.0, 3
+                elif code == 9:
+                    ka, times_a = -1.0, 3
                 elif code == 17:
+                    ka = 0.5
+            elif code == 8:
+                ka, kb, times_b = 1.0 / c, -1.0 / c, 3
+            elif code == 15:
+                times_a = 3
+            elif code == 18 or code == 19:
+                t = 1.0 if code == 18 else 0.0
+                for r in range(m):
+                    g[r] *= (1.0 - o[r]) * (t + o[r])
+            elif code == 20:
+                for r in range(m):
+                    g[r] = g[r] if x[r] > 0.0 else -g[r]
+            elif code == 21:
+                ka = 0.0
+            elif code == 22:
+                # x is a logarithm: where the base is zero it is -inf, the value is zero and so is its derivative
+                for r in range(m):
+                    g[r] *= o[r]
+                    gb[r] += g[r] * x[r] if o[r] != 0.0 else 0.0
+                ka, second = c, False
+            elif code >= 10 and code <= 13:
+                sign = 1.0 if code <= 11 else -1.0
+                for r in range(m):
+                    other = y[r] if two else c
+                    keeps = sign * x[r] <= sign * other
+                    if first:
+                        ga[r] += g[r] if keeps else 0.0
+                    if second:
+                        gb[r] += 0.0 if keeps else g[r]
+                first, second = False, False
+            for side in range(2):
+                if not (first if side == 0 else second):
+                    continue
+                target = ga if side == 0 else gb
+                k = ka if side == 0 else kb
+                times = times_a if side == 0 else times_b
+                if times == 0:
                     for r in range(m):
-                        ga[r] += 0.5 * g[r] / o[r]
-                elif code == 18:
-                    for r in range(m):
-                        ga[r] += g[r] * (1.0 - o[r] * o[r])
-                elif code == 19:
-                    for r in range(m):
-                        ga[r] += g[r] * o[r] * (1.0 - o[r])
+                        target[r] += k * g[r]
                 else:
+                    h = x if times == 1 else y if times == 2 else o
                     for r in range(m):
-                        ga[r] += g[r] if x[r] > 0.0 else -g[r]
+                        target[r] += k * g[r] * h[r]
 
 
 @numba.njit(**_SUMS)
@@ -625,7 +550,7 @@ def _step(  # type: ignore[no-untyped-def]
 @numba.njit(**_OPTIONS)
 def solve(  # type: ignore[no-untyped-def]
     n_shared, n_local, offsets, literals, scalar_ops, row_ops, outputs, rest, columns, y, w, weighted,
-    starts, lower, upper, max_iterations, tolerance, floor, thetas, coefficients, sums, iterations,
+    starts, lower, upper, max_iterations, tolerance, floor, thetas, coefficients, sums, iterations, values, jacobians,
 ):
     """Fit every start; results go to thetas, coefficients (n_starts, n_groups, n_linear), sums and iterations.
 
@@ -637,6 +562,8 @@ def solve(  # type: ignore[no-untyped-def]
         lower, upper: Bounds of theta.
         tolerance: Stop when an accepted step lowers the sum of squares by less than this fraction.
         floor: Stop when the sum of squares is below this (noise-free data).
+        values: (n_starts, n_rows): when not empty, nothing is fitted: the values at `starts` and `coefficients`
+            are written here, and the derivatives to `jacobians` (n_starts, p, n_rows) if that is not empty.
     """
     n_columns, n = columns.shape
     n_groups = offsets.shape[0] - 1
@@ -645,7 +572,9 @@ def solve(  # type: ignore[no-untyped-def]
     n_scalars = p + literals.shape[0] + scalar_ops.shape[0]
     n_theta = starts.shape[1]
     rows = np.empty((n_columns + n_rows_ops, n))
-    rows[:n_columns] = columns
+    for i in range(n_columns):
+        for r in range(n):
+            rows[i, r] = columns[i, r]
     bar = np.empty((max(n_rows_ops, 1), n))
     sbar = np.empty((n_scalars, n))
     s = np.empty((n_groups, n_scalars))
@@ -669,19 +598,38 @@ def solve(  # type: ignore[no-untyped-def]
     theta, trial, delta = np.empty(n_theta), np.empty(n_theta), np.empty(n_theta)
     fixed = np.zeros(n_theta, dtype=np.bool_)
     for start in range(starts.shape[0]):
+        if values.shape[0] > 0:
+            for g in range(n_groups):
+                _scalars(p, literals, scalar_ops, starts[start], s[g], d[g])
+                lo, hi = offsets[g], offsets[g + 1]
+                _forward(row_ops, n_columns, s[g], rows, lo, hi)
+                for r in range(lo, hi):
+                    t = rows[rest, r] if rest >= 0 else 0.0
+                    for k in range(n_linear):
+                        t += coefficients[start, g, k] * rows[outputs[k], r]
+                    values[start, r] = t
+                if jacobians.shape[0] > 0:
+                    _jacobian(p, scalar_ops, literals.shape[0], row_ops, outputs, rest, n_columns, rows, s[g], d[g],
+                              bar, sbar, coefficients[start, g], jacobians[start], lo, hi)
+            continue
         for i in range(n_theta):
             theta[i] = min(max(starts[start, i], lower[i]), upper[i])
         total = _value(theta, n_shared, n_local, offsets, p, literals, scalar_ops, row_ops, outputs, rest, n_columns,
                        y, w, weighted, rows, s, d, local, q, tri, z, c)
         done = 0
-        coefficients[start] = c
+        for g in range(n_groups):
+            for k in range(n_linear):
+                coefficients[start, g, k] = c[g, k]
         if total < np.inf and n_theta > 0:
             damping = 1e-2
             small = 0
             while done < max_iterations and total > floor:
                 done += 1
-                hss[:] = 0.0
-                grad[:] = 0.0
+                for i in range(n_theta):
+                    grad[i] = 0.0
+                for i in range(n_shared):
+                    for j in range(n_shared):
+                        hss[i, j] = 0.0
                 for g in range(n_groups):
                     lo, hi = offsets[g], offsets[g + 1]
                     _jacobian(p, scalar_ops, literals.shape[0], row_ops, outputs, rest, n_columns, rows, s[g], d[g],
@@ -743,7 +691,9 @@ def solve(  # type: ignore[no-untyped-def]
                 for i in range(n_theta):
                     theta[i] = trial[i]
                 total = new
-                coefficients[start] = c
+                for g in range(n_groups):
+                    for k in range(n_linear):
+                        coefficients[start, g, k] = c[g, k]
                 damping = max(damping * 0.1, 1e-15)
                 # two small steps in a row: one alone may only mean that the damping was high
                 small = small + 1 if gain < tolerance * total else 0
@@ -755,39 +705,33 @@ def solve(  # type: ignore[no-untyped-def]
         iterations[start] = done
 
 
-@numba.njit(**_OPTIONS)
-def _values_and_jacobians(  # type: ignore[no-untyped-def]
-    literals, scalar_ops, row_ops, outputs, rest, columns, theta, coefficients, values, jacobians
-):
-    n_columns, n = columns.shape
-    p = theta.shape[1]
-    n_scalars = p + literals.shape[0] + scalar_ops.shape[0]
-    rows = np.empty((n_columns + row_ops.shape[0], n))
-    rows[:n_columns] = columns
-    bar = np.empty((max(row_ops.shape[0], 1), n))
-    sbar = np.empty((n_scalars, n))
-    s = np.empty(n_scalars)
-    d = np.zeros((n_scalars, p))
-    for j in range(p):
-        d[j, j] = 1.0
-    for v in range(theta.shape[0]):
-        _scalars(p, literals, scalar_ops, theta[v], s, d)
-        _forward(row_ops, n_columns, s, rows, 0, n)
-        for r in range(n):
-            t = rows[rest, r] if rest >= 0 else 0.0
-            for k in range(outputs.shape[0]):
-                t += coefficients[v, k] * rows[outputs[k], r]
-            values[v, r] = t
-        _jacobian(p, scalar_ops, literals.shape[0], row_ops, outputs, rest, n_columns, rows, s, d, bar, sbar,
-                  coefficients[v], jacobians[v], 0, n)
+def _evaluate(
+    tape: Tape, columns: Array, theta: Array, coefficients: Array, jacobians: Array
+) -> Array:
+    # through the one compiled entry: a second one would double the first run's wait
+    n_vectors, n = theta.shape[0], columns.shape[1]
+    p = len(tape.constants)
+    values = np.empty((n_vectors, n))
+    none = np.empty(0)
+    solve(
+        p, 0, np.array([0, n]), tape.literals, tape.scalar_ops, tape.row_ops, tape.outputs, tape.rest, columns,
+        none, none, False, theta, none, none, 0, 0.0, 0.0,
+        np.empty((0, 0)), np.ascontiguousarray(coefficients[:, None, :]), none, np.empty(0, dtype=np.int64),
+        values, jacobians,
+    )  # fmt: skip
+    return values
 
 
 def value_and_jacobian(tape: Tape, columns: Array, theta: Array, coefficients: Array) -> tuple[Array, Array]:
     """See `kernel.value_and_jacobian`."""
-    values = np.empty((theta.shape[0], columns.shape[1]))
     jacobians = np.empty((theta.shape[0], len(tape.constants), columns.shape[1]))
-    _values_and_jacobians(
-        tape.literals, tape.scalar_ops, tape.row_ops, tape.outputs, tape.rest,
-        columns, theta, coefficients, values, jacobians,
-    )
-    return values, jacobians
+    return _evaluate(tape, columns, theta, coefficients, jacobians), jacobians
+
+
+def value(tape: Tape, columns: Array, theta: Array, coefficients: Array) -> Array:
+    """Return values (n_vectors, n_rows) for parameter vectors (n_vectors, p) and linear constants (n_vectors, k)."""
+    return _evaluate(tape, columns, theta, coefficients, np.empty((0, 0, 0)))
+
+
+NO_VALUES = np.empty((0, 0))
+NO_JACOBIANS = np.empty((0, 0, 0))
