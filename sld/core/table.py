@@ -208,10 +208,8 @@ def table_from(
     _add_role(roles, covariate, "covariate")
     targets = _listed(target)
     if not targets or not roles:
-        missed = (
-            "the column to predict (target)" if not targets else "a variable (scale, hyper, proportion or covariate)"
-        )
-        raise UsageError(f"name {missed}; {_where(data)} has {', '.join(column_names(data)[:20])}")
+        needed = "a variable (scale, hyper, proportion or covariate)" if targets else "the column to predict (target)"
+        raise UsageError(f"name {needed}; {_where(data)} has {', '.join(column_names(data)[:20])}")
     used = [*roles, *targets, *(() if group is None else (group,))]
     for column in used:
         if used.count(column) > 1:
@@ -444,5 +442,6 @@ def outside_bounds(table: Table) -> tuple[str, ...]:
         if bad.any():
             value = values[np.argmax(bad)]
             span = f"the declared bounds {low:g} to {high:g}"
-            sentences.append(f"column {column.column!r} leaves {span} in {bad.sum()} rows (e.g. {value:g})")
+            rows = "1 row" if bad.sum() == 1 else f"{bad.sum()} rows"
+            sentences.append(f"column {column.column!r} leaves {span} in {rows} (e.g. {value:g})")
     return tuple(sentences)
