@@ -17,15 +17,15 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> None:
     Raises:
         UsageError: The folder does not exist, the disk is full, permission is missing; nothing is left behind.
     """
-    # a link keeps pointing at its target: replacing the link itself would silently detach it
-    target = Path(os.path.realpath(path))
     try:
+        # a link keeps pointing at its target: replacing the link itself would silently detach it
+        target = Path(os.path.realpath(path))
         if target.exists() and not target.is_file() and not target.is_dir():
             target.write_bytes(data)
             return
         _replace(target, data)
     except FileNotFoundError as error:
-        raise UsageError(f"could not write {path}: no folder {target.parent}; create it first") from error
+        raise UsageError(f"could not write {path}: no folder {Path(path).parent}; create it first") from error
     except OSError as error:
         raise UsageError(f"could not write {path}: {error.strerror or error}") from error
     except ValueError as error:  # a path with a null byte

@@ -60,6 +60,9 @@ class Law:
         if not self.targets:
             raise DataError("a law needs at least one target")
         columns = [t.column for t in self.targets]
+        for names in (columns, [v.column for v in self.variables], [v.symbol for v in self.variables]):
+            if repeated := [name for name in names if names.count(name) > 1]:
+                raise DataError(f"the law has two columns named {repeated[0]!r}")
         _same_names(self.expressions, columns, kind="target")
         _same_names(self.constants, columns, kind="target")
         groups = list(self.constants[columns[0]])
@@ -198,6 +201,8 @@ class Law:
             raise DataError(f"{where} has schema {schema}, newer than this sld reads ({SCHEMA}); upgrade sld")
         variables = tuple(Variable.from_dict(v, w) for v, w in keys.tables("variables"))
         targets = tuple(Target.from_dict(t, w) for t, w in keys.tables("targets"))
+        if not targets:
+            raise DataError(f"{where}: a law needs at least one target")
         intervals = keys.table("intervals") if keys.data.get("intervals") is not None else None
         return Law(
             expressions=_read_expressions(keys, variables, targets),
@@ -230,9 +235,7 @@ class Law:
             data = json.loads(file.read_text(encoding="utf-8-sig"))
         except FileNotFoundError as error:
             if path.is_dir():
-                raise UsageError(
-                    f"folder {str(path)!r} has no {LAW_FILE}; sld discover and sld fit write one"
-                ) from error
+                raise UsageError(f"folder {str(path)!r} has no {LAW_FILE}; sld discover writes one") from error
             raise UsageError(f"no file {str(path)!r}; wanted a {LAW_FILE} or a run directory") from error
         except OSError as error:
             raise UsageError(f"could not read {file}: {error.strerror or error}") from error
@@ -294,7 +297,7 @@ def _read_constants(keys: Keys, targets: tuple[Target, ...]) -> dict[str, dict[s
         where = f"{keys.where}: constants of group {group!r}"
         if not isinstance(entry, Mapping):
             raise DataError(f"{where} must be a table of names and values, got {kind_of(entry)}")
-        nested = entry if len(columns) > 1 else {columns[0]: entry}
+        nested = {columns[0]: entry} if len(columns) == 1 else entry
         _same_names(nested, columns, kind="target")
         for column in columns:
             if not isinstance(nested[column], Mapping):

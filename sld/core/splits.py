@@ -16,29 +16,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sld.core.axes import Array, Axis, Mask, Part, Rows, axis_along, levels, position, same_level
 from sld.core.errors import UsageError, suggest
 
 if TYPE_CHECKING:
-    from sld.core.task import Table, Variable
-
-Array = NDArray[np.float64]
-Rows = NDArray[np.intp]
-Mask = NDArray[np.bool_]
+    from sld.core.table import Table
 
 REACHES = (0.35, 0.6, 0.15)
 _MORE_REACHES = (*REACHES, 0.25, 0.08, 1.0, 0.04)
 _FINE = 32  # rungs on which cuts are placed; a reach is met more closely on a fine ladder
 _LEAST_TRAIN = 0.45  # share of all rows that a fold trains on, at least
 _LEAST_TRAIN_IN_GROUP = 0.35
-_LEAST_BELOW_CUT = 0.5  # share of a group's rows
 _SIMILAR = 0.75  # test sets that overlap more (Jaccard) tell the same story twice
-_SAME_LEVEL = 0.015  # of the spread: "535.8M" and "538.2M" parameters are one level of N
 
 
 @dataclass(frozen=True)
@@ -67,8 +60,8 @@ def rungs(table: Table, symbol: str, max_rungs: int = 12) -> Rows:
     """
     for variable in table.variables:
         if symbol in (variable.symbol, variable.column):
-            z, same = _position(table, variable)
-            return _levels(z, same, max_rungs)
+            z, same = position(table, variable)
+            return levels(z, same, max_rungs)
     raise UsageError(suggest(symbol, [v.symbol for v in table.variables], kind="variable"))
 
 
@@ -90,7 +83,7 @@ def rung_folds(table: Table, *, n_min: int = 5, max_folds: int = 8) -> tuple[Fol
     """
     layout = _Layout(table)
     folds: list[Fold] = []
-    least_test = (max(3, layout.enough // 3), 3, 1)
+    least_test = (max(3, layout.enough // 2), 3, 1)
     for tier in (0, 1, 2):
         for name, test, left_out in _candidates(layout, tier):
             if len(folds) >= max_folds or (tier and len(folds) >= n_min):
@@ -128,147 +121,6 @@ def extrapolation_split(table: Table, *, fraction: float = 0.2) -> Fold:
     raise UsageError(_too_few_rungs(layout))
 
 
-# --- axes ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Part:
-    """The rows of one group along one axis, sorted into levels."""
-
-    rows: Rows
-    level: Rows  # (n_rows,) of the group, 0 for the lowest
-    low: Array  # (n_levels,)
-    high: Array
-    count: Rows
-
-    @cached_property
-    def reach(self) -> Array:
-        """Reach of the step onto the top k levels, for k = 1 to n_levels - 1."""
-        cut = self.high[-2::-1]
-        span = cut - self.low[0]
-        # one level left to train on: any step from it reaches infinitely far
-        reach: Array = np.divide(self.high[-1] - cut, span, out=np.full_like(span, np.inf), where=span > 0)
-        return reach
-
-    @cached_property
-    def kept(self) -> Array:
-        """Share of the rows below the top k levels, for k = 1 to n_levels - 1."""
-        kept: Array = 1.0 - np.cumsum(self.count[::-1])[:-1] / self.count.sum()
-        return kept
-
-    @cached_property
-    def blur(self) -> Array:
-        """How little of a step is a jump: 0 onto a single level, near 1 for a cut through the middle of a cluster."""
-        cut = self.high[-2::-1]
-        blur: Array = 1.0 - (self.low[:0:-1] - cut) / (self.high[-1] - cut)
-        return blur
-
-    def cuts(self, least: int, strict: bool) -> Rows:
-        """Return the numbers k of top levels that leave enough below, ascending."""
-        # with few levels, keeping three would leave nothing to judge on
-        n_train = least if strict else max(min(least, len(self.count) - 1), min(least, 2))
-        k = np.arange(1, len(self.count) - n_train + 1)
-        return k[self.kept[: len(k)] >= _LEAST_BELOW_CUT - 1e-9]
-
-
-@dataclass(frozen=True)
-class _Axis:
-    """One direction in which rows can be ordered: a variable, or a product of variables."""
-
-    label: str
-    n_rows: int
-    parts: tuple[_Part, ...]
-
-    @property
-    def varies(self) -> bool:
-        return any(len(part.count) > 1 for part in self.parts)
-
-    def flipped(self) -> _Axis:
-        """Return the axis pointing down."""
-        parts = (
-            _Part(p.rows, len(p.count) - 1 - p.level, -p.high[::-1], -p.low[::-1], p.count[::-1]) for p in self.parts
-        )
-        return replace(self, parts=tuple(parts))
-
-    def without(self, rows: Mask) -> _Axis:
-        """Return the axis without `rows`, which are whole top levels."""
-        parts = []
-        for p in self.parts:
-            left = ~rows[p.rows]
-            n = int(p.level[left].max()) + 1 if left.any() else 0
-            if n:
-                parts.append(_Part(p.rows[left], p.level[left], p.low[:n], p.high[:n], p.count[:n]))
-        return replace(self, parts=tuple(parts))
-
-    def top(self, reach: float, *, least: int, need: int, strict: bool = False) -> tuple[Mask, str]:
-        """Return the rows of the top levels of each group, cut where the step onto them comes nearest to `reach`."""
-        choices = []
-        for part in self.parts:
-            cuts = part.cuts(least, strict)
-            # half a factor e of reach is worth giving up to cut between clusters (budgets, model sizes)
-            miss = np.abs(np.log(part.reach[cuts - 1] / reach)) + 0.5 * part.blur[cuts - 1]
-            choices.append((cuts, int(np.argmin(miss)) if len(cuts) else 0))
-        return self._above(choices, need)
-
-    def top_share(self, share: float, *, least: int, need: int) -> Mask:
-        """Return the rows of the top levels of each group, cut where they come nearest to `share` of its rows."""
-        choices = []
-        for part in self.parts:
-            cuts = part.cuts(least, False)
-            miss = np.abs(1.0 - part.kept[cuts - 1] - share)
-            choices.append((cuts, int(np.argmin(miss)) if len(cuts) else 0))
-        return self._above(choices, need)[0]
-
-    def _above(self, choices: Sequence[tuple[Rows, int]], need: int) -> tuple[Mask, str]:
-        # too few rows to judge on: every group gives one more level, as long as one can
-        deepest = max((len(cuts) - at for cuts, at in choices), default=0)
-        mask = np.zeros(self.n_rows, dtype=np.bool_)
-        sizes: list[tuple[int, int]] = []
-        for deeper in range(max(deepest, 1)):
-            sizes = []
-            for part, (cuts, at) in zip(self.parts, choices, strict=True):
-                if len(cuts):
-                    k = int(cuts[min(at + deeper, len(cuts) - 1)])
-                    mask[part.rows[part.level >= len(part.count) - k]] = True
-                    sizes.append((k, len(part.count)))
-            if mask.sum() >= need:
-                break
-        # the name quotes the most common group, the larger one in a tie
-        k, n = max(set(sizes), key=lambda s: (sizes.count(s), s)) if sizes else (0, 0)
-        return mask, f"{k} of {n} rungs"
-
-
-def _position(table: Table, variable: Variable) -> tuple[Array, float]:
-    """Return where each row lies along `variable`, and how far apart two values are still the same level."""
-    x = table.column(variable.symbol)
-    spread_out = variable.role == "scale" or (variable.role != "proportion" and x.min() * 8 <= x.max())
-    if variable.log:
-        z, logarithmic = x * {"log10": math.log(10), "log2": math.log(2), "log": 1.0}[variable.log], True
-    elif spread_out and x.min() > 0:
-        z, logarithmic = np.log(x), True
-    else:
-        z, logarithmic = x, False
-    same = _SAME_LEVEL * float(np.ptp(z))
-    # five per cent is one level however many decades the column spans
-    return z, min(same, 0.05) if logarithmic else same
-
-
-def _levels(z: Array, same: float, max_rungs: int) -> Rows:
-    """Number the levels of `z` from below: leader clustering from the top, coarser until there are few enough."""
-    values, inverse = np.unique(z, return_inverse=True)
-    spread = float(values[-1] - values[0])
-    number = np.zeros(len(values), dtype=np.intp)
-    for width in np.linspace(min(same, spread / max_rungs), spread / max(max_rungs, 2), 12):
-        end, k = len(values), 0
-        while end > 0 and k <= max_rungs:
-            start = int(np.searchsorted(values, values[end - 1] - width))
-            number[start:end] = k
-            end, k = start, k + 1
-        if end == 0 and k <= max_rungs:
-            break
-    return np.asarray(number.max() - number[inverse], dtype=np.intp).reshape(-1)
-
-
 class _Layout:
     """The axes of a table and what a fold along them has to respect."""
 
@@ -280,8 +132,8 @@ class _Layout:
         edges = np.flatnonzero(np.diff(table.group_index[order])) + 1
         self.group_rows = [np.sort(rows) for rows in np.split(order, edges) if len(rows)]
 
-        positions = {v.symbol: _position(table, v) for v in table.variables} if table.n_rows else {}
-        axes = {s: self._axis(s, z, same, max_rungs) for s, (z, same) in positions.items()}
+        positions = {v.symbol: position(table, v) for v in table.variables} if table.n_rows else {}
+        axes = {s: axis_along(s, z, same, self.group_rows, max_rungs) for s, (z, same) in positions.items()}
         varying = [v for v in table.variables if v.symbol in axes and axes[v.symbol].varies]
         scales = [v for v in varying if v.role == "scale"]
         shares = [v for v in varying if v.role == "proportion"]
@@ -296,28 +148,18 @@ class _Layout:
         self.every = tuple(axes.values())
 
         costly = [v for v in primary if v.role == "scale"]
-        costly = costly if len(costly) > 1 else scales
-        self.cost: _Axis | None = None
+        self.held_out_by_cost = len(costly) > 1
+        costly = costly if self.held_out_by_cost else scales
+        self.cost: Axis | None = None
         if len(costly) > 1:
-            z = np.sum([positions[v.symbol][0] for v in costly], axis=0)
+            z: Array = np.sum([positions[v.symbol][0] for v in costly], axis=0)
             label = "*".join(v.symbol for v in costly)
-            self.cost = self._axis(label, z, min(0.05, _SAME_LEVEL * float(np.ptp(z))), max_rungs)
+            self.cost = axis_along(label, z, same_level(z, True), self.group_rows, max_rungs)
 
     @property
     def enough(self) -> int:
         """Rows that make the error of a fold a steady number."""
-        return max(3, min(30, math.ceil(0.03 * self.n_rows)))
-
-    def _axis(self, label: str, z: Array, same: float, max_rungs: int) -> _Axis:
-        parts = []
-        for rows in self.group_rows:
-            level = _levels(z[rows], same, max_rungs)
-            order = np.lexsort((z[rows], level))
-            starts = np.flatnonzero(np.diff(level[order], prepend=-1))
-            ends = np.append(starts[1:], len(rows)) - 1
-            values = z[rows][order]
-            parts.append(_Part(rows, level, values[starts], values[ends], np.diff(starts, append=len(rows))))
-        return _Axis(label, self.n_rows, tuple(parts))
+        return max(3, min(30, math.ceil(0.05 * self.n_rows)))
 
     def fold(self, name: str, test: Mask, left_out: Mask | None, *, least_test: int) -> Fold | None:
         """Return the fold that judges `test`, less the groups that it leaves too little to fit; None if nothing stays.
@@ -342,7 +184,7 @@ class _Layout:
         return Fold(name, np.flatnonzero(train), np.flatnonzero(test))
 
     @staticmethod
-    def _two_levels(part: _Part, train: Mask) -> bool:
+    def _two_levels(part: Part, train: Mask) -> bool:
         if len(part.count) == 1:
             return True
         level = part.level[train[part.rows]]
@@ -390,75 +232,84 @@ def _one_axis(layout: _Layout) -> Iterator[_Candidate]:
     corners = [_corner(axis, other, REACHES[0], need) for other in layout.other_scales]
     if layout.cost is not None:
         corners.insert(1, _top(layout.cost, REACHES[0], 3, need))
+    corners += [_corner(axis, other, REACHES[0], need, "at its ends") for other in layout.other_knobs]
     extremes = [_ends(other, need) for other in layout.other_knobs]
     extremes[1:1] = [_top(other, REACHES[0], 3, need) for other in layout.other_scales]
-    yield from _in_turn(steps, extremes, corners)
+    yield from _in_turn(steps, corners, extremes)
 
 
 def _several_axes(layout: _Layout) -> Iterator[_Candidate]:
-    need = layout.enough
-    tops = [_top(axis, reach, 3, need) for reach in REACHES for axis in layout.primary]
+    need, axes = layout.enough, layout.primary
     if not layout.one_sided:
         # proportions and hyperparameters alone: both ends of each, one reach
-        yield from tops[: len(layout.primary)]
-        yield from (_bottom(axis, REACHES[0], 3, need) for axis in layout.primary)
+        yield from (_top(axis, REACHES[0], 3, need) for axis in axes)
+        yield from (_bottom(axis, REACHES[0], 3, need) for axis in axes)
         yield from (_ends(other, need) for other in layout.other_knobs)
         return
-    # held-out rows of such tables mostly lie beyond a cost
-    joint = [_top(layout.cost, reach, 3, need) for reach in REACHES] if layout.cost is not None else []
-    joint.insert(1, _corner(layout.primary[0], layout.primary[1], REACHES[0], need))
-    joint.insert(2, _beyond(layout.primary, REACHES[2], need))
+    tops = [_top(axis, reach, 3, need) for reach in REACHES for axis in axes]
+    costs = [_top(layout.cost, reach, 3, need) for reach in REACHES] if layout.cost is not None else []
+    # held-out rows mostly lie beyond a cost when several scales are extrapolated
+    first = int(layout.held_out_by_cost)
+    joint = [_corner(axes[0], axes[1], REACHES[0], need), _beyond(axes, REACHES[2]), *costs[first:]]
     extremes = [_ends(other, need) for other in layout.other_knobs]
     extremes += [_top(other, REACHES[0], 3, need) for other in layout.other_scales]
-    yield from joint[:1]
-    yield from tops[: min(len(layout.primary), 3)]
-    yield from _in_turn(joint[1:], extremes)
-    yield from tops[min(len(layout.primary), 3) :]
+    yield from costs[:first]
+    yield from tops[: min(len(axes), 3)]
+    yield from _in_turn(joint, extremes)
+    yield from tops[min(len(axes), 3) :]
     if layout.cost is not None:
         yield from _earlier(layout.cost, REACHES[0], 3, need)
 
 
-def _top(axis: _Axis, reach: float, least: int, need: int) -> _Candidate:
+def _top(axis: Axis, reach: float, least: int, need: int) -> _Candidate:
     mask, size = axis.top(reach, least=least, need=need)
     return f"{axis.label}: top {size}", mask, None
 
 
-def _bottom(axis: _Axis, reach: float, least: int, need: int) -> _Candidate:
+def _bottom(axis: Axis, reach: float, least: int, need: int) -> _Candidate:
     mask, size = axis.flipped().top(reach, least=least, need=need)
     return f"{axis.label}: bottom {size}", mask, None
 
 
-def _ends(axis: _Axis, need: int) -> _Candidate:
-    """Both ends together: an optimum inside must be found from the middle."""
-    top = axis.top(REACHES[2], least=3, need=max(need // 2, 2))[0]
-    bottom = axis.flipped().top(REACHES[2], least=3, need=max(need // 2, 2))[0]
-    return f"{axis.label}: both ends", top | bottom, None
+def _ends(axis: Axis, need: int) -> _Candidate:
+    return f"{axis.label}: both ends", _both_ends(axis, REACHES[2], 3, need), None
 
 
-def _earlier(axis: _Axis, reach: float, least: int, need: int) -> list[_Candidate]:
+def _both_ends(axis: Axis, reach: float, least: int, need: int) -> Mask:
+    """Return the rows at either end: an optimum inside must be found from the middle."""
+    ends = (axis, axis.flipped())
+    above, below = (end.top(reach, least=least, need=max(need // 2, 2))[0] for end in ends)
+    return above | below
+
+
+def _earlier(axis: Axis, reach: float, least: int, need: int) -> list[_Candidate]:
     """The same step made one step earlier: the top is left out altogether."""
     above = axis.top(REACHES[2], least=least, need=1)[0]
     mask, size = axis.without(above).top(reach, least=least, need=need, strict=True)
     return [(f"{axis.label}: top {size} below its top", mask, above)] if mask.any() else []
 
 
-def _corner(one: _Axis, other: _Axis, reach: float, need: int, how: str = "high", first: str = "high") -> _Candidate:
-    """Where both are high; each is seen high alone, so this judges how they work together."""
+def _corner(one: Axis, other: Axis, reach: float, need: int, how: str = "high", first: str = "high") -> _Candidate:
+    """Where both are far out; each is seen far out alone, so this judges how they work together."""
     mask = np.zeros(one.n_rows, dtype=np.bool_)
     for wider in (1.0, 2.0, 4.0):
-        mask = one.top(reach * wider, least=1, need=1)[0] & other.top(reach * wider, least=1, need=1)[0]
+        mask = one.top(reach * wider, least=1, need=1)[0]
+        if how == "at its ends":
+            mask &= _both_ends(other, reach * wider, 1, 1)
+        else:
+            mask &= other.top(reach * wider, least=1, need=1)[0]
         if mask.sum() >= need:
             break
     return f"{one.label} {first} and {other.label} {how}", mask, None
 
 
-def _beyond(axes: Sequence[_Axis], reach: float, need: int) -> _Candidate:
+def _beyond(axes: Sequence[Axis], reach: float) -> _Candidate:
     """Everything outside a box: some rows lie beyond it in several variables at once."""
     mask = np.any([axis.top(reach, least=3, need=1)[0] for axis in axes], axis=0)
     return f"beyond a box in {', '.join(axis.label for axis in axes)}", mask, None
 
 
-def _pairs(axes: Sequence[_Axis]) -> Iterator[tuple[_Axis, _Axis]]:
+def _pairs(axes: Sequence[Axis]) -> Iterator[tuple[Axis, Axis]]:
     return ((axes[i], axes[j]) for i in range(len(axes)) for j in range(i + 1, len(axes)))
 
 
