@@ -1,5 +1,5 @@
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def many_groups(n_rows: int = 2_000, n_groups: int = 50) -> Table:
     return table(columns, [f"g{i % n_groups}" for i in range(n_rows)])
 
 
-TABLES = {
+TABLES: dict[str, Callable[[], Table]] = {
     "five levels": lambda: table(grid(N=[1e6, 1e7, 1e8, 1e9, 1e10], repeat=[1, 2, 3])),
     "five rows": lambda: table({"N": [1e6, 1e7, 1e8, 1e9, 1e10]}),
     "grid": lambda: table(grid(N=np.geomspace(1e7, 1e9, 9), D=np.geomspace(1e9, 1e11, 7)), extrapolate=["N"]),
@@ -104,8 +104,7 @@ def _overlap(one: Fold, other: Fold) -> float:
 
 @pytest.fixture(params=TABLES)
 def data(request: pytest.FixtureRequest) -> Table:
-    made: Table = TABLES[request.param]()
-    return made
+    return TABLES[request.param]()
 
 
 def test_there_are_five_folds_or_more_and_they_differ(data: Table) -> None:
