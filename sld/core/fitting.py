@@ -431,6 +431,7 @@ def fit(
     shared: Sequence[str] = (),
     positive: Collection[str] = (),
     bounds: Mapping[str, tuple[float, float]] | None = None,
+    inherit: Mapping[str, Mapping[str, float]] | None = None,
 ) -> FitResult:
     r"""Fit the constants of `expression` to one target of `table`, each group separately.
 
@@ -446,6 +447,7 @@ def fit(
         shared: Constants that all groups have in common.
         positive: Constants that must be positive.
         bounds: Constant to (lower, upper).
+        inherit: Group to constant to value: one more start, e.g. from an earlier fit.
 
     Returns:
         The best fit found. Numerical trouble is returned, not raised: read `status`.
@@ -462,6 +464,8 @@ def fit(
     points = fitter.starts(starts, rng)
     inherited = log_starts(fitter, min(starts, 8), rng)
     solution = fitter.solve(points, inherited=inherited, max_iterations=100)
+    if inherit is not None:
+        solution = _better(solution, _from_inherited(fitter, points[:1], inherit), bool(fitter.shared))
     if not solution.ok:
         return FitResult(_why_not(fitter, points), {}, n_starts=len(points), n_rows=table.n_rows)
     n_fits = solution.n_fits
@@ -497,6 +501,26 @@ def fit(
         prediction=prediction,
         n_rows=table.n_rows,
         n_fits=n_fits,
+    )
+
+
+def _from_inherited(fitter: Fitter, points: Array, inherit: Mapping[str, Mapping[str, float]]) -> Solution:
+    values = np.array(
+        [[inherit.get(g, {}).get(c, math.nan) for c in fitter.tape.constants] for g in fitter.table.groups]
+    ).reshape(fitter.n_groups, len(fitter.tape.constants))
+    return fitter.solve(points, inherited=values, max_iterations=100)
+
+
+def _better(one: Solution, other: Solution, joint: bool) -> Solution:
+    """Return the better solution, group by group unless groups share constants."""
+    if joint:
+        return other if other.sums.sum() < one.sums.sum() else one
+    wins = other.sums < one.sums
+    return Solution(
+        np.where(wins[:, None], other.values, one.values),
+        np.where(wins, other.sums, one.sums),
+        np.where(wins & (other.sums < one.sums * (1 - _REACHED)), 1, one.at_best),
+        one.n_fits + other.n_fits,
     )
 
 

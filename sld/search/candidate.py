@@ -27,6 +27,7 @@ class Candidate:
         train_nmse: Mean squared error over variance on all training rows.
         admissible: Whether every computed check on the extrapolation grid passed.
         reasons: The checks that failed, as sentences.
+        target_scores: The score of each target by itself, as the table's targets.
         status: "ok", or why the candidate has no score.
         constants: Target to group to constant to value, fitted on all training rows.
     """
@@ -41,6 +42,7 @@ class Candidate:
     train_nmse: float = float("nan")
     admissible: bool = True
     reasons: tuple[str, ...] = ()
+    target_scores: tuple[float, ...] = ()
     status: str = "ok"
     constants: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
 

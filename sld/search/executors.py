@@ -1,0 +1,92 @@
+"""Where proposals are judged: in this process, or in worker processes that each hold their own judge.
+
+Results come back in the order of the proposals, whatever the number of workers, so that a search with a budget in fits
+is repeatable bit for bit.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+
+from sld.core.errors import SldError
+from sld.search.candidate import Candidate
+from sld.search.judge import Judge, Proposal
+
+Result = tuple[Proposal, Candidate, int]
+
+_CHUNK = 8
+_AHEAD = 3  # chunks in flight per worker
+
+_judge: Judge | None = None
+
+
+def _begin(judge: Judge) -> None:
+    global _judge
+    # Ctrl-C is the parent's business: it keeps the best law and ends the workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _judge = judge
+
+
+def _work(proposals: list[Proposal]) -> list[tuple[Candidate, int]]:
+    assert _judge is not None
+    return [_judge.judge(p) for p in proposals]
+
+
+class Executor:
+    """Judges proposals in order, in `workers` processes (1: in this process)."""
+
+    def __init__(self, judge: Judge, workers: int) -> None:
+        self.judge = judge
+        self.workers = workers
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Executor:
+        if self.workers > 1:
+            # one BLAS thread per worker: several would fight for the same cores
+            for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+                os.environ.setdefault(variable, "1")
+            method = "fork" if sys.platform == "linux" else "spawn"
+            self._pool = ProcessPoolExecutor(
+                self.workers,
+                mp_context=multiprocessing.get_context(method),
+                initializer=_begin,
+                initargs=(self.judge,),
+            )
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._pool is not None:
+            processes = list((self._pool._processes or {}).values())
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            for process in processes:
+                process.terminate()
+
+    def map(self, proposals: Iterable[Proposal]) -> Iterator[Result]:
+        """Yield (proposal, candidate, fits) in order. Proposals are drawn a few chunks ahead of the results."""
+        if self._pool is None:
+            for proposal in proposals:
+                candidate, n_fits = self.judge.judge(proposal)
+                yield proposal, candidate, n_fits
+            return
+        source = iter(proposals)
+        waiting: deque[tuple[list[Proposal], Future[list[tuple[Candidate, int]]]]] = deque()
+        try:
+            while True:
+                while len(waiting) < _AHEAD * self.workers and (chunk := list(islice(source, _CHUNK))):
+                    waiting.append((chunk, self._pool.submit(_work, chunk)))
+                if not waiting:
+                    return
+                chunk, future = waiting.popleft()
+                for proposal, (candidate, n_fits) in zip(chunk, future.result(), strict=True):
+                    yield proposal, candidate, n_fits
+        except BrokenProcessPool as error:
+            message = "a worker process died (killed, or out of memory); run the same command again to go on from here"
+            raise SldError(f"{message}, perhaps with --workers 1") from error

@@ -1,0 +1,47 @@
+"""The hall of fame: the best candidates seen so far, and the best per complexity."""
+
+from __future__ import annotations
+
+from sld.search.candidate import Candidate
+from sld.search.selection import rank
+
+
+class HallOfFame:
+    """Keeps the best `size` candidates and the best of each complexity; the rest is only counted."""
+
+    def __init__(self, size: int = 200) -> None:
+        self.size = size
+        self._best: dict[str, Candidate] = {}
+        self._by_complexity: dict[int, Candidate] = {}
+
+    def add(self, candidate: Candidate) -> bool:
+        """Register a candidate; return whether it is the new best."""
+        if candidate.status != "ok":
+            return False
+        before = self.best
+        held = self._by_complexity.get(candidate.complexity)
+        if held is None or rank([held, candidate])[0] is candidate:
+            self._by_complexity[candidate.complexity] = candidate
+        self._best[candidate.key] = candidate
+        if len(self._best) > 2 * self.size:
+            self._best = {c.key: c for c in rank(self._best.values())[: self.size]}
+        return before is None or rank([before, candidate])[0] is candidate
+
+    @property
+    def best(self) -> Candidate | None:
+        """The best candidate so far, or None."""
+        ranked = rank(self._by_complexity.values())
+        return ranked[0] if ranked else None
+
+    def ranked(self, n: int | None = None) -> tuple[Candidate, ...]:
+        """The best candidates, best first."""
+        return tuple(rank(self._best.values())[: n or self.size])
+
+    def front(self) -> tuple[Candidate, ...]:
+        """The Pareto front: admissible candidates that no simpler one equals in score, simplest first."""
+        front: list[Candidate] = []
+        admissible = [c for c in self._by_complexity.values() if c.admissible]
+        for candidate in sorted(admissible or self._by_complexity.values(), key=lambda c: c.complexity):
+            if not front or candidate.score < front[-1].score:
+                front.append(candidate)
+        return tuple(front)

@@ -1,0 +1,193 @@
+"""The run folder: what a search writes as it goes, and how it is taken up again after a kill.
+
+    config.json    what was asked: seed, proposers, digest of the rows (a folder belongs to one question)
+    events.jsonl   one line per candidate in the order of proposal, append-only
+    front.csv      the Pareto front
+    law.json       the chosen law
+
+A line that was cut off by a kill is ignored; everything before it is taken over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from sld.core.errors import SldError, UsageError
+from sld.core.files import write_text_atomic
+from sld.core.table import Table
+from sld.search.candidate import Candidate
+
+EVENTS = "events.jsonl"
+CONFIG = "config.json"
+FRONT = "front.csv"
+LOCK = "run.lock"
+
+
+class RunFolder:
+    """A locked run folder; use it as a context."""
+
+    def __init__(self, path: str | Path, config: Mapping[str, Any]) -> None:
+        self.path = Path(path)
+        self.config = dict(config)
+        self._lock: IO[str] | None = None
+        self._events: IO[str] | None = None
+
+    def __enter__(self) -> RunFolder:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.path / LOCK, "a+", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"cannot use run folder {self.path}: {error.strerror or error}") from error
+        self._take_lock()
+        try:
+            self._check_config()
+        except BaseException:
+            self._lock.close()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._events is not None:
+            with contextlib.suppress(OSError):
+                self._events.close()
+        if self._lock is not None:
+            self._lock.close()
+            with contextlib.suppress(OSError):
+                (self.path / LOCK).unlink()
+
+    def _take_lock(self) -> None:
+        assert self._lock is not None
+        try:
+            import fcntl
+        except ImportError:  # not on this system: two runs in one folder are then the user's care
+            return
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            self._lock = None
+            raise UsageError(
+                f"run folder {self.path} is in use by another process; wait for it or choose another --out"
+            ) from None
+
+    def _check_config(self) -> None:
+        file = self.path / CONFIG
+        text = json.dumps(self.config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        if not file.exists():
+            if (self.path / EVENTS).exists():
+                raise UsageError(f"{self.path} has {EVENTS} but no {CONFIG}; choose another --out")
+            write_text_atomic(file, text)
+            return
+        try:
+            before = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UsageError(f"cannot read {file}: {error}; choose another --out") from error
+        mine = json.loads(text)
+        if not isinstance(before, dict) or before != mine:
+            keys = sorted(set(before) | set(mine)) if isinstance(before, dict) else []
+            different = [k for k in keys if before.get(k) != mine.get(k)]
+            raise UsageError(
+                f"{self.path} holds another run (different: {', '.join(different) or 'everything'}); "
+                "choose another --out, or give the same arguments to go on with it"
+            )
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Yield what earlier runs in this folder recorded, up to the first damaged line."""
+        file = self.path / EVENTS
+        if not file.exists():
+            return
+        good = 0
+        with open(file, "rb") as stream:
+            for line in stream:
+                try:
+                    event = json.loads(line)
+                except ValueError:
+                    break
+                if not line.endswith(b"\n") or not isinstance(event, dict):
+                    break
+                good += len(line)
+                yield event
+        if good < file.stat().st_size:
+            os.truncate(file, good)
+
+    def record(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Append events and hand them to the operating system."""
+        try:
+            if self._events is None:
+                self._events = open(self.path / EVENTS, "a", encoding="utf-8")
+            self._events.write("".join(json.dumps(e, ensure_ascii=False) + "\n" for e in events))
+            self._events.flush()
+        except OSError as error:
+            raise UsageError(f"could not write {self.path / EVENTS}: {error.strerror or error}") from error
+
+    def write_front(self, front: Sequence[Candidate]) -> None:
+        """Write front.csv whole."""
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(["complexity", "n_constants", "score", "train_nmse", "admissible", "origin", "expression"])
+        for c in front:
+            row = [c.complexity, c.n_constants, f"{c.score:.6g}", f"{c.train_nmse:.6g}", c.admissible, c.origin, c.text]
+            writer.writerow(row)
+        write_text_atomic(self.path / FRONT, buffer.getvalue())
+
+
+def to_event(index: int, candidate: Candidate, n_fits: int, seconds: float) -> dict[str, Any]:
+    """Return one line of events.jsonl."""
+    event: dict[str, Any] = {
+        "i": index,
+        "t": round(seconds, 3),
+        "fits": n_fits,
+        "origin": candidate.origin,
+        "expression": {t: e.text for t, e in candidate.expressions.items()},
+        "key": candidate.key,
+        "status": candidate.status,
+    }
+    if candidate.status == "ok":
+        event |= {
+            "score": candidate.score,
+            "folds": [e if math.isfinite(e) else None for e in candidate.fold_errors],
+            "target_scores": list(candidate.target_scores),
+            "train_nmse": candidate.train_nmse,
+            "admissible": candidate.admissible,
+            "reasons": list(candidate.reasons),
+            "constants": candidate.constants,
+        }
+    return event
+
+
+def from_event(event: Mapping[str, Any], table: Table) -> tuple[Candidate, int]:
+    """Rebuild a candidate and its number of fits from a line of events.jsonl.
+
+    Raises:
+        SldError: The line does not belong to this table.
+    """
+    try:
+        texts: Mapping[str, str] = event["expression"]
+        expressions = {t.column: table.parse(texts[t.column], j) for j, t in enumerate(table.targets)}
+        ok = event["status"] == "ok"
+        candidate = Candidate(
+            expressions=expressions,
+            key=event["key"],
+            origin=event["origin"],
+            complexity=round(sum(e.complexity for e in expressions.values()) / len(expressions)),
+            n_constants=max(len(e.constants) for e in expressions.values()),
+            fold_errors=tuple(math.nan if e is None else e for e in event["folds"]) if ok else (),
+            score=event["score"] if ok else math.inf,
+            train_nmse=event["train_nmse"] if ok else math.nan,
+            admissible=event["admissible"] if ok else True,
+            reasons=tuple(event["reasons"]) if ok else (),
+            target_scores=tuple(event["target_scores"]) if ok else (),
+            status=event["status"],
+            constants=event["constants"] if ok else {},
+        )
+        return candidate, int(event["fits"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise SldError(f"{EVENTS} has a line that does not fit this task: {error!r}") from error

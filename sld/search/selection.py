@@ -1,0 +1,74 @@
+"""From many judged candidates to one: scores on rung folds, prices, and the rules that choose.
+
+The training error picks forms that explode outside the data; what counts here is the error on rungs that a fit has not
+seen. Errors on folds differ by orders of magnitude, so their logarithms are averaged: halving the error counts the
+same on an easy fold as on a hard one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from sld.core.table import Table
+from sld.search.candidate import Candidate
+
+PRICE_PER_CONSTANT = 0.04  # in units of log error: a constant has to lower the fold errors by 4 %
+PRICE_PER_NODE = 0.004
+FAILED_FOLD = 25.0  # NMSE charged for a fold that could not be fitted or predicted
+_FLOOR = 1e-8  # NMSE below which laws are equally good: rounding of published tables
+
+
+def noise_floor(table: Table, target: int = 0) -> dict[str, float] | None:
+    """Return the spread between repeated points, or None if no point is repeated.
+
+    Returns:
+        "relative_sd": standard deviation over the mean; "nmse": variance over the variance of the target;
+        "n_points": points with repeats.
+    """
+    index = table.points()
+    counts = np.bincount(index)
+    repeated = counts[index] > 1
+    if not repeated.any():
+        return None
+    y = table.Y[:, target]
+    means = np.bincount(index, weights=y) / np.maximum(counts, 1)
+    deviation = (y - means[index])[repeated]
+    n_points = int((counts > 1).sum())
+    freedom = int(repeated.sum()) - n_points
+    variance = float(np.sum(deviation**2) / freedom) if freedom > 0 else 0.0
+    total = float(np.var(y))
+    scale = float(np.abs(y).mean())
+    return {
+        "relative_sd": float(np.sqrt(variance)) / scale if scale > 0 else 0.0,
+        "nmse": variance / total if total > 0 else 0.0,
+        "n_points": float(n_points),
+    }
+
+
+def fold_score(errors: Sequence[float], noise: float, n_constants: int, complexity: float) -> float:
+    """Return the score that selection minimises.
+
+    Args:
+        errors: NMSE on each fold; NaN for a fold that failed.
+        noise: NMSE of repeated points: differences below it are luck.
+    """
+    e = np.array([FAILED_FOLD if not np.isfinite(x) else min(x, FAILED_FOLD) for x in errors])
+    mean = float(np.mean(np.log(e + _FLOOR + 0.5 * noise))) if len(e) else 0.0
+    return mean + PRICE_PER_CONSTANT * n_constants + PRICE_PER_NODE * complexity
+
+
+def best_admissible(candidates: Iterable[Candidate]) -> Candidate | None:
+    """Return the admissible candidate with the lowest score; the best of all if none is admissible."""
+    ranked = rank(candidates)
+    return ranked[0] if ranked else None
+
+
+def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Return usable candidates, admissible ones first, each by score; ties by complexity, then by key."""
+    usable = [c for c in candidates if c.status == "ok" and np.isfinite(c.score)]
+    return sorted(usable, key=lambda c: (not c.admissible, c.score, c.complexity, c.key))
+
+
+RULES: dict[str, Callable[[Iterable[Candidate]], Candidate | None]] = {"best_admissible": best_admissible}
