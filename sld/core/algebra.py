@@ -271,7 +271,7 @@ def _constant_power(value: Value, exponent: Exponent) -> Value:
         return ONE
     if number > 0:
         return exponential(product([_single(math.log(number)), exponent.value]))
-    return _merge(1.0, NONE, [sum_factor(value, exponent)])
+    raise UnkeyableError
 
 
 def _literal_power(term: Term, exponent: float) -> Value:
@@ -297,6 +297,8 @@ def _literal_power(term: Term, exponent: float) -> Value:
         return _merge(number**exponent, absorber, whole)
     if not kept and (number > 0 or absorber == REAL):
         return _merge(number**exponent, absorber and POSITIVE, whole)
+    if not kept:
+        raise UnkeyableError  # a root of what is never positive
     inside = _merge(math.copysign(1.0, number), REAL if absorber == REAL else NONE, kept)
     outside = _merge(abs(number) ** exponent, POSITIVE if absorber == POSITIVE else NONE, whole)
     return product([outside, _merge(1.0, NONE, [sum_factor(inside, exponent)])])
@@ -360,7 +362,9 @@ def logarithm(value: Value) -> Value:
         else:
             own = _merge(1.0, NONE, [(base, 1.0, flags, payload)])
             terms.extend(product([_as_value(exponent), _atom("log", own, LOG)]))
-    if unknown or (number < 0 and absorber != REAL):
+    if number < 0 and absorber != REAL and not unknown:
+        raise UnkeyableError
+    if unknown:
         kept = _merge(math.copysign(1.0, number), absorber if absorber == REAL else NONE, unknown)
         terms.extend(_atom("log", kept, LOG))
     return collect(terms)

@@ -82,7 +82,7 @@ def _keyed(expression: Expression) -> tuple[str, int]:
                 names[word] = [(1.0, NONE, (), ((f"${i}", 1.0, CONST, None),))]
             keys.append(_finished(_value(expression.tree, names)))
     except (ArithmeticError, RecursionError):
-        # literals beyond the range of floats: the text itself, constants numbered as they come
+        # nowhere finite, or literals beyond the range of floats: the text itself, constants numbered as they come
         renamed = {word: name(f"_{i}") for i, word in enumerate(expression.constants)}
         return "=" + to_text(substitute(expression.tree, renamed)), 0
     key, n_positive = min(keys)

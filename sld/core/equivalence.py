@@ -17,14 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sld.core.canonical import canonical_key, simplify
+from sld.core.card import Target, Variable
 from sld.core.expression import Expression
+from sld.core.fitting import Fitter
 from sld.core.kernel import evaluate
+from sld.core.table import Table
 
 Array = NDArray[np.float64]
 
 TOLERANCE = 1e-8  # of the standard deviation; a near miss (a power against a logarithm) leaves 1e-3 and more
 _MEMBERS = 3
-_STARTS = 64
+_STARTS = 48  # of each kind
 _POINTS = 48  # and six more per constant
 _ATTEMPTS = 60  # draws of constants, until some give finite values
 # Ranges of the variables, until one gives finite values: the second is for shares, the third for log(log(x))
@@ -63,10 +66,6 @@ def _far_literals(expression: Expression) -> Iterator[float]:
 
 def _represents(form: Expression, other: Expression, scale: float, rng: np.random.Generator) -> bool:
     """Whether `form` can take the shape of random members of `other`."""
-    from sld.core.card import Target, Variable
-    from sld.core.fitting import fit
-    from sld.core.table import Table
-
     # a constant form is evaluated over a variable that it does not have
     symbols = other.used_variables or ("x" + "_" * any(c == "x" for e in (form, other) for c in e.constants),)
     n_points = _POINTS + 6 * max(len(form.constants), len(other.constants))
@@ -84,15 +83,22 @@ def _represents(form: Expression, other: Expression, scale: float, rng: np.rando
         groups=tuple(str(k) for k in range(len(members))),
         group_index=np.repeat(np.arange(len(members)), [len(y) for _, y in members]),
     )
-    own = Expression(form.tree, symbols)
-    if not own.constants:
-        prediction = evaluate(own, table.inputs, {})
-    else:
-        result = fit(own, table, starts=_STARTS)
-        if not result.ok:
-            return False
-        prediction = result.prediction
-    return bool(np.max(np.abs(y - prediction) / deviations) < TOLERANCE)
+    fitted = _fitted(Expression(form.tree, symbols), table, rng)
+    return bool(np.all(np.abs(y - fitted) < TOLERANCE * deviations))
+
+
+def _fitted(form: Expression, table: Table, rng: np.random.Generator) -> Array:
+    """Return the values of the best fit (NaN where there is none), each group separately."""
+    if not form.constants:
+        return evaluate(form, table.inputs, {})
+    fitter = Fitter(form, table)
+    # half of the starts know nothing of scaling laws: constants near 1 of both signs, as the members have
+    n_searched = len(fitter.tape.constants)
+    blind = rng.choice([-1.0, 1.0], size=(_STARTS, n_searched)) * np.exp(rng.normal(size=(_STARTS, n_searched)))
+    starts = np.concatenate([fitter.starts(_STARTS, rng), blind])
+    found = fitter.solve(starts, max_iterations=100)
+    closer = fitter.solve(starts[:1], inherited=fitter.nonlinear(found), max_iterations=300, tolerance=1e-14)
+    return fitter.predict(np.where((closer.sums <= found.sums)[:, None], closer.values, found.values))
 
 
 def _members(

@@ -23,7 +23,7 @@ _ABSORBER_TEXT = ("", "@", "$")
 
 
 class UnkeyableError(ArithmeticError):
-    """A literal left the range of floats on the way."""
+    """A literal left the range of floats on the way, or the root or logarithm of something negative was met."""
 
 
 class Exponent:
