@@ -85,9 +85,7 @@ class Grid:
 
     def predict(self, expression: Expression, constants: Sequence[Mapping[str, float]]) -> Array:
         """Return the law's values on the grid (n_points,); `constants` by group, in the table's order."""
-        values = {
-            c: np.array([group[c] for group in constants])[self.group_index] for c in expression.constants
-        }
+        values = {c: np.array([group[c] for group in constants])[self.group_index] for c in expression.constants}
         return evaluate(expression, {**self.columns}, values)  # type: ignore[arg-type]
 
     def problems(self, target: int, values: Array) -> tuple[str, ...]:

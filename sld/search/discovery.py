@@ -429,7 +429,7 @@ def _version() -> str:
         return "(not installed)"
 
 
-class _uninterrupted:  # noqa: N801
+class _uninterrupted:
     """Hold Ctrl-C back while the best law is fitted and written, which takes a second."""
 
     def __enter__(self) -> None:

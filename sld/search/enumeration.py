@@ -242,9 +242,7 @@ class Space:
         pieces = [names.new(("c0", "c"))]
         pieces += [f"{names.new(('c1', 'c'))}*{a.log}" for a in axes]
         if order >= 2:
-            pieces += [
-                f"{names.new(('g1', 'g'))}*{a.log}*{b.log}" for a, b in itertools.combinations(axes, 2)
-            ]
+            pieces += [f"{names.new(('g1', 'g'))}*{a.log}*{b.log}" for a, b in itertools.combinations(axes, 2)]
         if order >= 3:
             pieces += [f"{names.new(('h1', 'h'))}*{a.log}**2" for a in axes]
         return " + ".join(pieces)

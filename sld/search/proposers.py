@@ -18,9 +18,7 @@ Proposer = Callable[[Table], Iterator[Proposal]]
 def from_catalogue(table: Table) -> Iterator[Proposal]:
     """Published laws, the table's variables in every role that makes sense."""
     for law in load_catalogue():
-        per_target = [
-            list(match(law, table.variables, own=table.own_share(j))) for j in range(len(table.targets))
-        ]
+        per_target = [list(match(law, table.variables, own=table.own_share(j))) for j in range(len(table.targets))]
         if len({len(forms) for forms in per_target}) == 1:
             for forms in zip(*per_target, strict=True):
                 yield Proposal.of(forms)
@@ -31,9 +29,7 @@ def from_enumeration(table: Table) -> Iterator[Proposal]:
     spaces = [Space(table, j).texts() for j in range(len(table.targets))]
     for texts in zip(*spaces, strict=True):
         try:
-            yield Proposal.of(
-                [Form(simplify(table.parse(text, j)), "enumeration") for j, text in enumerate(texts)]
-            )
+            yield Proposal.of([Form(simplify(table.parse(text, j)), "enumeration") for j, text in enumerate(texts)])
         except GrammarError:
             continue  # a formula over many proportions can pass the limits of the grammar
 
