@@ -55,7 +55,10 @@ class Grid:
         walks_per_row = len(moving) + (1 if len(moving) > 1 else 0)
         budget = max(1, _POINTS // (max(walks_per_row, 1) * len(_STEPS)))
         rows = _spread_rows(table, moving, budget)
-        X, walk, direction, groups = [], [], [], []
+        X: list[Array] = []
+        walk: list[int] = []
+        direction: list[int] = []
+        groups: list[int] = []
         top = table.X.max(axis=0)
         for row in rows:
             for which in [[i] for i in moving] + ([moving] if len(moving) > 1 else []):

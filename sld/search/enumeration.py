@@ -110,11 +110,16 @@ class _Axis:
     def log(self) -> str:
         return self.symbol if self.on_logs else f"log({self.symbol})"
 
+    @property
+    def power(self) -> str:
+        return "exp(-a*v)" if self.on_logs else "v**-a"
+
 
 class Space:
     """The formulas for one table and target, as texts."""
 
     def __init__(self, table: Table, target: int = 0) -> None:
+        """Sort the table's variables by role."""
         self.table = table
         self.target = target
         axes = [_Axis(v.symbol, v.log is not None, v.role) for v in table.variables]
@@ -128,6 +133,7 @@ class Space:
         self.bounded = declared.lower is not None and declared.upper is not None
 
     def names(self) -> _Names:
+        """Return fresh names for one formula."""
         return _Names([*self.table.symbols, "E"])
 
     def texts(self) -> Texts:
@@ -145,6 +151,7 @@ class Space:
     # -- sums of products of atoms -----------------------------------------------------------------------------
 
     def atoms(self, axis: _Axis, tiers: Sequence[int]) -> list[str]:
+        """Return the templates that suit an axis."""
         found = []
         for atom in ATOMS:
             text = atom.on_logs if axis.on_logs else atom.text
@@ -174,6 +181,7 @@ class Space:
         offset: bool = True,
         tied: bool = False,
     ) -> str:
+        """Return a sum of terms; `swaps` replaces the power of (term, axis), `tied` shares one power per axis."""
         names = self.names()
         pieces = ["E"] if offset else []
         kept: dict[int, str] = {}
@@ -184,15 +192,14 @@ class Space:
                 if tied and i in kept and (t, i) not in swaps:
                     factors.append(kept[i])
                     continue
-                plain = ATOMS[0].on_logs if axis.on_logs else ATOMS[0].text
-                assert plain is not None
-                text = names.fill(swaps.get((t, i), plain), axis.symbol)
+                text = names.fill(swaps.get((t, i), axis.power), axis.symbol)
                 kept.setdefault(i, text)
                 factors.append(text)
             pieces.append("*".join([names.new(_COEFFICIENTS), *factors]))
         return " + ".join(pieces)
 
     def sums(self, axes: Sequence[_Axis]) -> Texts:
+        """Yield sums of products of atoms, plain ones first."""
         if not axes:
             return
         structures = self.structures(axes)
@@ -207,6 +214,7 @@ class Space:
         yield from _interleave(*stages[2:])
 
     def plain(self, axes: Sequence[_Axis], structures: Sequence[tuple[tuple[int, ...], ...]]) -> Texts:
+        """Yield every structure with plain powers."""
         for terms in structures:
             yield self.render(axes, terms, {})
             if len(terms) <= 2:
@@ -217,6 +225,7 @@ class Space:
     def swapped(
         self, axes: Sequence[_Axis], structures: Sequence[tuple[tuple[int, ...], ...]], tiers: Sequence[int]
     ) -> Texts:
+        """Yield every structure with one power exchanged for another atom."""
         for terms in structures:
             for t, term in enumerate(terms):
                 for i in term:
@@ -230,6 +239,7 @@ class Space:
                 yield self.render(axes, ((0,), (0,)), {(0, 0): first, (1, 0): second})
 
     def swapped_twice(self, axes: Sequence[_Axis], structures: Sequence[tuple[tuple[int, ...], ...]]) -> Texts:
+        """Yield structures with two powers exchanged for other atoms."""
         for terms in structures:
             places = [(t, i) for t, term in enumerate(terms) for i in term]
             for one, other in itertools.combinations(places, 2):
@@ -277,11 +287,8 @@ class Space:
         for one, other in itertools.permutations(axes, 2):
             names = self.names()
             rest = [a for a in axes if a not in (one, other)]
-            more = "".join(
-                f" + {names.new(_COEFFICIENTS)}*{names.fill(ATOMS[0].on_logs if a.on_logs else ATOMS[0].text, a.symbol)}"
-                for a in rest
-            )
-            power = names.fill("exp(-a*v)" if one.on_logs else "v**-a", one.symbol)
+            more = "".join(f" + {names.new(_COEFFICIENTS)}*{names.fill(a.power, a.symbol)}" for a in rest)
+            power = names.fill(one.power, one.symbol)
             a, b, c, g, h, k = (names.new((x,)) for x in ("b", "c", "d", "g", "h", "k"))
             moving = f"exp(-({b} + {c}*{other.log})*{one.log})"
             yield f"E + A*exp(-({a})*{one.log} + {b}*{other.log} + {c}*{one.log}*{other.log}){more}"
@@ -329,6 +336,7 @@ class Space:
         movers: Sequence[Sequence[_Axis]],
         how: str,
     ) -> str:
+        """Return a base law plus or times one valley per hyperparameter."""
         base = self.render(axes, terms, {})
         names = _Names([*self.table.symbols, "E", *(w for w in _words(base))])
         pieces, deviations = [], []

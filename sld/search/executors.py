@@ -44,11 +44,13 @@ class Executor:
     """Judges proposals in order, in `workers` processes (1: in this process)."""
 
     def __init__(self, judge: Judge, workers: int) -> None:
+        """Keep the judge; worker processes start with the context."""
         self.judge = judge
         self.workers = workers
         self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Executor:
+        """Start the workers."""
         if self.workers > 1:
             # one BLAS thread per worker: several would fight for the same cores
             for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -63,6 +65,7 @@ class Executor:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        """End the workers at once: what they are judging is not wanted any more."""
         if self._pool is not None:
             processes = list((self._pool._processes or {}).values())
             self._pool.shutdown(wait=False, cancel_futures=True)

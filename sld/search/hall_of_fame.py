@@ -10,6 +10,7 @@ class HallOfFame:
     """Keeps the best `size` candidates and the best of each complexity; the rest is only counted."""
 
     def __init__(self, size: int = 200) -> None:
+        """Start empty."""
         self.size = size
         self._best: dict[str, Candidate] = {}
         self._by_complexity: dict[int, Candidate] = {}

@@ -53,6 +53,7 @@ class Judge:
     """Judges proposals on one table; the same proposal always gets the same verdict."""
 
     def __init__(self, table: Table, folds: Sequence[Fold], *, seed: int, max_constants: int) -> None:
+        """Prepare what all proposals share: the grid, the noise floor, the variances."""
         self.table = table
         self.folds = tuple(folds)
         self.seed = seed

@@ -35,12 +35,14 @@ class RunFolder:
     """A locked run folder; use it as a context."""
 
     def __init__(self, path: str | Path, config: Mapping[str, Any]) -> None:
+        """Keep path and question; nothing is touched before the context is entered."""
         self.path = Path(path)
         self.config = dict(config)
         self._lock: IO[str] | None = None
         self._events: IO[str] | None = None
 
     def __enter__(self) -> RunFolder:
+        """Create or take up the folder; raises UsageError if it is in use or holds another run."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = open(self.path / LOCK, "a+", encoding="utf-8")
@@ -55,6 +57,7 @@ class RunFolder:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        """Close the events and give the folder free."""
         if self._events is not None:
             with contextlib.suppress(OSError):
                 self._events.close()

@@ -53,6 +53,8 @@ def fold_score(errors: Sequence[float], noise: float, n_constants: int, complexi
     Args:
         errors: NMSE on each fold; NaN for a fold that failed.
         noise: NMSE of repeated points: differences below it are luck.
+        n_constants: Fitted constants per group.
+        complexity: Nodes of the expression.
     """
     e = np.array([FAILED_FOLD if not np.isfinite(x) else min(x, FAILED_FOLD) for x in errors])
     mean = float(np.mean(np.log(e + _FLOOR + 0.5 * noise))) if len(e) else 0.0
