@@ -1,1 +1,79 @@
-"""Discover scaling laws."""
+"""Discover scaling laws: search formulas, fit every constant, judge by extrapolation.
+
+>>> import sld
+>>> task = sld.load_task("nanolm_chinchilla")
+>>> run = sld.discover(task, budget="20s")
+>>> print(run.law.text())
+>>> print(sld.score(run.law, task))
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from sld.api import discover, fit, predict, score
+    from sld.core.bundled import bundled_tasks
+    from sld.core.card import Card, Target, Variable
+    from sld.core.errors import DataError, GrammarError, SldError, UsageError
+    from sld.core.expression import Expression, parse
+    from sld.core.law import Law
+    from sld.core.scoring import Scores
+    from sld.core.table import Table, table_from
+    from sld.core.task import Task, load_task, task_from
+    from sld.search.candidate import Discovery
+
+# `import sld` takes a few milliseconds: what a name needs is imported when the name is first used
+_HOMES = {
+    "sld.api": ("discover", "fit", "predict", "score"),
+    "sld.core.bundled": ("bundled_tasks",),
+    "sld.core.card": ("Card", "Target", "Variable"),
+    "sld.core.errors": ("DataError", "GrammarError", "SldError", "UsageError"),
+    "sld.core.expression": ("Expression", "parse"),
+    "sld.core.law": ("Law",),
+    "sld.core.scoring": ("Scores",),
+    "sld.core.table": ("Table", "table_from"),
+    "sld.core.task": ("Task", "load_task", "task_from"),
+    "sld.search.candidate": ("Discovery",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Card",
+    "DataError",
+    "Discovery",
+    "Expression",
+    "GrammarError",
+    "Law",
+    "Scores",
+    "SldError",
+    "Table",
+    "Target",
+    "Task",
+    "UsageError",
+    "Variable",
+    "bundled_tasks",
+    "discover",
+    "fit",
+    "load_task",
+    "parse",
+    "predict",
+    "score",
+    "table_from",
+    "task_from",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'sld' has no attribute {name!r}")
+    value = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

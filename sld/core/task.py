@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sld.core.bundled import bundled_tasks, tasks_root
 from sld.core.card import CARD_FILE, Card, PublishedLaw, Role, Target, Variable
 from sld.core.errors import DataError, UsageError, suggest
 from sld.core.table import Array, Table, constant_columns, outside_bounds, read_points, read_table, table_from
@@ -50,18 +51,6 @@ class Task:
         if self.path is None or self.card.held_out_file is None:
             return None
         return _read(self.card, self.path, self.card.held_out_file, lenient=True)
-
-
-def tasks_root() -> Path:
-    """Return the folder of the bundled tasks: inside the wheel, or `tasks/` of a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    inside = package / "_tasks"
-    return inside if inside.is_dir() else package.parent / "tasks"
-
-
-def bundled_tasks() -> tuple[str, ...]:
-    """Return the names of the bundled tasks."""
-    return tuple(sorted(card.parent.name for card in tasks_root().glob(f"*/{CARD_FILE}")))
 
 
 def load_task(name_or_path: str | Path) -> Task:

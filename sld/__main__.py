@@ -1,0 +1,78 @@
+"""`sld` and `python -m sld`: runs a command and turns every failure into one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+INTERRUPTED = 130  # the shell's number for a program ended by Ctrl-C
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 0 done, 1 the work failed, 2 misuse, 130 interrupted."""
+    from sld.cli_output import use_utf8
+
+    try:
+        use_utf8()
+        code = _run(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # the reader of our output has left; Python would complain about it once more when it flushes at exit
+        _drop_output()
+        return 1
+    except MemoryError:
+        return _fail("not enough memory for this; use fewer rows or workers", 1)
+    except OSError as error:
+        _drop_output()
+        place = f" {error.filename}" if error.filename else ""
+        return _fail(f"could not read or write{place}: {error.strerror or error}", 2)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    import typer.main
+
+    from sld.cli import app
+    from sld.core.errors import SldError
+
+    # typer's usage errors share a base that, by version, lives in typer or in click
+    misuse: tuple[type[Exception], ...] = typer.BadParameter.__bases__
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(args=list(arguments), prog_name="sld", standalone_mode=False)
+    except SldError as error:
+        return _fail(str(error), error.exit_code)
+    except misuse as error:
+        where = getattr(getattr(error, "ctx", None), "command_path", "sld")
+        message = getattr(error, "format_message", error.__str__)()
+        return _fail(f"{message.rstrip('.')} (see {where} --help)", 2)
+    if code == INTERRUPTED:  # typer swallows Ctrl-C and returns this
+        raise KeyboardInterrupt
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str, code: int) -> int:
+    line = " ".join(message.split())
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    try:
+        print(f"sld: {shown}", file=sys.stderr)
+    except OSError:  # stderr is gone too: the exit code has to say it
+        pass
+    return code
+
+
+def _drop_output() -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, sys.stdout.fileno())
+    except (OSError, ValueError):  # stdout is not a file, as in tests
+        pass
+    finally:
+        os.close(nowhere)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

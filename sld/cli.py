@@ -1,0 +1,434 @@
+"""The commands: options in, one call of the library, text or JSON out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from sld import cli_output as output
+from sld.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from sld.core.task import Task
+
+RUNS_FOLDER = "sld-runs"
+DEFAULT_BUDGET = "30s"  # in the help; the search holds the number
+
+
+class _HelpFormatter(typer.Context.formatter_class):  # type: ignore[misc,valid-type]
+    """Help that stays readable where the terminal is narrow: descriptions go below their option."""
+
+    def write_dl(self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        # arguments come with their Python type, which tells a user nothing
+        shown = [(first.partition(" <")[0], second) for first, second in rows]
+        super().write_dl(shown, col_max if self.width > 70 else 6, col_spacing)
+
+
+def _with_own_help(ctx: Any) -> None:
+    import shutil
+
+    ctx.formatter_class = _HelpFormatter
+    ctx.terminal_width = min(shutil.get_terminal_size().columns, 100) - 2
+
+
+class _Command(TyperCommand):
+    def get_help(self, ctx: Any) -> str:
+        _with_own_help(ctx)
+        return super().get_help(ctx)
+
+
+class _Group(TyperGroup):
+    def get_help(self, ctx: Any) -> str:
+        _with_own_help(ctx)
+        return super().get_help(ctx)
+
+
+_PLAIN: dict[str, Any] = {"rich_markup_mode": None, "add_completion": False, "pretty_exceptions_enable": False}
+app = typer.Typer(cls=_Group, **_PLAIN)
+tasks_app = typer.Typer(cls=_Group, **_PLAIN)
+laws_app = typer.Typer(cls=_Group, **_PLAIN)
+
+
+def _examples(*lines: str) -> str:
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _command(group: typer.Typer, name: str, *examples: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return group.command(name, cls=_Command, epilog=_examples(*examples))
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Data = Annotated[
+    str, typer.Argument(metavar="TASK", help="Bundled task, task folder, or a table of runs (CSV, TSV, Parquet).")
+]
+LawPath = Annotated[Path, typer.Argument(metavar="LAW", help="A law.json, or the run folder that holds it.")]
+Names = list[str] | None
+
+
+def _columns_option(flag: str, text: str) -> Any:
+    return typer.Option(flag, metavar="COLS", help=text, rich_help_panel=None)
+
+
+Target = Annotated[Names, _columns_option("--target", "Bare table: column(s) to predict.")]
+Scale = Annotated[Names, _columns_option("--scale", "Columns that grow with money, e.g. N,D.")]
+Hyper = Annotated[Names, _columns_option("--hyper", "Columns with an interior optimum, e.g. lr,batch.")]
+Proportion = Annotated[Names, _columns_option("--proportion", "Shares of a mixture; they sum to 1.")]
+Covariate = Annotated[Names, _columns_option("--covariate", "Other columns that a law may use.")]
+Group = Annotated[str | None, typer.Option("--group", metavar="COL", help="Rows of one value share constants.")]
+Log = Annotated[Names, typer.Option("--log", metavar="COL[=log2]", help="Columns that are logarithms (log10).")]
+Lower = Annotated[float | None, typer.Option("--lower", metavar="X", help="The target never falls below X.")]
+Upper = Annotated[float | None, typer.Option("--upper", metavar="X", help="The target never exceeds X.")]
+Better = Annotated[str | None, typer.Option("--better", metavar="lower|higher", help="Which target is better.")]
+Monotone = Annotated[
+    Names, typer.Option("--monotone", metavar="COL=decreasing", help="Known effect of a column on the target.")
+]
+Missing = Annotated[
+    str | None, typer.Option("--missing", metavar="error|drop", help="What to do with rows that lack a value.")
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of everything random.")]
+
+
+def _roles(
+    target: Names,
+    scale: Names,
+    hyper: Names,
+    proportion: Names,
+    covariate: Names,
+    group: str | None,
+    log: Names,
+    lower: float | None,
+    upper: float | None,
+    better: str | None,
+    monotone: Names,
+    missing: str | None,
+) -> dict[str, Any]:
+    """Return the keywords of `table_from` that were given."""
+    if better not in (None, "lower", "higher"):
+        raise UsageError(f"--better must be lower or higher, got {better!r}")
+    given = {
+        "target": _split(target),
+        "scale": _split(scale),
+        "hyper": _split(hyper),
+        "proportion": _split(proportion),
+        "covariate": _split(covariate),
+        "group": group,
+        "log": _pairs(log, default="log10"),
+        "lower": lower,
+        "upper": upper,
+        "higher_is_better": better == "higher",
+        "monotone": _pairs(monotone),
+        "missing": missing,
+    }
+    return {name: value for name, value in given.items() if value not in (None, [], {}, False)}
+
+
+def _split(values: Names) -> list[str]:
+    """Return the parts of repeated, comma-separated values."""
+    return [part.strip() for value in values or () for part in value.split(",") if part.strip()]
+
+
+def _pairs(values: Names, default: str | None = None) -> dict[str, str]:
+    """Read `name=value` parts."""
+    pairs = {}
+    for part in _split(values):
+        name, equals, value = part.partition("=")
+        if not equals and default is None:
+            raise UsageError(f"wanted NAME=VALUE, got {part!r}")
+        pairs[name.strip()] = value.strip() if equals else str(default)
+    return pairs
+
+
+def _bounds(values: Names) -> dict[str, tuple[float, float]]:
+    """Read `name=low:high` parts; either end may be left open."""
+    bounds = {}
+    for name, value in _pairs(values).items():
+        low, colon, high = value.partition(":")
+        try:
+            if not colon:
+                raise ValueError
+            bounds[name] = (float(low or "-inf"), float(high or "inf"))
+        except ValueError:
+            raise UsageError(f"--bounds wants NAME=LOW:HIGH, e.g. a=0:1, got {name}={value}") from None
+        if not bounds[name][0] < bounds[name][1]:
+            raise UsageError(f"--bounds of {name!r}: the lower end must be below the upper one, got {value}")
+    return bounds
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from sld import __version__
+
+        print(f"sld {__version__}")
+        raise typer.Exit
+
+
+@app.callback(
+    invoke_without_command=True,
+    epilog=_examples(
+        "sld discover nanolm_chinchilla",
+        "sld discover runs.csv --target loss --scale N,D",
+        "sld predict sld-runs/nanolm_chinchilla-0 points.csv",
+    ),
+)
+def _sld(
+    ctx: typer.Context,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """Discover scaling laws: one short formula that extrapolates, from a table of training runs."""
+    if ctx.invoked_subcommand is None:
+        print(ctx.get_help())
+
+
+def _json_wanted(ctx: typer.Context, here: bool) -> bool:
+    """Whether --json stood after the command or after its group."""
+    return here or bool(ctx.parent and ctx.parent.obj)
+
+
+app.add_typer(tasks_app, name="tasks")
+
+
+@tasks_app.callback(
+    invoke_without_command=True,
+    epilog=_examples("sld tasks", "sld tasks show nanolm_chinchilla", "sld tasks check my_task/"),
+)
+def tasks(ctx: typer.Context, json: Json = False) -> None:
+    """List the bundled tasks; show or check one."""
+    ctx.obj = json
+    if ctx.invoked_subcommand is None:
+        from sld import api, cli_show
+
+        cli_show.tasks(api.task_list(), json)
+
+
+@_command(tasks_app, "show", "sld tasks show nanolm_chinchilla", "sld tasks show my_task/ --json")
+def tasks_show(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Bundled task, or a task folder.")],
+    json: Json = False,
+) -> None:
+    """Show a task: its columns, rows, published laws and defects."""
+    from sld import api, cli_show
+
+    cli_show.task(api.task_details(name), _json_wanted(ctx, json))
+
+
+@_command(tasks_app, "check", "sld tasks check my_task/", "sld tasks check my_task/ --json")
+def tasks_check(
+    ctx: typer.Context,
+    path: Annotated[str, typer.Argument(metavar="PATH", help="Task folder or its task.toml.")],
+    json: Json = False,
+) -> None:
+    """Check a task folder: exit code 0 when nothing is wrong, 1 with a line per problem."""
+    from sld import cli_show
+    from sld.core.task import check_task
+
+    problems = check_task(path)
+    cli_show.problems(path, problems, _json_wanted(ctx, json))
+    if problems:
+        raise typer.Exit(1)
+
+
+app.add_typer(laws_app, name="laws")
+
+
+@laws_app.callback(
+    invoke_without_command=True, epilog=_examples("sld laws", "sld laws show chinchilla", "sld laws --json")
+)
+def laws(ctx: typer.Context, json: Json = False) -> None:
+    """List the catalogue of published laws; show one."""
+    ctx.obj = json
+    if ctx.invoked_subcommand is None:
+        from sld import cli_show
+        from sld.search.catalogue import load_catalogue
+
+        cli_show.laws(load_catalogue(), json)
+
+
+@_command(laws_app, "show", "sld laws show chinchilla", "sld laws show chinchilla --json")
+def laws_show(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Id of the law, as `sld laws` lists it.")],
+    json: Json = False,
+) -> None:
+    """Show a published law: formula, variables, constants, values, source."""
+    from sld import cli_show
+    from sld.search.catalogue import get_law
+
+    cli_show.law(get_law(name), _json_wanted(ctx, json))
+
+
+@_command(
+    app,
+    "discover",
+    "sld discover nanolm_chinchilla",
+    "sld discover runs.csv --target loss --scale N,D --group family",
+    "sld discover runs.csv --target loss --scale N --hyper lr,batch --budget 5min",
+    'sld discover runs.csv --target loss --scale N,D --try "E + A*N**-a + B*D**-b"',
+)
+def discover(
+    data: Data,
+    target: Target = None,
+    scale: Scale = None,
+    hyper: Hyper = None,
+    proportion: Proportion = None,
+    covariate: Covariate = None,
+    group: Group = None,
+    log: Log = None,
+    lower: Lower = None,
+    upper: Upper = None,
+    better: Better = None,
+    monotone: Monotone = None,
+    missing: Missing = None,
+    seed: Seed = 0,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            "--budget", metavar="TIME|FITS", help=f"60s, 5min, or 20000fits (repeatable to the bit); {DEFAULT_BUDGET}."
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", metavar="N", help="Processes to fit with.")] = 2,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="RUN_DIR", help=f"Where to write; {RUNS_FOLDER}/TASK-SEED if not given."),
+    ] = None,
+    proposers: Annotated[
+        Names, typer.Option("--proposers", "--proposer", metavar="NAMES", help="e.g. catalogue,enumeration; all.")
+    ] = None,
+    formulas: Annotated[
+        Names, typer.Option("--try", metavar="FORMULA", help="A formula of your own to try as well; repeatable.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Search the formula that extrapolates best.
+
+    The same command into the same RUN_DIR takes an earlier search up again, with a larger budget too.
+    """
+    from sld import api, cli_show
+
+    roles = _roles(target, scale, hyper, proportion, covariate, group, log, lower, upper, better, monotone, missing)
+    task = api.as_task(data, **roles)
+    folder = _run_folder(task, seed) if out is None else out
+    line = output.ProgressLine()
+    output.remark(f"searching a law for {task.name} ({task.train.n_rows} rows); writing to {folder}")
+    try:
+        found = api.discover(
+            task,
+            seed=seed,
+            budget=budget,
+            workers=workers,
+            out=folder,
+            proposers=_split(proposers) or None,
+            formulas=formulas or (),
+            progress=cli_show.progress(line),
+        )
+    finally:
+        line.close()
+    cli_show.discovery(found, api.held_out_scores(found.law, task), folder, data, json)
+
+
+def _run_folder(task: Task, seed: int) -> Path:
+    return Path(RUNS_FOLDER) / f"{task.name}-{seed}"
+
+
+@_command(
+    app,
+    "fit",
+    "sld fit nanolm_chinchilla --law Chinchilla",
+    'sld fit nanolm_chinchilla --law "E + A*N**-a + B*D**-b" --out my_law/',
+    'sld fit runs.csv --target loss --scale N --law "E + A*N**-a" --bounds a=0:1 --loss huber',
+)
+def fit(
+    data: Data,
+    law: Annotated[
+        str, typer.Option("--law", metavar="NAME|FORMULA", help="A law of the card or of `sld laws`, or a formula.")
+    ],
+    target: Target = None,
+    scale: Scale = None,
+    hyper: Hyper = None,
+    proportion: Proportion = None,
+    covariate: Covariate = None,
+    group: Group = None,
+    log: Log = None,
+    lower: Lower = None,
+    upper: Upper = None,
+    better: Better = None,
+    monotone: Monotone = None,
+    missing: Missing = None,
+    loss: Annotated[str, typer.Option("--loss", metavar="LOSS", help="squared, huber, log or log_huber.")] = "squared",
+    shared: Annotated[Names, typer.Option("--shared", metavar="NAMES", help="Constants that all groups share.")] = None,
+    positive: Annotated[Names, typer.Option("--positive", metavar="NAMES", help="Constants that are positive.")] = None,
+    bounds: Annotated[Names, typer.Option("--bounds", metavar="a=0:1", help="Bounds of constants; open: a=0:")] = None,
+    starts: Annotated[int, typer.Option("--starts", metavar="N", help="Starting points per group.")] = 32,
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option("--out", metavar="RUN_DIR", help="Where to write law.json.")] = None,
+    json: Json = False,
+) -> None:
+    """Fit the constants of one given formula."""
+    from sld import api, cli_show
+
+    roles = _roles(target, scale, hyper, proportion, covariate, group, log, lower, upper, better, monotone, missing)
+    task = api.as_task(data, **roles)
+    fitted = api.fit(
+        task,
+        law,
+        loss=loss,
+        shared=_split(shared),
+        positive=_split(positive),
+        bounds=_bounds(bounds),
+        starts=starts,
+        seed=seed,
+        out=out,
+    )
+    cli_show.fitted(fitted, api.held_out_scores(fitted, task), out, data, json)
+
+
+@_command(
+    app,
+    "predict",
+    "sld predict sld-runs/nanolm_chinchilla-0 points.csv",
+    "sld predict law.json points.csv --out predictions.csv",
+)
+def predict(
+    law: LawPath,
+    points: Annotated[
+        Path, typer.Argument(metavar="POINTS", help="Table (CSV, TSV, Parquet) with the law's variables.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write the CSV here, not on stdout.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Predict runs not yet made.
+
+    Prints the table of points with a column per target, and <target>_low and <target>_high if the law has intervals.
+    """
+    from sld import api, cli_show
+    from sld.core.points_file import with_columns
+
+    predicted = api.predict(law, points)
+    rows = with_columns(points, predicted)
+    if out is not None or not json:
+        cli_show.predictions(rows, out)
+    if json:
+        cli_show.predictions_json(predicted, str(law), out)
+
+
+@_command(
+    app,
+    "score",
+    "sld score sld-runs/nanolm_chinchilla-0 nanolm_chinchilla",
+    "sld score law.json further_runs.csv --json",
+)
+def score(
+    law: LawPath,
+    data: Annotated[str, typer.Argument(metavar="TASK", help="Its held-out rows count; or a table of further runs.")],
+    json: Json = False,
+) -> None:
+    """Score a law on rows that it was not fitted to."""
+    from sld import api, cli_show
+
+    cli_show.scores(api.score(law, data), json)
