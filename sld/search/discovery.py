@@ -7,14 +7,16 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sld.core.errors import SldError, UsageError
+from sld.core.expression import Expression
 from sld.core.fitting import FitResult, fit
 from sld.core.law import LAW_FILE, Law
 from sld.core.splits import rung_folds
@@ -23,7 +25,7 @@ from sld.search.candidate import Candidate, Discovery
 from sld.search.executors import Executor
 from sld.search.hall_of_fame import HallOfFame
 from sld.search.judge import Judge, Proposal
-from sld.search.proposers import PROPOSERS, from_texts, proposals
+from sld.search.proposers import ALL, Source, from_texts
 from sld.search.run_folder import RunFolder, from_event, to_event
 from sld.search.selection import RULES, noise_floor, rank
 
@@ -97,7 +99,7 @@ def discover(
             law, bit for bit, with any number of workers.
         workers: Processes that judge candidates.
         out: Run folder to write and to take up again; None writes nothing.
-        proposers: Names from `PROPOSERS`; all by default.
+        proposers: Names from `proposers.ALL`; all by default.
         formulas: Formulas to try first, one text for all targets or a text per target column.
         max_constants: Limit per group and target.
         task: Name and version of the task, for the record.
@@ -114,7 +116,7 @@ def discover(
     limit = Budget.parse(budget)
     if workers < 1:
         raise UsageError(f"workers must be 1 or more, got {workers}")
-    names = list(proposers if proposers is not None else PROPOSERS)
+    names = list(proposers if proposers is not None else ALL)
     first = list(from_texts(table, formulas, "user"))
     notes = list(table.notes)
     _check(table)
@@ -126,7 +128,7 @@ def discover(
         )
     folds = rung_folds(small)
     judge = Judge(small, folds, seed=seed, max_constants=max_constants)
-    source = proposals(small, names, iter(first))
+    source = Source(small, names, iter(first), seed=seed, max_constants=max_constants)
     config = {
         "schema": 1,
         "task": dict(task or {}),
@@ -183,7 +185,7 @@ class _Search:
     def __init__(
         self,
         judge: Judge,
-        source: Iterator[Proposal],
+        source: Source,
         budget: Budget,
         workers: int,
         progress: Callable[[Progress], None] | None,
@@ -203,6 +205,8 @@ class _Search:
         self.interrupted = False
         self.exhausted = False
         self.earlier_seconds = 0.0
+        self.unwritten: list[Mapping[str, Any]] = []
+        self.written = 0.0
         self.started = time.monotonic()
 
     @property
@@ -218,29 +222,41 @@ class _Search:
 
     def run(self) -> None:
         try:
-            self._take_up()
+            batches = self._batches()
+            begun = self._take_up(batches)
             self._warm_up()
             with Executor(self.judge, self.workers) as executor:
-                self._loop(executor)
+                self._loop(executor, chain([begun] if begun else [], batches))
         except KeyboardInterrupt:
             self.interrupted = True
         if self.progress is not None:
             self.progress(self.state())
 
-    def _take_up(self) -> None:
-        """Take over what an earlier run in this folder did; its proposals come again in the same order."""
+    def _batches(self) -> Iterator[list[Proposal]]:
+        """Yield batches; each is made when all earlier results are in, so it does not depend on their timing."""
+        while batch := self.source.batch(self.hall):
+            yield batch
+
+    def _take_up(self, batches: Iterator[list[Proposal]]) -> list[Proposal]:
+        """Take over what an earlier run in this folder did; its proposals come again in the same order.
+
+        Returns the rest of the batch in which the earlier run stopped.
+        """
+        batch: list[Proposal] = []
         if self.folder is None:
-            return
+            return batch
         for event in self.folder.events():
-            proposal = next(self.source, None)
+            batch = batch or next(batches, [])
             candidate, n_fits = from_event(event, self.judge.table)
-            if proposal is None or proposal.key != candidate.key:
+            if not batch or batch[0].key != candidate.key:
                 raise SldError(
                     f"{self.folder.path} was written by another version of sld (candidate {self.index} differs); "
                     "choose another --out"
                 )
+            batch = batch[1:]
             self._remember(candidate, n_fits)
             self.earlier_seconds = float(event.get("t", 0.0))
+        return batch
 
     def _warm_up(self) -> None:
         """Compile the machine before the clock of the workers starts (once per installation)."""
@@ -252,28 +268,33 @@ class _Search:
         machine.value(tape, tape.column_values({"x": np.array([1.0, 2.0])}, 2), np.ones((1, 1)), np.ones((1, 2)))
         self.started = time.monotonic()
 
-    def _loop(self, executor: Executor) -> None:
-        shown = written = 0.0
-        events: list[dict[str, Any]] = []
+    def _loop(self, executor: Executor, batches: Iterable[list[Proposal]]) -> None:
+        shown = 0.0
         try:
             if self.spent() >= 1.0:
                 return
-            for _, candidate, n_fits in executor.map(self.source):
-                events.append(to_event(self.index, candidate, n_fits, self.seconds))
-                self._remember(candidate, n_fits)
-                now = self.seconds
-                if self.folder is not None and (now - written > 1.0 or len(events) >= 500):
-                    self.folder.record(events)
-                    events, written = [], now
-                if self.progress is not None and now - shown > _PROGRESS_EVERY_S:
-                    self.progress(self.state())
-                    shown = now
-                if self.spent() >= 1.0:
-                    return
+            for batch in batches:
+                for _, candidate, n_fits in executor.map(batch):
+                    self._note(to_event(self.index, candidate, n_fits, self.seconds))
+                    self._remember(candidate, n_fits)
+                    if self.progress is not None and self.seconds - shown > _PROGRESS_EVERY_S:
+                        self.progress(self.state())
+                        shown = self.seconds
+                    if self.spent() >= 1.0:
+                        return
             self.exhausted = True
         finally:
-            if self.folder is not None and events:
-                self.folder.record(events)
+            self._flush()
+
+    def _note(self, event: Mapping[str, Any]) -> None:
+        self.unwritten.append(event)
+        if self.seconds - self.written > 1.0 or len(self.unwritten) >= 500:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self.folder is not None and self.unwritten:
+            self.folder.record(self.unwritten)
+        self.unwritten, self.written = [], self.seconds
 
     def _remember(self, candidate: Candidate, n_fits: int) -> None:
         self.index += 1
@@ -389,11 +410,17 @@ def _fit_all(
         result: FitResult = fit(
             expression, rows, target=j, starts=_FINAL_STARTS, seed=seed, inherit=chosen.constants[target.column]
         )
-        if result.ok:
-            constants[target.column] = result.constants
-        else:
-            constants[target.column] = chosen.constants[target.column]
-            notes.append(f"the final fit of {target.column} failed ({result.status}); constants are the search's")
+        trouble = result.status if not result.ok else ""
+        if (
+            result.ok
+            and chosen.admissible
+            and not _admissible(search.judge, chosen, target.column, j, result.constants)
+        ):
+            # a lower training error is no gain if the law then breaks down beyond the data
+            trouble = "it breaks a physical check that the search's constants pass"
+        constants[target.column] = chosen.constants[target.column] if trouble else result.constants
+        if trouble:
+            notes.append(f"the final fit of {target.column} was not used ({trouble}); constants are the search's")
     # nothing that depends on time or on the number of workers: the same search writes the same law.json
     provenance: dict[str, Any] = {
         "origin": chosen.origin,
@@ -418,6 +445,13 @@ def _fit_all(
         provenance=provenance,
     )
     return law, notes
+
+
+def _admissible(
+    judge: Judge, expression: Expression, target: int, constants: Mapping[str, Mapping[str, float]]
+) -> bool:
+    by_group = [constants[g] for g in judge.table.groups]
+    return not judge.grid.problems(target, judge.grid.predict(expression, by_group))
 
 
 def _version() -> str:

@@ -8,6 +8,7 @@ then one atom after the other is exchanged. Duplicates are left to the canonical
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -52,6 +53,10 @@ ATOMS = (
     Atom("bump", "exp(-((log(v) - m)/w)**2)", "exp(-((v - m)/w)**2)", 2, "dips and bumps, Wei et al. 2023"),
     Atom("power of log", "log(1 + v)**-a", None, 2, "slow laws, Bahri et al. 2021"),
 )
+
+_MANY = 6  # variables; sets of terms over all of more are too many to list
+_MANY_CHOICES = 5000
+_WORD = re.compile(r"[^\W\d]\w*")
 
 _COEFFICIENTS = ("A", "B", "C", "F", "G", "H", "J")
 _EXPONENTS = ("alpha", "beta", "gamma", "delta", "eta", "mu", "nu")
@@ -122,22 +127,50 @@ class Space:
         """Sort the table's variables by role."""
         self.table = table
         self.target = target
-        axes = [_Axis(v.symbol, v.log is not None, v.role) for v in table.variables]
+        # formulas are written over stand-ins, so that a variable may be called E or alpha; `_spelled` names them
+        stand_in = {v.symbol: f"_{i}" for i, v in enumerate(table.variables)}
+        self.symbols = {stand: symbol for symbol, stand in stand_in.items()}
+        axes = [_Axis(stand_in[v.symbol], v.log is not None, v.role) for v in table.variables]
         self.scales = [a for a in axes if a.role == "scale"]
         self.hypers = [a for a in axes if a.role == "hyperparameter"]
         self.covariates = [a for a in axes if a.role == "covariate"]
         self.shares = [a for a in axes if a.role == "proportion"]
-        self.own = table.own_share(target)
+        own = table.own_share(target)
+        self.own = None if own is None else stand_in[own]
         self.positive = table.targets[target].lower == 0.0
         declared = table.targets[target]
-        self.bounded = declared.lower is not None and declared.upper is not None
+        # the spaces of all targets must run in step
+        self.bounded = any(t.lower is not None and t.upper is not None for t in table.targets)
 
     def names(self) -> _Names:
         """Return fresh names for one formula."""
-        return _Names([*self.table.symbols, "E"])
+        return _Names(["E"])
 
     def texts(self) -> Texts:
         """Yield formulas, simplest and most usual first; a formula may come twice in different writing."""
+        return map(self._spelled, self._texts())
+
+    def _spelled(self, text: str) -> str:
+        """Put the variables' own names in; a constant that would be taken for one of them gets another name."""
+        words = _words(text)
+        spelling = dict(self.symbols)
+        taken = {*words, *self.table.symbols}
+        for word in words - spelling.keys():
+            stem = word.removesuffix("_share") if word.endswith("_share") else None  # becomes stem_1, stem_2, ...
+            if not (word in self.table.symbols or (stem and self._numbered(stem))):
+                continue
+            for i in itertools.count(2):
+                new = f"{stem}{i}_share" if stem else f"{word}{i}"
+                if new not in taken and not (stem and self._numbered(f"{stem}{i}")):
+                    break
+            taken.add(new)
+            spelling[word] = new
+        return _WORD.sub(lambda match: spelling.get(match[0], match[0]), text)
+
+    def _numbered(self, stem: str) -> bool:
+        return any(re.fullmatch(rf"{stem}_\d+", symbol) for symbol in self.table.symbols)
+
+    def _texts(self) -> Texts:
         main = self.scales or self.covariates or self.hypers
         every = self.scales + self.covariates + self.hypers
         if self.shares:
@@ -164,6 +197,15 @@ class Space:
     def structures(self, axes: Sequence[_Axis]) -> list[tuple[tuple[int, ...], ...]]:
         """Sets of terms, each a set of variables, that together use every variable; fewest factors first."""
         n = len(axes)
+        if n > _MANY:
+            pairs = list(itertools.combinations(range(n), 2))
+            every = (tuple((i,) for i in range(n)), (tuple(range(n)),))
+            return [
+                *(((i,),) for i in range(n)),
+                *(((i,), (j,)) for i, j in pairs),
+                *((pair,) for pair in pairs),
+                *every,
+            ]
         subsets = [s for k in range(1, min(n, 3) + 1) for s in itertools.combinations(range(n), k)]
         found = []
         for count in range(1, 5 if n <= 2 else 4):
@@ -285,7 +327,7 @@ class Space:
             yield f"E0 - k*exp(-E - {inner})"
             yield f"E0 + k*sigmoid(E + {inner})"
         for one, other in itertools.permutations(axes, 2):
-            names = self.names()
+            names = _Names(["E", "A", "B", "C"])
             rest = [a for a in axes if a not in (one, other)]
             more = "".join(f" + {names.new(_COEFFICIENTS)}*{names.fill(a.power, a.symbol)}" for a in rest)
             power = names.fill(one.power, one.symbol)
@@ -320,6 +362,8 @@ class Space:
         movers += [(s,) for s in self.scales]
         if len(self.scales) > 1:
             movers += list(itertools.combinations(self.scales, 2))
+        while len(movers) ** len(self.hypers) > _MANY_CHOICES and len(movers) > 1:
+            movers.pop()
         shapes = ("square", "wide", "cosh", "tilted")
         choices = list(itertools.product(movers, repeat=len(self.hypers)))
         choices.sort(key=lambda c: sum(len(m) for m in c))
@@ -338,7 +382,7 @@ class Space:
     ) -> str:
         """Return a base law plus or times one valley per hyperparameter."""
         base = self.render(axes, terms, {})
-        names = _Names([*self.table.symbols, "E", *(w for w in _words(base))])
+        names = _Names(["E", *_words(base)])
         pieces, deviations = [], []
         for hyper, moving in zip(self.hypers, movers, strict=True):
             optimum = " - ".join(
@@ -410,14 +454,7 @@ class Space:
 
 
 def _words(text: str) -> set[str]:
-    out, word = set(), ""
-    for ch in text + " ":
-        if ch.isalnum() or ch == "_":
-            word += ch
-        else:
-            out.add(word)
-            word = ""
-    return out
+    return set(_WORD.findall(text))
 
 
 def _interleave(*sources: Iterable[str]) -> Texts:

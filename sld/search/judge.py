@@ -65,6 +65,10 @@ class Judge:
 
     def judge(self, proposal: Proposal) -> tuple[Candidate, int]:
         """Return the candidate and the number of local fits it took."""
+        with np.errstate(all="ignore"):
+            return self._judge(proposal)
+
+    def _judge(self, proposal: Proposal) -> tuple[Candidate, int]:
         columns = [t.column for t in self.table.targets]
         expressions = {c: f.expression for c, f in zip(columns, proposal.forms, strict=True)}
         complexity = round(float(np.mean([e.complexity for e in expressions.values()])))
@@ -120,9 +124,8 @@ class Judge:
         n_nonlinear = len(fitter.tape.constants)
         starts = fitter.starts(_n_starts(n_nonlinear, len(self.table.groups)), rng)
         self._use_hints(form, fitter, starts, rng)
-        solution = fitter.solve(
-            starts, inherited=log_starts(fitter, 4, rng), max_iterations=40, tolerance=1e-6, refit_bounds=False
-        )
+        first = self._inherited(form, fitter, starts) if form.start else log_starts(fitter, 4, rng)
+        solution = fitter.solve(starts, inherited=first, max_iterations=40, tolerance=1e-6, refit_bounds=False)
         n_fits = solution.n_fits
         if not solution.ok:
             return _Judged("not finite on the data", n_fits)
@@ -158,6 +161,14 @@ class Judge:
             if c in form.hints:
                 low, high = form.hints[c]
                 starts[::2, j] = rng.uniform(low, high, len(starts[::2]))
+
+    def _inherited(self, form: Form, fitter: Fitter, starts: Array) -> Array:
+        """Return the parent's constants as a start; what the parent does not have is drawn."""
+        out = np.empty((len(self.table.groups), len(fitter.tape.constants)))
+        for g, group in enumerate(self.table.groups):
+            known = form.start.get(group, {})
+            out[g] = [known.get(c, starts[0, j]) for j, c in enumerate(fitter.tape.constants)]
+        return out
 
     @staticmethod
     def _by_group(expression: Expression, fitter: Fitter, values: Array) -> list[dict[str, float]]:

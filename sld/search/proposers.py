@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+
+import numpy as np
 
 from sld.core.canonical import simplify
 from sld.core.errors import GrammarError, UsageError, suggest
 from sld.core.table import Table
 from sld.search.catalogue import load_catalogue, match
 from sld.search.enumeration import Space
+from sld.search.evolution import children, distinct_parents
 from sld.search.forms import Form
+from sld.search.hall_of_fame import HallOfFame
 from sld.search.judge import Proposal
 
 Proposer = Callable[[Table], Iterator[Proposal]]
 
+EVOLUTION = "evolution"
+_BATCH = 96
+_HEAD = 480  # static proposals before evolution has anything worth breeding
+_PARENTS = 32
+
 
 def from_catalogue(table: Table) -> Iterator[Proposal]:
     """Published laws, the table's variables in every role that makes sense."""
+    found: list[Proposal] = []
     for law in load_catalogue():
         per_target = [list(match(law, table.variables, own=table.own_share(j))) for j in range(len(table.targets))]
         if len({len(forms) for forms in per_target}) == 1:
-            for forms in zip(*per_target, strict=True):
-                yield Proposal.of(forms)
+            found.extend(Proposal.of(forms) for forms in zip(*per_target, strict=True))
+    # laws that use every variable first: on a small budget they are the ones to have tried
+    found.sort(key=lambda p: -len(p.forms[0].expression.used_variables))
+    yield from found
 
 
 def from_enumeration(table: Table) -> Iterator[Proposal]:
@@ -35,6 +48,7 @@ def from_enumeration(table: Table) -> Iterator[Proposal]:
 
 
 PROPOSERS: dict[str, Proposer] = {"catalogue": from_catalogue, "enumeration": from_enumeration}
+ALL = (*PROPOSERS, EVOLUTION)
 
 
 def from_texts(
@@ -59,22 +73,51 @@ def from_texts(
         yield Proposal.of(forms)
 
 
-def proposals(table: Table, names: Sequence[str], first: Iterator[Proposal] | None = None) -> Iterator[Proposal]:
-    """Yield each family once: the given ones first, then every named proposer in turn.
+class Source:
+    """Draws batches of new families: given formulas, then the static proposers, then evolution from the best so far.
 
-    Raises:
-        UsageError: There is no such proposer.
+    Once the static proposers have given `_HEAD` families, evolution takes turns with them; when they are exhausted it
+    goes on alone until it finds nothing new.
     """
-    for name in names:
-        if name not in PROPOSERS:
-            raise UsageError(suggest(name, PROPOSERS, kind="proposer"))
-    return _distinct(table, names, first)
 
+    def __init__(
+        self, table: Table, names: Sequence[str], first: Iterator[Proposal], *, seed: int, max_constants: int
+    ) -> None:
+        """Prepare to draw.
 
-def _distinct(table: Table, names: Sequence[str], first: Iterator[Proposal] | None) -> Iterator[Proposal]:
-    seen: set[str] = set()
-    for source in [first or iter(()), *(PROPOSERS[name](table) for name in names)]:
-        for proposal in source:
-            if proposal.key not in seen:
-                seen.add(proposal.key)
-                yield proposal
+        Raises:
+            UsageError: There is no such proposer.
+        """
+        for name in names:
+            if name not in PROPOSERS and name != EVOLUTION:
+                raise UsageError(suggest(name, ALL, kind="proposer"))
+        self.table = table
+        self.seed = seed
+        self.max_constants = max_constants
+        self.evolves = EVOLUTION in names
+        self.seen: set[str] = set()
+        self.generation = 0
+        self.drawn = 0
+        self._static = self._distinct([first, *(PROPOSERS[name](table) for name in names if name in PROPOSERS)])
+
+    def _distinct(self, sources: Sequence[Iterator[Proposal]]) -> Iterator[Proposal]:
+        for source in sources:
+            for proposal in source:
+                if proposal.key not in self.seen:
+                    self.seen.add(proposal.key)
+                    yield proposal
+
+    def batch(self, hall: HallOfFame) -> list[Proposal]:
+        """Return the next batch, empty when there is nothing left to try."""
+        self.generation += 1
+        turn = self.evolves and self.drawn >= _HEAD and self.generation % 3 != 0
+        batch = self._bred(hall) if turn else list(islice(self._static, _BATCH))
+        if not batch:
+            batch = list(islice(self._static, _BATCH)) if turn else self._bred(hall) if self.evolves else []
+        self.drawn += len(batch)
+        return batch
+
+    def _bred(self, hall: HallOfFame) -> list[Proposal]:
+        parents = distinct_parents(hall.ranked(), _PARENTS)
+        rng = np.random.default_rng([self.seed, self.generation])
+        return list(children(parents, self.table, self.seen, _BATCH, rng, self.max_constants))
