@@ -411,11 +411,7 @@ def _fit_all(
             expression, rows, target=j, starts=_FINAL_STARTS, seed=seed, inherit=chosen.constants[target.column]
         )
         trouble = result.status if not result.ok else ""
-        if (
-            result.ok
-            and chosen.admissible
-            and not _admissible(search.judge, chosen, target.column, j, result.constants)
-        ):
+        if result.ok and chosen.admissible and not _admissible(search.judge, expression, j, result.constants):
             # a lower training error is no gain if the law then breaks down beyond the data
             trouble = "it breaks a physical check that the search's constants pass"
         constants[target.column] = chosen.constants[target.column] if trouble else result.constants
