@@ -15,8 +15,8 @@ Conventions, each chosen so that no two different families are merged:
 - A group of constants that is positive for all their values (`exp(A)`, `A**2`) is `@`, not `$`, because a sign can
   make a pole: `1/(1 + exp(A)*N**b)` has none, `1/(1 + A*N**b)` may. Only where it scales a term of the outermost
   sum is it `$`: there the sign is all that it loses, so `exp(a + b*log(N))` is `A*N**b`.
-- Isolated parameter values do not count (`A*B` with `B` used elsewhere is `A` although `B` may be zero), nor do
-  isolated points (`(x - A)/(x - A)` is 1).
+- Isolated parameter values do not count (`A*B` with `B` used elsewhere is `A` although `B` may be zero), and what
+  cancels leaves nothing behind (`log(x - A) - log(x - A)` is 0).
 - Numbers are compared to 12 digits.
 """
 

@@ -32,6 +32,7 @@ RESERVED = frozenset(FUNCTIONS) | {"sum", "share", "own"}
 
 # Published laws are often written with these spellings (sympy's, or everyday ones); they mean the same.
 _ALIASES = {"Min": "min", "Max": "max", "Abs": "abs"}
+_MEANT = {"^": "** for powers", "×": "*", "·": "*", "÷": "/", "−": "-", chr(0x2013): "-"}  # pasted from a paper
 _HINTS = {"ln": "log", "log10": "log(x)/log(10)", "pow": "**", "logistic": "sigmoid", "expit": "sigmoid"}
 
 MAX_LENGTH = 4000  # characters
@@ -59,6 +60,7 @@ class Node:
             stack.extend(reversed(node.args))
 
     def __str__(self) -> str:
+        """Return the text of the tree."""
         return to_text(self)
 
 
@@ -162,6 +164,7 @@ class Expression:
         return sum(1 for _ in self.tree.walk())
 
     def __str__(self) -> str:
+        """Return `text`."""
         return self.text
 
 
@@ -184,8 +187,12 @@ def _tokens(text: str) -> list[_Token]:
         digits, word, symbol, other = match.groups()
         column = match.end() - len(digits or word or symbol or other) + 1
         if other:
-            hint = "; write ** for powers" if other == "^" else "; the grammar has + - * / ** and " + " ".join(FUNCTIONS)
-            raise GrammarError(f"unknown operator {other!r} at column {column}{hint}", column)
+            known = "the grammar has + - * / ** and " + " ".join(FUNCTIONS)
+            hint = f"write {_MEANT[other]}" if other in _MEANT else known
+            raise GrammarError(f"unknown operator {other!r} at column {column}; {hint}", column)
+        if word and not word.isidentifier():
+            message = f"name {word!r} at column {column} has a character that is neither letter nor digit"
+            raise GrammarError(f"{message}; powers are written with **", column)
         if word and len(word) > MAX_NAME:
             raise GrammarError(f"name of {len(word)} characters at column {column}; at most {MAX_NAME}", column)
         tokens.append(_Token("number" if digits else "name" if word else "symbol", digits or word or symbol, column))
@@ -254,6 +261,7 @@ class _Parser:
         return left
 
     def unary(self) -> Node:
+        # every parenthesis, function, sign and exponent comes through here: one level each, as in the tree
         self.nested(self.peek())
         if self.accept("-"):
             # -2**x is -(2**x): only a literal that is not a base folds into a negative number
@@ -280,10 +288,8 @@ class _Parser:
         if token.kind == "name":
             return self.named(token)
         if token.kind == "symbol" and token.text == "(":
-            self.nested(token)
             node = self.sum()
             self.expect(")", f"to close the one at column {token.column}")
-            self.level -= 1
             return node
         raise self.unexpected(token, "expected a number, a name or '('")
 
@@ -300,16 +306,13 @@ class _Parser:
             if word in _HINTS:
                 hint = f"; did you mean {_HINTS[word]}?"
             else:
-                known = "the grammar has " + " ".join(FUNCTIONS)
-                hint = "; " + suggest(word, FUNCTIONS, kind="function", listing=known)
+                hint = suggest(word, FUNCTIONS, kind="function").removeprefix(f"no function {word!r}")
             raise GrammarError(f"unknown function {word!r} at column {token.column}{hint}", token.column)
         self.take()
-        self.nested(token)
         args = [self.sum()]
         while self.accept(","):
             args.append(self.sum())
         self.expect(")", f"after the arguments of {word}")
-        self.level -= 1
         if word in ("min", "max"):
             if len(args) < 2:
                 raise GrammarError(f"{word} at column {token.column} needs two arguments or more", token.column)
@@ -341,17 +344,20 @@ class _Parser:
         if self.in_sum:
             raise GrammarError(f"sum(...) at column {token.column} stands inside another sum", token.column)
         self.take()
-        self.nested(token)
         self.in_sum = True
         body = self.sum()
         self.in_sum = False
         self.expect(")", "after the body of sum")
-        self.level -= 1
         names = {n.name for n in body.walk() if n.op == "name"}
-        indexed = [n for n in names if n.endswith("_share") and n not in self.variables]
+        indexed = [n for n in sorted(names) if n.endswith("_share") and n not in self.variables]
         node: Node | None = None
         for k, share in enumerate(self.shares, start=1):
-            replaced = {"share": name(share)} | {n: name(f"{n.removesuffix('_share')}_{k}") for n in indexed}
+            own_names = {n: f"{n.removesuffix('_share')}_{k}" for n in indexed}
+            for word in own_names.values():
+                if word in self.variables:
+                    message = f"sum(...) at column {token.column} would name a constant {word!r}, which is a variable"
+                    raise GrammarError(f"{message}; choose another name before _share", token.column)
+            replaced = {"share": name(share)} | {n: name(word) for n, word in own_names.items()}
             term = substitute(body, replaced)
             node = term if node is None else call("+", node, term)
         assert node is not None
@@ -372,7 +378,8 @@ def _check(node: Node, depth: int = 1) -> tuple[int, bool, float]:
         return size, False, 0.0
     value = evaluate_scalar(node.op, *(p[2] for p in parts))
     if not math.isfinite(value) or abs(value) > MAX_LITERAL:
-        raise GrammarError(f"{to_text(node)} has no finite value of sensible size")
+        text = to_text(node)
+        raise GrammarError(f"{text if len(text) <= 40 else text[:37] + '...'} has no finite value of sensible size")
     return size, True, value
 
 
