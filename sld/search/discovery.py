@@ -52,12 +52,13 @@ class Budget:
             UsageError: Anything else.
         """
         match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|sec|min|m|h|fits|fit)\s*", text)
-        if match is None or float(match[1]) <= 0:
+        amount = float(match[1]) if match else 0.0
+        whole = match is not None and match[2].startswith("fit")
+        if match is None or not 0 < amount < 1e15 or (whole and amount != int(amount)):
             raise UsageError(f"budget is a time or a number of fits, e.g. 60s, 5min or 20000fits; got {text!r}")
-        amount, unit = float(match[1]), match[2]
-        if unit.startswith("fit"):
+        if whole:
             return Budget(fits=int(amount))
-        return Budget(seconds=amount * {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}[unit])
+        return Budget(seconds=amount * {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}[match[2]])
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,12 @@ def discover(
     limit = Budget.parse(budget)
     if workers < 1:
         raise UsageError(f"workers must be 1 or more, got {workers}")
+    if seed < 0:
+        raise UsageError(f"seed must be 0 or more, got {seed}")
     names = list(proposers if proposers is not None else ALL)
     first = list(from_texts(table, formulas, "user"))
+    if not names and not first:
+        raise UsageError(f"nothing to try: name a proposer ({', '.join(ALL)}) or give a formula")
     notes = list(table.notes)
     _check(table)
     small = _thinned(table, SEARCH_ROWS)
@@ -246,6 +251,8 @@ class _Search:
         if self.folder is None:
             return batch
         for event in self.folder.events():
+            if self.budget.fits is not None and self.spent() >= 1.0:
+                break  # a smaller budget than before: the law is the one that it gives in an empty folder
             batch = batch or next(batches, [])
             candidate, n_fits = from_event(event, self.judge.table)
             if not batch or batch[0].key != candidate.key:
@@ -292,9 +299,10 @@ class _Search:
             self._flush()
 
     def _flush(self) -> None:
-        if self.folder is not None and self.unwritten:
-            self.folder.record(self.unwritten)
-        self.unwritten, self.written = [], self.seconds
+        # forgotten before they are written: Ctrl-C in between loses a second, but never writes a line twice
+        events, self.unwritten, self.written = self.unwritten, [], self.seconds
+        if self.folder is not None and events:
+            self.folder.record(events)
 
     def _remember(self, candidate: Candidate, n_fits: int) -> None:
         self.index += 1
