@@ -10,6 +10,8 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -24,15 +26,24 @@ Result = tuple[Proposal, Candidate, int]
 
 _CHUNK = 8
 _AHEAD = 3  # chunks in flight per worker
+_LOOK_EVERY_S = 0.2
 
 _judge: Judge | None = None
 
 
-def _begin(judge: Judge) -> None:
+def _begin(judge: Judge, parent: int) -> None:
     global _judge
     # Ctrl-C is the parent's business: it keeps the best law and ends the workers
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
     _judge = judge
+
+
+def _follow(parent: int) -> None:
+    """End this process with its parent: one that is killed outright cannot end its workers."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK_EVERY_S)
+    os._exit(1)
 
 
 def _work(proposals: list[Proposal]) -> list[tuple[Candidate, int]]:
@@ -60,7 +71,7 @@ class Executor:
                 self.workers,
                 mp_context=multiprocessing.get_context(method),
                 initializer=_begin,
-                initargs=(self.judge,),
+                initargs=(self.judge, os.getpid()),
             )
         return self
 

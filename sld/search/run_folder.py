@@ -45,14 +45,14 @@ class RunFolder:
         """Create or take up the folder; raises UsageError if it is in use or holds another run."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.path / LOCK, "a+", encoding="utf-8")
         except OSError as error:
             raise UsageError(f"cannot use run folder {self.path}: {error.strerror or error}") from error
-        self._take_lock()
+        while not self._take_lock():
+            pass  # the run that held the file has just ended
         try:
             self._check_config()
         except BaseException:
-            self._lock.close()
+            self._free_lock()
             raise
         return self
 
@@ -61,17 +61,18 @@ class RunFolder:
         if self._events is not None:
             with contextlib.suppress(OSError):
                 self._events.close()
-        if self._lock is not None:
-            self._lock.close()
-            with contextlib.suppress(OSError):
-                (self.path / LOCK).unlink()
+        self._free_lock()
 
-    def _take_lock(self) -> None:
-        assert self._lock is not None
+    def _take_lock(self) -> bool:
+        """Lock the folder; return False if the lock file was taken away meanwhile: such a lock is worth nothing."""
+        try:
+            self._lock = open(self.path / LOCK, "a+", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"cannot use run folder {self.path}: {error.strerror or error}") from error
         try:
             import fcntl
         except ImportError:  # not on this system: two runs in one folder are then the user's care
-            return
+            return True
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -80,6 +81,20 @@ class RunFolder:
             raise UsageError(
                 f"run folder {self.path} is in use by another process; wait for it or choose another --out"
             ) from None
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(self._lock.fileno()), os.stat(self.path / LOCK)):
+                return True
+        self._lock.close()
+        self._lock = None
+        return False
+
+    def _free_lock(self) -> None:
+        if self._lock is not None:
+            # taken away while still locked, so that nobody locks a file that is about to go
+            with contextlib.suppress(OSError):
+                (self.path / LOCK).unlink()
+            self._lock.close()
+            self._lock = None
 
     def _check_config(self) -> None:
         file = self.path / CONFIG
