@@ -57,12 +57,13 @@ def as_task(data: object, **columns: Any) -> Task:
         return data
     if isinstance(data, Table):
         return Task(_card_of(data), data)
-    if isinstance(data, str | Path) and (not bare or Path(data).is_file()):
+    if isinstance(data, str | Path) and not bare:
         return load_task(data)
     from sld.core.reading import column_names
 
+    what = f"{Path(data).name} is a table, not a task" if isinstance(data, str | Path) else "this is a table"
     there = ", ".join(column_names(data)[:20])
-    raise UsageError(f"name the column to predict (target) and the variables (scale, hyper, ...); there are {there}")
+    raise UsageError(f"{what}: name the column to predict (target) and the variables (scale, ...); it has {there}")
 
 
 def _is_table_file(data: object) -> bool:
@@ -178,7 +179,7 @@ def find_form(task: Task, law: str | Mapping[str, str]) -> ChosenForm:
     try:
         form = _plain_form(card, None, PublishedLaw("formula", split))
     except GrammarError as error:
-        if any(symbol in law for symbol in "+*/()"):
+        if not law.strip() or any(symbol in law for symbol in "+*/()"):
             raise
         raise UsageError(suggest(law, names, kind="law", listing=listing)) from error
     if not any(e.used_variables for e in form.expressions.values()) and not any(c in law for c in "+*/("):
@@ -261,6 +262,8 @@ def fit(
 
     task = as_task(data, **columns)
     form = find_form(task, law)
+    if starts < 1:
+        raise UsageError(f"starts must be 1 or more, got {starts}")
     named = {*shared, *positive, *(bounds or {})}
     constants = dict.fromkeys(c for e in form.expressions.values() for c in e.constants)
     for name in named:

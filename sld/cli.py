@@ -312,8 +312,7 @@ def discover(
     roles = _roles(target, scale, hyper, proportion, covariate, group, log, lower, upper, better, monotone, missing)
     task = api.as_task(data, **roles)
     folder = _run_folder(task, seed) if out is None else out
-    line = output.ProgressLine()
-    output.remark(f"searching a law for {task.name} ({task.train.n_rows} rows); writing to {folder}")
+    line = output.ProgressLine(f"searching a law for {task.name} ({task.train.n_rows} rows); writing to {folder}")
     try:
         found = api.discover(
             task,

@@ -120,14 +120,18 @@ def duration(seconds: float) -> str:
 class ProgressLine:
     """Progress on stderr: one line redrawn on a terminal, elsewhere a line every ten seconds."""
 
-    def __init__(self) -> None:
-        """Look at stderr."""
+    def __init__(self, title: str) -> None:
+        """Look at stderr; the title is shown with the first state, so that a refusal stays one line."""
+        self._title = title
         self._redraw = is_terminal(sys.stderr)
         self._last = time.monotonic() if not self._redraw else 0.0
         self._drawn = False
 
     def show(self, text: str) -> None:
         """Show the latest state, unless the last one is too fresh."""
+        if self._title:
+            remark(self._title)
+            self._title = ""
         now = time.monotonic()
         if now - self._last < (_SECONDS_BETWEEN_FRAMES if self._redraw else _SECONDS_BETWEEN_LINES):
             return

@@ -34,7 +34,7 @@ def tasks(summaries: Sequence[Mapping[str, Any]], json: bool) -> None:
         size = f"{task['n_rows']} + {task['n_held_out_rows'] or 0}"
         rows.append([task["name"], size, _relation(task), task["title"]])
     say_table(rows, ("task", "rows + held out", "law", "what"), indent="")
-    remark("\nsld tasks show NAME tells more; sld discover NAME searches its law")
+    remark("\nsld tasks show NAME tells more\nsld discover NAME searches its law")
 
 
 def _relation(task: Mapping[str, Any]) -> str:
@@ -126,7 +126,7 @@ def laws(catalogue: Sequence[CatalogueLaw], json: bool) -> None:
         say_json({"laws": [_law_summary(law) for law in catalogue]})
         return
     say_table([[law.id, law.formula] for law in catalogue], ("law", "formula"), indent="")
-    remark("\nsld laws show NAME tells more; sld fit TASK --law NAME fits one")
+    remark("\nsld laws show NAME tells more\nsld fit TASK --law NAME fits one")
 
 
 def _law_summary(law: CatalogueLaw) -> dict[str, Any]:
