@@ -3,10 +3,15 @@
 The grid starts at rows of the table and walks far beyond it: along each scale variable by itself, and along all of
 them together. On every walk a law has to stay finite, within the declared bounds of the target, monotone where the
 card declares it, and must not run away to many times the range seen in the data.
+
+How far out a check fails matters. Within `HARD_REACH` (in units of the range of the data, on the log axis) it makes a
+law inadmissible: that is where it will be used. Beyond, up to `REACH` times the data, it is reported and priced: a
+power law with a negative irreducible loss can be the best description of two decades and wrong after six.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,11 +23,31 @@ from sld.core.kernel import Array, evaluate
 from sld.core.table import Table
 
 REACH = 1000.0  # how far beyond the data the walks go
-_STEPS = (1.0, 1.6, 2.5, 4.0, 6.3, 10.0, 30.0, 100.0, REACH)
+HARD_REACH = 0.7  # log ranges beyond the data within which every check must pass; held-out sets reach 0.1 to 0.6
+_INSIDE = (0.0, 0.35, 0.7)  # of the way from a row to the top of the data
+_OUTSIDE = (1.0, 1.6, 2.5, 4.0, 6.3, 10.0, 30.0, 100.0, REACH)  # times the top
 _RUNAWAY = 8.0  # ranges of the target seen in the data
 _SLACK = 1e-3  # ranges of the target that a monotone law may move the wrong way
-_POINTS = 3000
-_LOG_STEP = {"log10": np.log(10.0), "log2": np.log(2.0), "log": 1.0}
+_POINTS = 3500
+_LOG_STEP = {"log10": math.log(10.0), "log2": math.log(2.0), "log": 1.0}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A check that fails.
+
+    Attributes:
+        sentence: What is wrong and where.
+        reach: Distance beyond the data at which it first goes wrong, in log ranges of the data; 0 inside.
+    """
+
+    sentence: str
+    reach: float
+
+    @property
+    def hard(self) -> bool:
+        """Whether it makes the law inadmissible."""
+        return self.reach <= HARD_REACH
 
 
 @dataclass(frozen=True)
@@ -33,6 +58,7 @@ class Grid:
         columns: Symbol to values (n_points,).
         group_index: (n_points,) group of each point.
         walk: (n_points,) number of the walk; consecutive points of one walk are one step apart.
+        reach: (n_points,) distance beyond the data in log ranges of the variable that has gone farthest.
         direction: (n_walks,) index of the variable that grows along the walk, -1 for all scale variables together.
         spread: Range of each target in the data, (n_targets,), as the scale of what is large.
         centre: Mean of each target in the data, (n_targets,).
@@ -41,6 +67,7 @@ class Grid:
     columns: Mapping[str, Array]
     group_index: NDArray[np.intp]
     walk: NDArray[np.intp]
+    reach: Array
     direction: NDArray[np.intp]
     spread: Array
     centre: Array
@@ -52,34 +79,40 @@ class Grid:
         moving = [i for i, v in enumerate(table.variables) if v.role == "scale"]
         if not moving:
             moving = [i for i, v in enumerate(table.variables) if v.monotone is not None]
-        walks_per_row = len(moving) + (1 if len(moving) > 1 else 0)
-        budget = max(1, _POINTS // (max(walks_per_row, 1) * len(_STEPS)))
-        rows = _spread_rows(table, moving, budget)
+        sets = [[i] for i in moving] + ([moving] if len(moving) > 1 else [])
+        per_walk = len(_INSIDE) + len(_OUTSIDE)
+        rows = _spread_rows(table, moving, max(1, _POINTS // (max(len(sets), 1) * per_walk)))
+        logs = np.column_stack([_log(table, i) for i in range(len(table.variables))])
+        top, low = logs.max(axis=0), logs.min(axis=0)
+        extent = np.maximum(top - low, math.log(2.0))
+        beyond = np.log(np.array(_OUTSIDE))
         X: list[Array] = []
         walk: list[int] = []
+        reach: list[float] = []
         direction: list[int] = []
-        groups: list[int] = []
-        top = table.X.max(axis=0)
         for row in rows:
-            for which in [[i] for i in moving] + ([moving] if len(moving) > 1 else []):
-                for step in _STEPS:
+            for which in sets:
+                for k in range(per_walk):
                     x = table.X[row].copy()
+                    far = 0.0
                     for i in which:
-                        log = table.variables[i].log
-                        # a lone variable walks from where the row is to REACH times the largest value seen
-                        far = top[i] + np.log(step) / _LOG_STEP[log] if log else top[i] * step
-                        here = x[i]
-                        share = np.log(step) / np.log(REACH)
-                        x[i] = here + (far - here) * share if log else here * (far / here) ** share if here > 0 else far
+                        if k < len(_INSIDE):
+                            at = logs[row, i] + (top[i] - logs[row, i]) * _INSIDE[k]
+                        else:
+                            at = top[i] + beyond[k - len(_INSIDE)]
+                            far = max(far, (at - top[i]) / extent[i])
+                        x[i] = _unlog(table, i, at)
                     X.append(x)
                     walk.append(len(direction))
-                    groups.append(table.group_index[row])
+                    reach.append(far)
                 direction.append(which[0] if len(which) == 1 else -1)
         points = np.array(X).reshape(-1, len(table.variables))
+        origin = np.repeat(np.array(rows, dtype=np.intp), len(sets) * per_walk)
         return Grid(
             columns={s: np.ascontiguousarray(points[:, i]) for i, s in enumerate(table.symbols)},
-            group_index=np.array(groups, dtype=np.intp),
+            group_index=table.group_index[origin],
             walk=np.array(walk, dtype=np.intp),
+            reach=np.array(reach),
             direction=np.array(direction, dtype=np.intp),
             spread=np.ptp(table.Y, axis=0),
             centre=table.Y.mean(axis=0),
@@ -91,38 +124,50 @@ class Grid:
         values = {c: np.array([group[c] for group in constants])[self.group_index] for c in expression.constants}
         return evaluate(expression, {**self.columns}, values)  # type: ignore[arg-type]
 
-    def problems(self, target: int, values: Array) -> tuple[str, ...]:
-        """Return what is wrong with a law's values on the grid, as sentences; empty if it is admissible."""
+    def problems(self, target: int, values: Array) -> tuple[Problem, ...]:
+        """Return what is wrong with a law's values on the grid, nearest first; empty if every check passes."""
         if not len(values):
             return ()
-        if not np.isfinite(values).all():
-            return (f"not finite {self._where(~np.isfinite(values))}",)
-        found = []
         declared = self.table.targets[target]
         spread = self.spread[target] or 1.0
-        if declared.lower is not None and (low := values < declared.lower - 1e-9 * spread).any():
-            found.append(f"falls below {declared.lower:g} {self._where(low)}")
-        if declared.upper is not None and (high := values > declared.upper + 1e-9 * spread).any():
-            found.append(f"exceeds {declared.upper:g} {self._where(high)}")
-        away = np.abs(values - self.centre[target]) > _RUNAWAY * spread
-        if away.any():
-            found.append(f"runs away to {values[np.argmax(np.abs(values))]:.3g} {self._where(away)}")
-        step = np.diff(values)
-        same = self.walk[1:] == self.walk[:-1]
-        for i, variable in enumerate(self.table.variables):
-            if variable.monotone is None:
-                continue
-            sign = 1.0 if variable.monotone == "increasing" else -1.0
-            wrong = same & (self.direction[self.walk[1:]] == i) & (sign * step < -_SLACK * spread)
-            if wrong.any():
-                found.append(f"not {variable.monotone} in {variable.symbol} {self._where(np.append(False, wrong))}")
-        return tuple(found)
+        found: list[Problem] = []
 
-    def _where(self, bad: NDArray[np.bool_]) -> str:
-        """Return "at N = 1e+10, D = 3e+11" for the first point that is wrong."""
-        first = int(np.argmax(bad))
-        point = ", ".join(f"{s} = {v[first]:.3g}" for s, v in self.columns.items())
-        return f"at {point}"
+        def check(bad: NDArray[np.bool_], what: str) -> None:
+            if bad.any():
+                where = np.flatnonzero(bad)
+                first = int(where[np.argmin(self.reach[where])])
+                point = ", ".join(f"{s} = {v[first]:.3g}" for s, v in self.columns.items())
+                found.append(Problem(f"{what} at {point}", float(self.reach[first])))
+
+        finite = np.isfinite(values)
+        check(~finite, "not finite")
+        v = np.where(finite, values, self.centre[target])
+        if declared.lower is not None:
+            check(v < declared.lower - 1e-9 * spread, f"falls below {declared.lower:g}")
+        if declared.upper is not None:
+            check(v > declared.upper + 1e-9 * spread, f"exceeds {declared.upper:g}")
+        check(np.abs(v - self.centre[target]) > _RUNAWAY * spread, "runs away from the data's range")
+        step = np.diff(v, prepend=v[:1])
+        same = np.append(False, self.walk[1:] == self.walk[:-1])
+        for i, variable in enumerate(self.table.variables):
+            if variable.monotone is not None:
+                sign = 1.0 if variable.monotone == "increasing" else -1.0
+                wrong = same & (self.direction[self.walk] == i) & (sign * step < -_SLACK * spread)
+                check(wrong, f"not {variable.monotone} in {variable.symbol}")
+        return tuple(sorted(found, key=lambda p: p.reach))
+
+
+def _log(table: Table, i: int) -> Array:
+    x = table.X[:, i]
+    log = table.variables[i].log
+    if log:
+        return x * _LOG_STEP[log]
+    return np.log(np.where(x > 0, x, x[x > 0].min() if (x > 0).any() else 1.0))
+
+
+def _unlog(table: Table, i: int, at: float) -> float:
+    log = table.variables[i].log
+    return at / _LOG_STEP[log] if log else math.exp(at)
 
 
 def _spread_rows(table: Table, moving: Sequence[int], budget: int) -> list[int]:

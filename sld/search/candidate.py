@@ -25,8 +25,8 @@ class Candidate:
         fold_errors: NMSE on each rung fold, as Discovery.folds; NaN where a fold could not be fitted.
         score: What selection minimises: mean log error over the folds plus prices (see selection.py).
         train_nmse: Mean squared error over variance on all training rows.
-        admissible: Whether every computed check on the extrapolation grid passed.
-        reasons: The checks that failed, as sentences.
+        admissible: Whether every check passed as far beyond the data as the law will be used.
+        reasons: The checks that failed, there or farther out, as sentences.
         target_scores: The score of each target by itself, as the table's targets.
         status: "ok", or why the candidate has no score.
         constants: Target to group to constant to value, fitted on all training rows.

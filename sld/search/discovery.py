@@ -17,7 +17,7 @@ import numpy as np
 
 from sld.core.errors import SldError, UsageError
 from sld.core.expression import Expression
-from sld.core.fitting import FitResult, fit
+from sld.core.fitting import FitResult, Fitter, fit
 from sld.core.law import LAW_FILE, Law
 from sld.core.splits import rung_folds
 from sld.core.table import Table
@@ -267,12 +267,9 @@ class _Search:
 
     def _warm_up(self) -> None:
         """Compile the machine before the clock of the workers starts (once per installation)."""
-        from sld.core import machine
-        from sld.core.expression import parse
-        from sld.core.kernel import compile_tape
-
-        tape = compile_tape(parse("E + A*x**-a", ["x"]))
-        machine.value(tape, tape.column_values({"x": np.array([1.0, 2.0])}, 2), np.ones((1, 1)), np.ones((1, 2)))
+        table = self.judge.table
+        line = Fitter(table.parse(f"E + A*{table.symbols[0]}"), table.take(np.arange(min(3, table.n_rows))))
+        line.predict(line.solve(line.starts(1, np.random.default_rng(0))).values)
         self.started = time.monotonic()
 
     def _loop(self, executor: Executor, batches: Iterable[list[Proposal]]) -> None:
@@ -455,7 +452,7 @@ def _admissible(
     judge: Judge, expression: Expression, target: int, constants: Mapping[str, Mapping[str, float]]
 ) -> bool:
     by_group = [constants[g] for g in judge.table.groups]
-    return not judge.grid.problems(target, judge.grid.predict(expression, by_group))
+    return not any(p.hard for p in judge.grid.problems(target, judge.grid.predict(expression, by_group)))
 
 
 def _version() -> str:

@@ -18,7 +18,7 @@ from sld.core.fitting import Fitter, log_starts, text_seed
 from sld.core.kernel import Array
 from sld.core.splits import Fold
 from sld.core.table import Table
-from sld.search.admissible import Grid
+from sld.search.admissible import Grid, Problem
 from sld.search.candidate import Candidate
 from sld.search.forms import Form
 from sld.search.selection import fold_score, noise_floor
@@ -45,7 +45,7 @@ class _Judged:
     n_fits: int
     fold_errors: tuple[float, ...] = ()
     train_nmse: float = math.nan
-    reasons: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
     constants: Mapping[str, Mapping[str, float]] | None = None
 
 
@@ -86,11 +86,11 @@ class Judge:
             if judged[-1].status != "ok":
                 return _with(candidate, status=judged[-1].status), sum(v.n_fits for v in judged)
         scores = tuple(
-            fold_score(v.fold_errors, self.noise[j], len(f.expression.constants), f.expression.complexity)
+            fold_score(v.fold_errors, self.noise[j], len(f.expression.constants), f.expression.complexity, v.problems)
             for j, (v, f) in enumerate(zip(judged, proposal.forms, strict=True))
         )
         errors = np.array([v.fold_errors for v in judged])
-        reasons = tuple(dict.fromkeys(r for v in judged for r in v.reasons))
+        problems = [p for v in judged for p in v.problems]
         return (
             _with(
                 candidate,
@@ -98,8 +98,8 @@ class Judge:
                 score=float(np.mean(scores)),
                 target_scores=scores,
                 train_nmse=float(np.mean([v.train_nmse for v in judged])),
-                admissible=not reasons,
-                reasons=reasons,
+                admissible=not any(p.hard for p in problems),
+                reasons=tuple(dict.fromkeys(p.sentence for p in problems)),
                 constants={c: v.constants for c, v in zip(columns, judged, strict=True)},
             ),
             sum(v.n_fits for v in judged),
@@ -134,7 +134,7 @@ class Judge:
         if not train_nmse < _HOPELESS:
             return _Judged("explains nothing", n_fits)
         constants = self._by_group(expression, fitter, solution.values)
-        reasons = self.grid.problems(target, self.grid.predict(expression, constants))
+        problems = self.grid.problems(target, self.grid.predict(expression, constants))
         inherited = fitter.nonlinear(solution)
         few = starts[: 2 if n_nonlinear > 1 else 1]
         errors = []
@@ -151,7 +151,7 @@ class Judge:
         if sum(not math.isfinite(e) for e in errors) * 2 > len(errors):
             return _Judged("not finite on most folds", n_fits)
         return _Judged(
-            "ok", n_fits, tuple(errors), train_nmse, reasons, dict(zip(self.table.groups, constants, strict=True))
+            "ok", n_fits, tuple(errors), train_nmse, problems, dict(zip(self.table.groups, constants, strict=True))
         )
 
     @staticmethod

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from sld.core.table import Table
+from sld.search.admissible import Problem
 from sld.search.candidate import Candidate
 
 PRICE_PER_CONSTANT = 0.04  # in units of log error: a constant has to lower the fold errors by 4 %
 PRICE_PER_NODE = 0.004
+PRICE_PER_PROBLEM = 0.1  # for each check that fails far beyond the data
 FAILED_FOLD = 25.0  # NMSE charged for a fold that could not be fitted or predicted
 _FLOOR = 1e-8  # NMSE below which laws are equally good: rounding of published tables
 
@@ -47,18 +49,24 @@ def noise_floor(table: Table, target: int = 0) -> dict[str, float] | None:
     }
 
 
-def fold_score(errors: Sequence[float], noise: float, n_constants: int, complexity: float) -> float:
+def fold_score(
+    errors: Sequence[float], noise: float, n_constants: int, complexity: float, problems: Sequence[Problem] = ()
+) -> float:
     """Return the score that selection minimises.
 
     Args:
         errors: NMSE on each fold; NaN for a fold that failed.
         noise: NMSE of repeated points: differences below it are luck.
+        n_constants: Constants per group.
+        complexity: Nodes of the expression.
+        problems: Checks that fail on the extrapolation grid.
         n_constants: Fitted constants per group.
         complexity: Nodes of the expression.
     """
     e = np.array([FAILED_FOLD if not np.isfinite(x) else min(x, FAILED_FOLD) for x in errors])
     mean = float(np.mean(np.log(e + _FLOOR + 0.5 * noise))) if len(e) else 0.0
-    return mean + PRICE_PER_CONSTANT * n_constants + PRICE_PER_NODE * complexity
+    prices = PRICE_PER_CONSTANT * n_constants + PRICE_PER_NODE * complexity + PRICE_PER_PROBLEM * len(problems)
+    return mean + prices
 
 
 def best_admissible(candidates: Iterable[Candidate]) -> Candidate | None:
