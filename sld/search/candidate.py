@@ -28,6 +28,7 @@ class Candidate:
         admissible: Whether every check passed as far beyond the data as the law will be used.
         reasons: The checks that failed, there or farther out, as sentences.
         target_scores: The score of each target by itself, as the table's targets.
+        shared: Target column to the constants that all groups have in common.
         status: "ok", or why the candidate has no score.
         constants: Target to group to constant to value, fitted on all training rows.
     """
@@ -43,6 +44,7 @@ class Candidate:
     admissible: bool = True
     reasons: tuple[str, ...] = ()
     target_scores: tuple[float, ...] = ()
+    shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     status: str = "ok"
     constants: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
 

@@ -392,6 +392,7 @@ def _compose(search: _Search, chosen: Candidate) -> Candidate | None:
         train_nmse=float(np.mean([b.train_nmse for b in parts])),
         admissible=all(b.admissible for b in parts),
         reasons=tuple(dict.fromkeys(r for b in parts for r in b.reasons)),
+        shared={c: b.shared[c] for c, b in zip(columns, parts, strict=True) if c in b.shared},
         constants={c: b.constants[c] for c, b in zip(columns, parts, strict=True)},
     )
 
@@ -413,7 +414,13 @@ def _fit_all(
     for j, target in enumerate(table.targets):
         expression = chosen.expressions[target.column]
         result: FitResult = fit(
-            expression, rows, target=j, starts=_FINAL_STARTS, seed=seed, inherit=chosen.constants[target.column]
+            expression,
+            rows,
+            target=j,
+            starts=_FINAL_STARTS,
+            seed=seed,
+            inherit=chosen.constants[target.column],
+            shared=chosen.shared.get(target.column, ()),
         )
         trouble = result.status if not result.ok else ""
         if result.ok and chosen.admissible and not _admissible(search.judge, expression, j, result.constants):
@@ -434,6 +441,8 @@ def _fit_all(
         "budget": budget,
         "tool": f"sld {_version()}",
     }
+    if chosen.shared:
+        provenance["shared"] = {t: list(c) for t, c in chosen.shared.items()}
     if search.budget.fits is not None:
         provenance["n_fits"] = search.n_fits
     law = Law(

@@ -14,7 +14,8 @@ import numpy as np
 
 from sld.core.canonical import simplify
 from sld.core.errors import GrammarError
-from sld.core.expression import Node, call, name, number, parse, to_text
+from sld.core.expression import Expression, Node, call, name, number, parse, to_text
+from sld.core.kernel import linear_constants
 from sld.core.table import Table
 from sld.search.candidate import Candidate
 from sld.search.enumeration import ATOMS
@@ -22,6 +23,7 @@ from sld.search.forms import Form
 from sld.search.judge import Proposal
 
 MAX_COMPLEXITY = 70
+_SHARE = 0.5  # chance that a child of a grouped table changes what its groups share
 _TRIES = 12  # mutations tried for one child before giving up on its parent
 
 
@@ -234,6 +236,11 @@ def add_offset(root: Node, ctx: Context) -> Node | None:
     return call("+", ctx.fresh("E", "E0", "L"), root)
 
 
+def stay(root: Node, ctx: Context) -> Node | None:
+    """Leave the formula alone; in a grouped table the child may still share other constants."""
+    return root
+
+
 def cross(root: Node, ctx: Context) -> Node | None:
     """Exchange a term for one of the other parent's."""
     mine, theirs = ctx.pick(_terms(root)), ctx.pick(_terms(ctx.other))
@@ -270,6 +277,7 @@ MUTATIONS: Mapping[Mutation, float] = {
     raise_power: 1.2,
     link: 0.7,
     add_offset: 0.7,
+    stay: 1.0,
     cross: 2.0,
     cross_add: 2.0,
 }
@@ -336,8 +344,31 @@ def _child(
             return None
         if child.complexity > MAX_COMPLEXITY:
             return None
-        forms.append(Form(child, "evolution", start=parent.constants.get(target.column, {})))
+        known = parent.constants.get(target.column, {})
+        shared = _shared(child, parent.shared.get(target.column, ()), len(table.groups), seed)
+        forms.append(Form(child, "evolution", start=known, shared=shared))
     return Proposal.of(forms)
+
+
+def _shared(child: Expression, before: Sequence[str], n_groups: int, seed: int) -> tuple[str, ...]:
+    """Return which constants the groups have in common: the parent's choice, often changed in one constant.
+
+    Shape is what groups tend to share, so only constants that do not enter linearly are offered; all of them at once
+    is as likely as one.
+    """
+    if n_groups < 2:
+        return ()
+    linear = linear_constants(child)[1]
+    shape = [c for c in child.constants if c not in linear]
+    kept = [c for c in before if c in shape]
+    rng = np.random.default_rng([seed, 1])
+    if shape and rng.random() < _SHARE:
+        pick = shape[int(rng.integers(len(shape)))]
+        if rng.random() < 0.5:
+            kept = list(shape) if len(kept) < len(shape) else []
+        else:
+            kept = [c for c in kept if c != pick] if pick in kept else [*kept, pick]
+    return tuple(c for c in child.constants if c in kept)
 
 
 def distinct_parents(ranked: Sequence[Candidate], n: int) -> list[Candidate]:

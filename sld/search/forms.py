@@ -17,6 +17,7 @@ class Form:
         origin: Who proposed it, e.g. `"catalogue:chinchilla"`.
         bounds: Limits that hold in any units, by constant: a sign, never a size.
         positive: Constants that are positive (they are in `bounds` too).
+        shared: Constants that all groups have in common.
         start: Group to constant to value, from a parent; one more starting point.
         hints: Where to start from, by constant, for those that have no unit (exponents).
     """
@@ -26,4 +27,5 @@ class Form:
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     positive: tuple[str, ...] = ()
     hints: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    shared: tuple[str, ...] = ()
     start: Mapping[str, Mapping[str, float]] = field(default_factory=dict)

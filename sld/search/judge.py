@@ -35,8 +35,9 @@ class Proposal:
 
     @staticmethod
     def of(forms: Sequence[Form]) -> Proposal:
-        """Make a proposal; its key joins the canonical keys of the targets."""
-        return Proposal(tuple(forms), " | ".join(canonical_key(f.expression) for f in forms))
+        """Make a proposal; its key joins the canonical keys of the targets, with what groups share."""
+        keys = [canonical_key(f.expression) + (f" ~ {','.join(sorted(f.shared))}" if f.shared else "") for f in forms]
+        return Proposal(tuple(forms), " | ".join(keys))
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Judge:
             origin=proposal.forms[0].origin,
             complexity=complexity,
             n_constants=n_constants,
+            shared={c: f.shared for c, f in zip(columns, proposal.forms, strict=True) if f.shared},
         )
         judged: list[_Judged] = []
         for j, form in enumerate(proposal.forms):
@@ -116,7 +118,7 @@ class Judge:
             return _Judged("as many constants as rows", 0)
         rng = text_seed(self.seed, expression.text)
         try:
-            fitter = Fitter(expression, self.table, target, positive=form.positive)
+            fitter = Fitter(expression, self.table, target, positive=form.positive, shared=form.shared)
         except (OverflowError, ValueError) as error:
             return _Judged(f"not compiled: {error}", 0)
         if not np.isfinite(fitter.columns).any(axis=1).all():

@@ -165,6 +165,7 @@ def to_event(index: int, candidate: Candidate, n_fits: int, seconds: float) -> d
         "fits": n_fits,
         "origin": candidate.origin,
         "expression": {t: e.text for t, e in candidate.expressions.items()},
+        **({"shared": {t: list(c) for t, c in candidate.shared.items()}} if candidate.shared else {}),
         "key": candidate.key,
         "status": candidate.status,
     }
@@ -203,6 +204,7 @@ def from_event(event: Mapping[str, Any], table: Table) -> tuple[Candidate, int]:
             admissible=event["admissible"] if ok else True,
             reasons=tuple(event["reasons"]) if ok else (),
             target_scores=tuple(event["target_scores"]) if ok else (),
+            shared={t: tuple(c) for t, c in event.get("shared", {}).items()},
             status=event["status"],
             constants=event["constants"] if ok else {},
         )
