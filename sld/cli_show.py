@@ -191,7 +191,7 @@ def progress(line: ProgressLine) -> Callable[[Progress], None]:
             errors = state.best.fold_errors
             worst = f" (error on unseen rungs {shown(_typical(errors), 2)})" if errors else ""
             best = f"; best {state.best.text}{worst}"
-        line.show(f"{duration(state.seconds)} {100 * state.fraction:3.0f} % {state.tried} formulas{best}")
+        line.show(f"{duration(state.seconds)} {100 * state.fraction:3.0f} % formulas: {state.tried}{best}")
 
     return show
 
@@ -244,14 +244,14 @@ def discovery(found: Discovery, held_out: Scores | None, folder: Path, source: s
     say("error on rungs that the fit had not seen (mean squared error / variance):")
     say_table(
         [
-            [fold.name, f"{len(fold.test)} rows", shown(error, 3)]
+            [shown(error, 3), f"{len(fold.test)} rows", fold.name]
             for fold, error in zip(found.folds, found.chosen.fold_errors, strict=False)
         ]
     )
     if found.noise is not None:
         sd, nmse = found.noise["relative_sd"], found.noise["nmse"]
         say(f"noise floor, from repeated runs: {100 * sd:.2g} % of the target, error {shown(nmse, 3)}")
-    _held_out(held_out)
+    _held_out(held_out, found.law.grouped)
     if not found.chosen.admissible:
         say(f"beware: {'; '.join(found.chosen.reasons)}")
     for text in found.notes:
@@ -310,14 +310,14 @@ def _law(law: Law) -> None:
             say(f"  ... and {len(by_group) - len(groups)} more groups in law.json")
 
 
-def _held_out(result: Scores | None) -> None:
+def _held_out(result: Scores | None, grouped: bool) -> None:
     if result is None:
         return
     if result.failed:
         say(f"held-out rows: the law has no finite prediction on some of the {result.n_rows}")
         return
-    within = "" if result.r2_within is None else f", {shown(result.r2_within)} within groups"
-    say(f"held-out rows: R² {shown(result.r2)} pooled{within} ({result.n_rows} rows)")
+    within = f" pooled, {shown(result.r2_within)} within groups" if grouped else ""
+    say(f"held-out rows: R² {shown(result.r2)}{within} ({result.n_rows} rows)")
 
 
 def fitted(law: Law, held_out: Scores | None, out: Path | None, source: str, json: bool) -> None:
@@ -337,7 +337,7 @@ def fitted(law: Law, held_out: Scores | None, out: Path | None, source: str, jso
             say(f"{name}on a bound: {', '.join(fit['at_bounds'])}")
         if not fit["condition"] < _ILL_DETERMINED:
             say(f"{name}the data do not determine every constant (condition number {shown(fit['condition'], 2)})")
-    _held_out(held_out)
+    _held_out(held_out, law.grouped)
     if out is not None:
         print()
         say(f"written to {out}")
