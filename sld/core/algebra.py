@@ -34,6 +34,7 @@ from sld.core.terms import (
     is_free,
     is_positive,
     leading_term,
+    literal,
     sum_factor,
     value_text,
 )
@@ -168,7 +169,7 @@ def _finish(term: Term) -> Value:
         number = math.copysign(1.0, number)
         if c:
             c = tuple(f for f in c if not f[2] & POS)
-    for factor in v:
+    for factor in (*v, *c):
         if factor[2] & SUM:
             return _finish_sums(number, absorber, v, c)
     return [(number, absorber, v, c)]
@@ -189,17 +190,18 @@ def _finish_sums(number: float, absorber: int, v: tuple[Factor, ...], c: tuple[F
                 v = tuple(full if f is factor else f for f in v)
                 number, absorber, c = 1.0, NONE, ()
                 break
-    sums = [f for f in v if f[2] & SUM]
+    factors = (*v, *c)
+    sums = [f for f in factors if f[2] & SUM]
     if absorber or len(sums) != 1 or sums[0][1] != 1.0:
         return [(number, absorber, v, c)]
     value = sums[0][3]
     assert value is not None
-    others = [f for f in v if f is not sums[0]]
-    if not others and not c and number == 1.0:
+    if len(factors) == 1 and number == 1.0:
         return value
-    if len(value) > _MAX_EXPANDED or are_free(others) or are_free(c):
+    others = [f for f in factors if f is not sums[0]]
+    if len(value) > _MAX_EXPANDED or are_free(others):
         return [(number, absorber, v, c)]
-    return collect([p for t in value for p in _merge(number * t[0], t[1], [*t[2], *t[3], *others, *c])])
+    return collect([p for t in value for p in _merge(number * t[0], t[1], [*t[2], *t[3], *others])])
 
 
 def _unscaled(factor: Factor) -> Factor:
@@ -397,6 +399,8 @@ def hyperbolic_tangent(value: Value) -> Value:
     """Return tanh of a sum, of which the leading term is made positive: tanh is odd."""
     if not value:
         return []
+    if (number := literal(value)) is not None:
+        return _single(math.tanh(number))
     leading = leading_term(value)
     sign = -1.0 if leading is not None and leading[0] < 0 else 1.0
     return product([_single(sign), _atom("tanh", divided(value, sign))])
@@ -410,6 +414,11 @@ def logistic(value: Value) -> Value:
 
 def extreme(op: str, values: Sequence[Value]) -> Value:
     """Return min or max over values in canonical order, equal ones once."""
+    numbers = [n for n in map(literal, values) if n is not None]
+    values = [value for value in values if literal(value) is None]
+    if numbers:
+        least = min(numbers) if op == "min" else max(numbers)
+        values.append(_single(least) if least else [])
     distinct: dict[object, Value] = {}
     for i, value in enumerate(values):
         distinct[i if is_free(value) else value_text(value)] = value

@@ -23,6 +23,7 @@ Conventions, each chosen so that no two different families are merged:
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import permutations
@@ -39,7 +40,18 @@ from sld.core.algebra import (
     with_any_sign,
 )
 from sld.core.errors import GrammarError
-from sld.core.expression import Expression, Node, call, evaluate_scalar, name, number, parse, substitute, to_text
+from sld.core.expression import (
+    Expression,
+    Node,
+    call,
+    evaluate_scalar,
+    name,
+    number,
+    parse,
+    substitute,
+    to_text,
+    without_sign,
+)
 from sld.core.terms import CONST, FREE_CONSTANT, NONE, POS, Term, Value, collect, exponent_of, negated, value_text
 
 _MAX_PERMUTED = 3  # constants used twice or more; beyond, their numbering is that of their first appearance
@@ -176,6 +188,8 @@ def simplify(expression: Expression) -> Expression:
     module: `exp(A)*x` becomes `A*x`. Signs of decay, as in `N**-a`, are kept as they were written.
     """
     key = _keyed(expression)
+    if key[0].startswith("="):
+        return expression
     tree = _folded(expression.tree)
     if sum(1 for _ in tree.walk()) <= _MAX_SHORTENED:
         while (shorter := _hoisted(tree, key, expression.variables)) is not None:
@@ -185,17 +199,42 @@ def simplify(expression: Expression) -> Expression:
 
 def _hoisted(tree: Node, key: tuple[str, int], variables: tuple[str, ...]) -> Node | None:
     """Put an argument in the place of the first node where the key allows it."""
+    text, n_positive = key
+    # most candidates lose a variable or constant that the key shows: seen without computing theirs
+    needed = set(re.findall(r"[^\W\d]\w*", text)).intersection(variables)
+    n_constants = len(set(re.findall(r"\$\d+", text))) + len(re.findall(r"\$(?!\d)|@", text))
+    total = _names(tree)
+    spare = sum(n not in variables for n in total) - n_constants
     for path, node, scales in _places(tree, ()):
-        if node.op == "neg" and not scales:
+        if not node.args or (node.op == "neg" and not scales):
             continue
-        inverse = node.op in ("exp", "log") and node.args[0].op in ("exp", "log")
-        for arg in (*node.args, *(node.args[0].args if inverse else ())):
+        inside = _names(node)
+        for arg in _heirs(node):
+            kept = _names(arg)
+            gone = {n for n, count in inside.items() if count == total[n] and not kept[n]}
+            if gone & needed or sum(n not in variables for n in gone) > spare:
+                continue
             shorter = _folded(_replaced(tree, path, arg))
-            text, n_positive = _keyed(Expression(shorter, variables))
+            found = _keyed(Expression(shorter, variables))
             # A*exp(b + k*x) loses b, not A: a form never gives up a constant's sign
-            if text == key[0] and n_positive <= key[1]:
+            if found[0] == text and found[1] <= n_positive:
                 return shorter
     return None
+
+
+def _names(tree: Node) -> Counter[str]:
+    return Counter([node.name for node in tree.walk() if node.op == "name"])
+
+
+def _heirs(node: Node) -> Sequence[Node]:
+    """Return what may take the place of a node: its arguments, with the sign they had in it."""
+    if node.op == "-":
+        return (node.args[0], call("neg", node.args[1]))
+    if node.op in ("*", "/") and without_sign(node) is not None:
+        return (node.args[0], call("neg", node.args[1]))
+    if node.op in ("exp", "log") and node.args[0].op in ("exp", "log"):
+        return (*node.args, *node.args[0].args)
+    return node.args
 
 
 def _places(node: Node, path: tuple[int, ...], scales: bool = True) -> Iterator[tuple[tuple[int, ...], Node, bool]]:
@@ -215,16 +254,15 @@ def _replaced(node: Node, path: Sequence[int], new: Node) -> Node:
 def _folded(node: Node) -> Node:
     """Compute what has only numbers in it, and drop zeros, ones and double signs."""
     if not node.args:
-        return node
+        return number(0.0) if _is(node, 0.0) else node  # no -0
     op, args = node.op, tuple(_folded(arg) for arg in node.args)
     if all(arg.op == "number" for arg in args):
         value = evaluate_scalar(op, *(arg.value for arg in args))
         if value == 0.0 or 1.0 / _FOLDABLE < abs(value) < _FOLDABLE:
-            return number(value)
+            return number(value or 0.0)
     first, last = args[0], args[-1]
     match op:
-        case "+" | "-" if last.op == "neg" or (last.op == "number" and last.value < 0):
-            positive = call("neg", last) if last.op == "number" else last.args[0]
+        case "+" | "-" if (positive := without_sign(last)) is not None:
             return _folded(Node("-" if op == "+" else "+", (first, positive)))
         case "+" | "-" if _is(last, 0.0):
             return first
@@ -246,6 +284,8 @@ def _folded(node: Node) -> Node:
             return first
         case "neg" if first.op == "neg":
             return first.args[0]
+        case "neg" if first.op in ("*", "/"):
+            return _folded(Node(first.op, (call("neg", first.args[0]), first.args[1])))
     return call(op, *args)
 
 

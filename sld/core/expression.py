@@ -90,6 +90,17 @@ def substitute(node: Node, replacement: Mapping[str, Node]) -> Node:
     return call(node.op, *(substitute(arg, replacement) for arg in node.args))
 
 
+def without_sign(node: Node) -> Node | None:
+    """Return minus the node if its text starts with a minus (`-3`, `-a*x`), else None."""
+    if node.op == "number":
+        return number(-node.value) if node.value < 0 else None
+    if node.op == "neg":
+        return node.args[0]
+    if node.op in ("*", "/") and (first := without_sign(node.args[0])) is not None:
+        return Node(node.op, (first, node.args[1]))
+    return None
+
+
 _PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2, "neg": 3, "**": 4}
 _ATOM = 5
 
@@ -397,6 +408,8 @@ def evaluate_scalar(op: str, a: float, b: float = 0.0) -> float:
                 return a / b
             case "**":
                 return math.pow(a, b)
+            case "min" | "max" if math.isnan(a) or math.isnan(b):  # as numpy; Python's min hangs on the order
+                return math.nan
             case "min":
                 return min(a, b)
             case "max":

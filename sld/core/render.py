@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from sld.core.expression import Expression, Node, call, format_number, number, substitute
+from sld.core.expression import Expression, Node, call, format_number, number, substitute, without_sign
 
 _LETTERS = (
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho final sigma tau upsilon "
@@ -62,22 +62,11 @@ def _signed(node: Node) -> Node:
     if not node.args:
         return node
     args = tuple(_signed(arg) for arg in node.args)
-    if node.op in ("+", "-") and (positive := _without_sign(args[1])) is not None:
+    if node.op in ("+", "-") and (positive := without_sign(args[1])) is not None:
         return Node("-" if node.op == "+" else "+", (args[0], positive))
-    if node.op == "neg" and (positive := _without_sign(args[0])) is not None:
+    if node.op == "neg" and (positive := without_sign(args[0])) is not None:
         return positive
     return call(node.op, *args)
-
-
-def _without_sign(node: Node) -> Node | None:
-    """Return minus the node if it starts with a minus, else None."""
-    if node.op == "number":
-        return number(-node.value) if node.value < 0 else None
-    if node.op == "neg":
-        return node.args[0]
-    if node.op in ("*", "/") and (first := _without_sign(node.args[0])) is not None:
-        return Node(node.op, (first, node.args[1]))
-    return None
 
 
 def _parts_of_name(word: str) -> list[str]:
@@ -307,13 +296,13 @@ def _render_product(node: Node, notation: _Notation, raised: bool) -> tuple[str,
             stack += [(factor.args[1], inverted), (factor.args[0], inverted)]
         elif factor.op == "/":
             stack += [(factor.args[1], not inverted), (factor.args[0], inverted)]
-        elif factor.op == "**" and (exponent := _without_sign(factor.args[1])) is not None:
+        elif factor.op == "**" and (exponent := without_sign(factor.args[1])) is not None:
             base = factor.args[0]
             (above if inverted else below).append(base if exponent == number(1.0) else call("**", base, exponent))
         else:
             (below if inverted else above).append(factor)
     sign = ""
-    if above and (first := _without_sign(above[0])) is not None:
+    if above and (first := without_sign(above[0])) is not None:
         above[0], sign = first, notation.minus
     if not below:
         return sign + _render_factors(above, notation, raised), _SUM if sign else _PRODUCT

@@ -45,7 +45,8 @@ ANY_EXPONENT = Exponent.__new__(Exponent)
 ANY_EXPONENT.value, ANY_EXPONENT.text, ANY_EXPONENT.free, ANY_EXPONENT.const = FREE_CONSTANT, "$", True, True
 
 
-def _literal(value: Value) -> float | None:
+def literal(value: Value) -> float | None:
+    """Return the number that a value is, or None."""
     if not value:
         return 0.0
     if len(value) == 1:
@@ -57,9 +58,9 @@ def _literal(value: Value) -> float | None:
 
 def exponent_of(value: Value) -> float | Exponent:
     """Return a value as an exponent: a literal where it is one."""
-    literal = _literal(value)
-    if literal is not None:
-        return literal
+    number = literal(value)
+    if number is not None:
+        return number
     if len(value) == 1 and value[0][1] == REAL and not value[0][2]:
         return ANY_EXPONENT
     return Exponent(value)
