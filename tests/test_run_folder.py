@@ -231,6 +231,7 @@ def judged() -> Candidate:
         admissible=False,
         reasons=("runs away at N = 1e+12",),
         target_scores=(-1.0, -2.0),
+        shared={"loss": ("a",)},
         constants={t: {g: {"E": 1 / 3, "A": 1e-300, "a": 0.1} for g in ("a", "b")} for t in expressions},
     )
 
