@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sld.core.fitting import FitResult
     from sld.core.law import Law
     from sld.core.scoring import Scores
+    from sld.core.splits import Fold
     from sld.core.table import Table
     from sld.core.task import Task
     from sld.search.candidate import Discovery
@@ -127,6 +128,15 @@ def discover(
     if out is not None:
         _write_run(found, task, Path(out))
     return found
+
+
+def _folds(table: Table) -> tuple[Fold, ...]:
+    from sld.core.splits import rung_folds
+
+    try:
+        return rung_folds(table)
+    except UsageError:  # one rung only: a given form can still be fitted
+        return ()
 
 
 def _write_run(found: Discovery, task: Task, folder: Path) -> None:
@@ -251,12 +261,13 @@ def fit(
         **columns: Roles of a bare table's columns, as `sld.table_from` takes them.
 
     Returns:
-        The law; `law.provenance["fit"]` holds the diagnostics of each target.
+        The law with prediction intervals; `law.provenance["fit"]` holds the diagnostics of each target.
 
     Raises:
         UsageError: The data, the law or an option cannot be used.
         SldError: The fit failed; the message says why.
     """
+    from sld.analysis import intervals
     from sld.core import fitting
     from sld.core.law import Law
 
@@ -270,10 +281,13 @@ def fit(
         if name not in constants:
             raise UsageError(suggest(name, constants, kind="constant"))
     results: dict[str, FitResult] = {}
+    signs: set[str] = set()
     for j, target in enumerate(task.card.targets):
         column = target.column
         expression = form.expressions[column]
         own = set(expression.constants)
+        signed = [c for c in expression.constants if c in positive or c in form.positive.get(column, ())]
+        signs.update(signed)
         result = fitting.fit(
             expression,
             task.train,
@@ -282,12 +296,13 @@ def fit(
             starts=starts,
             seed=seed,
             shared=[c for c in shared if c in own],
-            positive=[c for c in own if c in positive or c in form.positive.get(column, ())],
+            positive=signed,
             bounds={**form.bounds.get(column, {}), **{c: b for c, b in (bounds or {}).items() if c in own}},
         )
         if not result.ok:
             raise SldError(f"could not fit {expression.text} to {column!r}: {result.status}")
         results[column] = result
+    tied = {t: [c for c in e.constants if c in shared] for t, e in form.expressions.items()} if shared else {}
     fitted = Law(
         expressions=form.expressions,
         constants={column: result.constants for column, result in results.items()},
@@ -299,12 +314,14 @@ def fit(
             "origin": "fit" if form.name is None else f"fit:{form.name}",
             "loss": loss,
             "seed": seed,
-            "shared": sorted(shared),
             "n_rows": task.train.n_rows,
             "table": task.train.digest(),
             "fit": {column: _diagnostics(result) for column, result in results.items()},
+            **({"shared": tied} if tied else {}),
         },
     )
+    measured = intervals.compute(fitted, task.train, _folds(task.train), seed=seed, positive=signs)
+    fitted = replace(fitted, intervals=measured)
     if out is not None:
         _save(fitted, Path(out))
     return fitted
@@ -407,7 +424,7 @@ def predict(law: object, points: object) -> dict[str, Array]:
     if law.intervals is not None:
         from sld.analysis import intervals
 
-        lower, upper = intervals.predict(law, table)
+        lower, upper = intervals.predict_intervals(law, table)
         for j, target in enumerate(law.targets):
             predicted[f"{target.column}_low"] = lower[:, j]
             predicted[f"{target.column}_high"] = upper[:, j]

@@ -211,6 +211,7 @@ def discovery(found: Discovery, held_out: Scores | None, folder: Path, source: s
         say_json(
             {
                 "law": found.law.to_json(),
+                "constant_intervals": _spans(found.law),
                 "origin": found.chosen.origin,
                 "complexity": found.chosen.complexity,
                 "n_constants": found.chosen.n_constants,
@@ -290,17 +291,33 @@ def _next_steps(path: Path, source: str, scored: bool) -> None:
         say(f"  sld score {run} {shlex.quote(source)}")
 
 
+def _spans(law: Law) -> dict[str, dict[str, dict[str, tuple[float, float]]]] | None:
+    """Return the intervals of the constants by target, group and name, or None for a law without."""
+    from sld.analysis.intervals import constant_intervals
+
+    return None if law.intervals is None else constant_intervals(law)
+
+
 def _law(law: Law) -> None:
     """Print the formulas with their constants named, and the constants below."""
-    for target, expression in law.expressions.items():
+    spans = _spans(law)
+    for k, (target, expression) in enumerate(law.expressions.items()):
+        if k:
+            print()
         say(f"{target} = {expression.text}")
         print()
         by_group = law.constants[target]
         if not expression.constants:
             continue
         if not law.grouped:
-            (values,) = by_group.values()
-            say_table([[name, shown(value, 6)] for name, value in values.items()])
+            ((group, values),) = by_group.items()
+            if spans is None:
+                say_table([[name, shown(value, 6)] for name, value in values.items()])
+                continue
+            ends = spans[target][group]
+            rows = [[c, shown(v, 6), f"{shown(ends[c][0], 3)} to {shown(ends[c][1], 3)}"] for c, v in values.items()]
+            level = 100 * (law.intervals or {}).get("level", 0.0)
+            say_table(rows, ("", "", f"{level:.0f} % interval"))
             continue
         groups = list(by_group)[:_MAX_GROUPS]
         header = [law.group_column or "group", *expression.constants]
@@ -308,6 +325,8 @@ def _law(law: Law) -> None:
         say_table(rows, header)
         if len(by_group) > len(groups):
             say(f"  ... and {len(by_group) - len(groups)} more groups in law.json")
+        if shared := law.provenance.get("shared", {}).get(target):
+            say(f"  the same in all groups: {', '.join(shared)}")
 
 
 def _held_out(result: Scores | None, grouped: bool) -> None:
@@ -324,8 +343,15 @@ def fitted(law: Law, held_out: Scores | None, out: Path | None, source: str, jso
     """Show `sld fit`."""
     fits: Mapping[str, Mapping[str, Any]] = law.provenance["fit"]
     if json:
-        scores_json = None if held_out is None else held_out.to_json()
-        say_json({"law": law.to_json(), "fit": fits, "held_out": scores_json, "out": None if out is None else str(out)})
+        say_json(
+            {
+                "law": law.to_json(),
+                "constant_intervals": _spans(law),
+                "fit": fits,
+                "held_out": None if held_out is None else held_out.to_json(),
+                "out": None if out is None else str(out),
+            }
+        )
         return
     _law(law)
     print()
