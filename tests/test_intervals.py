@@ -1,0 +1,215 @@
+"""Intervals cover what they say they cover, on data whose truth is known; shapes, seeds and refusals."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sld.analysis.intervals import compute, constant_intervals, predict_intervals
+from sld.core.errors import DataError, UsageError
+from sld.core.fitting import fit
+from sld.core.law import Law
+from sld.core.splits import rung_folds
+from sld.core.table import Table, table_from
+
+# Hoffmann et al. 2022 as refitted by Besiroglu et al. 2024
+E, A, ALPHA, B, BETA = 1.8172, 482.01, 0.3478, 2085.43, 0.3658
+CHINCHILLA = "E + A/N**alpha + B/D**beta"
+
+
+def chinchilla(N: Any, D: Any) -> Any:
+    return E + A / N**ALPHA + B / D**BETA
+
+
+def grid(seed: int, noise: float = 0.005) -> Table:
+    rng = np.random.default_rng(seed)
+    N, D = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 1e9, 7), np.geomspace(1e9, 1e11, 6)))
+    loss = chinchilla(N, D) * np.exp(noise * rng.standard_normal(len(N)))
+    return table_from({"N": N, "D": D, "loss": loss}, target="loss", scale=["N", "D"])
+
+
+def fitted(text: str, table: Table, **options: Any) -> Law:
+    constants, expressions = {}, {}
+    for j, target in enumerate(table.targets):
+        expressions[target.column] = table.parse(text, j)
+        result = fit(expressions[target.column], table, target=j, starts=8)
+        assert result.ok, result.status
+        constants[target.column] = result.constants
+    law = Law(expressions, constants, table.variables, table.targets, table.group_column)
+    return replace(law, intervals=compute(law, table, rung_folds(table), **options))
+
+
+def share_inside(law: Law, points: Any, truth: Any) -> float:
+    lower, upper = predict_intervals(law, points)
+    return float(np.mean((lower[:, 0] <= truth) & (truth <= upper[:, 0])))
+
+
+def test_new_runs_inside_and_far_beyond_the_data_are_covered_as_often_as_promised() -> None:
+    inside, beyond = [], []
+    for seed in range(24):
+        law = fitted(CHINCHILLA, grid(seed))
+        rng = np.random.default_rng(1000 + seed)
+        for shares, top in ((inside, 0.0), (beyond, 1.5)):
+            N, D = 10 ** rng.uniform(7 + 2 * (top > 0), 9 + top, 50), 10 ** rng.uniform(9 + 2 * (top > 0), 11 + top, 50)
+            new = chinchilla(N, D) * np.exp(0.005 * rng.standard_normal(50))
+            shares.append(share_inside(law, {"N": N, "D": D}, new))
+    assert 0.87 <= np.mean(inside) <= 0.97
+    assert 0.87 <= np.mean(beyond) <= 1.0
+
+
+def test_constants_are_covered_as_often_as_promised() -> None:
+    truth = {"E": E, "A": A, "alpha": ALPHA, "B": B, "beta": BETA}
+    hits = []
+    for seed in range(60):
+        intervals = constant_intervals(fitted(CHINCHILLA, grid(seed)))["loss"]["all"]
+        hits.append([intervals[c][0] <= value <= intervals[c][1] for c, value in truth.items()])
+    assert 0.82 <= np.mean(hits) <= 0.97
+
+
+def test_intervals_hold_where_the_form_is_wrong_and_would_not_without_the_folds() -> None:
+    N = np.repeat(np.geomspace(1e6, 1e9, 13), 3)
+    rng = np.random.default_rng(0)
+    loss = (1.5 + 90 * N**-0.3 + 4e3 * N**-0.6) * np.exp(0.001 * rng.standard_normal(len(N)))
+    table = table_from({"N": N, "loss": loss}, target="loss", scale="N")
+    law = fitted("A*N**-alpha", table)
+    beyond = np.geomspace(2e9, 2e10, 20)
+    truth = 1.5 + 90 * beyond**-0.3 + 4e3 * beyond**-0.6
+    assert law.intervals is not None and law.intervals["targets"]["loss"]["widening"] > 2
+    folded = share_inside(law, {"N": beyond}, truth)
+    targets = {"loss": {**law.intervals["targets"]["loss"], "widening": 1.0}}
+    bare = share_inside(replace(law, intervals={**law.intervals, "targets": targets}), {"N": beyond}, truth)
+    assert folded > bare + 0.3
+
+
+def test_a_prediction_lies_inside_its_interval_and_intervals_grow_away_from_the_data() -> None:
+    law = fitted(CHINCHILLA, grid(1))
+    points = {"N": [1e8, 1e9, 1e10, 1e12], "D": [1e10, 1e11, 1e12, 1e13]}
+    lower, upper = predict_intervals(law, points)
+    predicted = law.predict(points)
+    assert lower.shape == upper.shape == (4, 1)
+    assert (lower < predicted).all() and (predicted < upper).all()
+    width = ((upper - lower) / predicted)[:, 0]
+    assert (np.diff(width) > 0).all()
+
+
+def test_same_seed_same_intervals_through_law_json(tmp_path: Any) -> None:
+    table = grid(2)
+    law = fitted(CHINCHILLA, table, seed=3)
+    again = compute(law, table, rung_folds(table), seed=3)
+    assert json.dumps(again) == json.dumps(law.intervals)
+    assert compute(law, table, rung_folds(table), seed=4) != again
+    law.save(tmp_path / "law.json")
+    for one, other in zip(
+        predict_intervals(law, table), predict_intervals(Law.load(tmp_path / "law.json"), table), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_higher_level_gives_wider_intervals() -> None:
+    table = grid(3)
+    points = {"N": [1e10], "D": [1e12]}
+    widths = []
+    for level in (0.5, 0.8, 0.95):
+        lower, upper = predict_intervals(fitted(CHINCHILLA, table, level=level), points)
+        widths.append(float(upper[0, 0] - lower[0, 0]))
+    assert widths == sorted(widths)
+
+
+def grouped() -> Table:
+    rng = np.random.default_rng(5)
+    N = np.tile(np.geomspace(1e6, 1e9, 8), 6)
+    family = np.repeat([f"g{k}" for k in range(6)], 8)
+    level = np.repeat(np.linspace(0.1, 0.4, 6), 8)
+    error = level + 30 * N**-0.4 + 0.004 * rng.standard_normal(len(N))
+    return table_from(
+        {"N": N, "family": family, "err": error, "acc": 1 - error},
+        target=["err", "acc"], scale="N", group="family", lower=0.0, upper=1.0,
+    )  # fmt: skip
+
+
+def test_groups_and_targets_have_intervals_of_their_own_within_declared_bounds() -> None:
+    table = grouped()
+    law = fitted("E + A*N**-alpha", table)
+    lower, upper = predict_intervals(law, {"N": [1e4, 1e10], "family": ["g0", "g5"]})
+    assert lower.shape == (2, 2)
+    assert (lower >= 0).all() and (upper <= 1).all() and (lower <= upper).all()
+    intervals = constant_intervals(law)
+    assert set(intervals) == {"err", "acc"} and set(intervals["err"]) == set(table.groups)
+    for low, high in intervals["err"]["g3"].values():
+        assert low < high
+    with pytest.raises(UsageError, match="g5"):
+        predict_intervals(law, {"N": [1e9], "family": ["g55"]})
+
+
+def test_shared_constants_are_refitted_together() -> None:
+    table = grouped().for_target(0)
+    expression = table.parse("E + A*N**-alpha")
+    result = fit(expression, table, shared=["alpha"], starts=8)
+    law = Law({"err": expression}, {"err": result.constants}, table.variables, table.targets, "family")
+    folds = rung_folds(table)
+    tied = compute(law, table, folds, shared={"err": ["alpha"]})
+    columns = tied["targets"]["err"]["constants"]
+    assert len({columns[g]["alpha"] for g in table.groups}) == 1
+    assert compute(replace(law, provenance={"shared": {"err": ["alpha"]}}), table, folds) == tied
+
+
+def test_outside_its_domain_a_law_gives_no_interval_or_an_endless_one() -> None:
+    table = grid(4)
+    law = fitted("E - A*log(N)", table)
+    lower, upper = predict_intervals(law, {"N": [1e300], "D": [1e10]})
+    if law.predict({"N": [1e300], "D": [1e10]})[0, 0] <= 0:
+        assert lower[0, 0] == -math.inf and upper[0, 0] == math.inf
+    rows = table.take(np.arange(table.n_rows))
+    broken = replace(rows, X=rows.X * np.array([-1.0, 1.0]))
+    assert np.isnan(predict_intervals(law, broken)[0]).all()
+
+
+def test_exact_data_and_laws_without_constants_give_finite_intervals() -> None:
+    N = np.geomspace(1e6, 1e9, 12)
+    table = table_from({"N": N, "loss": 2 + 5e3 / N**0.5}, target="loss", scale="N")
+    law = fitted("E + A*N**-alpha", table)
+    lower, upper = predict_intervals(law, {"N": [1e10]})
+    assert 0 <= upper[0, 0] - lower[0, 0] < 1e-4
+    fixed = fitted("2 + 5000/sqrt(N)", table)
+    lower, upper = predict_intervals(fixed, {"N": [1e10]})
+    assert np.isfinite(lower).all() and np.isfinite(upper).all()
+    assert constant_intervals(fixed) == {"loss": {"all": {}}}
+
+
+def test_large_tables_are_thinned_within_every_group() -> None:
+    rng = np.random.default_rng(6)
+    n = 60_000
+    N = 10 ** rng.uniform(6, 9, n)
+    group = np.where(np.arange(n) < n - 40, "many", "few")
+    loss = 2 + 1e3 * N**-0.4 + 0.01 * rng.standard_normal(n)
+    table = table_from({"N": N, "g": group, "loss": loss}, target="loss", scale="N", group="g")
+    law = fitted("E + A*N**-alpha", table, replicates=10)
+    assert law.intervals is not None
+    rows = law.intervals["targets"]["loss"]["rows"]
+    assert 30 <= rows["few"] <= 40 and rows["many"] < 4000
+
+
+def test_what_intervals_need_is_said() -> None:
+    table = grid(7)
+    law = fitted(CHINCHILLA, table)
+    for options, message in (({"level": 1.5}, "level"), ({"replicates": 2}, "replicates")):
+        with pytest.raises(UsageError, match=message):
+            compute(law, table, (), **options)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="no intervals"):
+        predict_intervals(replace(law, intervals=None), table)
+    with pytest.raises(DataError, match="lack 'targets'"):
+        predict_intervals(replace(law, intervals={"level": 0.9}), table)
+    with pytest.raises(DataError, match="'M'|'N'"):
+        predict_intervals(law, {"M": [1e9], "D": [1e9]})
+
+
+def test_without_folds_the_spread_is_widened_all_the_same() -> None:
+    table = grid(8)
+    law = fitted(CHINCHILLA, table)
+    about = compute(law, table, ())["targets"]["loss"]
+    assert about["widening"] == 2.5 and about["judged_rows"] == 0
