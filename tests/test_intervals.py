@@ -50,7 +50,8 @@ def share_inside(law: Law, points: Any, truth: Any) -> float:
 
 
 def test_new_runs_inside_and_far_beyond_the_data_are_covered_as_often_as_promised() -> None:
-    inside, beyond = [], []
+    inside: list[float] = []
+    beyond: list[float] = []
     for seed in range(24):
         law = fitted(CHINCHILLA, grid(seed))
         rng = np.random.default_rng(1000 + seed)
@@ -199,12 +200,12 @@ def test_what_intervals_need_is_said() -> None:
     law = fitted(CHINCHILLA, table)
     for options, message in (({"level": 1.5}, "level"), ({"replicates": 2}, "replicates")):
         with pytest.raises(UsageError, match=message):
-            compute(law, table, (), **options)  # type: ignore[arg-type]
+            compute(law, table, (), **options)
     with pytest.raises(UsageError, match="no intervals"):
         predict_intervals(replace(law, intervals=None), table)
     with pytest.raises(DataError, match="lack 'targets'"):
         predict_intervals(replace(law, intervals={"level": 0.9}), table)
-    with pytest.raises(DataError, match="'M'|'N'"):
+    with pytest.raises(DataError, match="'N'"):
         predict_intervals(law, {"M": [1e9], "D": [1e9]})
 
 
