@@ -27,7 +27,9 @@ HARD_REACH = 0.7  # log ranges beyond the data within which every check must pas
 _INSIDE = (0.0, 0.35, 0.7)  # of the way from a row to the top of the data
 _OUTSIDE = (1.0, 1.6, 2.5, 4.0, 6.3, 10.0, 30.0, 100.0, REACH)  # times the top
 _RUNAWAY = 8.0  # ranges of the target seen in the data
-_SLACK = 1e-3  # ranges of the target that a monotone law may move the wrong way
+# Slack in ranges of the target: noisy data near a bound, or a flat stretch, should not condemn a law
+_BOUND_SLACK = 0.03
+_MONOTONE_SLACK = 0.02
 _POINTS = 3500
 _LOG_STEP = {"log10": math.log(10.0), "log2": math.log(2.0), "log": 1.0}
 
@@ -143,16 +145,16 @@ class Grid:
         check(~finite, "not finite")
         v = np.where(finite, values, self.centre[target])
         if declared.lower is not None:
-            check(v < declared.lower - 1e-9 * spread, f"falls below {declared.lower:g}")
+            check(v < declared.lower - _BOUND_SLACK * spread, f"falls below {declared.lower:g}")
         if declared.upper is not None:
-            check(v > declared.upper + 1e-9 * spread, f"exceeds {declared.upper:g}")
+            check(v > declared.upper + _BOUND_SLACK * spread, f"exceeds {declared.upper:g}")
         check(np.abs(v - self.centre[target]) > _RUNAWAY * spread, "runs away from the data's range")
         step = np.diff(v, prepend=v[:1])
         same = np.append(False, self.walk[1:] == self.walk[:-1])
         for i, variable in enumerate(self.table.variables):
             if variable.monotone is not None:
                 sign = 1.0 if variable.monotone == "increasing" else -1.0
-                wrong = same & (self.direction[self.walk] == i) & (sign * step < -_SLACK * spread)
+                wrong = same & (self.direction[self.walk] == i) & (sign * step < -_MONOTONE_SLACK * spread)
                 check(wrong, f"not {variable.monotone} in {variable.symbol}")
         return tuple(sorted(found, key=lambda p: p.reach))
 

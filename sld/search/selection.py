@@ -15,9 +15,9 @@ from sld.core.table import Table
 from sld.search.admissible import Problem
 from sld.search.candidate import Candidate
 
-PRICE_PER_CONSTANT = 0.04  # in units of log error: a constant has to lower the fold errors by 4 %
-PRICE_PER_NODE = 0.004
-PRICE_PER_PROBLEM = 0.1  # for each check that fails far beyond the data
+PRICE_PER_CONSTANT = 0.06  # in units of log error: a constant has to lower the fold errors by 6 %
+PRICE_PER_NODE = 0.006
+PRICE_PER_PROBLEM = 0.05  # for each check that fails far beyond the data
 FAILED_FOLD = 25.0  # NMSE charged for a fold that could not be fitted or predicted
 _FLOOR = 1e-8  # NMSE below which laws are equally good: rounding of published tables
 
