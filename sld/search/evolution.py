@@ -93,6 +93,15 @@ def _renamed(node: Node, names: Mapping[str, Node]) -> Node:
     return call(node.op, *(_renamed(a, names) for a in node.args)) if node.args else node
 
 
+def _copied(node: Node) -> Node:
+    """Return the same tree without nodes that occur in two places: one place is changed at a time.
+
+    A formula that was read back from a run folder shares no nodes, one that was put together may; children must not
+    depend on that.
+    """
+    return Node(node.op, tuple(_copied(a) for a in node.args), node.value, node.name)
+
+
 def _replaced(root: Node, old: Node, new: Node) -> Node:
     """Replace one occurrence of `old` (by identity)."""
     if root is old:
@@ -328,10 +337,10 @@ def _child(
             np.random.default_rng(seed),
             table,
             {*table.symbols, *expression.constants},
-            other.expressions[target.column].tree,
+            _copied(other.expressions[target.column].tree),
         )
         for mutate in steps:
-            changed = mutate(tree, ctx)
+            changed = mutate(_copied(tree), ctx)
             if changed is None:
                 return None
             tree = changed
