@@ -29,7 +29,6 @@ Loss = Literal["squared", "huber", "log", "log_huber"]
 LOSSES: tuple[Loss, ...] = ("squared", "huber", "log", "log_huber")
 
 _SAMPLE_ROWS = 48  # rows that starting points are drawn from
-_REACHED = 1e-6  # a start reached the best value when its sum of squares is within this fraction of it
 HUBER_DELTA_LOG = 1e-3  # Hoffmann et al. 2022, section 3.3
 HUBER_DELTA_SIGMA = 1.345  # 95 % efficiency at the normal; Huber 1981
 
@@ -121,19 +120,24 @@ class Fitter:
         self.expression = expression
         self.table = table
         self.n_groups = len(table.groups)
+        self.n_rows = table.n_rows
         self.shared = tuple(c for c in expression.constants if c in shared) if self.n_groups > 1 else ()
         self.positive = frozenset(positive)
         self.bounds = dict(bounds or {})
         self.log_output = log_output
         self.project = project and not log_output
-        self.order = np.argsort(table.group_index, kind="stable")
-        self.group_of = table.group_index[self.order]
-        y = table.Y[self.order, target]
+        if self.n_groups == 1:
+            self.order = np.arange(self.n_rows)
+            X, y, self.group_of = table.X, table.Y[:, target], table.group_index
+        else:
+            self.order = np.argsort(table.group_index, kind="stable")
+            X, y, self.group_of = table.X[self.order], table.Y[self.order, target], table.group_index[self.order]
         with np.errstate(all="ignore"):
             self.y = np.log(y) if log_output else np.ascontiguousarray(y)
         self.weights = None if weights is None else np.sqrt(weights[self.order])
-        self.values_by_symbol = {s: table.X[self.order, j] for j, s in enumerate(table.symbols)}
-        self.n_rows = len(y)
+        self.values_by_symbol = {s: X[:, j] for j, s in enumerate(table.symbols)}
+        self.offsets = np.searchsorted(self.group_of, np.arange(self.n_groups + 1))
+        self._twins: dict[tuple[str, ...], Fitter] = {}
         self._compile(())
 
     def _compile(self, nonlinear: Collection[str]) -> None:
@@ -153,21 +157,20 @@ class Fitter:
         self.columns = self.tape.column_values(self.values_by_symbol, self.n_rows)
         lower, upper = [], []
         for c in self.tape.constants:
-            low, high = self.bounds.get(c, (-math.inf, math.inf))
+            low, high = self._limits(c)
             if c in self.tape.positive:
                 low, high = math.log(max(low, 1e-200)), math.log(high) if high < math.inf else 230.0
-            elif c in self.positive:
-                low = max(low, 0.0)
             lower.append(low)
             upper.append(high)
         self.lower, self.upper = np.array(lower, dtype=float), np.array(upper, dtype=float)
-        if self.project:
-            rest, bases = linear_constants(self.expression, {*self.shared, *nonlinear})
-            self.parts: list[Node] = ([] if rest is None else [rest]) + list(bases.values())
-        else:
-            self.parts = [self.expression.tree]
+
+    def _limits(self, constant: str) -> tuple[float, float]:
+        low, high = self.bounds.get(constant, (-math.inf, math.inf))
+        return max(low, 0.0) if constant in self.positive else low, high
 
     def _log_space(self) -> frozenset[str]:
+        if not self.positive:
+            return self.positive
         linear = set(linear_constants(self.expression)[1])
         return self.positive - linear
 
@@ -179,13 +182,15 @@ class Fitter:
         pick = np.arange(self.n_rows)[:: step if step % 2 or step == 1 else step + 1][: 2 * _SAMPLE_ROWS]
         sample = {s: v[pick] for s, v in self.values_by_symbol.items()}
         size = float(np.median(np.abs(self.y))) or 1.0
-        return draw_starts(self.parts, self.tape.constants, self.positive, sample, n_starts, rng, scale=size)
+        parts = self.tape.parts if self.project else (self.expression.tree,)
+        return draw_starts(parts, self.tape.constants, self.positive, sample, n_starts, rng, scale=size)
 
     def _theta(self, natural: Array) -> Array:
-        theta = np.array(natural, dtype=float, ndmin=2, copy=True)
-        for j, c in enumerate(self.tape.constants):
-            if c in self.tape.positive:
-                theta[:, j] = np.log(np.maximum(np.abs(theta[:, j]), 1e-300))
+        """Return constants (..., n_nonlinear) in the units of the search."""
+        theta = np.array(natural, dtype=float, order="C")
+        for c in self.tape.positive:
+            j = self.tape.constants.index(c)
+            theta[..., j] = np.log(np.maximum(np.abs(theta[..., j]), 1e-300))
         return theta
 
     def solve(
@@ -209,79 +214,49 @@ class Fitter:
         """
         from sld.core import machine
 
-        keep = np.ones(self.n_rows, dtype=bool)
+        tape = self.tape
+        w = self.weights if weights is None else weights
+        columns, y, offsets = self.columns, self.y, self.offsets
+        present: NDArray[np.intp] | None = None
         if rows is not None:
             chosen = np.zeros(self.n_rows, dtype=bool)
             chosen[rows] = True
-            keep = chosen[self.order]
-        w_all = self.weights if weights is None else weights
-        theta0 = self._theta(starts)
-        names = len(self.names)
-        values = np.full((self.n_groups, names), np.nan)
-        sums = np.zeros(self.n_groups)
-        at_best = np.zeros(self.n_groups, dtype=np.int64)
-        n_fits = 0
-        present = np.unique(self.group_of[keep])
-        batches = [present] if self.n_shared else [np.array([g]) for g in present]
-        for batch in batches:
-            mask = keep if len(batches) == 1 else keep & (self.group_of == batch[0])
-            columns = np.ascontiguousarray(self.columns[:, mask])
-            y = self.y[mask]
-            w = np.ones(1) if w_all is None else w_all[mask]
-            offsets = np.concatenate([[0], np.cumsum([int((self.group_of[mask] == g).sum()) for g in batch])])
-            begin = self._batch_starts(theta0, inherited, batch)
-            n, n_theta = begin.shape
-            lower = np.concatenate([self.lower[: self.n_shared], np.tile(self.lower[self.n_shared :], len(batch))])
-            upper = np.concatenate([self.upper[: self.n_shared], np.tile(self.upper[self.n_shared :], len(batch))])
-            thetas = np.empty((n, n_theta))
-            coefficients = np.empty((n, len(batch), len(self.tape.linear)))
-            totals = np.empty(n)
-            iterations = np.empty(n, dtype=np.int64)
-            scale = float(np.dot(y * w, y * w)) if np.isfinite(y).all() else math.inf
-            if not math.isfinite(scale):
-                sums[batch] = math.inf
-                continue
-            machine.solve(
-                self.n_shared, self.n_local, offsets.astype(np.int64), self.tape.literals, self.tape.scalar_ops,
-                self.tape.row_ops, self.tape.outputs, self.tape.rest, columns, y, w, w_all is not None,
-                begin, lower, upper, max_iterations, tolerance, 1e-30 * scale,
-                thetas, coefficients, totals, iterations, machine.NO_VALUES, machine.NO_JACOBIANS,
-            )  # fmt: skip
-            n_fits += n * len(batch)
-            best = int(np.argmin(np.where(np.isnan(totals), np.inf, totals)))
-            if not totals[best] < math.inf:
-                sums[batch] = math.inf
-                continue
-            at_best[batch] = int((totals <= totals[best] * (1 + _REACHED) + 1e-22 * scale).sum())
-            theta = np.concatenate(
-                [
-                    np.tile(thetas[best, : self.n_shared], (len(batch), 1)),
-                    thetas[best, self.n_shared :].reshape(len(batch), self.n_local),
-                ],
-                axis=1,
+            kept = np.flatnonzero(chosen[self.order])
+            columns, y, w = columns.take(kept, axis=1), y[kept], None if w is None else w[kept]
+            offsets = np.searchsorted(kept, offsets)
+            present = np.flatnonzero(offsets[1:] > offsets[:-1])
+            offsets = np.append(offsets[present], len(kept))
+        n_present, n_theta = len(offsets) - 1, len(tape.constants)
+        begin, more = self._theta(starts), machine.NO_JACOBIANS
+        if inherited is not None and n_theta:
+            more = self._theta(inherited[None] if present is None else inherited[None, present])
+        thetas = np.empty((1, n_present, n_theta))
+        coefficients = np.empty((1, n_present, len(tape.linear)))
+        sums, at_best = np.empty(n_present), np.empty(n_present, dtype=np.int64)
+        machine.solve(
+            self.n_shared, self.n_local, offsets, tape.literals, tape.scalar_ops, tape.row_ops, tape.outputs,
+            tape.rest, columns, y, y if w is None else w, w is not None, begin, more, self.lower, self.upper,
+            max_iterations, tolerance, thetas, coefficients, sums, at_best, machine.NO_VALUES, machine.NO_JACOBIANS,
+        )  # fmt: skip
+        values = np.concatenate([thetas[0], coefficients[0]], axis=1)
+        for c in tape.positive:
+            j = tape.constants.index(c)
+            values[:, j] = np.exp(values[:, j])
+        if present is not None and n_present < self.n_groups:
+            everywhere = Solution(
+                np.full((self.n_groups, values.shape[1]), np.nan),
+                np.zeros(self.n_groups),
+                np.zeros(self.n_groups, dtype=np.int64),
+                0,
             )
-            for j, c in enumerate(self.tape.constants):
-                if c in self.tape.positive:
-                    theta[:, j] = np.exp(theta[:, j])
-            values[batch] = np.concatenate([theta, coefficients[best]], axis=1)
-            sums[batch] = totals[best] / len(batch)
-        solution = Solution(values, sums, at_best, n_fits)
-        if refit_bounds and self.project and solution.ok:
+            everywhere.values[present], everywhere.sums[present], everywhere.at_best[present] = values, sums, at_best
+            values, sums, at_best = everywhere.values, everywhere.sums, everywhere.at_best
+        solution = Solution(values, sums, at_best, (len(more) + len(begin)) * n_present)
+        if refit_bounds and self.project and (self.positive or self.bounds) and solution.ok:
             return self._with_bounded_linear(
                 solution, starts, rows, inherited, max_iterations, tolerance, weights
             )
         return solution
-
-    def _batch_starts(self, theta0: Array, inherited: Array | None, batch: NDArray[np.intp]) -> Array:
-        n = len(theta0)
-        local = np.tile(theta0[:, None, self.n_shared :], (1, len(batch), 1)).reshape(n, -1)
-        begin = np.concatenate([theta0[:, : self.n_shared], local], axis=1)
-        if inherited is not None and self.tape.constants:
-            own = self._theta(inherited[batch])
-            if np.isfinite(own).all():
-                extra = np.concatenate([own[0, : self.n_shared], own[:, self.n_shared :].ravel()])
-                begin = np.concatenate([extra[None, :], begin])
-        return np.ascontiguousarray(begin)
 
     def _with_bounded_linear(
         self,
@@ -297,17 +272,19 @@ class Fitter:
         broken = []
         offset = len(self.tape.constants)
         for k, c in enumerate(self.tape.linear):
-            low, high = self.bounds.get(c, (-math.inf, math.inf))
-            low = max(low, 0.0) if c in self.positive else low
+            low, high = self._limits(c)
             found = solution.values[:, offset + k]
             found = found[np.isfinite(found)]
             if (found < low).any() or (found > high).any():
                 broken.append(c)
         if not broken:
             return solution
-        twin = Fitter.__new__(Fitter)
-        twin.__dict__.update(self.__dict__)
-        twin._compile(broken)
+        twin = self._twins.get(tuple(broken))
+        if twin is None:
+            twin = Fitter.__new__(Fitter)
+            twin.__dict__.update(self.__dict__)
+            twin._compile(broken)
+            self._twins[tuple(broken)] = twin
         before = {c: j for j, c in enumerate(self.names)}
         column = {c: j for j, c in enumerate(self.tape.constants)}
         size = float(np.median(np.abs(self.y))) or 1.0
@@ -331,16 +308,16 @@ class Fitter:
         """Return predictions (n_rows,) in the table's row order; NaN for groups without constants."""
         from sld.core import machine
 
-        out = np.full(self.n_rows, np.nan)
         p = len(self.tape.constants)
-        offsets = np.searchsorted(self.group_of, np.arange(self.n_groups + 1))
-        for g in range(self.n_groups):
-            lo, hi = offsets[g], offsets[g + 1]
-            if lo == hi or not np.isfinite(values[g]).all():
-                continue
-            theta = self._theta(values[g, None, :p])
-            columns = np.ascontiguousarray(self.columns[:, lo:hi])
-            out[self.order[lo:hi]] = machine.value(self.tape, columns, theta, values[g, None, p:])[0]
+        sound = np.isfinite(values).all(axis=1)
+        if not sound.all():
+            values = np.where(sound[:, None], values, 1.0)
+        theta = self._theta(values[None, :, :p])
+        found = machine.evaluate(
+            self.tape, self.columns, theta, values[None, :, p:], self.offsets, machine.NO_JACOBIANS
+        )[0]
+        out = np.empty(self.n_rows)
+        out[self.order] = found if sound.all() else np.where(sound[self.group_of], found, np.nan)
         return np.exp(out) if self.log_output else out
 
 
@@ -519,7 +496,8 @@ def _better(one: Solution, other: Solution, joint: bool) -> Solution:
     return Solution(
         np.where(wins[:, None], other.values, one.values),
         np.where(wins, other.sums, one.sums),
-        np.where(wins & (other.sums < one.sums * (1 - _REACHED)), 1, one.at_best),
+        # found by this start alone, unless it is the same optimum a little closer
+        np.where(wins & (other.sums < one.sums * (1 - 1e-6)), 1, one.at_best),
         one.n_fits + other.n_fits,
     )
 
