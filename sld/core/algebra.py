@@ -20,6 +20,7 @@ from sld.core.terms import (
     POSITIVE,
     REAL,
     SUM,
+    TURNS,
     Exponent,
     Factor,
     Term,
@@ -163,6 +164,8 @@ def _finish(term: Term) -> Value:
     number, absorber, v, c = term
     if not number or not math.isfinite(number):
         raise UnkeyableError
+    if number < 0 and any(f[2] & TURNS and isinstance(f[1], float) and f[1] % 2.0 == 1.0 for f in (*v, *c)):
+        number = -number
     if absorber == REAL:
         number, c = 1.0, ()
     elif absorber == POSITIVE:
@@ -403,7 +406,8 @@ def hyperbolic_tangent(value: Value) -> Value:
         return _single(math.tanh(number))
     leading = leading_term(value)
     sign = -1.0 if leading is not None and leading[0] < 0 else 1.0
-    return product([_single(sign), _atom("tanh", divided(value, sign))])
+    flags = TURNS if leading is None else 0
+    return product([_single(sign), _atom("tanh", divided(value, sign), flags)])
 
 
 def logistic(value: Value) -> Value:

@@ -86,34 +86,37 @@ def _keyed(expression: Expression) -> tuple[str, int]:
             shared.append(word)
     try:
         if not shared:
-            return _finished(_value(expression.tree, names))
+            key, strict = _finished(expression.tree, names)
+            return key, strict.count("@")
         keys = []
         # the numbering that gives the least text is the canonical one
         for order in permutations(shared) if len(shared) <= _MAX_PERMUTED else [tuple(reversed(shared))]:
             for i, word in enumerate(order):
                 names[word] = [(1.0, NONE, (), ((f"${i}", 1.0, CONST, None),))]
-            keys.append(_finished(_value(expression.tree, names)))
+            keys.append(_finished(expression.tree, names))
     except (ArithmeticError, RecursionError):
         # nowhere finite, or literals beyond the range of floats: the text itself, constants numbered as they come
         renamed = {word: name(f"_{i}") for i, word in enumerate(expression.constants)}
         return "=" + to_text(substitute(expression.tree, renamed)), 0
-    key, n_positive = min(keys)
-    return _released(key, expression.variables) or key, n_positive
+    key, strict = min(keys)
+    return _released(strict, expression.variables) or (key, strict.count("@"))
 
 
-def _finished(value: Value) -> tuple[str, int]:
-    return value_text(with_any_sign(value)), value_text(value).count("@")
+def _finished(tree: Node, names: dict[str, Value]) -> tuple[str, str]:
+    """Return the key, and the same before the positive constants that scale a term lose their sign."""
+    value = _value(tree, names)
+    return value_text(with_any_sign(value)), value_text(value)
 
 
-def _released(key: str, variables: Sequence[str]) -> str | None:
-    """Return the key of a key in which a constant that was used twice is left once, and so can absorb others."""
-    left = re.findall(r"\$\d+", key)
+def _released(text: str, variables: Sequence[str]) -> tuple[str, int] | None:
+    """Return the key of a text in which a constant that was used twice is left once, and so can absorb others."""
+    left = re.findall(r"\$\d+", text)
     if not left or all(left.count(token) > 1 for token in left):
         return None
     prefix = "_"
     while any(v.startswith(prefix) for v in variables):
         prefix += "k"
-    fresh = iter(range(len(key)))
+    fresh = iter(range(len(text)))
 
     def written(match: re.Match[str]) -> str:
         token = match[0]
@@ -124,7 +127,7 @@ def _released(key: str, variables: Sequence[str]) -> str | None:
         return f"{prefix}s{token[1:]}" if token in left else f"{prefix}{next(fresh)}"
 
     try:
-        return canonical_key(parse(re.sub(r"\$\d+|[$@^]", written, key), variables))
+        return _keyed(parse(re.sub(r"\$\d+|[$@^]", written, text), variables))
     except GrammarError:  # longer than the grammar allows
         return None
 
@@ -187,19 +190,18 @@ def simplify(expression: Expression) -> Expression:
     Every step keeps the canonical key. So the family stays what it was up to the conventions at the top of this
     module: `exp(A)*x` becomes `A*x`. Signs of decay, as in `N**-a`, are kept as they were written.
     """
-    key = _keyed(expression)
-    if key[0].startswith("="):
+    if canonical_key(expression).startswith("="):
         return expression
     tree = _folded(expression.tree)
     if sum(1 for _ in tree.walk()) <= _MAX_SHORTENED:
-        while (shorter := _hoisted(tree, key, expression.variables)) is not None:
+        while (shorter := _hoisted(tree, expression.variables)) is not None:
             tree = shorter
     return Expression(tree, expression.variables)
 
 
-def _hoisted(tree: Node, key: tuple[str, int], variables: tuple[str, ...]) -> Node | None:
+def _hoisted(tree: Node, variables: tuple[str, ...]) -> Node | None:
     """Put an argument in the place of the first node where the key allows it."""
-    text, n_positive = key
+    text, n_positive = _keyed(Expression(tree, variables))
     # most candidates lose a variable or constant that the key shows: seen without computing theirs
     needed = set(re.findall(r"[^\W\d]\w*", text)).intersection(variables)
     n_constants = len(set(re.findall(r"\$\d+", text))) + len(re.findall(r"\$(?!\d)|@", text))
@@ -209,7 +211,7 @@ def _hoisted(tree: Node, key: tuple[str, int], variables: tuple[str, ...]) -> No
         if not node.args or (node.op == "neg" and not scales):
             continue
         inside = _names(node)
-        for arg in _heirs(node):
+        for arg in _heirs(node, variables):
             kept = _names(arg)
             gone = {n for n, count in inside.items() if count == total[n] and not kept[n]}
             if gone & needed or sum(n not in variables for n in gone) > spare:
@@ -226,15 +228,19 @@ def _names(tree: Node) -> Counter[str]:
     return Counter([node.name for node in tree.walk() if node.op == "name"])
 
 
-def _heirs(node: Node) -> Sequence[Node]:
-    """Return what may take the place of a node: its arguments, with the sign they had in it."""
-    if node.op == "-":
-        return (node.args[0], call("neg", node.args[1]))
-    if node.op in ("*", "/") and without_sign(node) is not None:
-        return (node.args[0], call("neg", node.args[1]))
+def _heirs(node: Node, variables: Sequence[str]) -> Sequence[Node]:
+    """Return what may take the place of a node: its arguments, each as it grew or fell in it."""
     if node.op in ("exp", "log") and node.args[0].op in ("exp", "log"):
         return (*node.args, *node.args[0].args)
-    return node.args
+    if len(node.args) < 2:
+        return node.args
+    first, last = node.args
+    varies = any(n in variables for n in _names(last))
+    if node.op == "/" and varies:  # (1/x)**a does not become x**a
+        return (first,)
+    # b - k*x loses b, and -2*a the number: neither the sign of what is left
+    falls = (node.op == "-" and varies) or (node.op in ("*", "/") and without_sign(node) is not None)
+    return (first, call("neg", last)) if falls else node.args
 
 
 def _places(node: Node, path: tuple[int, ...], scales: bool = True) -> Iterator[tuple[tuple[int, ...], Node, bool]]:

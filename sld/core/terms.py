@@ -17,8 +17,9 @@ Term: TypeAlias = "tuple[float, int, tuple[Factor, ...], tuple[Factor, ...]]"
 Value: TypeAlias = "list[Term]"
 
 NONE, POSITIVE, REAL = 0, 1, 2  # absorbers: a free constant of any positive value `@`, or of any value `$`
-# flags of a base: not negative; contains an absorber; no variables; a sum (payload: its terms); log (payload: of what)
-POS, FREE, CONST, SUM, LOG = 1, 2, 4, 8, 16
+# flags of a base: not negative; contains an absorber; no variables; a sum (payload: its terms); log (payload: of what);
+# of any sign, as a free constant in it can turn it
+POS, FREE, CONST, SUM, LOG, TURNS = 1, 2, 4, 8, 16, 32
 _ABSORBER_TEXT = ("", "@", "$")
 
 
