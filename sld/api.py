@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
+PLOT_FILE = "plot.png"
+REPORT_FILE = "report.md"
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".parquet", ".pq")
 
 
@@ -146,8 +148,8 @@ def _write_run(found: Discovery, task: Task, folder: Path) -> None:
 
     held_out = task.held_out()
     found.law.save(folder / LAW_FILE)
-    plot_law(found.law, found.table, folder / "plot.png", folds=found.folds, held_out=held_out)
-    write_report(found, folder / "report.md", task=task, held_out=held_out)
+    plot_law(found.law, found.table, folder / PLOT_FILE, folds=found.folds, held_out=held_out)
+    write_report(found, folder / REPORT_FILE, task=task, held_out=held_out)
 
 
 @dataclass(frozen=True)
@@ -257,7 +259,7 @@ def fit(
         bounds: Constant to (lower, upper).
         starts: Initial points per group.
         seed: Seed of the initial points.
-        out: Run directory, or `.json` file, to write the law to.
+        out: Folder for `law.json` and `plot.png`, or a `.json` file for the law alone.
         **columns: Roles of a bare table's columns, as `sld.table_from` takes them.
 
     Returns:
@@ -323,7 +325,7 @@ def fit(
     measured = intervals.compute(fitted, task.train, _folds(task.train), seed=seed, positive=signs)
     fitted = replace(fitted, intervals=measured)
     if out is not None:
-        _save(fitted, Path(out))
+        _write_fit(fitted, task, Path(out))
     return fitted
 
 
@@ -332,16 +334,19 @@ def _diagnostics(result: FitResult) -> dict[str, Any]:
     return {name: getattr(result, name) for name in names}
 
 
-def _save(law: Law, path: Path) -> None:
+def _write_fit(law: Law, task: Task, path: Path) -> None:
+    from sld.analysis.plot import plot_law
     from sld.core.law import LAW_FILE
 
-    if path.suffix != ".json":
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"could not make folder {path}: {error.strerror or error}") from error
-        path = path / LAW_FILE
-    law.save(path)
+    if path.suffix == ".json":
+        law.save(path)
+        return
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"could not make folder {path}: {error.strerror or error}") from error
+    law.save(path / LAW_FILE)
+    plot_law(law, task.train, path / PLOT_FILE, folds=_folds(task.train), held_out=task.held_out())
 
 
 def as_law(law: object) -> Law:

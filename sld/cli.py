@@ -363,7 +363,9 @@ def fit(
     bounds: Annotated[Names, typer.Option("--bounds", metavar="a=0:1", help="Bounds of constants; open: a=0:")] = None,
     starts: Annotated[int, typer.Option("--starts", metavar="N", help="Starting points per group.")] = 32,
     seed: Seed = 0,
-    out: Annotated[Path | None, typer.Option("--out", metavar="RUN_DIR", help="Where to write law.json.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="RUN_DIR", help="Folder for law.json and plot.png, or a .json file.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Fit the constants of one given formula."""
