@@ -181,9 +181,10 @@ class Fitter:
         step = max(1, self.n_rows // _SAMPLE_ROWS)
         pick = np.arange(self.n_rows)[:: step if step % 2 or step == 1 else step + 1][: 2 * _SAMPLE_ROWS]
         sample = {s: v[pick] for s, v in self.values_by_symbol.items()}
-        size = float(np.median(np.abs(self.y))) or 1.0
-        parts = self.tape.parts if self.project else (self.expression.tree,)
-        return draw_starts(parts, self.tape.constants, self.positive, sample, n_starts, rng, scale=size)
+        y = np.exp(self.y) if self.log_output else self.y
+        scale = float(np.median(np.abs(y))) or 1.0
+        rest, bases = (self.tape.rest_tree, self.tape.bases) if self.project else (self.expression.tree, ())
+        return draw_starts(rest, bases, self.tape.constants, self.positive, sample, n_starts, rng, scale=scale)
 
     def _theta(self, natural: Array) -> Array:
         """Return constants (..., n_nonlinear) in the units of the search."""

@@ -16,7 +16,6 @@ derivatives (reverse mode) that agree to rounding.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sld.core.errors import DataError
-from sld.core.expression import Expression, Node, call, evaluate_scalar, name, number
+from sld.core.expression import Expression, Node, call, evaluate_scalar, number
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -41,6 +40,7 @@ _BINARY = {"+": ADD_RR, "-": SUB_RR, "*": MUL_RR, "/": DIV_RR, "min": MIN_RR, "m
 _COMMUTATIVE = frozenset(("+", "*", "min", "max"))
 _WITH_SCALAR = {"+": ADD_RS, "-": SUB_RS, "*": MUL_RS, "/": DIV_RS, "min": MIN_RS, "max": MAX_RS}
 _SCALAR_FIRST = {"-": SUB_SR, "/": DIV_SR}
+_ONE_OPERAND = frozenset(_UNARY.values())
 _ONE = number(1.0)
 
 
@@ -113,47 +113,77 @@ def linear_constants(expression: Expression, exclude: Collection[str] = ()) -> t
         `(rest, bases)`: the part without linear constants (None when there is none) and the factor of each
         linear constant. Together with the remaining constants they reproduce the expression exactly.
     """
-    candidates = set(expression.constants) - set(exclude)
+    candidates = frozenset(expression.constants).difference(exclude)
+    below: _Below = {}
+    _names_below(expression.tree, candidates, below)
     while True:
-        conflict = _conflicts(expression.tree, candidates)
+        conflict = _conflicts(expression.tree, candidates, below)
         if not conflict:
-            return _split(expression.tree, candidates)
+            return _split(expression.tree, candidates, below)
         candidates -= conflict
 
 
-def _linear_in(node: Node, candidates: set[str]) -> set[str]:
-    return {n.name for n in node.walk() if n.op == "name" and n.name in candidates}
+# Candidates that occur below each node, by the node's identity: asked for again and again on the way down.
+_Below = dict[int, frozenset[str]]
+_NOTHING: frozenset[str] = frozenset()
 
 
-def _conflicts(node: Node, candidates: set[str]) -> set[str]:
-    """Return candidates that `node` is not jointly linear in (those of the smaller factor of a product)."""
-    if node.op in ("number", "name"):
-        return set()
-    if node.op in ("+", "-", "neg"):
-        found: set[str] = set()
+def _names_below(node: Node, candidates: frozenset[str], below: _Below) -> frozenset[str]:
+    if node.op == "name":
+        found = frozenset((node.name,)) if node.name in candidates else _NOTHING
+    else:
+        found = _NOTHING
         for arg in node.args:
-            found |= _conflicts(arg, candidates)
+            under = _names_below(arg, candidates, below)
+            found = found | under if found else under
+    below[id(node)] = found
+    return found
+
+
+def _conflicts(node: Node, candidates: frozenset[str], below: _Below) -> frozenset[str]:
+    """Return candidates that `node` is not jointly linear in (those of the smaller factor of a product)."""
+    here = below[id(node)] & candidates
+    if not here or node.op == "name":
+        return _NOTHING
+    if node.op in ("+", "-", "neg"):
+        found = _NOTHING
+        for arg in node.args:
+            found |= _conflicts(arg, candidates, below)
         return found
     if node.op == "*":
-        left, right = (_linear_in(arg, candidates) for arg in node.args)
-        if left and right:
-            return left if len(left) < len(right) else right
-        return _conflicts(node.args[0], candidates) | _conflicts(node.args[1], candidates)
+        left, right = (below[id(arg)] & candidates for arg in node.args)
+        if left and right and _is_valley(node.args[1]):
+            return left
+        if left and right and _is_valley(node.args[0]):
+            return right
+        found = _conflicts(node.args[0], candidates, below) | _conflicts(node.args[1], candidates, below)
+        if found or not left or not right:
+            return found
+        return left if len(left) < len(right) else right
     if node.op == "/":
-        return _linear_in(node.args[1], candidates) | _conflicts(node.args[0], candidates)
-    return _linear_in(node, candidates)
+        return (below[id(node.args[1])] & candidates) | _conflicts(node.args[0], candidates, below)
+    return here
 
 
-def _split(node: Node, linear: set[str]) -> tuple[Node | None, dict[str, Node]]:
+def _is_valley(node: Node) -> bool:
+    """Return whether node is an even power or an absolute value.
+
+    The factor before one with constants inside stays in the search: solved for while the valley's centre is still
+    wrong it comes out as almost nothing, and the centre then drifts away from the data.
+    """
+    return node.op == "abs" or (node.op == "**" and node.args[1].op == "number" and node.args[1].value in (2.0, 4.0))
+
+
+def _split(node: Node, linear: frozenset[str], below: _Below) -> tuple[Node | None, dict[str, Node]]:
     if node.op == "name" and node.name in linear:
         return None, {node.name: _ONE}
-    if not _linear_in(node, linear):
+    if not below[id(node)] & linear:
         return node, {}
     if node.op == "neg":
-        rest, bases = _split(node.args[0], linear)
+        rest, bases = _split(node.args[0], linear, below)
         return None if rest is None else call("neg", rest), {c: call("neg", b) for c, b in bases.items()}
     if node.op in ("+", "-"):
-        (rest_a, bases_a), (rest_b, bases_b) = (_split(arg, linear) for arg in node.args)
+        (rest_a, bases_a), (rest_b, bases_b) = (_split(arg, linear, below) for arg in node.args)
         rest = _combine(node.op, rest_a, rest_b)
         bases = dict(bases_a)
         for c, b in bases_b.items():
@@ -162,11 +192,11 @@ def _split(node: Node, linear: set[str]) -> tuple[Node | None, dict[str, Node]]:
             bases[c] = combined
         return rest, bases
     if node.op == "*":
-        holder, factor = (0, 1) if _linear_in(node.args[0], linear) else (1, 0)
-        rest, bases = _split(node.args[holder], linear)
+        holder, factor = (0, 1) if below[id(node.args[0])] & linear else (1, 0)
+        rest, bases = _split(node.args[holder], linear, below)
         other = node.args[factor]
         return None if rest is None else _times(rest, other), {c: _times(b, other) for c, b in bases.items()}
-    rest, bases = _split(node.args[0], linear)
+    rest, bases = _split(node.args[0], linear, below)
     divisor = node.args[1]
     return (
         None if rest is None else call("/", rest, divisor),
@@ -197,9 +227,11 @@ class Tape:
         columns: Constant-free sub-expressions; they fill row slots 0 .. n_columns - 1.
         literals: Values of the scalar slots after the constants.
         scalar_ops: (n, 3) code, slot, slot; the results fill the scalar slots after the literals.
-        row_ops: (n, 4) code, slot, slot, 1 if the result depends on theta; results fill slots after the columns.
+        row_ops: (n, 3) the same for rows; the results fill the slots after the columns.
         outputs: Row slot of each basis, in the order of `linear`.
         rest: Row slot of the part without linear constants, or -1.
+        rest_tree: That part, or None.
+        bases: The factor of each linear constant.
     """
 
     constants: tuple[str, ...]
@@ -211,6 +243,8 @@ class Tape:
     row_ops: Ints
     outputs: Ints
     rest: int
+    rest_tree: Node | None
+    bases: tuple[Node, ...]
 
     @property
     def n_slots(self) -> int:
@@ -220,132 +254,149 @@ class Tape:
     def column_values(self, values: Mapping[str, Array], n_rows: int) -> Array:
         """Return the column slots for a table: (n_columns, n_rows)."""
         out = np.empty((len(self.columns), n_rows))
-        cache: dict[Node, Array | float] = {}
         with np.errstate(all="ignore"):
             for i, node in enumerate(self.columns):
-                if node not in cache:
-                    cache[node] = _walk(node, values, {})
-                out[i] = cache[node]
+                out[i] = _walk(node, values, {})
         return out
 
 
+_Slot = tuple[str, int]
+
+
 class _Builder:
-    """Turns trees into slots; equal sub-trees share one slot."""
+    """Turns trees into slots; equal instructions share one slot.
+
+    A slot is a kind and a number within the kind: "t" theta, "l" literal, "s" scalar result, "c" column, "r" row
+    result, and "f" for a sub-expression free of constants that becomes a column if an instruction needs it.
+    """
 
     def __init__(self, theta: Sequence[str], positive: Collection[str], variables: Collection[str]) -> None:
         self.theta = {c: i for i, c in enumerate(theta)}
         self.positive = frozenset(positive)
         self.variables = frozenset(variables)
-        self.literals: list[float] = []
-        self.scalar_ops: list[tuple[int, int, int]] = []
-        self.columns: list[Node] = []
-        self.row_ops: list[tuple[int, int, int, int]] = []
-        self.memo: dict[Node, tuple[str, int]] = {}
-        self.instructions: dict[tuple[str, int, int, int], int] = {}
-        self.literal_slots: dict[float, int] = {}
+        self.literals: dict[float, int] = {}
+        self.free: list[Node] = []
+        self.columns: dict[Node, int] = {}
+        self.scalar_ops: dict[tuple[int, int, int], int] = {}
+        self.row_ops: dict[tuple[int, int, int], int] = {}
+        self.seen: dict[int, _Slot] = {}  # by the node's identity: hashing trees costs more than building twice
+        self.made: list[Node] = []
 
-    # Slots are numbered within their kind while building; `finish` shifts them behind one another.
-    # kinds: "t" theta, "l" literal, "s" scalar result, "c" column, "r" row result.
+    def literal(self, value: float) -> _Slot:
+        return "l", self.literals.setdefault(value, len(self.literals))
 
-    def literal(self, value: float) -> tuple[str, int]:
-        if value not in self.literal_slots:
-            self.literal_slots[value] = len(self.literals)
-            self.literals.append(value)
-        return "l", self.literal_slots[value]
+    def folded(self, op: str, *slots: _Slot) -> _Slot:
+        values = list(self.literals)
+        return self.literal(evaluate_scalar(op, *(values[i] for _, i in slots)))
 
-    def column(self, node: Node) -> tuple[str, int]:
-        self.columns.append(node)
-        return "c", len(self.columns) - 1
+    def free_of_constants(self, node: Node) -> _Slot:
+        self.free.append(node)
+        return "f", len(self.free) - 1
 
-    def scalar(self, code: int, a: tuple[str, int], b: tuple[str, int] | None = None) -> tuple[str, int]:
-        self.scalar_ops.append((code, self.code(a), self.code(b) if b else 0))
-        return "s", len(self.scalar_ops) - 1
+    def column(self, node: Node) -> _Slot:
+        return "c", self.columns.setdefault(node, len(self.columns))
 
-    def row(self, code: int, a: tuple[str, int], b: tuple[str, int] | None = None) -> tuple[str, int]:
-        key = ("row", code, self.code(a), self.code(b) if b else 0)
-        if key not in self.instructions:
-            self.row_ops.append((code, key[2], key[3], 1))
-            self.instructions[key] = len(self.row_ops) - 1
-        return "r", self.instructions[key]
+    def scalar(self, code: int, a: _Slot, b: _Slot | None = None) -> _Slot:
+        key = (code, self.code(a), self.code(b) if b else 0)
+        return "s", self.scalar_ops.setdefault(key, len(self.scalar_ops))
+
+    def row(self, code: int, a: _Slot, b: _Slot | None = None) -> _Slot:
+        key = (code, self.code(self.settled(a)), self.code(self.settled(b)) if b else 0)
+        return "r", self.row_ops.setdefault(key, len(self.row_ops))
+
+    def settled(self, slot: _Slot) -> _Slot:
+        return self.column(self.free[slot[1]]) if slot[0] == "f" else slot
 
     @staticmethod
-    def code(slot: tuple[str, int]) -> int:
+    def code(slot: _Slot) -> int:
         return slot[1] * 8 + "tlscr".index(slot[0])
 
-    def build(self, node: Node) -> tuple[str, int]:
-        slot = self.memo.get(node)
+    def build(self, node: Node) -> _Slot:
+        slot = self.seen.get(id(node))
         if slot is None:
-            slot = self.memo[node] = self._build(node)
+            slot = self.seen[id(node)] = self._build(node)
         return slot
 
-    def _build(self, node: Node) -> tuple[str, int]:
+    def _build(self, node: Node) -> _Slot:
         if node.op == "number":
             return self.literal(node.value)
         if node.op == "name":
             if node.name in self.variables:
-                return self.column(node)
+                return self.free_of_constants(node)
             slot = ("t", self.theta[node.name])
             return self.scalar(EXP, slot) if node.name in self.positive else slot
         if node.op == "**":
             return self.power(node)
-        if all(arg.op == "number" for arg in node.args):
-            return self.literal(evaluate_scalar(node.op, *(arg.value for arg in node.args)))
-        slots = [self.build(arg) for arg in node.args]
-        kinds = "".join(kind for kind, _ in slots)
-        if all(kind in "cl" for kind in kinds) and "c" in kinds:
-            return self.column(node)
-        if all(kind in "tls" for kind in kinds):
-            if len(slots) == 1:
-                return self.scalar(_UNARY[node.op], slots[0])
-            return self.scalar(_BINARY[node.op], slots[0], slots[1])
-        if len(slots) == 1:
-            return self.row(_UNARY[node.op], slots[0])
-        a, b = slots
-        if a[0] in "cr" and b[0] in "cr":
-            return self.row(_BINARY[node.op], a, b)
-        if b[0] in "tls":
-            return self.row(_WITH_SCALAR[node.op], a, b)
-        if node.op in _COMMUTATIVE:
-            return self.row(_WITH_SCALAR[node.op], b, a)
-        return self.row(_SCALAR_FIRST[node.op], b, a)
+        a, *rest = (self.build(arg) for arg in node.args)
+        if not rest:
+            if a[0] == "f":
+                return self.free_of_constants(node)
+            if a[0] == "l":
+                return self.folded(node.op, a)
+            return (self.row if a[0] == "r" else self.scalar)(_UNARY[node.op], a)
+        b = rest[0]
+        kinds = a[0] + b[0]
+        if kinds == "ll":
+            return self.folded(node.op, a, b)
+        if kinds in ("ff", "fl", "lf"):
+            return self.free_of_constants(node)
+        if a[0] in "fr":
+            return self.row((_BINARY if b[0] in "fr" else _WITH_SCALAR)[node.op], a, b)
+        if b[0] not in "fr":
+            return self.scalar(_BINARY[node.op], a, b)
+        return self.row(_WITH_SCALAR[node.op] if node.op in _COMMUTATIVE else _SCALAR_FIRST[node.op], b, a)
 
-    def power(self, node: Node) -> tuple[str, int]:
+    def power(self, node: Node) -> _Slot:
         base, exponent = node.args
         if exponent.op == "number" and exponent.value == int(exponent.value) and 0 < abs(exponent.value) <= 16:
-            # whole powers keep the sign of a negative base; exp(k*log(x)) would not
-            product: Node | None = None
-            square, k = base, int(abs(exponent.value))
-            while k:
-                if k & 1:
-                    product = square if product is None else call("*", product, square)
-                k >>= 1
-                if k:
-                    square = call("*", square, square)
-            assert product is not None
-            return self.build(product if exponent.value > 0 else call("/", _ONE, product))
+            return self.whole_power(node, int(exponent.value))
         if exponent.op == "number" and exponent.value == 0.5:
-            return self.build(call("sqrt", base))
+            return self.build(self.kept(call("sqrt", base)))
         a, b = self.build(base), self.build(exponent)
-        if a[0] in "cl" and b[0] in "cl":
-            if a[0] == b[0] == "l":
-                return self.literal(evaluate_scalar("**", base.value, exponent.value))
-            return self.column(node)
-        if b[0] in "tls" and a[0] in "cr":
-            return self.row(EXPMUL_RS, self.build(call("log", base)), b)
-        return self.build(call("exp", call("*", exponent, call("log", base))))
+        if a[0] + b[0] == "ll":
+            return self.folded("**", a, b)
+        if a[0] in "fl" and b[0] in "fl":
+            return self.free_of_constants(node)
+        logarithm = self.kept(call("log", base))
+        if b[0] in "tls" and a[0] in "fr":
+            return self.row(EXPMUL_RS, self.build(logarithm), b)
+        return self.build(self.kept(call("exp", call("*", exponent, logarithm))))
 
-    def as_row(self, slot: tuple[str, int]) -> tuple[str, int]:
-        if slot[0] in "cr":
-            return slot
+    def whole_power(self, node: Node, power: int) -> _Slot:
+        """Multiply out: whole powers keep the sign of a negative base, exp(k*log(x)) would not."""
+        base = self.build(node.args[0])
+        if base[0] == "f":
+            return self.free_of_constants(node)
+        if base[0] == "l":
+            return self.folded("**", base, self.literal(float(power)))
+        multiply = self.row if base[0] == "r" else self.scalar
+        product: _Slot | None = None
+        square, k = base, abs(power)
+        while k:
+            if k & 1:
+                product = square if product is None else multiply(MUL_RR, product, square)
+            k >>= 1
+            if k:
+                square = multiply(MUL_RR, square, square)
+        assert product is not None
+        if power > 0:
+            return product
+        one = self.literal(1.0)
+        return self.row(DIV_SR, product, one) if base[0] == "r" else self.scalar(DIV_RR, one, product)
+
+    def kept(self, node: Node) -> Node:
+        """Keep a node made here alive: `seen` goes by identity."""
+        self.made.append(node)
+        return node
+
+    def as_row(self, slot: _Slot) -> _Slot:
+        """Return a row slot for an output."""
         if slot[0] == "l":
-            return self.column(number(self.literals[slot[1]]))
-        # a scalar becomes a row by filling; the column operand only lends its length
-        return self.row(FILL, self.build_one(), slot)
-
-    def build_one(self) -> tuple[str, int]:
-        if _ONE not in self.memo or self.memo[_ONE][0] != "c":
-            self.memo[_ONE] = self.column(_ONE)
-        return self.memo[_ONE]
+            return self.column(number(list(self.literals)[slot[1]]))
+        if slot[0] in "ts":
+            # a scalar becomes a row by filling; the column operand only lends its length
+            return self.row(FILL, self.column(_ONE), slot)
+        return self.settled(slot)
 
 
 def compile_tape(
@@ -380,24 +431,25 @@ def compile_tape(
     outputs = [builder.as_row(builder.build(bases[c])) for c in order]
     rest_slot = None if rest is None else builder.as_row(builder.build(rest))
     n_theta, n_literals, n_columns = len(theta), len(builder.literals), len(builder.columns)
-    offset = {0: 0, 1: n_theta, 2: n_theta + n_literals, 3: 0, 4: n_columns}
+    offset = (0, n_theta, n_theta + n_literals, 0, n_columns)  # slots of one kind stand behind those of another
 
     def final(code: int) -> int:
         return code // 8 + offset[code % 8]
 
-    unary = {NEG, EXP, LOG, SQRT, TANH, SIGMOID, ABS}
-    scalar_ops = [(c, final(a), 0 if c in unary else final(b)) for c, a, b in builder.scalar_ops]
-    row_ops = [(c, final(a), 0 if c in unary else final(b), f) for c, a, b, f in builder.row_ops]
+    scalar_ops = [(c, final(a), 0 if c in _ONE_OPERAND else final(b)) for c, a, b in builder.scalar_ops]
+    row_ops = [(c, final(a), 0 if c in _ONE_OPERAND else final(b)) for c, a, b in builder.row_ops]
     return Tape(
         constants=tuple(theta),
         positive=tuple(positive),
         linear=tuple(order),
         columns=tuple(builder.columns),
-        literals=np.array(builder.literals, dtype=np.float64),
+        literals=np.array(list(builder.literals), dtype=np.float64),
         scalar_ops=np.array(scalar_ops, dtype=np.int64).reshape(-1, 3),
-        row_ops=np.array(row_ops, dtype=np.int64).reshape(-1, 4),
+        row_ops=np.array(row_ops, dtype=np.int64).reshape(-1, 3),
         outputs=np.array([final(_Builder.code(s)) for s in outputs], dtype=np.int64),
         rest=-1 if rest_slot is None else final(_Builder.code(rest_slot)),
+        rest_tree=rest,
+        bases=tuple(bases.values()),
     )
 
 
@@ -421,7 +473,7 @@ def run_numpy(tape: Tape, columns: Array, theta: Array) -> tuple[Array, Array]:
     with np.errstate(all="ignore"):
         for i, (code, a, b) in enumerate(tape.scalar_ops):
             scalars[p + len(tape.literals) + i] = _numpy_op(code, scalars[a], scalars[b])
-        for i, (code, a, b, _) in enumerate(tape.row_ops):
+        for i, (code, a, b) in enumerate(tape.row_ops):
             second = rows[b] if code in _ROW_SECOND else scalars[b][:, None]
             rows[n_columns + i] = _numpy_op(code, rows[a], second)
     return rows, scalars
@@ -497,21 +549,21 @@ def value_and_jacobian(
         row_bar[slot] += coefficients[:, k, None]
     with np.errstate(all="ignore"):
         for i in range(len(tape.row_ops) - 1, -1, -1):
-            code, a, b, _ = (int(v) for v in tape.row_ops[i])
+            code, a, b = (int(v) for v in tape.row_ops[i])
             out, bar = rows[n_columns + i], row_bar[n_columns + i]
             second = rows[b] if code in _ROW_SECOND else scalars[b][:, None]
             da, db = _numpy_partials(code, rows[a], second, out)
             row_bar[a] += bar * da
             if code in _ROW_SECOND:
                 row_bar[b] += bar * db
-            elif code not in (NEG, EXP, LOG, SQRT, TANH, SIGMOID, ABS):
+            elif code not in _ONE_OPERAND:
                 scalar_bar[b] += bar * db
         first = p + len(tape.literals)
         for i in range(len(tape.scalar_ops) - 1, -1, -1):
             code, a, b = (int(v) for v in tape.scalar_ops[i])
             da, db = _numpy_partials(code, scalars[a], scalars[b], scalars[first + i])
             scalar_bar[a] += scalar_bar[first + i] * np.asarray(da)[..., None]
-            if code not in (NEG, EXP, LOG, SQRT, TANH, SIGMOID, ABS):
+            if code not in _ONE_OPERAND:
                 scalar_bar[b] += scalar_bar[first + i] * np.asarray(db)[..., None]
     return value, np.moveaxis(scalar_bar[:p], 0, 1)
 

@@ -17,16 +17,18 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from sld.core.kernel import Array, Tape
+from sld.core.kernel import Array, Ints, Tape
 
 # No reordering that could hide a NaN: only contraction to fused multiply-add, and reordered sums where marked.
-_OPTIONS: dict[str, Any] = {"cache": True, "fastmath": {"contract"}, "error_model": "numpy"}
-_SUMS: dict[str, Any] = {"cache": True, "fastmath": {"contract", "reassoc", "nsz"}, "error_model": "numpy"}
+_OPTIONS: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_SUMS: dict[str, Any] = {**_OPTIONS, "fastmath": {"contract", "reassoc", "nsz"}}
 
 _MAGIC = 6755399441055744.0  # 1.5 * 2**52: adding it leaves the rounded integer in the low bits
 _LOG2E = 1.4426950408889634
 _LN2_HI = 6.93147180369123816490e-01
 _LN2_LO = 1.90821492927058770002e-10
+_REACHED = 1e-6  # a start reached the best value when its sum of squares is within this fraction of it
+_FLOOR = 1e-30  # of the data's own sum of squares: nothing is left to fit
 _BLOCK = 256  # rows worked on together, so that a tape's slots stay in the first-level cache
 
 
@@ -52,7 +54,7 @@ def _double(typingctx: Any, x: Any) -> Any:
 
 @numba.njit(inline="always", **_OPTIONS)
 def _exp(x):  # type: ignore[no-untyped-def]
-    """exp without branches, so that loops over it become vector code; relative error below 3e-16."""
+    """Exp without branches, so that loops over it become vector code; relative error below 3e-16."""
     t = x if x > -708.0 else -708.0
     t = t if t < 709.0 else 709.0
     z = t * _LOG2E + _MAGIC
@@ -107,6 +109,45 @@ def _log(x):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(**_OPTIONS)
+def _row(a, i, lo, hi):  # type: ignore[no-untyped-def]
+    """Row i of `a`, columns lo .. hi - 1: loops over it start at zero, which lets them become vector code."""
+    return a[i, lo:hi]
+
+
+@numba.njit(**_OPTIONS)
+def _fill(x, value):  # type: ignore[no-untyped-def]
+    for r in range(x.shape[0]):
+        x[r] = value
+
+
+@numba.njit(**_OPTIONS)
+def _copy(x, y):  # type: ignore[no-untyped-def]
+    for r in range(x.shape[0]):
+        x[r] = y[r]
+
+
+@numba.njit(**_OPTIONS)
+def _multiply(x, y):  # type: ignore[no-untyped-def]
+    for r in range(x.shape[0]):
+        x[r] *= y[r]
+
+
+@numba.njit(**_OPTIONS)
+def _add(x, t, y):  # type: ignore[no-untyped-def]
+    """Add t * y to x."""
+    for r in range(x.shape[0]):
+        x[r] += t * y[r]
+
+
+@numba.njit(**_SUMS)
+def _dot(x, y):  # type: ignore[no-untyped-def]
+    total = 0.0
+    for r in range(x.shape[0]):
+        total += x[r] * y[r]
+    return total
+
+
+@numba.njit(**_OPTIONS)
 def _scalars(p, literals, scalar_ops, theta, s, d):  # type: ignore[no-untyped-def]
     """Fill scalar slots `s` and their derivatives with respect to theta `d` (n_scalars, p)."""
     n_literals = literals.shape[0]
@@ -128,10 +169,10 @@ def _scalars(p, literals, scalar_ops, theta, s, d):  # type: ignore[no-untyped-d
             v = x / y
             da, db = 1.0 / y, -v / y
         elif code == 10:
-            v = min(x, y)
+            v = x if x <= y or x != x else y
             da, db = (1.0, 0.0) if x <= y else (0.0, 1.0)
         elif code == 12:
-            v = max(x, y)
+            v = x if x >= y or x != x else y
             da, db = (1.0, 0.0) if x >= y else (0.0, 1.0)
         elif code == 14:
             v, da = -x, -1.0
@@ -151,7 +192,7 @@ def _scalars(p, literals, scalar_ops, theta, s, d):  # type: ignore[no-untyped-d
             da = v * (1.0 - v)
         else:
             v = abs(x)
-            da = 1.0 if x > 0 else -1.0
+            da = 1.0 if x > 0.0 else -1.0 if x < 0.0 else 0.0
         o = p + n_literals + i
         s[o] = v
         for j in range(p):
@@ -170,10 +211,10 @@ def _forward(row_ops, n_columns, s, rows, lo, hi):  # type: ignore[no-untyped-de
         m = end - start
         for i in range(row_ops.shape[0]):
             code = row_ops[i, 0]
-            o = rows[n_columns + i, start:end]
-            x = rows[row_ops[i, 1], start:end]
+            o = _row(rows, n_columns + i, start, end)
+            x = _row(rows, row_ops[i, 1], start, end)
             two = code == 0 or code == 2 or code == 5 or code == 7 or code == 10 or code == 12
-            y = rows[row_ops[i, 2] if two else 0, start:end]
+            y = _row(rows, row_ops[i, 2] if two else 0, start, end)
             c = 0.0 if two else s[row_ops[i, 2]]
             if code == 0 or code == 2:
                 sign = 1.0 if code == 0 else -1.0
@@ -191,11 +232,13 @@ def _forward(row_ops, n_columns, s, rows, lo, hi):  # type: ignore[no-untyped-de
             elif code == 10 or code == 12:
                 sign = 1.0 if code == 10 else -1.0
                 for r in range(m):
-                    o[r] = x[r] if sign * x[r] <= sign * y[r] else y[r]
+                    v = x[r] if sign * x[r] <= sign * y[r] else y[r]
+                    o[r] = v if x[r] == x[r] else x[r]
             elif code == 11 or code == 13:
                 sign = 1.0 if code == 11 else -1.0
                 for r in range(m):
-                    o[r] = x[r] if sign * x[r] <= sign * c else c
+                    v = x[r] if sign * x[r] <= sign * c else c
+                    o[r] = v if x[r] == x[r] else x[r]
             elif code == 16:
                 for r in range(m):
                     o[r] = _log(x[r])
@@ -248,17 +291,17 @@ def _reverse(row_ops, n_columns, s, rows, bar, sbar, lo, hi):  # type: ignore[no
         m = end - start
         for i in range(row_ops.shape[0] - 1, -1, -1):
             code, a, b = row_ops[i, 0], row_ops[i, 1], row_ops[i, 2]
-            o, g, x = rows[n_columns + i, start:end], bar[i, start:end], rows[a, start:end]
+            o, g, x = _row(rows, n_columns + i, start, end), _row(bar, i, start, end), _row(rows, a, start, end)
             two = code == 0 or code == 2 or code == 5 or code == 7 or code == 10 or code == 12
             unary = code >= 14 and code <= 20
-            y = rows[b if two else 0, start:end]
+            y = _row(rows, b if two else 0, start, end)
             c = 0.0 if two else s[b]
             first = a >= n_columns
             second = b >= n_columns if two else not unary
-            ga = bar[a - n_columns if first else 0, start:end]
-            gb = sbar[0, start:end]
+            ga = _row(bar, a - n_columns if first else 0, start, end)
+            gb = _row(sbar, 0, start, end)
             if second:
-                gb = bar[b - n_columns, start:end] if two else sbar[b, start:end]
+                gb = _row(bar, b - n_columns, start, end) if two else _row(sbar, b, start, end)
             # derivative by operand: factor ka (times a row: 1 = x, 2 = y, 3 = o), likewise kb
             ka, kb, times_a, times_b = 1.0, 1.0, 0, 0
             if code == 2 or code == 3:
@@ -289,7 +332,7 @@ def _reverse(row_ops, n_columns, s, rows, bar, sbar, lo, hi):  # type: ignore[no
                     g[r] *= (1.0 - o[r]) * (t + o[r])
             elif code == 20:
                 for r in range(m):
-                    g[r] = g[r] if x[r] > 0.0 else -g[r]
+                    g[r] = g[r] if x[r] > 0.0 else -g[r] if x[r] < 0.0 else 0.0
             elif code == 21:
                 ka = 0.0
             elif code == 22:
@@ -315,20 +358,11 @@ def _reverse(row_ops, n_columns, s, rows, bar, sbar, lo, hi):  # type: ignore[no
                 k = ka if side == 0 else kb
                 times = times_a if side == 0 else times_b
                 if times == 0:
-                    for r in range(m):
-                        target[r] += k * g[r]
+                    _add(target, k, g)
                 else:
                     h = x if times == 1 else y if times == 2 else o
                     for r in range(m):
                         target[r] += k * g[r] * h[r]
-
-
-@numba.njit(**_SUMS)
-def _dot(x, y):  # type: ignore[no-untyped-def]
-    total = 0.0
-    for r in range(x.shape[0]):
-        total += x[r] * y[r]
-    return total
 
 
 @numba.njit(**_OPTIONS)
@@ -343,50 +377,40 @@ def _project(rows, outputs, rest, y_all, w_all, weighted, q_all, tri, z_all, c, 
     y, z = y_all[lo:hi], z_all[lo:hi]
     w = w_all[lo:hi] if weighted else w_all
     if rest >= 0:
-        f = rows[rest, lo:hi]
+        f = _row(rows, rest, lo, hi)
         for r in range(m):
             z[r] = y[r] - f[r]
     else:
-        for r in range(m):
-            z[r] = y[r]
+        _copy(z, y)
     if weighted:
-        for r in range(m):
-            z[r] *= w[r]
+        _multiply(z, w)
     for k in range(n_linear):
-        qk = q_all[k, lo:hi]
-        f = rows[outputs[k], lo:hi]
+        qk = _row(q_all, k, lo, hi)
+        f = _row(rows, outputs[k], lo, hi)
+        _copy(qk, f)
         if weighted:
-            for r in range(m):
-                qk[r] = f[r] * w[r]
-        else:
-            for r in range(m):
-                qk[r] = f[r]
+            _multiply(qk, w)
         size = _dot(qk, qk)
         for j in range(k):
-            t = _dot(q_all[j, lo:hi], qk)
+            t = _dot(_row(q_all, j, lo, hi), qk)
             tri[j, k] = t
-            qj = q_all[j, lo:hi]
-            for r in range(m):
-                qk[r] -= t * qj[r]
+            _add(qk, -t, _row(q_all, j, lo, hi))
         left = _dot(qk, qk)
         if not left > 1e-22 * size or not left < 1e290:
             if not (size == size and size < 1e290):
                 return np.inf
             tri[k, k] = 0.0
             c[k] = 0.0
-            for r in range(m):
-                qk[r] = 0.0
+            _fill(qk, 0.0)
             continue
         norm = np.sqrt(left)
         tri[k, k] = norm
         inverse = 1.0 / norm
-        t = 0.0
         for r in range(m):
             qk[r] *= inverse
         t = _dot(qk, z)
         c[k] = t
-        for r in range(m):
-            z[r] -= t * qk[r]
+        _add(z, -t, qk)
     for k in range(n_linear - 1, -1, -1):
         if tri[k, k] == 0.0:
             continue
@@ -398,68 +422,40 @@ def _project(rows, outputs, rest, y_all, w_all, weighted, q_all, tri, z_all, c, 
 
 
 @numba.njit(**_OPTIONS)
-def _value(  # type: ignore[no-untyped-def]
-    theta, n_shared, n_local, offsets, p, literals, scalar_ops, row_ops, outputs, rest, n_columns, y, w, weighted,
-    rows, s, d, local, q, tri, z, c,
-):
-    """Sum of squares over all groups at theta; fills rows, q, z and c on the way."""
-    total = 0.0
-    for g in range(offsets.shape[0] - 1):
-        for i in range(n_shared):
-            local[i] = theta[i]
-        for i in range(n_local):
-            local[n_shared + i] = theta[n_shared + g * n_local + i]
-        _scalars(p, literals, scalar_ops, local, s[g], d[g])
-        lo, hi = offsets[g], offsets[g + 1]
-        _forward(row_ops, n_columns, s[g], rows, lo, hi)
-        total += _project(rows, outputs, rest, y, w, weighted, q, tri, z, c[g], lo, hi)
-        if not total < np.inf:
-            return np.inf
-    return total
-
-
-@numba.njit(**_OPTIONS)
 def _jacobian(  # type: ignore[no-untyped-def]
     p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s, d, bar, sbar, c, jac, lo, hi
 ):
     """Derivative of the prediction with respect to theta on rows lo .. hi - 1, linear constants held: jac (p, n)."""
     m = hi - lo
     for i in range(bar.shape[0]):
-        gi = bar[i, lo:hi]
-        for r in range(m):
-            gi[r] = 0.0
+        _fill(_row(bar, i, lo, hi), 0.0)
     for i in range(sbar.shape[0]):
-        gi = sbar[i, lo:hi]
-        for r in range(m):
-            gi[r] = 0.0
+        _fill(_row(sbar, i, lo, hi), 0.0)
     for k in range(outputs.shape[0]):
         slot = outputs[k] - n_columns
         if slot >= 0:
-            gi = bar[slot, lo:hi]
+            gi = _row(bar, slot, lo, hi)
             for r in range(m):
                 gi[r] += c[k]
     if rest >= n_columns:
-        gi = bar[rest - n_columns, lo:hi]
+        gi = _row(bar, rest - n_columns, lo, hi)
         for r in range(m):
             gi[r] += 1.0
     _reverse(row_ops, n_columns, s, rows, bar, sbar, lo, hi)
     first = p + n_literals
     for j in range(p):
-        jj = jac[j, lo:hi]
-        direct = sbar[j, lo:hi]
-        for r in range(m):
-            jj[r] = direct[r]
+        jj = _row(jac, j, lo, hi)
+        _copy(jj, _row(sbar, j, lo, hi))
         for i in range(scalar_ops.shape[0]):
             t = d[first + i, j]
             if t != 0.0:
-                gi = sbar[first + i, lo:hi]
-                for r in range(m):
-                    jj[r] += t * gi[r]
+                _add(jj, t, _row(sbar, first + i, lo, hi))
 
 
 @numba.njit(**_OPTIONS)
-def _cholesky_solve(a, n, b, m):  # type: ignore[no-untyped-def]
-    """Solve a x = b in place for m right-hand sides b (n, m); False if a is not positive definite."""
+def _cholesky_solve(a, b):  # type: ignore[no-untyped-def]
+    """Solve a x = b in place for right-hand sides b (n, m); False if a is not positive definite."""
+    n, m = b.shape
     for i in range(n):
         for j in range(i + 1):
             t = a[i, j]
@@ -515,7 +511,7 @@ def _step(  # type: ignore[no-untyped-def]
                 a_g[i, i] = 1.0
                 for j in range(n_shared + 1):
                     b_g[i, j] = 0.0
-        if not _cholesky_solve(a_g, n_local, b_g, n_shared + 1):
+        if not _cholesky_solve(a_g, b_g):
             return False
         for i in range(n_local):
             for j in range(n_shared + 1):
@@ -534,7 +530,7 @@ def _step(  # type: ignore[no-untyped-def]
                 a_s[j, i] = 0.0
             a_s[i, i] = 1.0
             b_s[i, 0] = 0.0
-    if n_shared > 0 and not _cholesky_solve(a_s, n_shared, b_s, 1):
+    if n_shared > 0 and not _cholesky_solve(a_s, b_s):
         return False
     for i in range(n_shared):
         delta[i] = b_s[i, 0]
@@ -548,34 +544,91 @@ def _step(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(**_OPTIONS)
+def _normal_equations(  # type: ignore[no-untyped-def]
+    n_shared, n_local, offsets, p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s, d,
+    bar, sbar, c, jac, q, z, w, weighted, hss, hgs, hgg, grad,
+):
+    """Fill the blocks of J'J (hss, hgs, hgg) and J'z (grad), the linear constants projected out of J."""
+    for i in range(grad.shape[0]):
+        grad[i] = 0.0
+    for i in range(n_shared):
+        for j in range(n_shared):
+            hss[i, j] = 0.0
+    for g in range(offsets.shape[0] - 1):
+        lo, hi = offsets[g], offsets[g + 1]
+        _jacobian(p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s[g], d[g], bar, sbar, c[g],
+                  jac, lo, hi)
+        for j in range(p):
+            jj = _row(jac, j, lo, hi)
+            if weighted:
+                _multiply(jj, w[lo:hi])
+            for k in range(q.shape[0]):
+                qk = _row(q, k, lo, hi)
+                _add(jj, -_dot(qk, jj), qk)
+        for i in range(p):
+            for j in range(i + 2):
+                # the last one is the gradient
+                t = _dot(_row(jac, i, lo, hi), _row(jac, j, lo, hi) if j <= i else z[lo:hi])
+                if j > i:
+                    if i < n_shared:
+                        grad[i] += t
+                    else:
+                        grad[g * n_local + i] = t
+                elif i < n_shared:
+                    hss[i, j] += t
+                    if i != j:
+                        hss[j, i] += t
+                elif j < n_shared:
+                    hgs[g, i - n_shared, j] = t
+                else:
+                    hgg[g, i - n_shared, j - n_shared] = t
+                    hgg[g, j - n_shared, i - n_shared] = t
+
+
+@numba.njit(cache=True, fastmath={"contract"}, error_model="numpy")
 def solve(  # type: ignore[no-untyped-def]
     n_shared, n_local, offsets, literals, scalar_ops, row_ops, outputs, rest, columns, y, w, weighted,
-    starts, lower, upper, max_iterations, tolerance, floor, thetas, coefficients, sums, iterations, values, jacobians,
+    starts, inherited, lower, upper, max_iterations, tolerance, thetas, coefficients, sums, at_best,
+    values, jacobians,
 ):
-    """Fit every start; results go to thetas, coefficients (n_starts, n_groups, n_linear), sums and iterations.
+    """Fit from every start; the best result of each problem goes to thetas, coefficients, sums and at_best.
+
+    With shared constants all groups are one problem; without, each group is a problem of its own. The constants of a
+    group are its theta: the shared ones, then its own (p = n_shared + n_local).
 
     Args:
         offsets: Rows of group g are offsets[g] .. offsets[g + 1] - 1.
         columns: (n_columns, n_rows).
         w: Square roots of the weights (used if `weighted`).
-        starts: (n_starts, n_shared + n_groups * n_local).
-        lower, upper: Bounds of theta.
+        starts: (n_starts, p), tried in every group.
+        inherited: (n_inherited, n_groups, p), tried before `starts`; one that is not finite is left out.
+        lower, upper: (p,) bounds of theta.
         tolerance: Stop when an accepted step lowers the sum of squares by less than this fraction.
-        floor: Stop when the sum of squares is below this (noise-free data).
-        values: (n_starts, n_rows): when not empty, nothing is fitted: the values at `starts` and `coefficients`
-            are written here, and the derivatives to `jacobians` (n_starts, p, n_rows) if that is not empty.
+        thetas: (1, n_groups, p); NaN where no start gave a finite sum of squares.
+        coefficients: (1, n_groups, n_linear).
+        sums: (n_groups,) weighted sum of squares of the group's problem, split evenly among its groups; or inf.
+        at_best: (n_groups,) starts whose sum of squares is within a fraction of 1e-6 of the best.
+        values: (n_inherited, n_rows): when not empty, nothing is fitted: the values at `inherited` and
+            `coefficients` (n_inherited, ...) are written here, and the derivatives to `jacobians`
+            (n_inherited, p, n_rows) if that is not empty.
     """
-    n_columns, n = columns.shape
-    n_groups = offsets.shape[0] - 1
+    n_columns = columns.shape[0]
+    n_problems = offsets.shape[0] - 1
+    n_groups = 1
+    if n_shared > 0:
+        n_groups, n_problems = n_problems, 1
+    n = 0
+    for problem in range(n_problems):
+        n = max(n, offsets[problem * n_groups + n_groups] - offsets[problem * n_groups])
     p = n_shared + n_local
-    n_rows_ops, n_linear = row_ops.shape[0], outputs.shape[0]
-    n_scalars = p + literals.shape[0] + scalar_ops.shape[0]
-    n_theta = starts.shape[1]
-    rows = np.empty((n_columns + n_rows_ops, n))
-    for i in range(n_columns):
-        for r in range(n):
-            rows[i, r] = columns[i, r]
-    bar = np.empty((max(n_rows_ops, 1), n))
+    n_literals, n_row_ops, n_linear = literals.shape[0], row_ops.shape[0], outputs.shape[0]
+    n_scalars = p + n_literals + scalar_ops.shape[0]
+    n_theta = n_shared + n_groups * n_local
+    n_inherited = inherited.shape[0]
+    n_starts = n_inherited + starts.shape[0]
+    totals = np.empty(n_starts)
+    rows = np.empty((n_columns + n_row_ops, n))
+    bar = np.empty((max(n_row_ops, 1), n))
     sbar = np.empty((n_scalars, n))
     s = np.empty((n_groups, n_scalars))
     d = np.zeros((n_groups, n_scalars, p))
@@ -588,6 +641,7 @@ def solve(  # type: ignore[no-untyped-def]
     z = np.empty(n)
     jac = np.empty((p, n))
     c = np.zeros((n_groups, n_linear))
+    best = np.zeros((n_groups, n_linear))
     hss = np.empty((n_shared, n_shared))
     hgs = np.empty((n_groups, n_local, n_shared))
     hgg = np.empty((n_groups, n_local, n_local))
@@ -596,94 +650,102 @@ def solve(  # type: ignore[no-untyped-def]
     a_g, b_g = np.empty((n_local, n_local)), np.empty((n_local, n_shared + 1))
     keep = np.empty((n_groups, n_local, n_shared + 1))
     theta, trial, delta = np.empty(n_theta), np.empty(n_theta), np.empty(n_theta)
+    low, high = np.empty(n_theta), np.empty(n_theta)
     fixed = np.zeros(n_theta, dtype=np.bool_)
-    for start in range(starts.shape[0]):
+    at = np.empty(n_groups + 1, dtype=np.int64)
+    for i in range(n_theta):
+        j = i if i < n_shared else n_shared + (i - n_shared) % n_local
+        low[i], high[i] = lower[j], upper[j]
+    for problem in range(n_problems):
+        first = problem * n_groups  # its first group
+        begin, stop = offsets[first], offsets[first + n_groups]
+        for g in range(n_groups + 1):
+            at[g] = offsets[first + g] - begin
+        for i in range(n_columns):
+            _copy(_row(rows, i, 0, stop - begin), _row(columns, i, begin, stop))
         if values.shape[0] > 0:
-            for g in range(n_groups):
-                _scalars(p, literals, scalar_ops, starts[start], s[g], d[g])
-                lo, hi = offsets[g], offsets[g + 1]
-                _forward(row_ops, n_columns, s[g], rows, lo, hi)
-                for r in range(lo, hi):
-                    t = rows[rest, r] if rest >= 0 else 0.0
-                    for k in range(n_linear):
-                        t += coefficients[start, g, k] * rows[outputs[k], r]
-                    values[start, r] = t
-                if jacobians.shape[0] > 0:
-                    _jacobian(p, scalar_ops, literals.shape[0], row_ops, outputs, rest, n_columns, rows, s[g], d[g],
-                              bar, sbar, coefficients[start, g], jacobians[start], lo, hi)
+            for k in range(n_inherited):
+                for g in range(n_groups):
+                    _scalars(p, literals, scalar_ops, inherited[k, first + g], s[g], d[g])
+                    lo, hi = at[g], at[g + 1]
+                    _forward(row_ops, n_columns, s[g], rows, lo, hi)
+                    for r in range(lo, hi):
+                        t = rows[rest, r] if rest >= 0 else 0.0
+                        for i in range(n_linear):
+                            t += coefficients[k, first + g, i] * rows[outputs[i], r]
+                        values[k, begin + r] = t
+                    if jacobians.shape[0] > 0:
+                        _jacobian(p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s[g], d[g],
+                                  bar, sbar, coefficients[k, first + g], jac, lo, hi)
+                        for j in range(p):
+                            for r in range(lo, hi):
+                                jacobians[k, j, begin + r] = jac[j, r]
             continue
-        for i in range(n_theta):
-            theta[i] = min(max(starts[start, i], lower[i]), upper[i])
-        total = _value(theta, n_shared, n_local, offsets, p, literals, scalar_ops, row_ops, outputs, rest, n_columns,
-                       y, w, weighted, rows, s, d, local, q, tri, z, c)
-        done = 0
-        for g in range(n_groups):
-            for k in range(n_linear):
-                coefficients[start, g, k] = c[g, k]
-        if total < np.inf and n_theta > 0:
+        y_p = y[begin:stop]
+        w_p = w[begin:stop] if weighted else w
+        scale = 0.0
+        for r in range(stop - begin):
+            t = y_p[r] * w_p[r] if weighted else y_p[r]
+            scale += t * t
+        lowest = np.inf
+        for start in range(n_starts):
+            finite = True
+            for i in range(n_theta):
+                g = 0 if i < n_shared else (i - n_shared) // n_local
+                j = i if i < n_shared else n_shared + (i - n_shared) % n_local
+                t = inherited[start, first + g, j] if start < n_inherited else starts[start - n_inherited, j]
+                theta[i] = min(max(t, low[i]), high[i])
+                finite = finite and t - t == 0.0
+            total = np.inf
             damping = 1e-2
             small = 0
-            while done < max_iterations and total > floor:
-                done += 1
-                for i in range(n_theta):
-                    grad[i] = 0.0
-                for i in range(n_shared):
-                    for j in range(n_shared):
-                        hss[i, j] = 0.0
-                for g in range(n_groups):
-                    lo, hi = offsets[g], offsets[g + 1]
-                    _jacobian(p, scalar_ops, literals.shape[0], row_ops, outputs, rest, n_columns, rows, s[g], d[g],
-                              bar, sbar, c[g], jac, lo, hi)
-                    for j in range(p):
-                        jj = jac[j, lo:hi]
-                        if weighted:
-                            wg = w[lo:hi]
-                            for r in range(hi - lo):
-                                jj[r] *= wg[r]
-                        for k in range(n_linear):
-                            qk = q[k, lo:hi]
-                            t = _dot(qk, jj)
-                            for r in range(hi - lo):
-                                jj[r] -= t * qk[r]
-                    for i in range(p):
-                        for j in range(i + 1):
-                            t = _dot(jac[i, lo:hi], jac[j, lo:hi])
-                            if i < n_shared:
-                                hss[i, j] += t
-                                if i != j:
-                                    hss[j, i] += t
-                            elif j < n_shared:
-                                hgs[g, i - n_shared, j] = t
-                            else:
-                                hgg[g, i - n_shared, j - n_shared] = t
-                                hgg[g, j - n_shared, i - n_shared] = t
-                        t = _dot(jac[i, lo:hi], z[lo:hi])
-                        if i < n_shared:
-                            grad[i] += t
-                        else:
-                            grad[n_shared + g * n_local + i - n_shared] = t
-                finite = True
-                for i in range(n_theta):
-                    if not abs(grad[i]) < 1e290:
-                        finite = False
-                    fixed[i] = (theta[i] <= lower[i] and grad[i] < 0.0) or (theta[i] >= upper[i] and grad[i] > 0.0)
-                if not finite:
-                    break
-                accepted = False
-                for _ in range(12):
-                    if not _step(hss, hgs, hgg, grad, damping, n_shared, n_local, fixed, a_s, a_g, b_s, b_g, keep,
-                                 delta):
-                        damping = max(damping * 10.0, 1e-8)
-                        continue
+            done = -1
+            # the first round only evaluates the starting point
+            while finite and done < max_iterations:
+                if done >= 0:
+                    if n_theta == 0 or not total > _FLOOR * scale:
+                        break
+                    _normal_equations(
+                        n_shared, n_local, at, p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s, d,
+                        bar, sbar, c, jac, q, z, w_p, weighted, hss, hgs, hgg, grad,
+                    )
                     for i in range(n_theta):
-                        trial[i] = min(max(theta[i] + delta[i], lower[i]), upper[i])
-                    new = _value(trial, n_shared, n_local, offsets, p, literals, scalar_ops, row_ops, outputs, rest,
-                                 n_columns, y, w, weighted, rows, s, d, local, q, tri, z, c)
+                        finite = finite and abs(grad[i]) < 1e290
+                        fixed[i] = (theta[i] <= low[i] and grad[i] < 0.0) or (theta[i] >= high[i] and grad[i] > 0.0)
+                    if not finite:
+                        break
+                done += 1
+                accepted = False
+                new = np.inf
+                for _ in range(12):
+                    if done == 0:
+                        for i in range(n_theta):
+                            trial[i] = theta[i]
+                    else:
+                        if not _step(hss, hgs, hgg, grad, damping, n_shared, n_local, fixed, a_s, a_g, b_s, b_g, keep,
+                                     delta):
+                            damping = max(damping * 10.0, 1e-8)
+                            continue
+                        for i in range(n_theta):
+                            trial[i] = min(max(theta[i] + delta[i], low[i]), high[i])
+                    new = 0.0
+                    for g in range(n_groups):
+                        for i in range(n_shared):
+                            local[i] = trial[i]
+                        for i in range(n_local):
+                            local[n_shared + i] = trial[n_shared + g * n_local + i]
+                        _scalars(p, literals, scalar_ops, local, s[g], d[g])
+                        lo, hi = at[g], at[g + 1]
+                        _forward(row_ops, n_columns, s[g], rows, lo, hi)
+                        new += _project(rows, outputs, rest, y_p, w_p, weighted, q, tri, z, c[g], lo, hi)
+                        if not new < np.inf:
+                            new = np.inf
+                            break
                     if new < total:
                         accepted = True
                         break
                     damping *= 8.0
-                    if damping > 1e10:
+                    if damping > 1e10 or done == 0:
                         break
                 if not accepted:
                     break
@@ -693,31 +755,52 @@ def solve(  # type: ignore[no-untyped-def]
                 total = new
                 for g in range(n_groups):
                     for k in range(n_linear):
-                        coefficients[start, g, k] = c[g, k]
-                damping = max(damping * 0.1, 1e-15)
-                # two small steps in a row: one alone may only mean that the damping was high
-                small = small + 1 if gain < tolerance * total else 0
-                if small >= 2 or gain < 1e-3 * tolerance * total:
-                    break
-        for i in range(n_theta):
-            thetas[start, i] = theta[i]
-        sums[start] = total
-        iterations[start] = done
+                        best[g, k] = c[g, k]
+                if done > 0:
+                    damping = max(damping * 0.1, 1e-15)
+                    # two small steps in a row: one alone may only mean that the damping was high
+                    small = small + 1 if gain < tolerance * total else 0
+                    if small >= 2 or gain < 1e-3 * tolerance * total:
+                        break
+            totals[start] = total
+            if total < lowest or start == 0:
+                lowest = total
+                for g in range(n_groups):
+                    for i in range(p):
+                        j = i if i < n_shared else g * n_local + i
+                        thetas[0, first + g, i] = theta[j] if total < np.inf else np.nan
+                    for k in range(n_linear):
+                        coefficients[0, first + g, k] = best[g, k] if total < np.inf else np.nan
+        reached = 0
+        for start in range(n_starts):
+            if totals[start] < np.inf and totals[start] <= lowest * (1.0 + _REACHED) + 1e-22 * scale:
+                reached += 1
+        for g in range(first, first + n_groups):
+            sums[g] = lowest / n_groups
+            at_best[g] = reached
 
 
-def _evaluate(
-    tape: Tape, columns: Array, theta: Array, coefficients: Array, jacobians: Array
-) -> Array:
+NO_VALUES = np.empty((0, 0))
+NO_JACOBIANS = np.empty((0, 0, 0))
+_NO_STARTS = np.empty((0, 0))
+_NONE = np.empty(0)
+_NO_COUNTS = np.empty(0, dtype=np.int64)
+
+
+def evaluate(tape: Tape, columns: Array, theta: Array, coefficients: Array, offsets: Ints, jacobians: Array) -> Array:
+    """Return values (n_vectors, n_rows) at theta (n_vectors, n_groups, p), coefficients (n_vectors, n_groups, k).
+
+    Args:
+        offsets: Rows of group g are offsets[g] .. offsets[g + 1] - 1.
+        jacobians: (n_vectors, p, n_rows), filled with the derivatives; or empty.
+    """
     # through the one compiled entry: a second one would double the first run's wait
-    n_vectors, n = theta.shape[0], columns.shape[1]
+    values = np.empty((theta.shape[0], columns.shape[1]))
     p = len(tape.constants)
-    values = np.empty((n_vectors, n))
-    none = np.empty(0)
     solve(
-        p, 0, np.array([0, n]), tape.literals, tape.scalar_ops, tape.row_ops, tape.outputs, tape.rest, columns,
-        none, none, False, theta, none, none, 0, 0.0, 0.0,
-        np.empty((0, 0)), np.ascontiguousarray(coefficients[:, None, :]), none, np.empty(0, dtype=np.int64),
-        values, jacobians,
+        0, p, offsets, tape.literals, tape.scalar_ops, tape.row_ops, tape.outputs, tape.rest, columns, _NONE, _NONE,
+        False, _NO_STARTS, np.ascontiguousarray(theta), np.zeros(p), np.zeros(p), 0, 0.0, NO_JACOBIANS,
+        np.ascontiguousarray(coefficients), _NONE, _NO_COUNTS, values, jacobians,
     )  # fmt: skip
     return values
 
@@ -725,13 +808,5 @@ def _evaluate(
 def value_and_jacobian(tape: Tape, columns: Array, theta: Array, coefficients: Array) -> tuple[Array, Array]:
     """See `kernel.value_and_jacobian`."""
     jacobians = np.empty((theta.shape[0], len(tape.constants), columns.shape[1]))
-    return _evaluate(tape, columns, theta, coefficients, jacobians), jacobians
-
-
-def value(tape: Tape, columns: Array, theta: Array, coefficients: Array) -> Array:
-    """Return values (n_vectors, n_rows) for parameter vectors (n_vectors, p) and linear constants (n_vectors, k)."""
-    return _evaluate(tape, columns, theta, coefficients, np.empty((0, 0, 0)))
-
-
-NO_VALUES = np.empty((0, 0))
-NO_JACOBIANS = np.empty((0, 0, 0))
+    offsets = np.array([0, columns.shape[1]])
+    return evaluate(tape, columns, theta[:, None, :], coefficients[:, None, :], offsets, jacobians), jacobians

@@ -7,12 +7,12 @@ the table, for all starts at once; whenever a constant meets a quantity that is 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 
-from sld.core.expression import Node
+from sld.core.expression import Node, call
 from sld.core.kernel import Array, apply_operator
 
 # What the value of a sub-expression is used for, which decides the size of the constants in it.
@@ -22,7 +22,8 @@ _SPREAD_FLOOR = 1e-12
 
 
 def draw_starts(
-    parts: Sequence[Node],
+    rest: Node | None,
+    bases: Sequence[Node],
     constants: Sequence[str],
     positive: Collection[str],
     columns: Mapping[str, Array],
@@ -34,15 +35,20 @@ def draw_starts(
     """Return initial values (n_starts, n_constants) in natural units.
 
     Args:
-        parts: The trees in which the constants occur (bases and rest of the expression).
+        rest: The part of the expression that has the size of the target.
+        bases: Parts that come with a linear constant, which takes care of their size.
         positive: Constants that must come out positive.
         columns: Variable symbol to values (n_rows,); a few dozen rows are enough.
         scale: Typical size of the target.
     """
-    sampler = _Sampler(frozenset(constants), frozenset(positive), columns, n_starts, rng, scale)
+    sampler = _Sampler(frozenset(constants), frozenset(positive), columns, n_starts, rng)
     with np.errstate(all="ignore"):
-        for part in parts:
-            sampler.visit(part, "linear")
+        if rest is not None:
+            sampler.scale = scale
+            sampler.visit(rest, "linear")
+            sampler.scale = 1.0
+        for basis in bases:
+            sampler.visit(basis, "linear")
     out = np.ones((n_starts, len(constants)))
     for i, constant in enumerate(constants):
         value = sampler.values.get(constant)
@@ -63,15 +69,17 @@ class _Sampler:
         columns: Mapping[str, Array],
         n: int,
         rng: np.random.Generator,
-        scale: float,
     ) -> None:
         self.constants = constants
         self.positive = positive
         self.columns = columns
         self.n = n
         self.rng = rng
-        self.scale = scale
+        self.scale = 1.0  # what the part being visited should be worth
         self.values: dict[str, Array] = {}  # constant -> (n,)
+        self.seen: dict[int, Array] = {}  # values by the node's identity: once drawn, constants stay
+        self.made: list[Node] = []  # nodes made here, kept alive for `seen`
+        self.reach: Array | None = None  # (n,) or (1,): spread of the data whose centre is being drawn
 
     # -- drawing -------------------------------------------------------------------------------------------------
 
@@ -91,18 +99,21 @@ class _Sampler:
         """Return the typical magnitude of u per start: exp of the mean log, zeros left out."""
         a = np.abs(u)
         logs = np.where((a > 0) & np.isfinite(a), np.log(a), np.nan)
-        if np.isnan(logs).all():
-            return np.ones(u.shape[0])
-        with np.errstate(all="ignore"):
-            count = np.maximum((~np.isnan(logs)).sum(axis=1), 1)
-            return np.asarray(np.exp(np.nansum(logs, axis=1) / count))
+        known = ~np.isnan(logs)
+        return np.asarray(np.exp(np.where(known, logs, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)))
 
     @staticmethod
     def spread(u: Array) -> Array:
         clean = np.where(np.isfinite(u), u, 0.0)
         return np.asarray(np.maximum(clean.std(axis=1), _SPREAD_FLOOR))
 
+    def reach_or_one(self) -> Array:
+        return np.ones(1) if self.reach is None else np.where(self.reach > _SPREAD_FLOOR, self.reach, 1.0)
+
     # -- the walk ------------------------------------------------------------------------------------------------
+
+    def has_constants(self, node: Node) -> bool:
+        return any(x.op == "name" and x.name in self.constants for x in node.walk())
 
     def free(self, node: Node) -> bool:
         """Return whether node is made of constants alone and one of them has no value yet."""
@@ -113,6 +124,12 @@ class _Sampler:
 
     def visit(self, node: Node, use: Use) -> Array:
         """Return the values of node, (n, m), (n, 1) or (1, m), drawing the constants in it."""
+        known = self.seen.get(id(node))
+        if known is None:
+            known = self.seen[id(node)] = self.first_visit(node, use)
+        return known
+
+    def first_visit(self, node: Node, use: Use) -> Array:
         if node.op == "number":
             return np.full((1, 1), node.value)
         if node.op == "name":
@@ -125,6 +142,8 @@ class _Sampler:
             return self.values[node.name][:, None]
         if node.op == "**":
             return self.power(node, use)
+        if node.op in ("+", "-") and use in ("argument", "centre"):
+            self.settle_chain(node, use)
         if len(node.args) == 2:
             a, b = node.args
             if self.free(a) and not self.free(b):
@@ -133,6 +152,39 @@ class _Sampler:
                 self.assign(b, self.draw(node, b, self.visit(a, self.inner(node, use)), use, first=False))
             return apply_operator(node.op, [self.visit(arg, self.inner(node, use)) for arg in node.args])
         return apply_operator(node.op, [self.visit(node.args[0], self.inner(node, use))])
+
+    def settle_chain(self, node: Node, use: Use) -> None:
+        """Draw a sum that is a centre or an argument: the slopes first, then the constant that brings it to zero.
+
+        In `log(lr) - c - g*log(N)` the optimum must lie among the data whatever g is, so c is drawn last.
+        """
+        terms = list(self.terms(node, 1.0))
+        level = next(((sign, term) for sign, term in terms if self.free(term)), None)
+        total = np.zeros((1, 1))
+        # what has no constants first: the size of the data tells how far the slopes may move the centre
+        for sign, term in sorted(terms, key=lambda t: self.has_constants(t[1])):
+            if level is None or term is not level[1]:
+                self.reach = self.spread(total)
+                total = total + sign * self.visit(term, use)
+        self.reach = None
+        if level is not None:
+            noise = self.rng.normal(0.0, 1.0 if use == "argument" else 0.3, self.n) * self.spread(total)
+            self.assign(level[1], level[0] * (noise - self.pick(total)))
+
+    def terms(self, node: Node, sign: float) -> Iterator[tuple[float, Node]]:
+        """Yield the signed terms of a sum; the logarithm of a product is the sum of the logarithms."""
+        if node.op in ("+", "-"):
+            yield from self.terms(node.args[0], sign)
+            yield from self.terms(node.args[1], -sign if node.op == "-" else sign)
+        elif node.op == "neg":
+            yield from self.terms(node.args[0], -sign)
+        elif node.op == "log" and node.args[0].op in ("*", "/"):
+            a, b = (call("log", arg) for arg in node.args[0].args)
+            self.made += [a, b]
+            yield from self.terms(a, sign)
+            yield from self.terms(b, -sign if node.args[0].op == "/" else sign)
+        else:
+            yield sign, node
 
     @staticmethod
     def inner(node: Node, use: Use) -> Use:
@@ -143,34 +195,36 @@ class _Sampler:
                 return "base"
             case "abs":
                 return "centre"
+            case "min" | "max" if any(arg.op == "number" for arg in node.args):
+                return "centre"  # a hinge: max(log(N) - c, 0)
         return use
 
     def draw(self, node: Node, free: Node, u: Array, use: Use, *, first: bool) -> Array:
         """Return what the free operand of a binary node should be worth beside the other one, u."""
-        size, spread = self.size(u), self.spread(u)
         match node.op:
             case "+" | "-":
-                # node = sign_free * free + sign_u * u
-                sign_free, sign_u = (1.0, -1.0 if node.op == "-" else 1.0) if first else (
-                    -1.0 if node.op == "-" else 1.0,
-                    1.0,
-                )
-                if use in ("argument", "centre"):
-                    noise = self.rng.normal(0.0, 1.0, self.n) * spread * (1.0 if use == "argument" else 0.3)
-                    return sign_free * (-sign_u * self.pick(u) + noise)
-                return self.sign(0.1) * size * self.log_uniform(0.01, 10.0)
+                wanted = self.size(u) * self.log_uniform(0.01, 10.0)
+                if use != "base" or not (u > 0).all():
+                    return self.sign(0.1) * wanted
+                if first and node.op == "-":
+                    return u.max(axis=1) + wanted
+                # the base of a power stays positive: a shift downwards ends short of the smallest value
+                short = 0.9 * self.rng.random(self.n) * u.min(axis=1)
+                shift = np.where(self.rng.random(self.n) < 0.1, -short, wanted)
+                return -shift if node.op == "-" else shift
             case "*":
                 if use == "argument":
-                    return self.sign(0.4) * self.log_uniform(0.1, 3.0) / spread
+                    return self.sign(0.4) * self.log_uniform(0.1, 3.0) / self.spread(u)
                 if use == "centre":
-                    return self.sign(0.4) * self.log_uniform(0.1, 3.0) / np.maximum(spread, 0.01 * size)
+                    spread = np.maximum(self.spread(u), 0.01 * self.size(u))
+                    return self.sign(0.4) * self.log_uniform(0.03, 1.0) * self.reach_or_one() / spread
                 if use == "linear":
-                    return self.sign(0.2) * self.scale * self.log_uniform(0.05, 5.0) / size
-                return self.sign(0.1) * self.log_uniform(0.02, 20.0) / size
+                    return self.sign(0.2) * self.scale * self.log_uniform(0.05, 5.0) / self.size(u)
+                return self.sign(0.1) * self.log_uniform(0.02, 20.0) / self.size(u)
             case "/":
                 if use == "argument" and not first:
-                    return self.sign(0.2) * self.log_uniform(0.3, 10.0) * spread
-                return self.sign(0.1) * self.log_uniform(0.05, 20.0) * size
+                    return self.sign(0.2) * self.log_uniform(0.3, 10.0) * self.spread(u)
+                return self.sign(0.1) * self.log_uniform(0.05, 20.0) * self.size(u)
             case "min" | "max":
                 return self.pick(u)
         return self.sign(0.3) * self.log_uniform(0.1, 3.0)
@@ -190,7 +244,9 @@ class _Sampler:
             finite = np.where(np.isfinite(logs), logs, 0.0)
             reach = np.ptp(finite, axis=1)
             value = self.log_uniform(0.04, 1.6)
-            if use == "argument":
+            if self.reach is not None:  # the logarithm of this power is a slope
+                value = self.log_uniform(0.03, 1.0) * self.reach_or_one() / self.spread(finite)
+            elif use == "argument":
                 value *= 0.5
             value = np.minimum(value, 25.0 / np.maximum(reach, 1.0))
             if exponent.op == "neg":
