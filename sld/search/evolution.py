@@ -23,6 +23,7 @@ from sld.search.forms import Form
 from sld.search.judge import Proposal
 
 MAX_COMPLEXITY = 70
+_SLACK = 10  # nodes that a child may have too many before it is shortened
 _SHARE = 0.5  # chance that a child of a grouped table changes what its groups share
 _TRIES = 12  # mutations tried for one child before giving up on its parent
 
@@ -344,6 +345,8 @@ def _child(
             if changed is None:
                 return None
             tree = changed
+        if sum(1 for _ in tree.walk()) > MAX_COMPLEXITY + _SLACK:
+            return None  # shortening it would take longer than judging ten others
         # back through the one door: the grammar's limits hold for children too
         try:
             child = simplify(parse(to_text(tree), table.symbols))
