@@ -51,7 +51,7 @@ _CHUNK = 65536  # points predicted at once
 
 def add_intervals(found: Discovery, *, level: float = 0.9) -> Law:
     """Return the law of a discovery with its intervals."""
-    rows = _thinned(found.table, 0)
+    rows = thinned(found.table, 0)
     table = found.table if len(rows) == found.table.n_rows else found.table.take(rows)
     seed = int(found.config.get("seed", 0))
     return replace(found.law, intervals=compute(found.law, table, rung_folds(table), level=level, seed=seed))
@@ -87,7 +87,7 @@ def compute(
         raise UsageError(f"the level of intervals must be at least 0.5 and below 1, got {level:g}")
     if replicates < 10:
         raise UsageError(f"intervals need at least 10 replicates, got {replicates}")
-    rows = _thinned(table, seed)
+    rows = thinned(table, seed)
     some = table if len(rows) == table.n_rows else table.take(rows)
     some_folds = [(_renumbered(fold.train, rows), _renumbered(fold.test, rows)) for fold in folds]
     tied = law.provenance.get("shared", {}) if shared is None else shared
@@ -406,7 +406,7 @@ def _ends(value: float, replicates: Array, wider: float, level: float) -> Interv
     return value + wider * (low - value), value + wider * (high - value)
 
 
-def _thinned(table: Table, seed: int) -> Rows:
+def thinned(table: Table, seed: int) -> Rows:
     """Return the row numbers to work with: all, or an even share of each group."""
     if table.n_rows <= _MAX_ROWS:
         return np.arange(table.n_rows)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _MARKERS = "os^Dvp"
 _MOST_TARGETS = 6
-_MOST_REFITTED = 20_000  # rows for which a refit takes no time worth speaking of
+_MOST_SAMPLED = 20_000  # rows that are looked at
 _MOST_ROWS = 3000  # drawn per panel; more cannot be told apart
 _WIDTH, _HEIGHT = 11.5, 4.3  # inches; height of one row of panels
 _DPI = 130
@@ -85,6 +85,10 @@ def plot_law(
         known = np.isin(np.array(held_out.groups), law.groups)[held_out.group_index]
         held_out = held_out.take(known) if not law.grouped or not known.all() else held_out
         held_out = held_out if held_out.n_rows else None
+    n_rows = table.n_rows
+    if n_rows > _MOST_SAMPLED:
+        sample = np.random.default_rng(0).choice(n_rows, _MOST_SAMPLED, replace=False)
+        table, folds = table.take(np.sort(sample)), ()
     n = min(len(law.targets), _MOST_TARGETS)
     with matplotlib.style.context(["default", _STYLE]):
         figure = Figure(figsize=(_WIDTH, _HEIGHT * n + 0.9), dpi=_DPI, layout="constrained")
@@ -95,6 +99,8 @@ def plot_law(
             _measured_against_predicted(panels[j, 0], law, table, j, held_out, judged)
             _curves(panels[j, 1], law, sections.section(law, table, j, held_out))
         _title(figure, law, n)
+        if table.n_rows < n_rows:
+            figure.text(0.005, 0.003, f"a sample of {table.n_rows} of {n_rows} rows", fontsize=8, color="0.35")
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None})
     write_bytes_atomic(path, buffer.getvalue())
@@ -172,7 +178,7 @@ def _r2(found: Scores) -> str:
 def _judged(law: Law, table: Table, folds: Sequence[Fold]) -> tuple[NDArray[np.intp], Array] | None:
     """Return the judged rows of the first fold that covers the table, and what a fit to its other rows predicts."""
     fold = next((f for f in folds if len(f.train) + len(f.test) == table.n_rows), None)
-    if fold is None or table.n_rows > _MOST_REFITTED:
+    if fold is None:
         return None
     from sld.core.fitting import Fitter, text_seed
 

@@ -116,12 +116,12 @@ def joined(one: Table, other: Table | None) -> Table:
 
 def short(value: float) -> str:
     """Return a number as people write it: 1.3M, 70B, 0.0003."""
+    value = float(f"{value:.4g}" if 1e3 <= abs(value) < 1e4 else f"{value:.3g}")  # 999.9M is 1B
     size = abs(value)
     for limit, unit, suffix in ((1e12, 1e12, "T"), (1e9, 1e9, "B"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
         if limit <= size < 1e16:
             return f"{value / unit:.3g}{suffix}"
-    text = f"{value:.4g}" if 1e3 <= size < 1e4 else f"{value:.3g}"
-    return text.replace("e+", "e")
+    return f"{value:.4g}".replace("e+", "e")
 
 
 def _used(law: Law) -> set[str]:

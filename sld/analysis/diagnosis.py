@@ -1,0 +1,181 @@
+"""How firm a fit is: fitted again from fresh starts, with other losses, without the ends of the table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sld.analysis import effects
+from sld.analysis.intervals import Interval, thinned
+from sld.analysis.sections import main_variable
+from sld.core.axes import levels, position
+from sld.core.errors import SldError
+from sld.core.table import Table
+
+if TYPE_CHECKING:
+    from sld.core.fitting import FitResult
+    from sld.core.law import Law
+    from sld.search.candidate import Discovery
+
+STARTS = 32
+_ILL = 1e4  # condition number from which constants trade off against each other
+_SAME = 1e-3  # relative difference in error below which two fits are one
+_RUNGS = 8
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What refits say about the fit of one target.
+
+    Attributes:
+        status: "ok", or why no refit could be made.
+        n_at_best: Of `STARTS` fresh starts, how many reached the best value (the worst group counts).
+        better: Relative gain in error of the best refit over the law; 0 when it is the same optimum.
+        condition: Condition number of the Jacobian, scaled by the constants.
+        residual_sd: Root mean square of the law's residuals.
+        nmse: Mean squared error over variance on the rows fitted to.
+        where: The point at which changes are quoted, or "" without one.
+        changes: Relative change of the prediction there under another choice, by choice.
+    """
+
+    status: str
+    n_at_best: int
+    better: float
+    condition: float
+    residual_sd: float
+    nmse: float
+    where: str
+    changes: Mapping[str, float]
+
+    def sentences(self, intervals: Mapping[str, Mapping[str, Interval]]) -> list[str]:
+        """Say it in words; `intervals` are those of the constants, by group."""
+        found = [f"The residuals have a standard deviation of {self.residual_sd:.3g}."]
+        if self.status != "ok":
+            return [*found, f"It could not be fitted again: {self.status}."]
+        if self.better > _SAME:
+            gain = f"{100 * self.better:.2g} % lower"
+            found.append(
+                f"Fitted again from {STARTS} random starts, another optimum has an error {gain} on these rows; the "
+                "constants above were kept because they pass the physical checks or were found on fewer rows."
+            )
+        else:
+            found.append(f"Fitted again, {self.n_at_best} of {STARTS} random starts reached the best error.")
+        ill = self.condition > _ILL
+        firm = "some constants trade off against each other" if ill else "the rows determine the constants"
+        found.append(f"Condition number {self.condition:.2g}: {firm}. No constant is at a bound.")
+        if loosest := _loosest(intervals):
+            found.append(loosest)
+        if self.changes:
+            parts = [f"{100 * change:.2g} % {choice}" for choice, change in self.changes.items()]
+            found.append(f"The prediction at {self.where} changes by " + ", ".join(parts) + ".")
+        return found
+
+
+def diagnose(found: Discovery, target: int) -> Diagnosis:
+    """Refit the law of one target and compare."""
+    law = found.law
+    rows = thinned(found.table, 0)
+    table = found.table if len(rows) == found.table.n_rows else found.table.take(rows)
+    y = table.Y[:, target]
+    residual = y - law.predict(table)[:, target]
+    mse = float(np.mean(residual**2))
+    variance = float(np.var(y)) or 1.0
+    fit = _Refit(law, target)
+    again = fit(table, starts=STARTS)
+    if isinstance(again, str):
+        return Diagnosis(again, 0, 0.0, math.nan, math.sqrt(mse), mse / variance, "", {})
+    where, changes = fit.changes(table)
+    return Diagnosis(
+        status="ok",
+        n_at_best=again.n_at_best,
+        better=max(0.0, 1.0 - again.nmse * variance / mse) if mse > 1e-20 * variance else 0.0,
+        condition=again.condition,
+        residual_sd=math.sqrt(mse),
+        nmse=mse / variance,
+        where=where,
+        changes=changes,
+    )
+
+
+class _Refit:
+    def __init__(self, law: Law, target: int) -> None:
+        self.law, self.target = law, target
+        self.column = law.targets[target].column
+        self.expression = law.expressions[self.column]
+        self.shared = law.provenance.get("shared", {}).get(self.column, ())
+
+    def __call__(
+        self, table: Table, *, starts: int = 8, loss: str = "squared", inherit: bool = False
+    ) -> FitResult | str:
+        """Return the fit, or the sentence that says why there is none."""
+        from sld.core.fitting import fit
+
+        constants = self.law.constants[self.column]
+        try:
+            result = fit(
+                self.expression, table, target=self.target, starts=starts, loss=loss,  # type: ignore[arg-type]
+                shared=self.shared, inherit=constants if inherit else None,
+            )  # fmt: skip
+        except SldError as error:
+            return str(error)
+        return result if result.ok else result.status
+
+    def changes(self, table: Table) -> tuple[str, dict[str, float]]:
+        """Return where, and by how much the prediction there changes under other choices."""
+        reach = effects.beyond([self.law], table)
+        if reach is None:
+            return "", {}
+        here = float(reach.predictions[0, 1, self.target])
+        others = [("with Huber's loss", table, "huber")]
+        if (table.Y[:, self.target] > 0).all():
+            others.append(("with squared errors of logarithms", table, "log"))
+        main = main_variable(self.law, table)
+        z, same = position(table, main)
+        level = levels(z, same, _RUNGS)
+        if level.max() >= 3:
+            others.append((f"without the lowest rung of {main.symbol}", table.take(level > 0), "squared"))
+            others.append((f"without the highest rung of {main.symbol}", table.take(level < level.max()), "squared"))
+        found = {}
+        for choice, rows, loss in others:
+            again = self(rows, loss=loss, inherit=True)
+            if isinstance(again, str) or reach.points.groups[0] not in again.constants:
+                continue
+            law = self._with(again.constants, reach.points.groups[0])
+            there = float(law.predict(reach.points)[1, 0])
+            if math.isfinite(there) and math.isfinite(here) and here != 0:
+                found[choice] = abs(there / here - 1)
+        return reach.where[1], found
+
+    def _with(self, constants: Mapping[str, Mapping[str, float]], group: str) -> Law:
+        from dataclasses import replace
+
+        return replace(
+            self.law,
+            expressions={self.column: self.expression},
+            constants={self.column: {group: constants[group]}},
+            targets=(self.law.targets[self.target],),
+            intervals=None,
+        )
+
+
+def _loosest(intervals: Mapping[str, Mapping[str, Interval]]) -> str:
+    widths = [
+        (high / low if low > 0 else low / high, name, group)
+        for group, constants in intervals.items()
+        for name, (low, high) in constants.items()
+        if math.isfinite(low) and math.isfinite(high) and low * high > 0
+    ]
+    signs = sorted({n for c in intervals.values() for n, (low, high) in c.items() if not low * high > 0})
+    said = ""
+    if widths:
+        ratio, name, group = max(widths)
+        where = f" (group {group})" if len(intervals) > 1 else ""
+        said = f"The least certain constant is `{name}`{where}, known within a factor of {ratio:.3g}."
+    if signs:
+        named = ", ".join(f"`{n}`" for n in signs)
+        said += f" The sign of {named} is not certain{' in every group' if len(intervals) > 1 else ''}."
+    return said.strip()
