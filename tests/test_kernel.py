@@ -7,11 +7,11 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from sld.core.errors import DataError, GrammarError
+from sld.core.evaluation import apply_operator
 from sld.core.expression import Expression, Node, call, name, number, parse
 from sld.core.kernel import (
     Array,
     Tape,
-    apply_operator,
     compile_tape,
     evaluate,
     linear_constants,

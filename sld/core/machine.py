@@ -4,7 +4,9 @@ Levenberg-Marquardt on the nonlinear constants with the linear ones projected ou
 is Kaufman's 1975 approximation). With groups, the nonlinear constants are split in shared and per-group ones and the
 normal equations, which then have an arrow shape, are solved by Schur complements: cost grows linearly with groups.
 
-Everything here is compiled on first use and cached on disk. Nothing allocates inside the iterations.
+`solve` is compiled on first use and cached on disk; numba looks only at this file to tell whether the cache is out of
+date, so all of it is here. Each function is compiled again inside its callers, so the functions are few, and the first
+wait is about 16 s. Nothing allocates inside the iterations.
 """
 
 from __future__ import annotations
@@ -17,10 +19,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from sld.core.kernel import Array, Ints, Tape
-
 # No reordering that could hide a NaN: only contraction to fused multiply-add, and reordered sums where marked.
-_OPTIONS: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_PLAIN: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy"}
+_OPTIONS: dict[str, Any] = {**_PLAIN, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _SUMS: dict[str, Any] = {**_OPTIONS, "fastmath": {"contract", "reassoc", "nsz"}}
 
 _MAGIC = 6755399441055744.0  # 1.5 * 2**52: adding it leaves the rounded integer in the low bits
@@ -547,7 +548,7 @@ def _step(  # type: ignore[no-untyped-def]
 def _normal_equations(  # type: ignore[no-untyped-def]
     n_shared, n_local, offsets, p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s, d,
     bar, sbar, c, jac, q, z, w, weighted, hss, hgs, hgg, grad,
-):
+):  # fmt: skip
     """Fill the blocks of J'J (hss, hgs, hgg) and J'z (grad), the linear constants projected out of J."""
     for i in range(grad.shape[0]):
         grad[i] = 0.0
@@ -556,8 +557,9 @@ def _normal_equations(  # type: ignore[no-untyped-def]
             hss[i, j] = 0.0
     for g in range(offsets.shape[0] - 1):
         lo, hi = offsets[g], offsets[g + 1]
-        _jacobian(p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s[g], d[g], bar, sbar, c[g],
-                  jac, lo, hi)
+        _jacobian(
+            p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s[g], d[g], bar, sbar, c[g], jac, lo, hi
+        )
         for j in range(p):
             jj = _row(jac, j, lo, hi)
             if weighted:
@@ -585,32 +587,28 @@ def _normal_equations(  # type: ignore[no-untyped-def]
                     hgg[g, j - n_shared, i - n_shared] = t
 
 
-@numba.njit(cache=True, fastmath={"contract"}, error_model="numpy")
+@numba.njit(cache=True, **_PLAIN)
 def solve(  # type: ignore[no-untyped-def]
     n_shared, n_local, offsets, literals, scalar_ops, row_ops, outputs, rest, columns, y, w, weighted,
     starts, inherited, lower, upper, max_iterations, tolerance, thetas, coefficients, sums, at_best,
     values, jacobians,
-):
+):  # fmt: skip
     """Fit from every start; the best result of each problem goes to thetas, coefficients, sums and at_best.
 
     With shared constants all groups are one problem; without, each group is a problem of its own. The constants of a
     group are its theta: the shared ones, then its own (p = n_shared + n_local).
 
-    Args:
-        offsets: Rows of group g are offsets[g] .. offsets[g + 1] - 1.
-        columns: (n_columns, n_rows).
-        w: Square roots of the weights (used if `weighted`).
-        starts: (n_starts, p), tried in every group.
-        inherited: (n_inherited, n_groups, p), tried before `starts`; one that is not finite is left out.
-        lower, upper: (p,) bounds of theta.
-        tolerance: Stop when an accepted step lowers the sum of squares by less than this fraction.
-        thetas: (1, n_groups, p); NaN where no start gave a finite sum of squares.
-        coefficients: (1, n_groups, n_linear).
-        sums: (n_groups,) weighted sum of squares of the group's problem, split evenly among its groups; or inf.
-        at_best: (n_groups,) starts whose sum of squares is within a fraction of 1e-6 of the best.
-        values: (n_inherited, n_rows): when not empty, nothing is fitted: the values at `inherited` and
-            `coefficients` (n_inherited, ...) are written here, and the derivatives to `jacobians`
-            (n_inherited, p, n_rows) if that is not empty.
+    - offsets: rows of group g are offsets[g] .. offsets[g + 1] - 1
+    - columns (n_columns, n_rows), y (n_rows,), w (n_rows,): square roots of the weights, used if `weighted`
+    - starts (n_starts, p): tried in every group
+    - inherited (n_inherited, n_groups, p): tried before `starts`; one that is not finite is left out
+    - lower, upper (p,): bounds of theta
+    - tolerance: stop when an accepted step lowers the sum of squares by less than this fraction
+    - thetas (1, n_groups, p): NaN where no start gave a finite sum of squares; coefficients (1, n_groups, n_linear)
+    - sums (n_groups,): weighted sum of squares of the group's problem, split evenly among its groups; or inf
+    - at_best (n_groups,): starts whose sum of squares is within a fraction of 1e-6 of the best
+    - values (n_inherited, n_rows): when not empty, nothing is fitted: the values at `inherited` and `coefficients`
+      (n_inherited, ...) are written here, and the derivatives to jacobians (n_inherited, p, n_rows) if not empty
     """
     n_columns = columns.shape[0]
     n_problems = offsets.shape[0] - 1
@@ -675,8 +673,10 @@ def solve(  # type: ignore[no-untyped-def]
                             t += coefficients[k, first + g, i] * rows[outputs[i], r]
                         values[k, begin + r] = t
                     if jacobians.shape[0] > 0:
-                        _jacobian(p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s[g], d[g],
-                                  bar, sbar, coefficients[k, first + g], jac, lo, hi)
+                        _jacobian(
+                            p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s[g], d[g], bar, sbar,
+                            coefficients[k, first + g], jac, lo, hi,
+                        )  # fmt: skip
                         for j in range(p):
                             for r in range(lo, hi):
                                 jacobians[k, j, begin + r] = jac[j, r]
@@ -708,7 +708,7 @@ def solve(  # type: ignore[no-untyped-def]
                     _normal_equations(
                         n_shared, n_local, at, p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s, d,
                         bar, sbar, c, jac, q, z, w_p, weighted, hss, hgs, hgg, grad,
-                    )
+                    )  # fmt: skip
                     for i in range(n_theta):
                         finite = finite and abs(grad[i]) < 1e290
                         fixed[i] = (theta[i] <= low[i] and grad[i] < 0.0) or (theta[i] >= high[i] and grad[i] > 0.0)
@@ -722,8 +722,10 @@ def solve(  # type: ignore[no-untyped-def]
                         for i in range(n_theta):
                             trial[i] = theta[i]
                     else:
-                        if not _step(hss, hgs, hgg, grad, damping, n_shared, n_local, fixed, a_s, a_g, b_s, b_g, keep,
-                                     delta):
+                        solved = _step(
+                            hss, hgs, hgg, grad, damping, n_shared, n_local, fixed, a_s, a_g, b_s, b_g, keep, delta
+                        )
+                        if not solved:
                             damping = max(damping * 10.0, 1e-8)
                             continue
                         for i in range(n_theta):
@@ -778,35 +780,3 @@ def solve(  # type: ignore[no-untyped-def]
         for g in range(first, first + n_groups):
             sums[g] = lowest / n_groups
             at_best[g] = reached
-
-
-NO_VALUES = np.empty((0, 0))
-NO_JACOBIANS = np.empty((0, 0, 0))
-_NO_STARTS = np.empty((0, 0))
-_NONE = np.empty(0)
-_NO_COUNTS = np.empty(0, dtype=np.int64)
-
-
-def evaluate(tape: Tape, columns: Array, theta: Array, coefficients: Array, offsets: Ints, jacobians: Array) -> Array:
-    """Return values (n_vectors, n_rows) at theta (n_vectors, n_groups, p), coefficients (n_vectors, n_groups, k).
-
-    Args:
-        offsets: Rows of group g are offsets[g] .. offsets[g + 1] - 1.
-        jacobians: (n_vectors, p, n_rows), filled with the derivatives; or empty.
-    """
-    # through the one compiled entry: a second one would double the first run's wait
-    values = np.empty((theta.shape[0], columns.shape[1]))
-    p = len(tape.constants)
-    solve(
-        0, p, offsets, tape.literals, tape.scalar_ops, tape.row_ops, tape.outputs, tape.rest, columns, _NONE, _NONE,
-        False, _NO_STARTS, np.ascontiguousarray(theta), np.zeros(p), np.zeros(p), 0, 0.0, NO_JACOBIANS,
-        np.ascontiguousarray(coefficients), _NONE, _NO_COUNTS, values, jacobians,
-    )  # fmt: skip
-    return values
-
-
-def value_and_jacobian(tape: Tape, columns: Array, theta: Array, coefficients: Array) -> tuple[Array, Array]:
-    """See `kernel.value_and_jacobian`."""
-    jacobians = np.empty((theta.shape[0], len(tape.constants), columns.shape[1]))
-    offsets = np.array([0, columns.shape[1]])
-    return evaluate(tape, columns, theta[:, None, :], coefficients[:, None, :], offsets, jacobians), jacobians

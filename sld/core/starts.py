@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 
+from sld.core.evaluation import Array, apply_operator
 from sld.core.expression import Node, call
-from sld.core.kernel import Array, apply_operator
 
 # What the value of a sub-expression is used for, which decides the size of the constants in it.
 Use = Literal["linear", "base", "argument", "centre"]
@@ -37,8 +37,11 @@ def draw_starts(
     Args:
         rest: The part of the expression that has the size of the target.
         bases: Parts that come with a linear constant, which takes care of their size.
+        constants: The constants to draw, in the order of the result's columns.
         positive: Constants that must come out positive.
         columns: Variable symbol to values (n_rows,); a few dozen rows are enough.
+        n_starts: How many to draw.
+        rng: Where the draws come from.
         scale: Typical size of the target.
     """
     sampler = _Sampler(frozenset(constants), frozenset(positive), columns, n_starts, rng)
@@ -207,7 +210,7 @@ class _Sampler:
                 if use != "base" or not (u > 0).all():
                     return self.sign(0.1) * wanted
                 if first and node.op == "-":
-                    return u.max(axis=1) + wanted
+                    return np.asarray(u.max(axis=1) + wanted)
                 # the base of a power stays positive: a shift downwards ends short of the smallest value
                 short = 0.9 * self.rng.random(self.n) * u.min(axis=1)
                 shift = np.where(self.rng.random(self.n) < 0.1, -short, wanted)
