@@ -174,6 +174,18 @@ def test_a_group_that_is_never_walked_does_not_exist() -> None:
     assert len(set(Grid.of(table).group_index)) == n_groups
 
 
+def test_a_group_goes_on_from_its_own_data() -> None:
+    # the other group's rows lie three decades beyond: for this one that is far away
+    x = np.concatenate([np.geomspace(1, 100, 8), np.geomspace(1e3, 1e5, 8)])
+    y = np.concatenate([2.5 - 0.25 * np.log(x[:8]), 2 - 0.01 * np.log(x[8:])])
+    table = Table((Variable("N"),), (Target("y", lower=0.0),), x[:, None], y[:, None], ("a", "b"), np.repeat([0, 1], 8))
+    (problem,) = problems(table, "E - k*log(N)", [{"E": 2.5, "k": 0.25}, {"E": 2.0, "k": 0.01}])
+    assert problem.sentence.startswith("falls below 0")
+    assert not problem.hard
+    grid = Grid.of(table)
+    assert grid.columns["N"][grid.group_index == 0].max() == pytest.approx(100 * REACH)
+
+
 @pytest.mark.parametrize("role", ["hyperparameter", "covariate", "proportion"])
 def test_a_table_without_scales_has_no_walks(role: Role) -> None:
     x = np.linspace(0.0, 1.0, 6)
@@ -181,7 +193,40 @@ def test_a_table_without_scales_has_no_walks(role: Role) -> None:
     assert problems(table, "1 + log(p - 5)") == ()
 
 
-def test_a_declared_covariate_is_walked_when_there_are_no_scales() -> None:
+@pytest.mark.parametrize("first", [1.0, 0.0, -3.0, -9.0])
+@pytest.mark.parametrize("with_scale", [True, False])
+def test_a_declared_covariate_is_walked_within_the_data(first: float, with_scale: bool) -> None:
+    depth = np.linspace(first, first + 4, 6)
+    scale = (Variable("N"),) if with_scale else ()
+    columns = [np.geomspace(1, 100, 6)] * with_scale + [depth]
+    table = Table(
+        (*scale, Variable("depth", role="covariate", monotone="decreasing")),
+        (Target("y"),),
+        np.column_stack(columns),
+        (1 - depth)[:, None],
+    )
+    assert problems(table, "1 - depth/5") == ()
+    found = problems(table, "1 + depth/5")
+    assert [p.sentence.partition(" at ")[0] for p in found] == ["not decreasing in depth"]
+    assert found[0].hard
+    # a bend inside the data is seen as well
+    assert problems(table, f"(depth - {first + 2!r})**2/9")
+    points = Grid.of(table).columns["depth"]
+    assert (points.min(), points.max()) == pytest.approx((first, first + 4))
+
+
+def test_a_share_is_not_walked_alone() -> None:
+    shares = np.random.default_rng(0).dirichlet([1, 1], 9)
+    table = Table(
+        tuple(Variable(c, role="proportion", monotone="decreasing") for c in "ab"),
+        (Target("y"),),
+        shares,
+        shares[:, :1],
+    )
+    assert problems(table, "1 + a") == ()
+
+
+def test_a_covariate_alone_is_walked_where_it_was_seen() -> None:
     x = np.linspace(1.0, 5.0, 6)
     table = Table(
         (Variable("depth", role="covariate", monotone="decreasing"),), (Target("y"),), x[:, None], (1 + 1 / x)[:, None]

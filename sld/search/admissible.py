@@ -79,20 +79,23 @@ class Grid:
     def of(table: Table) -> Grid:
         """Build the grid of a table: from the largest rows of each group and from a few others."""
         moving = [i for i, v in enumerate(table.variables) if v.role == "scale"]
-        if not moving:
-            moving = [i for i, v in enumerate(table.variables) if v.monotone is not None]
+        # what is no scale is walked within the data, and only if declared; a share cannot grow alone
+        inner = [i for i, v in enumerate(table.variables) if v.monotone and v.role in ("covariate", "hyperparameter")]
         sets = [[i] for i in moving] + ([moving] if len(moving) > 1 else [])
         per_walk = len(_INSIDE) + len(_OUTSIDE)
-        rows = _spread_rows(table, moving, max(1, _POINTS // (max(len(sets), 1) * per_walk)))
+        per_row = (len(sets) + len(inner)) * per_walk
+        rows = _spread_rows(table, moving or inner, max(1, _POINTS // max(per_row, 1)))
         logs = np.column_stack([_log(table, i) for i in range(len(table.variables))])
-        top, low = logs.max(axis=0), logs.min(axis=0)
-        extent = np.maximum(top - low, math.log(2.0))
+        # each group goes on from its own data: another group's may lie decades beyond
+        ranges = [(logs[mine].min(axis=0), logs[mine].max(axis=0)) for mine in _group_rows(table)]
         beyond = np.log(np.array(_OUTSIDE))
         X: list[Array] = []
         walk: list[int] = []
         reach: list[float] = []
         direction: list[int] = []
         for row in rows:
+            low, top = ranges[table.group_index[row]]
+            extent = np.maximum(top - low, math.log(2.0))
             for which in sets:
                 for k in range(per_walk):
                     x = table.X[row].copy()
@@ -108,8 +111,17 @@ class Grid:
                     walk.append(len(direction))
                     reach.append(far)
                 direction.append(which[0] if len(which) == 1 else -1)
+            for i in inner:
+                mine = table.X[table.group_index == table.group_index[row], i]
+                for at in np.linspace(mine.min(), mine.max(), per_walk):
+                    x = table.X[row].copy()
+                    x[i] = at
+                    X.append(x)
+                    walk.append(len(direction))
+                    reach.append(0.0)
+                direction.append(i)
         points = np.array(X).reshape(-1, len(table.variables))
-        origin = np.repeat(np.array(rows, dtype=np.intp), len(sets) * per_walk)
+        origin = np.repeat(np.array(rows, dtype=np.intp), per_row)
         return Grid(
             columns={s: np.ascontiguousarray(points[:, i]) for i, s in enumerate(table.symbols)},
             group_index=table.group_index[origin],
@@ -149,14 +161,19 @@ class Grid:
         if declared.upper is not None:
             check(v > declared.upper + _BOUND_SLACK * spread, f"exceeds {declared.upper:g}")
         check(np.abs(v - self.centre[target]) > _RUNAWAY * spread, "runs away from the data's range")
-        step = np.diff(v, prepend=v[:1])
-        same = np.append(False, self.walk[1:] == self.walk[:-1])
+        walks = v.reshape(len(self.direction), -1)
         for i, variable in enumerate(self.table.variables):
             if variable.monotone is not None:
-                sign = 1.0 if variable.monotone == "increasing" else -1.0
-                wrong = same & (self.direction[self.walk] == i) & (sign * step < -_MONOTONE_SLACK * spread)
-                check(wrong, f"not {variable.monotone} in {variable.symbol}")
+                # from the best value so far on the walk: many small steps the wrong way are one large one
+                ahead = walks if variable.monotone == "increasing" else -walks
+                fallen = np.maximum.accumulate(ahead, axis=1) - ahead
+                wrong = (fallen > _MONOTONE_SLACK * spread) & (self.direction == i)[:, None]
+                check(wrong.ravel(), f"not {variable.monotone} in {variable.symbol}")
         return tuple(sorted(found, key=lambda p: p.reach))
+
+
+def _group_rows(table: Table) -> list[NDArray[np.intp]]:
+    return [np.flatnonzero(table.group_index == g) for g in range(len(table.groups))]
 
 
 def _log(table: Table, i: int) -> Array:
@@ -185,8 +202,7 @@ def _spread_rows(table: Table, moving: Sequence[int], budget: int) -> list[int]:
             size += np.log(np.maximum(x, 1e-300))
     per_group = max(1, budget // len(table.groups))
     chosen: list[int] = []
-    for g in range(len(table.groups)):
-        rows = np.flatnonzero(table.group_index == g)
+    for rows in _group_rows(table):
         order = rows[np.argsort(size[rows], kind="stable")]
         take = np.unique(np.linspace(len(order) - 1, 0, min(per_group, len(order))).astype(int))
         chosen.extend(int(order[t]) for t in take)
