@@ -92,10 +92,16 @@ def runs(tmp_path: Path) -> Path:
     return write_runs(tmp_path / "runs.csv")
 
 
+@pytest.fixture(scope="module")
+def fitted_law(tmp_path_factory: pytest.TempPathFactory) -> Law:
+    runs = write_runs(tmp_path_factory.mktemp("fitted") / "runs.csv")
+    return api.fit(runs, "E + A*N**-a + B*D**-b", target="loss", scale=["N", "D"])
+
+
 @pytest.fixture
-def law_file(tmp_path: Path, runs: Path) -> Path:
+def law_file(tmp_path: Path, runs: Path, fitted_law: Law) -> Path:
     path = tmp_path / "law.json"
-    api.fit(runs, "E + A*N**-a + B*D**-b", target="loss", scale=["N", "D"], out=path)
+    fitted_law.save(path)
     return path
 
 
