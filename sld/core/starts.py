@@ -223,7 +223,9 @@ class _Sampler:
                     return self.sign(0.4) * self.log_uniform(0.03, 1.0) * self.reach_or_one() / spread
                 if use == "linear":
                     return self.sign(0.2) * self.scale * self.log_uniform(0.05, 5.0) / self.size(u)
-                return self.sign(0.1) * self.log_uniform(0.02, 20.0) / self.size(u)
+                # the product of order one, or the constant itself: it may be a pure number, such as a count of epochs
+                pure = self.rng.random(self.n) < 0.4
+                return self.sign(0.1) * self.log_uniform(0.02, 20.0) / np.where(pure, 1.0, self.size(u))
             case "/":
                 if use == "argument" and not first:
                     return self.sign(0.2) * self.log_uniform(0.3, 10.0) * self.spread(u)
