@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from trees import formula, trees
 
-from sld.core.errors import DataError, GrammarError
+from sld.core.errors import DataError
 from sld.core.evaluation import apply_operator
-from sld.core.expression import Expression, Node, call, name, number, parse
+from sld.core.expression import Expression, Node, parse
 from sld.core.kernel import (
     Array,
     Tape,
@@ -69,31 +70,17 @@ def wobbled(node: Node, values: Mapping[str, Array], constants: Mapping[str, flo
     return np.asarray(v * (1 + 1e-13 * rng.choice([-1.0, 1.0], len(v))))
 
 
-# names twice as likely as numbers: constants and variables are what the tape is about
-_names = st.sampled_from([*VARIABLES, *CONSTANTS]).map(name)
-leaves = st.one_of(_names, _names, st.sampled_from([0.5, 1.0, 2.0, 3.0, 1.7, 0.01, -2.0, -1.0, -0.3]).map(number))
-
-
-def _grown(inner: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
-    unary = st.sampled_from(["neg", "exp", "log", "sqrt", "tanh", "sigmoid", "abs"])
-    binary = st.sampled_from(["+", "-", "*", "/", "**", "min", "max"])
-    return st.one_of(
-        st.builds(lambda op, u: call(op, u), unary, inner),
-        st.builds(lambda op, u, v: call(op, u, v), binary, inner, inner),
-    )
-
-
-trees = st.recursive(leaves, _grown, max_leaves=9)
+NUMBERS = (0.5, 1.0, 2.0, 3.0, 1.7, 0.01, -2.0, -1.0, -0.3)
+random_trees = trees([*VARIABLES, *CONSTANTS], numbers=NUMBERS, max_leaves=9)
 thorough = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 def grammatical(tree: Node) -> Expression:
-    """Return the tree as the grammar would read it; trees it refuses (9**9**9) are not tested."""
-    try:
-        return parse(Expression(tree, VARIABLES).text, VARIABLES)
-    except GrammarError:
-        assume(False)
-        raise
+    """Return the tree as the grammar reads it; trees it refuses (9**9**9) are not tested."""
+    expression = formula(tree, VARIABLES)
+    assume(expression is not None)
+    assert expression is not None
+    return expression
 
 
 def test_value_is_that_of_plain_numpy() -> None:
@@ -162,7 +149,7 @@ def test_many_vectors_at_once_are_each_their_own() -> None:
 
 
 @thorough
-@given(tree=trees, seed=st.integers(0, 99))
+@given(tree=random_trees, seed=st.integers(0, 99))
 def test_tape_and_tree_agree_on_random_trees(tree: Node, seed: int) -> None:
     expression, v = grammatical(tree), columns(11, seed)
     constants = dict(zip(CONSTANTS, np.random.default_rng(seed).uniform(0.2, 2.0, 4).tolist(), strict=True))
@@ -178,7 +165,7 @@ def test_tape_and_tree_agree_on_random_trees(tree: Node, seed: int) -> None:
 
 
 @thorough
-@given(tree=trees, seed=st.integers(0, 99), project=st.booleans(), positive=st.booleans())
+@given(tree=random_trees, seed=st.integers(0, 99), project=st.booleans(), positive=st.booleans())
 def test_numba_and_numpy_agree_on_random_trees(tree: Node, seed: int, project: bool, positive: bool) -> None:
     expression, v = grammatical(tree), columns(11, seed)
     rng = np.random.default_rng(seed)
@@ -202,7 +189,7 @@ def test_numba_and_numpy_agree_on_random_trees(tree: Node, seed: int, project: b
 
 
 @thorough
-@given(tree=trees, seed=st.integers(0, 99))
+@given(tree=random_trees, seed=st.integers(0, 99))
 def test_jacobian_matches_finite_difference(tree: Node, seed: int) -> None:
     expression, v = grammatical(tree), columns(11, seed)
     assume(expression.constants)
@@ -224,7 +211,7 @@ def test_jacobian_matches_finite_difference(tree: Node, seed: int) -> None:
 
 
 @thorough
-@given(tree=trees, seed=st.integers(0, 99))
+@given(tree=random_trees, seed=st.integers(0, 99))
 def test_linear_constants_reproduce_the_expression(tree: Node, seed: int) -> None:
     expression, v = grammatical(tree), columns(11, seed)
     constants = dict(zip(CONSTANTS, np.random.default_rng(seed).uniform(0.3, 2.0, 4).tolist(), strict=True))
