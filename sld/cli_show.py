@@ -7,6 +7,7 @@ import io
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -381,6 +382,14 @@ def predictions(rows: Iterator[list[str]], out: Path | None) -> None:
     csv.writer(buffer, lineterminator="\n").writerows(rows)
     write_text_atomic(out, buffer.getvalue())
     remark(f"written to {out}")
+
+
+def warn_of_gaps(predicted: Mapping[str, Any]) -> None:
+    """Say so where the law gives no number: beyond the domain of its formula."""
+    for name, values in predicted.items():
+        gaps = sum(1 for value in values.tolist() if not isfinite(value))
+        if gaps and not name.endswith(("_low", "_high")):
+            remark(f"{name}: no finite prediction for {gaps} of {len(values)} points (outside the formula's domain)")
 
 
 def predictions_json(predicted: Mapping[str, Any], law: str, out: Path | None) -> None:

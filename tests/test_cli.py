@@ -299,6 +299,16 @@ def test_predict_keeps_the_columns_and_adds_the_target(sld: Run, law_file: Path,
     assert document["predictions"]["loss"] == [float(row["loss"]) for row in rows]
 
 
+def test_predict_says_where_the_law_gives_no_number(sld: Run, tmp_path: Path) -> None:
+    (tmp_path / "runs.csv").write_text("N,loss\n" + "".join(f"{n},{2 - n / 100}\n" for n in range(1, 20)), "utf-8")
+    sld("fit", "runs.csv", "--target", "loss", "--scale", "N", "--law", "sqrt(a - b*N)", "--out", "law.json")
+    (tmp_path / "points.csv").write_text("N\n5\n100000\n", encoding="utf-8")
+    predicted = sld("predict", "law.json", "points.csv")
+    assert "no finite prediction for 1 of 2 points" in predicted.err
+    assert predicted.out.splitlines()[2].startswith("100000,nan")
+    assert sld("predict", "law.json", "points.csv", "--json").document["predictions"]["loss"][1] is None
+
+
 def test_predict_adds_intervals_that_hold_the_prediction(sld: Run, runs: Path) -> None:
     sld("discover", runs, *COLUMNS, *QUICK, "--out", "here")
     header, *rows = csv.reader(io.StringIO(sld("predict", "here", runs).out))
