@@ -29,6 +29,7 @@ class GrammarError(UsageError):
     """A formula is not in the grammar; `column` (1-based) points at the offending character."""
 
     def __init__(self, message: str, column: int | None = None) -> None:
+        """Keep the column beside the message."""
         super().__init__(message)
         self.column = column
 

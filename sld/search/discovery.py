@@ -34,7 +34,7 @@ SEARCH_ROWS = 1500  # more rows than this are thinned for the search; the chosen
 FIT_ROWS = 100_000
 _FINAL_STARTS = 48
 _PROGRESS_EVERY_S = 0.2
-_RULE = "best_admissible"
+_RULE = "one_standard_error"
 
 
 @dataclass(frozen=True)

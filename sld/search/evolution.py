@@ -175,12 +175,14 @@ def fix_constant(root: Node, ctx: Context) -> Node | None:
 
 
 def tie(root: Node, ctx: Context) -> Node | None:
-    """Make two constants one."""
+    """Make two constants one: two exponents or shifts, or two coefficients, never one of each."""
+    linear = linear_constants(Expression(root, ctx.table.symbols))[1]
     constants = list(dict.fromkeys(n.name for n in root.walk() if ctx.is_constant(n)))
-    if len(constants) < 2:
+    pairs = [(a, b) for a in constants for b in constants if a != b and (a in linear) == (b in linear)]
+    if not pairs:
         return None
-    one, other = ctx.rng.choice(len(constants), 2, replace=False)
-    return _renamed(root, {constants[int(one)]: name(constants[int(other)])})
+    one, other = pairs[int(ctx.rng.integers(len(pairs)))]
+    return _renamed(root, {one: name(other)})
 
 
 def untie(root: Node, ctx: Context) -> Node | None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from sld.core.kernel import Array
 from sld.core.table import Table
 from sld.search.admissible import Problem
 from sld.search.candidate import Candidate
@@ -19,6 +20,7 @@ PRICE_PER_CONSTANT = 0.06  # in units of log error: a constant has to lower the 
 PRICE_PER_NODE = 0.006
 PRICE_PER_PROBLEM = 0.05  # for each check that fails far beyond the data
 FAILED_FOLD = 25.0  # NMSE charged for a fold that could not be fitted or predicted
+_EQUAL = 0.2  # mean log error that separates two candidates whatever the spread over folds
 _FLOOR = 1e-8  # NMSE below which laws are equally good: rounding of published tables
 
 
@@ -81,4 +83,36 @@ def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
     return sorted(usable, key=lambda c: (not c.admissible, c.score, c.complexity, c.key))
 
 
-RULES: dict[str, Callable[[Iterable[Candidate]], Candidate | None]] = {"best_admissible": best_admissible}
+def one_standard_error(candidates: Iterable[Candidate]) -> Candidate | None:
+    """Return the simplest admissible candidate that the folds cannot tell from the best one.
+
+    The best of thousands owes part of its score to luck. Two candidates are told apart when their log errors differ,
+    averaged over the folds, by more than one standard error of that mean (Breiman et al. 1984, section 3.4.3) or by
+    more than `_EQUAL` in any case.
+    """
+    ranked = rank(candidates)
+    if not ranked:
+        return None
+    best = ranked[0]
+    base = _log_errors(best)
+    equal = [best]
+    for candidate in ranked[1:]:
+        if candidate.admissible != best.admissible or len(candidate.fold_errors) != len(base):
+            continue
+        difference = _log_errors(candidate) - base
+        spread = float(np.std(difference, ddof=1)) / np.sqrt(len(base)) if len(base) > 1 else 0.0
+        if float(difference.mean()) <= min(spread, _EQUAL):
+            equal.append(candidate)
+    return min(equal, key=lambda c: (c.n_constants + 0.1 * c.complexity, c.score, c.key))
+
+
+def _log_errors(candidate: Candidate) -> Array:
+    errors = np.array([e if np.isfinite(e) else FAILED_FOLD for e in candidate.fold_errors])
+    logs: Array = np.log(np.minimum(errors, FAILED_FOLD) + _FLOOR)
+    return logs
+
+
+RULES: dict[str, Callable[[Iterable[Candidate]], Candidate | None]] = {
+    "one_standard_error": one_standard_error,
+    "best_admissible": best_admissible,
+}
