@@ -29,7 +29,7 @@ _OUTSIDE = (1.0, 1.6, 2.5, 4.0, 6.3, 10.0, 30.0, 100.0, REACH)  # times the top
 _RUNAWAY = 8.0  # ranges of the target seen in the data
 # Slack in ranges of the target: noisy data near a bound, or a flat stretch, should not condemn a law
 _BOUND_SLACK = 0.03
-_MONOTONE_SLACK = 0.02
+_MONOTONE_SLACK = 0.05
 _POINTS = 3500
 _LOG_STEP = {"log10": math.log(10.0), "log2": math.log(2.0), "log": 1.0}
 
