@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sld.analysis.intervals import compute, constant_intervals, predict_intervals
+from sld.analysis.intervals import Rival, compute, constant_intervals, predict_intervals
 from sld.core.errors import DataError, UsageError
 from sld.core.fitting import fit
 from sld.core.law import Law
@@ -214,3 +214,23 @@ def test_without_folds_the_spread_is_widened_all_the_same() -> None:
     law = fitted(CHINCHILLA, table)
     about = compute(law, table, ())["targets"]["loss"]
     assert about["widening"] == 2.5 and about["judged_rows"] == 0
+
+
+def test_runners_up_that_disagree_beyond_the_data_widen_the_intervals_there(tmp_path: Any) -> None:
+    table = grid(9)
+    law = fitted(CHINCHILLA, table)
+    other = table.parse("A*N**-a + B*D**-b")
+    result = fit(other, table, starts=8)
+    rivals = [Rival({"loss": other}, {"loss": result.constants})]
+    doubtful = replace(law, intervals=compute(law, table, rung_folds(table), rivals=rivals))
+    doubtful.save(tmp_path / "law.json")
+    inside, far = {"N": [1e8], "D": [1e10]}, {"N": [1e12], "D": [1e14]}
+    for points, least in ((inside, 0.9), (far, 3.0)):
+        lower, upper = predict_intervals(law, points)
+        low, high = predict_intervals(Law.load(tmp_path / "law.json"), points)
+        assert (high - low)[0, 0] > least * (upper - lower)[0, 0]
+    rival = Law({"loss": other}, {"loss": result.constants}, table.variables, table.targets)
+    assert low[0, 0] < rival.predict(far)[0, 0] < high[0, 0]
+    broken = {**doubtful.intervals["targets"]["loss"], "rivals": [{"expression": "1 +", "constants": {}}]}  # type: ignore[index]
+    with pytest.raises(DataError, match="rival"):
+        predict_intervals(replace(law, intervals={"level": 0.9, "targets": {"loss": broken}}), inside)
