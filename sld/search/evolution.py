@@ -22,7 +22,7 @@ from sld.search.enumeration import ATOMS
 from sld.search.forms import Form
 from sld.search.judge import Proposal
 
-MAX_COMPLEXITY = 70
+MAX_COMPLEXITY = 45
 _SLACK = 10  # nodes that a child may have too many before it is shortened
 _SHARE = 0.5  # chance that a child of a grouped table changes what its groups share
 _TRIES = 12  # mutations tried for one child before giving up on its parent
