@@ -38,18 +38,19 @@ class Reach:
 def reference_run(law: Law, table: Table) -> tuple[Array, str, str]:
     """Return the values of all variables at a run of the group with the most rows, the group, and what run it is.
 
-    It is the largest run, or one in the middle when there is no scale variable.
+    It is the largest run, or one in the middle when there is no scale variable; of several, the most ordinary one.
     """
     g = int(np.bincount(table.group_index).argmax())
     rows = np.flatnonzero(table.group_index == g)
     group = table.groups[g] if law.grouped else ALL_ROWS
+    name = "a run in the middle"
     if scales := [v for v in table.variables if v.role == "scale"]:
         size = np.sum([position(table, v)[0][rows] for v in scales], axis=0)
-        return table.X[rows[int(np.argmax(size))]], group, "the largest run"
+        rows, name = rows[size >= size.max() - 1e-9 * abs(size.max())], "the largest run"
     X = table.X[rows]
-    spread = np.where(np.ptp(X, axis=0) > 0, np.ptp(X, axis=0), 1.0)
-    far = np.abs((X - np.median(X, axis=0)) / spread).sum(axis=1)
-    return X[int(np.argmin(far))], group, "a run in the middle"
+    span = np.ptp(table.X, axis=0)
+    far = np.abs((X - np.median(X, axis=0)) / np.where(span > 0, span, 1.0)).sum(axis=1)
+    return X[int(np.argmin(far))], group, name
 
 
 def sentences(law: Law, table: Table, target: int) -> list[str]:

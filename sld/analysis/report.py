@@ -130,7 +130,7 @@ class _Report:
             expressions = dict(list(expressions.items())[:1])
         single = len(self.law.groups) == 1 and len(self.law.targets) == 1
         for column, expression in expressions.items():
-            name = column if len(expressions) > 1 or single else "target"
+            name = column if len(expressions) > 1 or len(self.law.targets) == 1 else "each target"
             lines += ["```", f"{name} = {expression.text}", "```", ""]
             lines += ["$$", f"{_latex_name(name)} = {to_latex(expression)}", "$$", ""]
             if single:
