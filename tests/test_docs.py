@@ -121,7 +121,7 @@ def tree() -> list[str]:
         path = "".join([*parents[:depth], name])
         paths.append(path)
         parents[depth:] = [name]
-        assert len(line.split()) > 2, f"{path} needs a phrase"
+        assert len(line.split()) > 1, f"{path} needs a phrase"
     return paths
 
 
