@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sld.analysis.diagnosis import STARTS, Diagnosis
+from sld.analysis.diagnosis import Diagnosis
 from sld.analysis.sections import short
 from sld.core.axes import position
 from sld.core.card import Target, Variable
@@ -142,7 +142,7 @@ def known_fields(
         "fit.objective": "sum of squared errors of the raw target, all rows weighted alike",
         "fit.parameterisation": "linear constants in closed form (variable projection), the others searched directly",
         "fit.algorithm": "Levenberg-Marquardt with analytic derivatives, many starts",
-        "fit.starts": "; ".join(f"{d.n_at_best} of {STARTS} fresh starts reached the best" for d in diagnoses),
+        "fit.starts": "; ".join(f"{d.n_at_best} of {d.n_starts} fresh starts reached the best" for d in diagnoses),
         "fit.convergence": "; ".join(
             f"{d.status}, condition number {d.condition:.2g}, none at a bound" for d in diagnoses
         ),

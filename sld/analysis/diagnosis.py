@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from sld.core.law import Law
     from sld.search.candidate import Discovery
 
-STARTS = 32
+_STARTS = 32
+_MOST_FITS = 320  # starts times groups, of those that have constants in common
 _ILL = 1e4  # condition number from which constants trade off against each other
 _SAME = 1e-3  # relative difference in error below which two fits are one
 _RUNGS = 8
+_HOPELESS = 1e4  # factor within which a constant is known
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Diagnosis:
 
     Attributes:
         status: "ok", or why no refit could be made.
-        n_at_best: Of `STARTS` fresh starts, how many reached the best value (the worst group counts).
+        n_starts: Fresh starts.
+        n_at_best: How many of them reached the best value (the worst group counts).
         better: Relative gain in error of the best refit over the law; 0 when it is the same optimum.
         condition: Condition number of the Jacobian, scaled by the constants.
         residual_sd: Root mean square of the law's residuals.
@@ -43,6 +46,7 @@ class Diagnosis:
     """
 
     status: str
+    n_starts: int
     n_at_best: int
     better: float
     condition: float
@@ -59,11 +63,11 @@ class Diagnosis:
         if self.better > _SAME:
             gain = f"{100 * self.better:.2g} % lower"
             found.append(
-                f"Fitted again from {STARTS} random starts, another optimum has an error {gain} on these rows; the "
-                "constants above were kept because they pass the physical checks or were found on fewer rows."
+                f"Fitted again from {self.n_starts} random starts, another optimum has an error {gain} on these rows; "
+                "the constants above were kept because they pass the physical checks or were found on fewer rows."
             )
         else:
-            found.append(f"Fitted again, {self.n_at_best} of {STARTS} random starts reached the best error.")
+            found.append(f"Fitted again, {self.n_at_best} of {self.n_starts} random starts reached the best error.")
         ill = self.condition > _ILL
         firm = "some constants trade off against each other" if ill else "the rows determine the constants"
         found.append(f"Condition number {self.condition:.2g}: {firm}. No constant is at a bound.")
@@ -85,12 +89,14 @@ def diagnose(found: Discovery, target: int) -> Diagnosis:
     mse = float(np.mean(residual**2))
     variance = float(np.var(y)) or 1.0
     fit = _Refit(law, target)
-    again = fit(table, starts=STARTS)
+    starts = max(8, min(_STARTS, _MOST_FITS // len(table.groups))) if fit.shared else _STARTS
+    again = fit(table, starts=starts)
     if isinstance(again, str):
-        return Diagnosis(again, 0, 0.0, math.nan, math.sqrt(mse), mse / variance, "", {})
+        return Diagnosis(again, starts, 0, 0.0, math.nan, math.sqrt(mse), mse / variance, "", {})
     where, changes = fit.changes(table)
     return Diagnosis(
         status="ok",
+        n_starts=starts,
         n_at_best=again.n_at_best,
         better=max(0.0, 1.0 - again.nmse * variance / mse) if mse > 1e-20 * variance else 0.0,
         condition=again.condition,
@@ -141,7 +147,7 @@ class _Refit:
             others.append((f"without the highest rung of {main.symbol}", table.take(level < level.max()), "squared"))
         found = {}
         for choice, rows, loss in others:
-            again = self(rows, loss=loss, inherit=True)
+            again = self(rows, starts=2 if self.shared else 8, loss=loss, inherit=True)
             if isinstance(again, str) or reach.points.groups[0] not in again.constants:
                 continue
             law = self._with(again.constants, reach.points.groups[0])
@@ -174,7 +180,8 @@ def _loosest(intervals: Mapping[str, Mapping[str, Interval]]) -> str:
     if widths:
         ratio, name, group = max(widths)
         where = f" (group {group})" if len(intervals) > 1 else ""
-        said = f"The least certain constant is `{name}`{where}, known within a factor of {ratio:.3g}."
+        known = f"known within a factor of {ratio:.3g}" if ratio < _HOPELESS else "hardly determined at all"
+        said = f"The least certain constant is `{name}`{where}, {known}."
     if signs:
         named = ", ".join(f"`{n}`" for n in signs)
         said += f" The sign of {named} is not certain{' in every group' if len(intervals) > 1 else ''}."
