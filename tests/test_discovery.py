@@ -136,7 +136,7 @@ def test_a_formula_of_ones_own_is_tried_first() -> None:
 
 def test_what_the_outcome_rests_on_is_handed_back() -> None:
     found = search(two_scales(0.01))
-    assert found.hall_of_fame[0].key == found.chosen.key
+    assert found.chosen.key in [c.key for c in found.hall_of_fame]
     assert found.front
     assert len(found.chosen.fold_errors) == len(found.folds) > 1
     assert found.counts["tried"] >= found.counts["judged"] > 0

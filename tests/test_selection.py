@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,15 @@ from sld.core.expression import parse
 from sld.core.table import Table
 from sld.search.admissible import Problem
 from sld.search.candidate import Candidate
-from sld.search.selection import FAILED_FOLD, RULES, best_admissible, fold_score, noise_floor, rank
+from sld.search.selection import (
+    FAILED_FOLD,
+    RULES,
+    best_admissible,
+    fold_score,
+    noise_floor,
+    one_standard_error,
+    rank,
+)
 
 
 def candidate(key: str, score: float, *, admissible: bool = True, status: str = "ok", complexity: int = 5) -> Candidate:
@@ -125,6 +134,49 @@ def test_best_admissible_falls_back_to_the_best_of_all() -> None:
     wild, wilder = candidate("wild", -1.0, admissible=False), candidate("wilder", -2.0, admissible=False)
     assert best_admissible([wild, wilder]) is wilder
     assert best_admissible([wild, wilder, candidate("tame", 3.0)]) == candidate("tame", 3.0)
+
+
+def with_folds(key: str, errors: tuple[float, ...], n_constants: int, *, admissible: bool = True) -> Candidate:
+    score = fold_score(errors, 0.0, n_constants, 10)
+    return replace(candidate(key, score, admissible=admissible), fold_errors=errors, n_constants=n_constants)
+
+
+def test_the_simplest_of_equals_is_chosen() -> None:
+    # a little better on the whole, but not on every fold: luck
+    long = with_folds("long", (0.010, 0.020, 0.010, 0.02), 7)
+    short = with_folds("short", (0.011, 0.019, 0.012, 0.02), 4)
+    assert one_standard_error([long, short]) is short
+
+
+def test_a_steady_gain_is_worth_its_constants() -> None:
+    long = with_folds("long", (0.010, 0.020, 0.010, 0.02), 7)
+    short = with_folds("short", (0.020, 0.041, 0.019, 0.04), 4)
+    assert one_standard_error([long, short]) is long
+
+
+def test_folds_that_disagree_wildly_excuse_only_so_much() -> None:
+    # on average far worse, with a spread that would cover anything
+    long = with_folds("long", (0.01, 0.01, 0.01, 0.01), 7)
+    short = with_folds("short", (1.0, 0.0001, 10.0, 0.01), 4)
+    assert one_standard_error([long, short]) is long
+
+
+def test_simplicity_does_not_outweigh_a_failed_check() -> None:
+    long = with_folds("long", (0.01, 0.01), 7)
+    wild = with_folds("wild", (0.01, 0.01), 2, admissible=False)
+    assert one_standard_error([wild, long]) is long
+
+
+def test_failed_folds_do_not_confuse_the_choice() -> None:
+    sound = with_folds("sound", (0.01, 0.02, 0.01), 6)
+    failed = with_folds("failed", (0.01, math.nan, 0.01), 3)
+    assert one_standard_error([sound, failed]) is sound
+    assert one_standard_error([failed]) is failed
+
+
+def test_one_fold_is_enough_to_choose() -> None:
+    better, worse = with_folds("better", (0.01,), 6), with_folds("worse", (0.02,), 3)
+    assert one_standard_error([better, worse]) is better
 
 
 @pytest.mark.parametrize("rule", RULES)
