@@ -184,9 +184,7 @@ def measure(args: argparse.Namespace, results: dict[str, Any], save: Callable[[]
             jobs.append(("published", lambda t=task, r=rows: by_published(t, r, 0)))
         for seed in args.seeds:
             if "sld" in args.methods:
-                jobs.append(
-                    (f"sld-{seed}", lambda t=task, r=rows, s=seed: by_sld(t, r, s, args.budget, args.workers))
-                )
+                jobs.append((f"sld-{seed}", lambda t=task, r=rows, s=seed: by_sld(t, r, s, args.budget, args.workers)))
             if "operon" in args.methods:
                 jobs.append(
                     (f"operon-{seed}", lambda t=task, r=rows, s=seed: by_operon(t, r, s, seconds, args.workers))

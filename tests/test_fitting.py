@@ -573,3 +573,15 @@ def test_the_machine_is_compiled_once() -> None:
     fitter = Fitter(table.parse("E + A*N**-a"), table, weights=np.ones(100))
     fitter.solve(fitter.starts(2, np.random.default_rng(0)), np.arange(50), inherited=np.ones((3, 1)))
     assert len(machine.solve.signatures) == 1
+
+
+def test_constants_that_break_their_bounds_in_turn_are_all_held() -> None:
+    rng = np.random.default_rng(0)
+    x = np.linspace(1.0, 5.0, 30)
+    for _ in range(10):
+        y = rng.normal(size=30) + rng.normal() * x + rng.normal() * np.log(x)
+        table = table_from({"x": x, "z": x ** rng.uniform(0.2, 2.0), "y": y}, target="y", scale=["x", "z"])
+        expression = parse("A*x + B*log(x) + C*z + F*x**2 + E*x**-a", table.symbols)
+        result = fit(expression, table, positive=["A", "B", "C", "F", "E"])
+        assert result.ok
+        assert all(v >= 0.0 for name, v in result.constants["all"].items() if name != "a")

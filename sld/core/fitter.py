@@ -101,6 +101,7 @@ class Fitter:
         self.weights = None if weights is None else np.sqrt(weights[self.order])
         self.values_by_symbol = {s: X[:, j] for j, s in enumerate(table.symbols)}
         self.offsets = np.searchsorted(self.group_of, np.arange(self.n_groups + 1))
+        self._held: tuple[str, ...] = ()  # linear constants kept in the search because of their bounds
         self._twins: dict[tuple[str, ...], Fitter] = {}
         self._compile(())
 
@@ -247,7 +248,10 @@ class Fitter:
         if twin is None:
             twin = Fitter.__new__(Fitter)
             twin.__dict__.update(self.__dict__)
-            twin._compile(broken)
+            # what is bounded already stays so: two constants may break their bounds in turn
+            twin._held = (*self._held, *broken)
+            twin._twins = {}
+            twin._compile(twin._held)
             self._twins[tuple(broken)] = twin
         before = {c: j for j, c in enumerate(self.names)}
         column = {c: j for j, c in enumerate(self.tape.constants)}

@@ -66,7 +66,8 @@ class Discovery:
         chosen: Its candidate.
         front: Best score by complexity (the Pareto front), simplest first.
         hall_of_fame: The best candidates, best first; the first is usually, not always, the chosen one.
-        folds: The rung folds that candidates were judged on.
+        folds: The rung folds that candidates were judged on. Their row numbers are those of `table`, unless the notes
+            say that the search used fewer rows: then they belong to the thinned table.
         counts: How many candidates were tried, fitted, rejected and why.
         seconds: Wall time of the search.
         n_fits: Local fits (one start, one group, one set of rows each).

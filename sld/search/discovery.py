@@ -128,8 +128,8 @@ def discover(
     small = _thinned(table, SEARCH_ROWS)
     if small is not table:
         notes.append(
-            f"the search used {small.n_rows} of {table.n_rows} rows, spread over all groups and rungs; "
-            "the chosen law was fitted on all of them"
+            f"the search used {small.n_rows} of {table.n_rows} rows, spread over all groups and rungs"
+            + ("; the chosen law was fitted on all of them" if table.n_rows <= FIT_ROWS else "")
         )
     folds = rung_folds(small)
     judge = Judge(small, folds, seed=seed, max_constants=max_constants)
