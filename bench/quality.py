@@ -51,8 +51,8 @@ for part in job["parts"]:
     X, y, Z = (np.array(part[k]) for k in ("X", "y", "Z"))
     model = SymbolicRegressor(
         allowed_symbols="add,sub,mul,div,constant,variable,exp,log,pow,sqrt", optimizer_iterations=5, max_length=40,
-        max_time=job["seconds"], generations=10**9, max_evaluations=10**12, population_size=1000, n_threads=job["threads"],
-        random_state=job["seed"], model_selection_criterion="minimum_description_length",
+        max_time=job["seconds"], generations=10**9, max_evaluations=10**12, population_size=1000,
+        n_threads=job["threads"], random_state=job["seed"], model_selection_criterion="minimum_description_length",
     )
     model.fit(X, y)
     out.append([float(v) for v in model.predict(Z)])
@@ -205,8 +205,8 @@ def summarise(results: Mapping[str, Any]) -> str:
         "# Held-out R² by task",
         "",
         f"`{results['command']}` · {results['machine']}.",
-        "Pooled R² as the benchmark counts it (a failed prediction is −1; for the means every score is cut at −1),",
-        "with the mean of the R² within groups in brackets. sld and operon: mean over seeds; ± is the standard deviation.",
+        "Pooled R² as the benchmark counts it (a failed prediction is −1; for the means every score is cut at −1), with",
+        "the mean of the R² within groups in brackets. sld and operon: mean over seeds, ± their standard deviation.",
         "",
         "| task | log-linear | published, refitted | operon | sld | ± |",
         "|---|---|---|---|---|---|",
