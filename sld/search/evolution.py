@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sld.core.canonical import simplify
 from sld.core.errors import GrammarError
 from sld.core.expression import Expression, Node, call, name, number, parse, to_text
 from sld.core.kernel import linear_constants
@@ -351,16 +350,14 @@ def _child(
             return None  # shortening it would take longer than judging ten others
         # back through the one door: the grammar's limits hold for children too
         try:
-            child = simplify(parse(to_text(tree), table.symbols))
+            child = parse(to_text(tree), table.symbols)
         except (GrammarError, RecursionError):
             return None
         if not child.used_variables or not child.constants or len(child.constants) > max_constants:
             return None
-        if child.complexity > MAX_COMPLEXITY:
-            return None
         known = parent.constants.get(target.column, {})
         shared = _shared(child, parent.shared.get(target.column, ()), len(table.groups), seed)
-        forms.append(Form(child, "evolution", start=known, shared=shared))
+        forms.append(Form(child, "evolution", start=known, shared=shared, rough=True))
     return Proposal.of(forms)
 
 

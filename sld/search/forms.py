@@ -18,6 +18,7 @@ class Form:
         bounds: Limits that hold in any units, by constant: a sign, never a size.
         positive: Constants that are positive (they are in `bounds` too).
         shared: Constants that all groups have in common.
+        rough: It may hold redundant constants; whoever judges it shortens it first (in a worker, not in the proposer).
         start: Group to constant to value, from a parent; one more starting point.
         hints: Where to start from, by constant, for those that have no unit (exponents).
     """
@@ -28,4 +29,5 @@ class Form:
     positive: tuple[str, ...] = ()
     hints: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     shared: tuple[str, ...] = ()
+    rough: bool = False
     start: Mapping[str, Mapping[str, float]] = field(default_factory=dict)

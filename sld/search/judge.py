@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sld.core.canonical import canonical_key
+from sld.core.canonical import canonical_key, simplify
 from sld.core.expression import Expression
 from sld.core.fitting import Fitter, log_starts, text_seed
-from sld.core.kernel import Array
+from sld.core.kernel import Array, linear_constants
 from sld.core.splits import Fold
 from sld.core.table import Table
 from sld.search.admissible import Grid, Problem
@@ -70,6 +70,7 @@ class Judge:
             return self._judge(proposal)
 
     def _judge(self, proposal: Proposal) -> tuple[Candidate, int]:
+        proposal = Proposal(tuple(_shortened(f) for f in proposal.forms), proposal.key)
         columns = [t.column for t in self.table.targets]
         expressions = {c: f.expression for c, f in zip(columns, proposal.forms, strict=True)}
         complexity = round(float(np.mean([e.complexity for e in expressions.values()])))
@@ -176,6 +177,16 @@ class Judge:
     def _by_group(expression: Expression, fitter: Fitter, values: Array) -> list[dict[str, float]]:
         column = {c: i for i, c in enumerate(fitter.names)}
         return [{c: float(row[column[c]]) for c in expression.constants} for row in values]
+
+
+def _shortened(form: Form) -> Form:
+    """Return the form without redundant constants."""
+    if not form.rough:
+        return form
+    expression = simplify(form.expression)
+    linear = linear_constants(expression)[1]
+    shared = tuple(c for c in form.shared if c in expression.constants and c not in linear)
+    return replace(form, expression=expression, shared=shared, rough=False)
 
 
 def _n_starts(n_nonlinear: int, n_groups: int) -> int:

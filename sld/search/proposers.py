@@ -7,7 +7,6 @@ from itertools import islice
 
 import numpy as np
 
-from sld.core.canonical import simplify
 from sld.core.errors import GrammarError, UsageError, suggest
 from sld.core.table import Table
 from sld.search.catalogue import load_catalogue, match
@@ -42,7 +41,7 @@ def from_enumeration(table: Table) -> Iterator[Proposal]:
     spaces = [Space(table, j).texts() for j in range(len(table.targets))]
     for texts in zip(*spaces, strict=True):
         try:
-            yield Proposal.of([Form(simplify(table.parse(text, j)), "enumeration") for j, text in enumerate(texts)])
+            yield Proposal.of([Form(table.parse(text, j), "enumeration", rough=True) for j, text in enumerate(texts)])
         except GrammarError:
             continue  # a formula over many proportions can pass the limits of the grammar
 
