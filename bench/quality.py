@@ -23,6 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -179,16 +180,14 @@ def measure(args: argparse.Namespace, results: dict[str, Any], save: Callable[[]
         entry = results["tasks"].setdefault(f"{suite}/{task.name}", {})
         jobs: list[tuple[str, Callable[[], dict[str, Any]]]] = []
         if "loglinear" in args.methods:
-            jobs.append(("loglinear", lambda t=task, r=rows: by_loglinear(t, r)))
+            jobs.append(("loglinear", partial(by_loglinear, task, rows)))
         if "published" in args.methods:
-            jobs.append(("published", lambda t=task, r=rows: by_published(t, r, 0)))
+            jobs.append(("published", partial(by_published, task, rows, 0)))
         for seed in args.seeds:
             if "sld" in args.methods:
-                jobs.append((f"sld-{seed}", lambda t=task, r=rows, s=seed: by_sld(t, r, s, args.budget, args.workers)))
+                jobs.append((f"sld-{seed}", partial(by_sld, task, rows, seed, args.budget, args.workers)))
             if "operon" in args.methods:
-                jobs.append(
-                    (f"operon-{seed}", lambda t=task, r=rows, s=seed: by_operon(t, r, s, seconds, args.workers))
-                )
+                jobs.append((f"operon-{seed}", partial(by_operon, task, rows, seed, seconds, args.workers)))
         for name, job in jobs:
             if name in entry:
                 continue
@@ -205,8 +204,8 @@ def summarise(results: Mapping[str, Any]) -> str:
         "# Held-out R² by task",
         "",
         f"`{results['command']}` · {results['machine']}.",
-        "Pooled R² as the benchmark counts it (a failed prediction is −1; for the means every score is cut at −1), with",
-        "the mean of the R² within groups in brackets. sld and operon: mean over seeds, ± their standard deviation.",
+        "Pooled R² as the benchmark counts it (a failed prediction is −1; for the means every score is cut at −1),",
+        "with the mean of the R² within groups in brackets. sld and operon: mean over seeds, ± their standard deviation.",
         "",
         "| task | log-linear | published, refitted | operon | sld | ± |",
         "|---|---|---|---|---|---|",
