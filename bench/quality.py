@@ -205,7 +205,7 @@ def summarise(results: Mapping[str, Any]) -> str:
         "",
         f"`{results['command']}` · {results['machine']}.",
         "Pooled R² as the benchmark counts it (a failed prediction is −1; for the means every score is cut at −1),",
-        "with the mean of the R² within groups in brackets. sld and operon: mean over seeds, ± their standard deviation.",
+        "with the mean of the R² within groups in brackets. sld, operon: mean over seeds, ± their standard deviation.",
         "",
         "| task | log-linear | published, refitted | operon | sld | ± |",
         "|---|---|---|---|---|---|",
