@@ -217,12 +217,12 @@ class _Sampler:
                 return -shift if node.op == "-" else shift
             case "*":
                 if use == "argument":
-                    return self.sign(0.4) * self.log_uniform(0.1, 3.0) / self.spread(u)
+                    return self.sign(0.4) * self.log_uniform(0.1, 3.0) * self.reach_or_one() / self.spread(u)
                 if use == "centre":
                     spread = np.maximum(self.spread(u), 0.01 * self.size(u))
-                    return self.sign(0.4) * self.log_uniform(0.03, 1.0) * self.reach_or_one() / spread
+                    return self.sign(0.4) * self.log_uniform(0.003, 0.3) * self.reach_or_one() / spread
                 if use == "linear":
-                    return self.sign(0.2) * self.scale * self.log_uniform(0.05, 5.0) / self.size(u)
+                    return self.sign(0.2) * self.scale * self.log_uniform(0.05, 1.0) / self.size(u)
                 # the product of order one, or the constant itself: it may be a pure number, such as a count of epochs
                 pure = self.rng.random(self.n) < 0.4
                 return self.sign(0.1) * self.log_uniform(0.02, 20.0) / np.where(pure, 1.0, self.size(u))
@@ -250,7 +250,7 @@ class _Sampler:
             reach = np.ptp(finite, axis=1)
             value = self.log_uniform(0.04, 1.6)
             if self.reach is not None:  # the logarithm of this power is a slope
-                value = self.log_uniform(0.03, 1.0) * self.reach_or_one() / self.spread(finite)
+                value = self.log_uniform(0.003, 0.3) * self.reach_or_one() / self.spread(finite)
             elif use == "argument":
                 value *= 0.5
             value = np.minimum(value, 25.0 / np.maximum(reach, 1.0))
