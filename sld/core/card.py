@@ -25,15 +25,17 @@ CARD_FILE = "task.toml"
 MAX_CONSTANTS = 20  # per group and target, where the card does not say
 
 _MAX_SYMBOL = MAX_NAME - 8  # leaves room for what makes two symbols differ
-_IDENTIFIER = re.compile(r"[^\W\d]\w*")
+_FIRST = re.compile(r"[^\W\d]")
 
 
 def symbol_of(column: str) -> str:
     """Return the name of a column in formulas: itself when the grammar can read it, else cleaned up."""
     symbol = column
-    if not _IDENTIFIER.fullmatch(symbol) or "__" in symbol or len(symbol) > _MAX_SYMBOL:
-        symbol = re.sub(r"_+", "_", re.sub(r"\W+", "_", symbol)).strip("_")[:_MAX_SYMBOL] or "x"
-    if not _IDENTIFIER.fullmatch(symbol):
+    if not symbol.isidentifier() or "__" in symbol or len(symbol) > _MAX_SYMBOL:
+        # \w has characters that no identifier has, such as a superscript two
+        plain = "".join(c if ("_" + c).isidentifier() else "_" for c in symbol)
+        symbol = re.sub(r"_+", "_", plain).strip("_")[:_MAX_SYMBOL] or "x"
+    if not symbol.isidentifier() or not _FIRST.match(symbol):
         symbol = f"x_{symbol}"
     return f"{symbol}_" if symbol in RESERVED else symbol
 
