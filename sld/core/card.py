@@ -25,19 +25,23 @@ CARD_FILE = "task.toml"
 MAX_CONSTANTS = 20  # per group and target, where the card does not say
 
 _MAX_SYMBOL = MAX_NAME - 8  # leaves room for what makes two symbols differ
-_FIRST = re.compile(r"[^\W\d]")
+_NAME = re.compile(r"[^\W\d]\w*")
 
 
 def symbol_of(column: str) -> str:
     """Return the name of a column in formulas: itself when the grammar can read it, else cleaned up."""
     symbol = column
-    if not symbol.isidentifier() or "__" in symbol or len(symbol) > _MAX_SYMBOL:
-        # \w has characters that no identifier has, such as a superscript two
-        plain = "".join(c if ("_" + c).isidentifier() else "_" for c in symbol)
+    if not _readable(symbol) or "__" in symbol or len(symbol) > _MAX_SYMBOL:
+        # letter by letter: some count as word characters and not as identifiers (a superscript two), or the reverse
+        plain = "".join(c if _readable("x" + c) else "_" for c in symbol)
         symbol = re.sub(r"_+", "_", plain).strip("_")[:_MAX_SYMBOL] or "x"
-    if not symbol.isidentifier() or not _FIRST.match(symbol):
+    if not _readable(symbol):
         symbol = f"x_{symbol}"
     return f"{symbol}_" if symbol in RESERVED else symbol
+
+
+def _readable(symbol: str) -> bool:
+    return bool(_NAME.fullmatch(symbol)) and symbol.isidentifier()
 
 
 @dataclass(frozen=True)
