@@ -272,8 +272,9 @@ def main() -> None:
     file = HERE / "results" / f"{args.name}.json"
     file.parent.mkdir(exist_ok=True)
     results: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"tasks": {}}
-    words = [w for w in sys.argv[1:] if not w.startswith("--data")]
-    results["command"] = "python bench/quality.py " + " ".join(words)
+    # the place of the tables is nobody else's business
+    told = {"budget": args.budget, "seeds": ",".join(map(str, args.seeds)), "methods": ",".join(args.methods)}
+    results["command"] = "python bench/quality.py " + " ".join(f"--{k} {v}" for k, v in told.items())
     results["seeds"] = args.seeds
     results["machine"] = f"{args.workers} workers, Python {platform.python_version()}, numpy {np.__version__}"
 
