@@ -57,7 +57,7 @@ def test_add_says_when_there_is_a_new_best() -> None:
     assert not hall.add(candidate("worse", 1.0))
     assert hall.add(candidate("better", -1.0, 9))
     assert not hall.add(candidate("wild", -5.0, admissible=False))
-    assert hall.best == candidate("better", -1.0, 9)
+    assert hall.best is not None and hall.best.key == candidate("better", -1.0, 9).key
 
 
 def test_an_admissible_candidate_replaces_a_better_wild_one() -> None:

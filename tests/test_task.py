@@ -225,6 +225,12 @@ def test_two_million_rows_are_read_in_little_memory(write: Write) -> None:
     assert n_rows == 2_000_000 and peak_kb < 1e6
 
 
+def test_a_column_name_with_a_newline_stays_on_one_line(write: Write) -> None:
+    with pytest.raises(DataError) as caught:
+        table_from(write('"N\nx",y\n1,2\n3,4\n'), target="loss", scale="N")
+    assert "\n" not in str(caught.value)
+
+
 def test_bad_row_far_down_a_file_is_named(write: Write) -> None:
     rows = [f"{i},{2 / i}" for i in range(1, 5001)]
     rows[4321] = "7,seven"

@@ -44,7 +44,7 @@ def suggest(wanted: str, known: Iterable[str], *, kind: str, listing: str = "") 
     if close:
         hint = "; did you mean " + " or ".join(repr(name) for name in close) + "?"
     elif names and len(names) <= 12:
-        hint = "; there are " + ", ".join(names)
+        hint = "; there are " + ", ".join(name if name.isprintable() else repr(name) for name in names)
     else:
         hint = ""
     return f"no {kind} {wanted!r}{hint}" + (f" ({listing})" if listing else "")
