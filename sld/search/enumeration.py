@@ -137,7 +137,6 @@ class Space:
         self.shares = [a for a in axes if a.role == "proportion"]
         own = table.own_share(target)
         self.own = None if own is None else stand_in[own]
-        self.positive = table.targets[target].lower == 0.0
         # the spaces of all targets must run in step
         self.bounded = any(t.lower is not None and t.upper is not None for t in table.targets)
 

@@ -63,9 +63,6 @@ class Executor:
     def __enter__(self) -> Executor:
         """Start the workers."""
         if self.workers > 1:
-            # one BLAS thread per worker: several would fight for the same cores
-            for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-                os.environ.setdefault(variable, "1")
             method = "fork" if sys.platform == "linux" else "spawn"
             self._pool = ProcessPoolExecutor(
                 self.workers,
