@@ -174,10 +174,11 @@ def fix_constant(root: Node, ctx: Context) -> Node | None:
 
 
 def tie(root: Node, ctx: Context) -> Node | None:
-    """Make two constants one: two exponents or shifts, or two coefficients, never one of each."""
+    """Make two shape constants one; a coefficient has the units of its term, and has nothing to share."""
     linear = linear_constants(Expression(root, ctx.table.symbols))[1]
     constants = list(dict.fromkeys(n.name for n in root.walk() if ctx.is_constant(n)))
-    pairs = [(a, b) for a in constants for b in constants if a != b and (a in linear) == (b in linear)]
+    shape = [c for c in constants if c not in linear]
+    pairs = [(a, b) for a in shape for b in shape if a != b]
     if not pairs:
         return None
     one, other = pairs[int(ctx.rng.integers(len(pairs)))]
