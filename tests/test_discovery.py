@@ -56,7 +56,7 @@ def test_each_target_has_a_formula_and_its_own_share() -> None:
 def test_targets_without_shares_of_their_own() -> None:
     found = search(mixture(own=False), "500fits")
     assert found.law.predict(mixture(own=False)).shape == (40, 2)
-    assert len(found.chosen.target_scores) == 2
+    assert len(found.chosen.judgements) == 2
 
 
 def test_targets_may_end_with_different_formulas() -> None:

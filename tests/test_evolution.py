@@ -11,8 +11,8 @@ import pytest
 from sld.core.card import Role, Target, Variable
 from sld.core.expression import Expression, Node, name, substitute, to_text
 from sld.core.table import Table
-from sld.search.candidate import Candidate
-from sld.search.evolution import MAX_COMPLEXITY, MUTATIONS, Context, Mutation, children, distinct_parents
+from sld.search.candidate import Candidate, Judgement
+from sld.search.evolution import MAX_COMPLEXITY, MUTATIONS, Context, Mutation, children
 from sld.search.judge import Proposal
 from sld.search.run_folder import from_event, to_event
 
@@ -61,7 +61,7 @@ def candidate(text: str, table: Table, score: float = 0.0, errors: tuple[float, 
         n_constants=len(expression.constants),
         score=score,
         fold_errors=errors,
-        target_scores=(score,) * len(columns),
+        judgements=(Judgement(score, errors, 0.01),) * len(columns),
         constants={c: {g: dict.fromkeys(expression.constants, 0.5) for g in table.groups} for c in columns},
     )
 
@@ -162,21 +162,6 @@ def test_only_groups_share_constants() -> None:
 
 def test_without_parents_there_are_no_children() -> None:
     assert bred(THREE, []) == []
-
-
-def test_of_parents_that_behave_alike_the_simplest_breeds() -> None:
-    long, short, other = (
-        candidate("E + A*N**-a + B*lr", THREE, -1.0),
-        candidate("E + A*N**-a", THREE, -0.9),
-        candidate("E + A*D**-a", THREE, -0.8, (0.5, 0.01)),
-    )
-    assert [c.key for c in distinct_parents([long, short, other], 10)] == [short.key, other.key]
-    assert distinct_parents([long, short, other], 1) == [short]
-
-
-def test_parents_with_failed_folds_are_no_trouble() -> None:
-    failed = candidate("E + A*N**-a", THREE, 0.0, (float("nan"), 0.0))
-    assert distinct_parents([failed], 5) == [failed]
 
 
 def test_trees_are_left_as_they_were() -> None:

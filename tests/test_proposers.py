@@ -14,7 +14,7 @@ from sld.core.card import Role, Target, Variable
 from sld.core.errors import GrammarError, UsageError
 from sld.core.table import Table
 from sld.search import proposers
-from sld.search.candidate import Candidate
+from sld.search.candidate import Candidate, Judgement
 from sld.search.hall_of_fame import HallOfFame
 from sld.search.judge import Proposal
 from sld.search.proposers import ALL, EVOLUTION, PROPOSERS, Source, from_catalogue, from_enumeration, from_texts
@@ -61,15 +61,16 @@ TABLES = {
 def judged(proposal: Proposal, table: Table, score: float) -> Candidate:
     columns = [t.column for t in table.targets]
     expressions = {c: f.expression for c, f in zip(columns, proposal.forms, strict=True)}
+    errors = (10**score, 10 ** (score / 2))
     return Candidate(
         expressions=expressions,
         key=proposal.key,
         origin=proposal.forms[0].origin,
         complexity=proposal.forms[0].expression.complexity,
         n_constants=len(proposal.forms[0].expression.constants),
-        fold_errors=(10**score, 10 ** (score / 2)),
+        fold_errors=errors,
         score=score,
-        target_scores=(score,) * len(columns),
+        judgements=(Judgement(score, errors, 0.01),) * len(columns),
         constants={c: {g: dict.fromkeys(e.constants, 1.0) for g in table.groups} for c, e in expressions.items()},
     )
 

@@ -16,7 +16,7 @@ import pytest
 from sld.core.card import Target, Variable
 from sld.core.errors import SldError, UsageError
 from sld.core.table import Table
-from sld.search.candidate import Candidate
+from sld.search.candidate import Candidate, Judgement
 from sld.search.run_folder import CONFIG, EVENTS, FRONT, LOCK, RunFolder, from_event, to_event
 
 ROOT = Path(__file__).parents[1]
@@ -230,7 +230,10 @@ def judged() -> Candidate:
         train_nmse=1e-9,
         admissible=False,
         reasons=("runs away at N = 1e+12",),
-        target_scores=(-1.0, -2.0),
+        judgements=(
+            Judgement(-1.5, (0.1 + 0.2, 1e-300, 1e-17), 1e-9),
+            Judgement(-1.0, (0.0, 0.25, 1 / 3), 2e-9, False, ("runs away at N = 1e+12",)),
+        ),
         shared={"loss": ("a",)},
         constants={t: {g: {"E": 1 / 3, "A": 1e-300, "a": 0.1} for g in ("a", "b")} for t in expressions},
     )

@@ -178,7 +178,7 @@ def test_a_killed_search_goes_on_as_if_nothing_had_happened(tmp_path: Path, work
     assert not (killed / LAW_FILE).exists()
     recorded = (killed / EVENTS).read_text(encoding="utf-8").rpartition("\n")[0].splitlines()
     n_fits = sum(json.loads(line)["fits"] for line in recorded)
-    budget = f"{n_fits + 200}fits"
+    budget = f"{2 * n_fits + 500}fits"  # more than was recorded goes into the search
     search(two_scales(0.01), budget, out=killed)
     search(two_scales(0.01), budget, out=tmp_path / "whole")
     whole = events(tmp_path / "whole")

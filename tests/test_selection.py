@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,15 +13,16 @@ import pytest
 from sld.core.card import Target, Variable
 from sld.core.expression import parse
 from sld.core.table import Table
-from sld.search.admissible import Problem
 from sld.search.candidate import Candidate
 from sld.search.selection import (
     FAILED_FOLD,
     RULES,
     best_admissible,
+    distinct,
     fold_score,
     noise_floor,
     one_standard_error,
+    price,
     rank,
 )
 
@@ -81,38 +83,57 @@ def test_exact_copies_have_no_noise() -> None:
     assert noise["nmse"] == pytest.approx(0.0, abs=1e-12)
 
 
+def score_of(
+    errors: Sequence[float], *, noise: float = 0.0, n_constants: int = 3, complexity: int = 10, rows: int = 1000,
+    train_nmse: float = 1e-6, n_points: int = 100, n_problems: int = 0,
+) -> float:  # fmt: skip
+    return fold_score(errors, [rows] * len(errors), train_nmse, noise, n_constants, complexity, n_points, n_problems)
+
+
 def test_halving_the_error_counts_the_same_on_an_easy_fold_and_on_a_hard_one() -> None:
-    base = fold_score([1e-4, 1e-1], 0.0, 3, 10)
-    assert fold_score([5e-5, 1e-1], 0.0, 3, 10) - base == pytest.approx(
-        fold_score([1e-4, 5e-2], 0.0, 3, 10) - base, rel=1e-3
-    )
+    base = score_of([1e-4, 1e-1])
+    assert score_of([5e-5, 1e-1]) - base == pytest.approx(score_of([1e-4, 5e-2]) - base, rel=1e-3)
 
 
 def test_constants_nodes_and_problems_have_a_price() -> None:
-    base = fold_score([0.1, 0.2], 0.0, 3, 10)
-    assert fold_score([0.1, 0.2], 0.0, 4, 10) > base
-    assert fold_score([0.1, 0.2], 0.0, 3, 11) > base
-    assert fold_score([0.1, 0.2], 0.0, 3, 10, [Problem("not finite at N = 1", 2.0)]) > base
+    base = score_of([0.1, 0.2])
+    assert score_of([0.1, 0.2], n_constants=4) > base
+    assert score_of([0.1, 0.2], complexity=11) > base
+    assert score_of([0.1, 0.2], n_problems=1) > base
     # a constant that takes a tenth off every error is worth it
-    assert fold_score([0.09, 0.18], 0.0, 4, 12) < base
+    assert score_of([0.09, 0.18], n_constants=4, complexity=12) < base
+
+
+def test_a_constant_costs_less_the_more_points_there_are() -> None:
+    prices = [price(1, 0, n) for n in (8, 30, 100, 1000, 10000)]
+    assert prices == sorted(prices, reverse=True)
+    assert prices[2] == pytest.approx(math.log(100) / 100)
+    assert price(1, 0, 3) == price(1, 0, 8)
+    assert price(2, 10, 100) == pytest.approx(3 * price(1, 0, 100))
+
+
+def test_luck_on_a_few_rows_counts_for_little() -> None:
+    few, many = [fold_score([1e-9], [rows], 0.01, 0.0, 3, 10, 100) for rows in (4, 4000)]
+    assert many < few - 5
+    assert few == pytest.approx(fold_score([0.005], [10**9], 0.01, 0.0, 3, 10, 100), rel=1e-6)
 
 
 def test_a_failed_fold_counts_as_a_very_bad_one_not_as_infinity() -> None:
-    failed = fold_score([0.1, math.nan], 0.0, 3, 10)
-    assert failed == fold_score([0.1, FAILED_FOLD], 0.0, 3, 10)
-    assert failed == fold_score([0.1, math.inf], 0.0, 3, 10)
-    assert failed == fold_score([0.1, 1e300], 0.0, 3, 10)
-    assert math.isfinite(fold_score([math.nan, math.nan], 0.0, 3, 10))
+    failed = score_of([0.1, math.nan])
+    assert failed == score_of([0.1, FAILED_FOLD])
+    assert failed == score_of([0.1, math.inf])
+    assert failed == score_of([0.1, 1e300])
+    assert math.isfinite(score_of([math.nan, math.nan]))
 
 
 def test_differences_below_the_noise_hardly_count() -> None:
-    quiet = fold_score([1e-4], 0.0, 3, 10) - fold_score([1e-6], 0.0, 3, 10)
-    noisy = fold_score([1e-4], 1e-2, 3, 10) - fold_score([1e-6], 1e-2, 3, 10)
+    quiet = score_of([1e-4]) - score_of([1e-6])
+    noisy = score_of([1e-4], noise=1e-2) - score_of([1e-6], noise=1e-2)
     assert noisy < 0.05 < 1 < quiet
 
 
 def test_perfect_folds_have_a_finite_score() -> None:
-    assert math.isfinite(fold_score([0.0, 0.0], 0.0, 3, 10))
+    assert math.isfinite(score_of([0.0, 0.0], train_nmse=0.0))
 
 
 def test_rank_puts_admissible_candidates_first_and_leaves_failures_out() -> None:
@@ -138,7 +159,7 @@ def test_best_admissible_falls_back_to_the_best_of_all() -> None:
 
 
 def with_folds(key: str, errors: tuple[float, ...], n_constants: int, *, admissible: bool = True) -> Candidate:
-    score = fold_score(errors, 0.0, n_constants, 10)
+    score = score_of(errors, n_constants=n_constants)
     return replace(candidate(key, score, admissible=admissible), fold_errors=errors, n_constants=n_constants)
 
 
@@ -195,3 +216,16 @@ def test_every_rule_chooses_a_usable_candidate_or_none(rule: str) -> None:
 def test_the_choice_does_not_depend_on_the_order_of_discovery(rule: str) -> None:
     pool = [candidate(str(i), -((i * 7) % 5) / 10, complexity=5 + i % 3, admissible=i % 2 > 0) for i in range(6)]
     assert len({id(RULES[rule](order)) for order in itertools.permutations(pool)}) == 1
+
+
+def test_of_forms_that_do_the_same_on_every_fold_the_simplest_stays() -> None:
+    long = replace(candidate("long", -1.0, complexity=9), fold_errors=(0.1, 0.01))
+    short = replace(candidate("short", -0.9, complexity=5), fold_errors=(0.1, 0.01))
+    other = replace(candidate("other", -0.8), fold_errors=(0.5, 0.01))
+    assert distinct([long, short, other], 10) == [short, other]
+    assert distinct([long, short, other], 1) == [short]
+
+
+def test_failed_folds_are_no_trouble_to_tell_apart() -> None:
+    failed = replace(candidate("failed", 0.0), fold_errors=(math.nan, 0.0))
+    assert distinct([failed], 5) == [failed]

@@ -78,6 +78,16 @@ class Axis:
         """Whether some group has more than one level."""
         return any(len(part.count) > 1 for part in self.parts)
 
+    def height(self) -> Array:
+        """Return where each row (n_rows,) lies between the lowest (0) and the highest level (1) of its group."""
+        height = np.zeros(self.n_rows)
+        for part in self.parts:
+            middle = (part.low + part.high) / 2
+            span = middle[-1] - middle[0]
+            if span > 0:
+                height[part.rows] = ((middle - middle[0]) / span)[part.level]
+        return height
+
     def flipped(self) -> Axis:
         """Return the axis pointing down."""
         parts = (

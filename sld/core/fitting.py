@@ -118,6 +118,7 @@ def fit(
     positive: Collection[str] = (),
     bounds: Mapping[str, tuple[float, float]] | None = None,
     inherit: Mapping[str, Mapping[str, float]] | None = None,
+    weights: Array | None = None,
 ) -> FitResult:
     r"""Fit the constants of `expression` to one target of `table`, each group separately.
 
@@ -135,18 +136,22 @@ def fit(
         positive: Constants that must be positive.
         bounds: Constant to (lower, upper).
         inherit: Group to constant to value: one more start, e.g. from an earlier fit.
+        weights: Relative weight of each row (n_rows,) in a squared loss; equal if not given.
 
     Returns:
         The best fit found. Numerical trouble is returned, not raised: read `status`.
 
     Raises:
-        UsageError: Unknown loss or constant, fewer rows than constants in a group, or a non-positive target with a
-            logarithmic loss.
+        UsageError: Unknown loss or constant, fewer rows than constants in a group, a non-positive target with a
+            logarithmic loss, or weights with another loss than the squared one.
     """
     _validate(expression, table, target, loss, shared, positive, bounds or {})
+    if weights is not None and loss != "squared":
+        raise UsageError(f"weights go with the squared loss, got loss {loss!r}")
     rng = text_seed(seed, expression.text)
     y = table.Y[:, target]
-    weights = 1.0 / y**2 if loss.startswith("log") else None
+    if loss.startswith("log"):
+        weights = 1.0 / y**2
     fitter = Fitter(expression, table, target, shared=shared, positive=positive, bounds=bounds, weights=weights)
     points = fitter.starts(starts, rng)
     inherited = log_starts(fitter, min(starts, 8), rng)

@@ -31,6 +31,7 @@ _MORE_REACHES = (*REACHES, 0.25, 0.08, 1.0, 0.04)
 _FINE = 32  # rungs on which cuts are placed; a reach is met more closely on a fine ladder
 _LEAST_TRAIN = 0.45  # share of all rows that a fold trains on, at least
 _LEAST_TRAIN_IN_GROUP = 0.35
+_FRONTIER = 2.0  # rows at the top weigh e² = 7 times as much as rows at the bottom
 _SIMILAR = 0.75  # test sets that overlap more (Jaccard) tell the same story twice
 
 
@@ -119,6 +120,21 @@ def extrapolation_split(table: Table, *, fraction: float = 0.2) -> Fold:
             if fold is not None:
                 return replace(fold, name=f"top rungs of {axis.label}")
     raise UsageError(_too_few_rungs(layout))
+
+
+def frontier_weights(table: Table) -> Array | None:
+    r"""Return the weight of each row (n_rows,) in fits that are made to extrapolate, mean 1; None for equal weights.
+
+    No formula is the truth, and one that cannot follow all rows should follow those next to where it will be used.
+    With $z$ the position of a row between the lowest (0) and the highest rung (1) of its group, averaged over the
+    variables in which the law will be asked to extrapolate, the weight is $e^{2z}$, up to a factor.
+    """
+    layout = _Layout(table)
+    if not layout.one_sided or not table.n_rows:
+        return None
+    z = np.mean([axis.height() for axis in layout.primary], axis=0)
+    weights = np.exp(_FRONTIER * z)
+    return np.asarray(weights / weights.mean())
 
 
 class _Layout:

@@ -137,8 +137,7 @@ class Grid:
 
     def predict(self, expression: Expression, constants: Sequence[Mapping[str, float]]) -> Array:
         """Return the law's values on the grid (n_points,); `constants` by group, in the table's order."""
-        values = {c: np.array([group[c] for group in constants])[self.group_index] for c in expression.constants}
-        return evaluate(expression, {**self.columns}, values)  # type: ignore[arg-type]
+        return values_at(expression, constants, self.columns, self.group_index)
 
     def problems(self, target: int, values: Array) -> tuple[Problem, ...]:
         """Return what is wrong with a law's values on the grid, nearest first; empty if every check passes."""
@@ -172,6 +171,18 @@ class Grid:
                 wrong = (fallen > _MONOTONE_SLACK * spread) & (self.direction == i)[:, None]
                 check(wrong.ravel(), f"not {variable.monotone} in {variable.symbol}")
         return tuple(sorted(found, key=lambda p: p.reach))
+
+
+def values_at(
+    expression: Expression,
+    constants: Sequence[Mapping[str, float]],
+    columns: Mapping[str, Array],
+    group_index: NDArray[np.intp],
+) -> Array:
+    """Return a law's values (n_points,) where `columns` say (symbol to (n_points,)), with each group's constants."""
+    values = {c: np.array([group[c] for group in constants])[group_index] for c in expression.constants}
+    found: Array = evaluate(expression, {**columns}, values)  # type: ignore[arg-type]
+    return np.broadcast_to(found, group_index.shape)
 
 
 def _ordered(table: Table) -> list[tuple[int, int]]:

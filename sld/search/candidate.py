@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import Any
 
 from sld.core.expression import Expression
@@ -13,8 +14,29 @@ from sld.core.table import Table
 
 
 @dataclass(frozen=True)
+class Judgement:
+    """How one form did on one target.
+
+    Attributes:
+        score: What selection minimises: mean log error over the folds plus prices (see selection.py).
+        fold_errors: NMSE on each rung fold; NaN where a fold could not be fitted.
+        train_nmse: Mean squared error over variance on all training rows.
+        admissible: Whether every check passed as far beyond the data as the law will be used.
+        reasons: The checks that failed, there or farther out, as sentences.
+        consensus: Laws whose common prediction beyond the data the constants also follow; 0 for a form by itself.
+    """
+
+    score: float
+    fold_errors: tuple[float, ...]
+    train_nmse: float
+    admissible: bool = True
+    reasons: tuple[str, ...] = ()
+    consensus: int = 0
+
+
+@dataclass(frozen=True)
 class Candidate:
-    """One form, judged.
+    """One form, judged; with several targets, means over them unless said otherwise.
 
     Attributes:
         expressions: Target column to expression.
@@ -25,9 +47,9 @@ class Candidate:
         fold_errors: NMSE on each rung fold, as Discovery.folds; NaN where a fold could not be fitted.
         score: What selection minimises: mean log error over the folds plus prices (see selection.py).
         train_nmse: Mean squared error over variance on all training rows.
-        admissible: Whether every check passed as far beyond the data as the law will be used.
+        admissible: Whether every check passed as far beyond the data as the law will be used, for every target.
         reasons: The checks that failed, there or farther out, as sentences.
-        target_scores: The score of each target by itself, as the table's targets.
+        judgements: The same for each target by itself, as the table's targets.
         shared: Target column to the constants that all groups have in common.
         status: "ok", or why the candidate has no score.
         constants: Target to group to constant to value, fitted on all training rows.
@@ -43,10 +65,65 @@ class Candidate:
     train_nmse: float = float("nan")
     admissible: bool = True
     reasons: tuple[str, ...] = ()
-    target_scores: tuple[float, ...] = ()
+    judgements: tuple[Judgement, ...] = ()
     shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     status: str = "ok"
     constants: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+
+    @property
+    def consensus(self) -> int:
+        """Laws whose common prediction some target's constants also follow; 0 for a form by itself."""
+        return max((j.consensus for j in self.judgements), default=0)
+
+    @property
+    def static(self) -> bool:
+        """Whether it was proposed as it stands, not bred from what did well on the folds."""
+        return not self.origin.startswith("evolution")
+
+    def of_target(self, target: int) -> Candidate:
+        """Return the candidate of one target by itself (number of the table's target)."""
+        if len(self.expressions) == 1:
+            return self
+        column = list(self.expressions)[target]
+        expression, judged = self.expressions[column], self.judgements[target]
+        return replace(
+            self,
+            expressions={column: expression},
+            key=self.key.split(" | ")[target],
+            complexity=expression.complexity,
+            n_constants=len(expression.constants),
+            fold_errors=judged.fold_errors,
+            score=judged.score,
+            train_nmse=judged.train_nmse,
+            admissible=judged.admissible,
+            reasons=judged.reasons,
+            judgements=(judged,),
+            shared={t: c for t, c in self.shared.items() if t == column},
+            constants={column: self.constants[column]},
+        )
+
+    @staticmethod
+    def joined(parts: Sequence[Candidate]) -> Candidate:
+        """Return candidates of one target each, in the table's order, as one candidate of all targets."""
+        if len(parts) == 1:
+            return parts[0]
+        judgements = tuple(p.judgements[0] for p in parts)
+        expressions = {t: e for p in parts for t, e in p.expressions.items()}
+        return Candidate(
+            expressions=expressions,
+            key=" | ".join(p.key for p in parts),
+            origin="composed: " + ", ".join(dict.fromkeys(p.origin for p in parts)),
+            complexity=round(fmean(e.complexity for e in expressions.values())),
+            n_constants=max(len(e.constants) for e in expressions.values()),
+            fold_errors=tuple(fmean(errors) for errors in zip(*(j.fold_errors for j in judgements), strict=True)),
+            score=fmean(j.score for j in judgements),
+            train_nmse=fmean(j.train_nmse for j in judgements),
+            admissible=all(j.admissible for j in judgements),
+            reasons=tuple(dict.fromkeys(r for j in judgements for r in j.reasons)),
+            judgements=judgements,
+            shared={t: c for p in parts for t, c in p.shared.items()},
+            constants={t: c for p in parts for t, c in p.constants.items()},
+        )
 
     @property
     def text(self) -> str:
@@ -62,7 +139,7 @@ class Discovery:
     """The outcome of a discovery.
 
     Attributes:
-        law: The chosen form fitted on all training rows.
+        law: The chosen form fitted on all training rows (and, if `chosen.consensus`, to the common prediction).
         chosen: Its candidate.
         front: Best score by complexity (the Pareto front), simplest first.
         hall_of_fame: The best candidates, best first; the first is usually, not always, the chosen one.
@@ -76,6 +153,8 @@ class Discovery:
         notes: What the user should know (rows subsampled, duplicates, folds missing, ...).
         table: The training rows.
         config: Seed, budget, workers, proposers.
+        single: The law of the best form by itself, when `law` follows a consensus instead; else None.
+        best: The candidate of `single`; None with it.
     """
 
     law: Law
@@ -91,3 +170,5 @@ class Discovery:
     notes: tuple[str, ...]
     table: Table
     config: Mapping[str, Any]
+    single: Law | None = None
+    best: Candidate | None = None

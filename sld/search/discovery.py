@@ -19,10 +19,12 @@ from sld.core.errors import SldError, UsageError
 from sld.core.expression import Expression
 from sld.core.fitting import FitResult, Fitter, fit
 from sld.core.law import LAW_FILE, Law
-from sld.core.splits import rung_folds
+from sld.core.splits import frontier_weights, rung_folds
 from sld.core.table import Table
 from sld.search.candidate import Candidate, Discovery
+from sld.search.consensus import Consensus, Halves
 from sld.search.executors import Executor
+from sld.search.forms import Form
 from sld.search.hall_of_fame import HallOfFame
 from sld.search.judge import Judge, Proposal
 from sld.search.proposers import ALL, Source, from_texts
@@ -33,6 +35,7 @@ DEFAULT_BUDGET = "30s"
 SEARCH_ROWS = 1500  # more rows than this are thinned for the search; the chosen law is fitted on all
 FIT_ROWS = 100_000
 _FINAL_STARTS = 48
+_SEARCH_SHARE = 0.85  # of the budget; the rest is for judging the finalists again
 _PROGRESS_EVERY_S = 0.2
 _RULE = "one_standard_error"
 
@@ -203,7 +206,9 @@ class _Search:
         self.progress = progress
         self.folder = folder
         self.hall = HallOfFame()
-        self.by_target: list[Candidate | None] = [None] * len(judge.table.targets)
+        # a form may suit one target and not the others
+        self.halls = [HallOfFame() for _ in judge.table.targets] if len(judge.table.targets) > 1 else [self.hall]
+        self.halves: list[Halves] = []
         self.counts: Counter[str] = Counter()
         self.index = 0
         self.n_fits = 0
@@ -232,8 +237,11 @@ class _Search:
             self._warm_up()
             with Executor(self.judge, self.workers) as executor:
                 self._loop(executor, chain([begun] if begun else [], batches))
+                self.halves = [Halves.of(hall) for hall in self.halls]
+                self._judge_again(executor)
         except KeyboardInterrupt:
             self.interrupted = True
+            self.halves = self.halves or [Halves.of(hall) for hall in self.halls]
         if self.progress is not None:
             self.progress(self.state())
 
@@ -251,7 +259,7 @@ class _Search:
         if self.folder is None:
             return batch
         for event in self.folder.events():
-            if self.budget.fits is not None and self.spent() >= 1.0:
+            if self.budget.fits is not None and self.spent() >= _SEARCH_SHARE:
                 break  # a smaller budget than before: the law is the one that it gives in an empty folder
             batch = batch or next(batches, [])
             candidate, n_fits = from_event(event, self.judge.table)
@@ -275,7 +283,7 @@ class _Search:
     def _loop(self, executor: Executor, batches: Iterable[list[Proposal]]) -> None:
         shown = 0.0
         try:
-            if self.spent() >= 1.0:
+            if self.spent() >= _SEARCH_SHARE:
                 return
             for batch in batches:
                 for _, candidate, n_fits in executor.map(batch):
@@ -284,11 +292,36 @@ class _Search:
                     if self.progress is not None and self.seconds - shown > _PROGRESS_EVERY_S:
                         self.progress(self.state())
                         shown = self.seconds
-                    if self.spent() >= 1.0:
+                    if self.spent() >= _SEARCH_SHARE:
                         return
             self.exhausted = True
         finally:
             self._flush()
+
+    def _judge_again(self, executor: Executor) -> None:
+        """Judge the finalists of a table with one target again, from more starting points, within the budget.
+
+        A form whose score rests on one lucky optimum, handed down from parent to child, is found out here.
+        """
+        if len(self.halves) > 1:
+            return
+        column = self.judge.table.targets[0].column
+        again = [
+            Proposal(
+                (Form(c.expressions[column], c.origin, shared=c.shared.get(column, ()), start=c.constants[column]),),
+                c.key,
+                thorough=True,
+            )
+            for c in self.halves[0].members
+        ]
+        found: dict[str, Candidate] = {}
+        for proposal, candidate, n_fits in executor.map(again):
+            self.n_fits += n_fits
+            if candidate.status == "ok":
+                found[proposal.key] = candidate
+            if self.spent() >= 1.0:
+                break
+        self.halves = [self.halves[0].replaced(found)]
 
     def _note(self, event: Mapping[str, Any]) -> None:
         self.unwritten.append(event)
@@ -309,19 +342,13 @@ class _Search:
         if candidate.status == "ok" and not candidate.admissible:
             self.counts["inadmissible"] += 1
         self.hall.add(candidate)
-        if candidate.status == "ok" and len(self.by_target) > 1:
-            for j, best in enumerate(self.by_target):
-                # a form may suit one target and not the others
-                if best is None or _target_order(candidate, j) < _target_order(best, j):
-                    self.by_target[j] = candidate
+        if candidate.status == "ok" and len(self.halls) > 1:
+            for j, hall in enumerate(self.halls):
+                hall.add(candidate.of_target(j))
 
     def state(self) -> Progress:
         """Return what a progress bar shows."""
         return Progress(self.seconds, self.spent(), self.counts["tried"], self.n_fits, self.hall.best)
-
-
-def _target_order(candidate: Candidate, target: int) -> tuple[bool, float, int, str]:
-    return not candidate.admissible, candidate.target_scores[target], candidate.complexity, candidate.key
 
 
 def _finish(
@@ -334,28 +361,35 @@ def _finish(
     budget: str,
 ) -> Discovery:
     with _uninterrupted():
-        ranked = list(search.hall.ranked())
-        chosen = RULES[_RULE](ranked)
-        if chosen is None:
+        best = _best(search)
+        if best is None:
             if search.interrupted:
                 raise KeyboardInterrupt
             reasons = ", ".join(f"{n} {why}" for why, n in search.counts.items() if why not in ("tried", "judged"))
             raise SldError(f"no formula could be fitted: {search.counts['tried']} tried ({reasons}); add rows or rungs")
-        mixed = _compose(search, chosen)
-        if mixed is not None:
-            chosen = mixed
-            ranked = rank([mixed, *ranked])
-        if not chosen.admissible:
-            notes.append("no candidate passed every physical check; the best one fails: " + "; ".join(chosen.reasons))
+        if not best.admissible:
+            notes.append("no candidate passed every physical check; the best one fails: " + "; ".join(best.reasons))
         if search.exhausted:
             notes.append("every formula of the search space was tried before the budget was used")
-        law, trouble = _fit_all(chosen, table, seed, config, search, budget)
-        notes.extend(trouble)
+        agreed = [Consensus.of(search.judge, halves, j) for j, halves in enumerate(search.halves)]
+        chosen = _distilled(search, best, agreed)
+        single, trouble = _fit_all(best, table, seed, config, search, budget, [None] * len(table.targets))
+        best = replace(best, constants=single.constants)
+        law = single
+        if chosen is None:
+            chosen = best
+            notes.extend(trouble)
+        else:
+            law, trouble = _fit_all(chosen, table, seed, config, search, budget, agreed)
+            chosen = replace(chosen, constants=law.constants)
+            notes.extend(trouble)
+        ranked = search.hall.ranked()[:50]
+        extra = {c.key: c for c in (best, chosen) if c.key not in {r.key for r in ranked}}
         return Discovery(
             law=law,
-            chosen=replace(chosen, constants=law.constants),
+            chosen=chosen,
             front=search.hall.front(),
-            hall_of_fame=tuple(ranked[:50]),
+            hall_of_fame=tuple(rank([*extra.values(), *ranked])),
             folds=tuple(folds),
             counts=dict(search.counts),
             seconds=search.seconds,
@@ -365,36 +399,34 @@ def _finish(
             notes=tuple(notes),
             table=table,
             config={**config, "budget": budget, "workers": search.workers, "rule": _RULE},
+            single=None if chosen is best else single,
+            best=None if chosen is best else best,
         )
 
 
-def _compose(search: _Search, chosen: Candidate) -> Candidate | None:
-    """Return the best form of each target put together, when that beats the best form shared by all."""
-    best = search.by_target
-    if len(best) < 2 or any(b is None for b in best) or len({b.key for b in best if b}) == 1:
-        return None
-    parts = [b for b in best if b is not None]
-    columns = [t.column for t in search.judge.table.targets]
-    expressions = {c: b.expressions[c] for c, b in zip(columns, parts, strict=True)}
-    scores = tuple(b.target_scores[j] for j, b in enumerate(parts))
-    if float(np.mean(scores)) >= chosen.score and chosen.admissible:
-        return None
-    return replace(
-        chosen,
-        expressions=expressions,
-        key=" | ".join(b.key.split(" | ")[j] for j, b in enumerate(parts)),
-        origin="composed: " + ", ".join(dict.fromkeys(b.origin for b in parts)),
-        complexity=round(float(np.mean([e.complexity for e in expressions.values()]))),
-        n_constants=max(len(e.constants) for e in expressions.values()),
-        fold_errors=tuple(float(x) for x in np.mean([b.fold_errors for b in parts], axis=0)),
-        score=float(np.mean(scores)),
-        target_scores=scores,
-        train_nmse=float(np.mean([b.train_nmse for b in parts])),
-        admissible=all(b.admissible for b in parts),
-        reasons=tuple(dict.fromkeys(r for b in parts for r in b.reasons)),
-        shared={c: b.shared[c] for c, b in zip(columns, parts, strict=True) if c in b.shared},
-        constants={c: b.constants[c] for c, b in zip(columns, parts, strict=True)},
-    )
+def _best(search: _Search) -> Candidate | None:
+    """Return the best form by itself: for each target the one that the rule chooses, or one that suits all as well."""
+    rule = RULES[_RULE]
+    if len(search.halves) == 1:
+        return rule(search.halves[0].members)
+    joint = rule(search.hall.ranked())
+    parts = [rule(halves.members) for halves in search.halves]
+    if joint is None or any(p is None for p in parts):
+        return joint
+    composed = Candidate.joined([p for p in parts if p is not None])
+    if composed.key == joint.key or (composed.score >= joint.score and joint.admissible):
+        return joint
+    return composed
+
+
+def _distilled(search: _Search, best: Candidate, agreed: Sequence[Consensus | None]) -> Candidate | None:
+    """Return the formulas that follow the consensus, target by target; None where every target keeps its best form."""
+    parts = []
+    for j, consensus in enumerate(agreed):
+        own = best.of_target(j)
+        distilled = None if consensus is None else consensus.distilled(search.judge, j)
+        parts.append(distilled if distilled is not None and (distilled.admissible or not own.admissible) else own)
+    return Candidate.joined(parts) if any(p.consensus for p in parts) else None
 
 
 def _fit_all(
@@ -404,19 +436,26 @@ def _fit_all(
     config: Mapping[str, Any],
     search: _Search,
     budget: str,
+    agreed: Sequence[Consensus | None],
 ) -> tuple[Law, list[str]]:
-    """Fit the chosen forms on all rows, from many starts and from what the search found."""
+    """Fit the chosen forms on all rows and the points of a consensus, from many starts and what the search found."""
     rows = _thinned(table, FIT_ROWS)
     notes = []
     if rows is not table:
         notes.append(f"the final fit used {rows.n_rows} of {table.n_rows} rows, spread over all groups and rungs")
     constants: dict[str, Mapping[str, Mapping[str, float]]] = {}
+    frontier = frontier_weights(rows)
     for j, target in enumerate(table.targets):
         expression = chosen.expressions[target.column]
+        consensus = agreed[j] if chosen.judgements[j].consensus else None
+        fitted, weights, number = rows, frontier, j
+        if consensus is not None:
+            (fitted, weights), number = consensus.joined(rows, j, frontier), 0
         result: FitResult = fit(
             expression,
-            rows,
-            target=j,
+            fitted,
+            target=number,
+            weights=weights,
             starts=_FINAL_STARTS,
             seed=seed,
             inherit=chosen.constants[target.column],
@@ -441,6 +480,10 @@ def _fit_all(
         "budget": budget,
         "tool": f"sld {_version()}",
     }
+    if chosen.consensus:
+        provenance["consensus"] = {
+            t.column: [m.text for m in c.members] for t, c in zip(table.targets, agreed, strict=True) if c is not None
+        }
     if chosen.shared:
         provenance["shared"] = {t: list(c) for t, c in chosen.shared.items()}
     if search.budget.fits is not None:

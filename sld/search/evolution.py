@@ -381,23 +381,3 @@ def _shared(child: Expression, before: Sequence[str], n_groups: int, seed: int) 
         else:
             kept = [c for c in kept if c != pick] if pick in kept else [*kept, pick]
     return tuple(c for c in child.constants if c in kept)
-
-
-def distinct_parents(ranked: Sequence[Candidate], n: int) -> list[Candidate]:
-    """Return up to n parents that behave differently: of those with nearly equal fold errors, the simplest.
-
-    Two forms whose errors agree on every fold are the same curve in other words; breeding both wastes the budget.
-    """
-    chosen: dict[tuple[int, ...], Candidate] = {}
-    for candidate in ranked:
-        mark = tuple(
-            int(np.floor(20 * np.log10(max(e, 1e-12)))) if np.isfinite(e) else 99 for e in candidate.fold_errors
-        )
-        held = chosen.get(mark)
-        if held is None:
-            if len(chosen) >= n:
-                continue
-            chosen[mark] = candidate
-        elif candidate.complexity < held.complexity:
-            chosen[mark] = candidate
-    return sorted(chosen.values(), key=lambda c: (not c.admissible, c.score, c.key))

@@ -1,4 +1,4 @@
-"""The hall of fame: the best candidates seen so far, and the best per complexity."""
+"""The hall of fame: the best candidates seen so far, the best that nobody bred, and the best per complexity."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from sld.search.selection import rank
 
 
 class HallOfFame:
-    """Keeps the best `size` candidates and the best of each complexity; the rest is only counted."""
+    """Keeps the best `size` candidates, the best `size` static ones and the best of each complexity."""
 
     def __init__(self, size: int = 200) -> None:
         """Start empty."""
         self.size = size
         self._best: dict[str, Candidate] = {}
+        self._static: dict[str, Candidate] = {}
         self._by_complexity: dict[int, Candidate] = {}
 
     def add(self, candidate: Candidate) -> bool:
@@ -23,10 +24,14 @@ class HallOfFame:
         held = self._by_complexity.get(candidate.complexity)
         if held is None or rank([held, candidate])[0] is candidate:
             self._by_complexity[candidate.complexity] = candidate
-        self._best[candidate.key] = candidate
-        if len(self._best) > 2 * self.size:
-            self._best = {c.key: c for c in rank(self._best.values())[: self.size]}
+        self._best = self._with(self._best, candidate)
+        if candidate.static:
+            self._static = self._with(self._static, candidate)
         return before is None or rank([before, candidate])[0] is candidate
+
+    def _with(self, held: dict[str, Candidate], candidate: Candidate) -> dict[str, Candidate]:
+        held[candidate.key] = candidate
+        return {c.key: c for c in rank(held.values())[: self.size]} if len(held) > 2 * self.size else held
 
     @property
     def best(self) -> Candidate | None:
@@ -37,6 +42,10 @@ class HallOfFame:
     def ranked(self, n: int | None = None) -> tuple[Candidate, ...]:
         """The best candidates, best first."""
         return tuple(rank(self._best.values())[: n or self.size])
+
+    def static(self, n: int | None = None) -> tuple[Candidate, ...]:
+        """The best candidates that were proposed as they stand, not bred from others, best first."""
+        return tuple(rank(self._static.values())[: n or self.size])
 
     def front(self) -> tuple[Candidate, ...]:
         """The Pareto front: admissible candidates that no simpler one equals in score, simplest first."""

@@ -16,10 +16,10 @@ from sld.core.canonical import canonical_key, simplify
 from sld.core.expression import Expression
 from sld.core.fitting import Fitter, log_starts, text_seed
 from sld.core.kernel import Array, linear_constants
-from sld.core.splits import Fold
+from sld.core.splits import Fold, frontier_weights
 from sld.core.table import Table
 from sld.search.admissible import Grid, Problem
-from sld.search.candidate import Candidate
+from sld.search.candidate import Candidate, Judgement
 from sld.search.forms import Form
 from sld.search.selection import fold_score, noise_floor
 
@@ -32,6 +32,7 @@ class Proposal:
 
     forms: tuple[Form, ...]
     key: str
+    thorough: bool = False  # more starting points, on the folds too
 
     @staticmethod
     def of(forms: Sequence[Form]) -> Proposal:
@@ -60,6 +61,9 @@ class Judge:
         self.seed = seed
         self.max_constants = max_constants
         self.grid = Grid.of(table)
+        self.weights = frontier_weights(table)
+        self.tested = tuple(len(fold.test) for fold in self.folds)
+        self.n_points = int(table.points().max()) + 1
         self.noise = [(noise_floor(table, j) or {}).get("nmse", 0.0) for j in range(len(table.targets))]
         self.variance = [max(float(np.var(table.Y[:, j])), 1e-300) for j in range(len(table.targets))]
         self.rows_per_group = int(np.bincount(table.group_index).min())
@@ -70,7 +74,7 @@ class Judge:
             return self._judge(proposal)
 
     def _judge(self, proposal: Proposal) -> tuple[Candidate, int]:
-        proposal = Proposal(tuple(_shortened(f) for f in proposal.forms), proposal.key)
+        proposal = replace(proposal, forms=tuple(_shortened(f) for f in proposal.forms))
         columns = [t.column for t in self.table.targets]
         expressions = {c: f.expression for c, f in zip(columns, proposal.forms, strict=True)}
         complexity = round(float(np.mean([e.complexity for e in expressions.values()])))
@@ -85,30 +89,40 @@ class Judge:
         )
         judged: list[_Judged] = []
         for j, form in enumerate(proposal.forms):
-            judged.append(self._judge_target(form, j))
+            judged.append(self._judge_target(form, j, proposal.thorough))
             if judged[-1].status != "ok":
-                return _with(candidate, status=judged[-1].status), sum(v.n_fits for v in judged)
-        scores = tuple(
-            fold_score(v.fold_errors, self.noise[j], len(f.expression.constants), f.expression.complexity, v.problems)
-            for j, (v, f) in enumerate(zip(judged, proposal.forms, strict=True))
+                return replace(candidate, status=judged[-1].status), sum(v.n_fits for v in judged)
+        judgements = tuple(
+            self._judgement(v, f.expression, j) for j, (v, f) in enumerate(zip(judged, proposal.forms, strict=True))
         )
         errors = np.array([v.fold_errors for v in judged])
-        problems = [p for v in judged for p in v.problems]
         return (
-            _with(
+            replace(
                 candidate,
                 fold_errors=tuple(float(x) for x in errors.mean(axis=0)),
-                score=float(np.mean(scores)),
-                target_scores=scores,
+                score=float(np.mean([j.score for j in judgements])),
+                judgements=judgements,
                 train_nmse=float(np.mean([v.train_nmse for v in judged])),
-                admissible=not any(p.hard for p in problems),
-                reasons=tuple(dict.fromkeys(p.sentence for p in problems)),
-                constants={c: v.constants for c, v in zip(columns, judged, strict=True)},
+                admissible=all(j.admissible for j in judgements),
+                reasons=tuple(dict.fromkeys(r for j in judgements for r in j.reasons)),
+                constants={c: v.constants or {} for c, v in zip(columns, judged, strict=True)},
             ),
             sum(v.n_fits for v in judged),
         )
 
-    def _judge_target(self, form: Form, target: int) -> _Judged:
+    def _judgement(self, judged: _Judged, expression: Expression, target: int) -> Judgement:
+        return Judgement(
+            score=fold_score(
+                judged.fold_errors, self.tested, judged.train_nmse, self.noise[target], len(expression.constants),
+                expression.complexity, self.n_points, len(judged.problems),
+            ),
+            fold_errors=judged.fold_errors,
+            train_nmse=judged.train_nmse,
+            admissible=not any(p.hard for p in judged.problems),
+            reasons=tuple(dict.fromkeys(p.sentence for p in judged.problems)),
+        )  # fmt: skip
+
+    def _judge_target(self, form: Form, target: int, thorough: bool) -> _Judged:
         expression = form.expression
         n_constants = len(expression.constants)
         if n_constants == 0:
@@ -119,13 +133,16 @@ class Judge:
             return _Judged("as many constants as rows", 0)
         rng = text_seed(self.seed, expression.text)
         try:
-            fitter = Fitter(expression, self.table, target, positive=form.positive, shared=form.shared)
+            fitter = Fitter(
+                expression, self.table, target, positive=form.positive, shared=form.shared, weights=self.weights
+            )
         except (OverflowError, ValueError) as error:
             return _Judged(f"not compiled: {error}", 0)
         if not np.isfinite(fitter.columns).any(axis=1).all():
             return _Judged("not finite on the data", 0)
         n_nonlinear = len(fitter.tape.constants)
-        starts = fitter.starts(_n_starts(n_nonlinear, len(self.table.groups)), rng)
+        n_starts = _n_starts(n_nonlinear, len(self.table.groups)) * (2 if thorough else 1)
+        starts = fitter.starts(n_starts, rng)
         self._use_hints(form, fitter, starts, rng)
         first = self._inherited(form, fitter, starts) if form.start else log_starts(fitter, 4, rng)
         solution = fitter.solve(starts, inherited=first, max_iterations=40, tolerance=1e-6, refit_bounds=False)
@@ -136,10 +153,10 @@ class Judge:
         train_nmse = float(np.mean((y - fitter.predict(solution.values)) ** 2)) / self.variance[target]
         if not train_nmse < _HOPELESS:
             return _Judged("explains nothing", n_fits)
-        constants = self._by_group(expression, fitter, solution.values)
+        constants = self.by_group(expression, fitter, solution.values)
         problems = self.grid.problems(target, self.grid.predict(expression, constants))
         inherited = fitter.nonlinear(solution)
-        few = starts[: 2 if n_nonlinear > 1 else 1]
+        few = starts[: (2 if n_nonlinear > 1 else 1) + thorough]
         errors = []
         for fold in self.folds:
             part = fitter.solve(
@@ -174,7 +191,8 @@ class Judge:
         return out
 
     @staticmethod
-    def _by_group(expression: Expression, fitter: Fitter, values: Array) -> list[dict[str, float]]:
+    def by_group(expression: Expression, fitter: Fitter, values: Array) -> list[dict[str, float]]:
+        """Return the constants of a solution (n_groups, n_names), a mapping for each group."""
         column = {c: i for i, c in enumerate(fitter.names)}
         return [{c: float(row[column[c]]) for c in expression.constants} for row in values]
 
@@ -194,7 +212,3 @@ def _n_starts(n_nonlinear: int, n_groups: int) -> int:
         return 1
     wanted = min(4 + 2 * n_nonlinear, 14)
     return wanted if n_groups <= 4 else max(4, wanted // 2)
-
-
-def _with(candidate: Candidate, **changes: object) -> Candidate:
-    return Candidate(**{**candidate.__dict__, **changes})

@@ -11,10 +11,11 @@ from sld.core.errors import GrammarError, UsageError, suggest
 from sld.core.table import Table
 from sld.search.catalogue import load_catalogue, match
 from sld.search.enumeration import Space
-from sld.search.evolution import children, distinct_parents
+from sld.search.evolution import children
 from sld.search.forms import Form
 from sld.search.hall_of_fame import HallOfFame
 from sld.search.judge import Proposal
+from sld.search.selection import distinct
 
 Proposer = Callable[[Table], Iterator[Proposal]]
 
@@ -117,6 +118,6 @@ class Source:
         return batch
 
     def _bred(self, hall: HallOfFame) -> list[Proposal]:
-        parents = distinct_parents(hall.ranked(), _PARENTS)
+        parents = distinct(hall.ranked(), _PARENTS)
         rng = np.random.default_rng([self.seed, self.generation])
         return list(children(parents, self.table, self.seen, _BATCH, rng, self.max_constants))

@@ -23,7 +23,7 @@ from typing import IO, Any
 from sld.core.errors import SldError, UsageError
 from sld.core.files import write_text_atomic
 from sld.core.table import Table
-from sld.search.candidate import Candidate
+from sld.search.candidate import Candidate, Judgement
 
 EVENTS = "events.jsonl"
 CONFIG = "config.json"
@@ -172,13 +172,23 @@ def to_event(index: int, candidate: Candidate, n_fits: int, seconds: float) -> d
     if candidate.status == "ok":
         event |= {
             "score": candidate.score,
-            "folds": [e if math.isfinite(e) else None for e in candidate.fold_errors],
-            "target_scores": list(candidate.target_scores),
+            "folds": _numbers(candidate.fold_errors),
             "train_nmse": candidate.train_nmse,
             "admissible": candidate.admissible,
             "reasons": list(candidate.reasons),
             "constants": candidate.constants,
         }
+        if len(candidate.judgements) > 1:
+            event["targets"] = [
+                {
+                    "score": j.score,
+                    "folds": _numbers(j.fold_errors),
+                    "train_nmse": j.train_nmse,
+                    "admissible": j.admissible,
+                    "reasons": list(j.reasons),
+                }
+                for j in candidate.judgements
+            ]
     return event
 
 
@@ -198,12 +208,12 @@ def from_event(event: Mapping[str, Any], table: Table) -> tuple[Candidate, int]:
             origin=event["origin"],
             complexity=round(sum(e.complexity for e in expressions.values()) / len(expressions)),
             n_constants=max(len(e.constants) for e in expressions.values()),
-            fold_errors=tuple(math.nan if e is None else e for e in event["folds"]) if ok else (),
+            fold_errors=_errors(event["folds"]) if ok else (),
             score=event["score"] if ok else math.inf,
             train_nmse=event["train_nmse"] if ok else math.nan,
             admissible=event["admissible"] if ok else True,
             reasons=tuple(event["reasons"]) if ok else (),
-            target_scores=tuple(event["target_scores"]) if ok else (),
+            judgements=tuple(_judgement(j) for j in event.get("targets", [event])) if ok else (),
             shared={t: tuple(c) for t, c in event.get("shared", {}).items()},
             status=event["status"],
             constants=event["constants"] if ok else {},
@@ -211,3 +221,17 @@ def from_event(event: Mapping[str, Any], table: Table) -> tuple[Candidate, int]:
         return candidate, int(event["fits"])
     except (KeyError, TypeError, ValueError) as error:
         raise SldError(f"{EVENTS} has a line that does not fit this task: {error!r}") from error
+
+
+def _numbers(errors: Sequence[float]) -> list[float | None]:
+    return [e if math.isfinite(e) else None for e in errors]  # JSON has no NaN
+
+
+def _errors(numbers: Sequence[float | None]) -> tuple[float, ...]:
+    return tuple(math.nan if e is None else e for e in numbers)
+
+
+def _judgement(event: Mapping[str, Any]) -> Judgement:
+    return Judgement(
+        event["score"], _errors(event["folds"]), event["train_nmse"], event["admissible"], tuple(event["reasons"])
+    )

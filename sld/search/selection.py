@@ -7,20 +7,21 @@ same on an easy fold as on a hard one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from sld.core.kernel import Array
 from sld.core.table import Table
-from sld.search.admissible import Problem
 from sld.search.candidate import Candidate
 
-PRICE_PER_CONSTANT = 0.06  # in units of log error: a constant has to lower the fold errors by 6 %
-PRICE_PER_NODE = 0.006
-PRICE_PER_PROBLEM = 0.05  # for each check that fails far beyond the data
+PRICE = 1.0  # of a constant, in units of log(n) / n, see `price`
+PRICE_PER_NODE = 0.1  # of the price of a constant
+PRICE_PER_PROBLEM = 0.05  # in units of log error, for each check that fails far beyond the data
 FAILED_FOLD = 25.0  # NMSE charged for a fold that could not be fitted or predicted
 _EQUAL = 0.2  # mean log error that separates two candidates whatever the spread over folds
+_LUCK = 4  # rows: the weight of the training error beside the error on a fold's judged rows
 _FLOOR = 1e-8  # NMSE below which laws are equally good: rounding of published tables
 
 
@@ -51,24 +52,48 @@ def noise_floor(table: Table, target: int = 0) -> dict[str, float] | None:
     }
 
 
+def price(n_constants: int, complexity: float, n_points: int) -> float:
+    """Return what constants and nodes cost, in units of log error.
+
+    A constant has to lower the log error by log(n) / n, as in Schwarz's criterion (1978) for n independent points: 5 %
+    with 100 points, next to nothing with thousands, where twelve constants may be what a table of learning rates and
+    batch sizes takes. Fewer than eight points count as eight.
+    """
+    n = max(n_points, 8)
+    return PRICE * math.log(n) / n * (n_constants + PRICE_PER_NODE * complexity)
+
+
 def fold_score(
-    errors: Sequence[float], noise: float, n_constants: int, complexity: float, problems: Sequence[Problem] = ()
+    errors: Sequence[float],
+    tested: Sequence[int],
+    train_nmse: float,
+    noise: float,
+    n_constants: int,
+    complexity: float,
+    n_points: int,
+    n_problems: int = 0,
 ) -> float:
-    """Return the score that selection minimises.
+    """Return the score that selection minimises: the mean log error over the folds, plus prices.
+
+    A few judged rows can be met by luck far better than any row of the training set, and the best of thousands of
+    forms has such luck. Each fold's error is therefore taken together with the training error, which counts as
+    `_LUCK` further rows.
 
     Args:
         errors: NMSE on each fold; NaN for a fold that failed.
+        tested: Judged rows of each fold.
+        train_nmse: NMSE on all training rows.
         noise: NMSE of repeated points: differences below it are luck.
         n_constants: Constants per group.
         complexity: Nodes of the expression.
-        problems: Checks that fail on the extrapolation grid.
-        n_constants: Fitted constants per group.
-        complexity: Nodes of the expression.
+        n_points: Different points in the training rows.
+        n_problems: Checks that fail on the extrapolation grid.
     """
     e = np.array([FAILED_FOLD if not np.isfinite(x) else min(x, FAILED_FOLD) for x in errors])
+    n = np.array(tested, dtype=np.float64)
+    e = (n * e + _LUCK * train_nmse) / (n + _LUCK)
     mean = float(np.mean(np.log(e + _FLOOR + 0.5 * noise))) if len(e) else 0.0
-    prices = PRICE_PER_CONSTANT * n_constants + PRICE_PER_NODE * complexity + PRICE_PER_PROBLEM * len(problems)
-    return mean + prices
+    return mean + price(n_constants, complexity, n_points) + PRICE_PER_PROBLEM * n_problems
 
 
 def best_admissible(candidates: Iterable[Candidate]) -> Candidate | None:
@@ -104,6 +129,27 @@ def one_standard_error(candidates: Iterable[Candidate]) -> Candidate | None:
         if float(difference.mean()) <= min(spread, _EQUAL):
             equal.append(candidate)
     return min(equal, key=lambda c: (c.n_constants + 0.1 * c.complexity, c.score, c.key))
+
+
+def distinct(ranked: Iterable[Candidate], n: int, bins: float = 20.0) -> list[Candidate]:
+    """Return up to n candidates that behave differently: of those with nearly equal fold errors, the simplest.
+
+    Two forms whose errors agree on every fold are the same curve in other words. `bins` per decade of error are told
+    apart.
+    """
+    chosen: dict[tuple[int, ...], Candidate] = {}
+    for candidate in ranked:
+        mark = tuple(
+            int(np.floor(bins * np.log10(max(e, 1e-12)))) if np.isfinite(e) else 99 for e in candidate.fold_errors
+        )
+        held = chosen.get(mark)
+        if held is None:
+            if len(chosen) >= n:
+                continue
+            chosen[mark] = candidate
+        elif candidate.complexity < held.complexity:
+            chosen[mark] = candidate
+    return sorted(chosen.values(), key=lambda c: (not c.admissible, c.score, c.key))
 
 
 def _log_errors(candidate: Candidate) -> Array:
