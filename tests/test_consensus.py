@@ -79,7 +79,6 @@ def test_a_better_score_weighs_more() -> None:
 def test_bred_forms_alone_do_not_outvote_the_others() -> None:
     judge, hall = judged(curve())
     halves = Halves.of(hall)
-    best = halves.best
     bred = tuple(
         replace(c, origin="evolution", key=f"bred {k}", score=c.score - 0.1) for k, c in enumerate(halves.best)
     )
