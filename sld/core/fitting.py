@@ -130,7 +130,7 @@ def fit(
             "log_huber" replace the square by Huber's function.
         delta: Where Huber's function turns linear: 1e-3 for "log_huber" (Hoffmann et al. 2022, section 3.3),
             1.345 robust standard deviations of the residuals for "huber".
-        starts: Initial points per group.
+        starts: Initial points per group; 0 improves `inherit` and looks nowhere else.
         seed: Seed of the initial points; the same seed gives the same constants.
         shared: Constants that all groups have in common.
         positive: Constants that must be positive.
@@ -153,11 +153,13 @@ def fit(
     if loss.startswith("log"):
         weights = 1.0 / y**2
     fitter = Fitter(expression, table, target, shared=shared, positive=positive, bounds=bounds, weights=weights)
-    points = fitter.starts(starts, rng)
-    inherited = log_starts(fitter, min(starts, 8), rng)
-    solution = fitter.solve(points, inherited=inherited, max_iterations=100)
+    points = fitter.starts(max(starts, 1), rng)[:starts]
+    inherited = log_starts(fitter, min(starts, 8), rng) if starts else None
     if inherit is not None:
-        solution = _better(solution, _from_inherited(fitter, points[:1], inherit), bool(fitter.shared))
+        solution = _from_inherited(fitter, points[:1], inherit)
+    if starts or inherit is None:
+        fresh = fitter.solve(points, inherited=inherited, max_iterations=100)
+        solution = fresh if inherit is None else _better(fresh, solution, bool(fitter.shared))
     if not solution.ok:
         return FitResult(_why_not(fitter, points), {}, n_starts=len(points), n_rows=table.n_rows)
     n_fits = solution.n_fits

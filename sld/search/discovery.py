@@ -32,7 +32,7 @@ from sld.search.run_folder import RunFolder, from_event, to_event
 from sld.search.selection import RULES, noise_floor, rank
 
 DEFAULT_BUDGET = "30s"
-SEARCH_ROWS = 1500  # more rows than this are thinned for the search; the chosen law is fitted on all
+SEARCH_ROWS = 800  # more rows than this are thinned for the search; the chosen law is fitted on all
 FIT_ROWS = 100_000
 _FINAL_STARTS = 48
 _SEARCH_SHARE = 0.85  # of the budget; the rest is for judging the finalists again
@@ -456,7 +456,8 @@ def _fit_all(
             fitted,
             target=number,
             weights=weights,
-            starts=_FINAL_STARTS,
+            # the optimum that was judged on the folds, not a lower one elsewhere that nobody looked at
+            starts=0 if set(rows.groups) <= set(chosen.constants[target.column]) else _FINAL_STARTS,
             seed=seed,
             inherit=chosen.constants[target.column],
             shared=chosen.shared.get(target.column, ()),

@@ -175,7 +175,7 @@ class Space:
             yield from self.mixtures(main)
         if self.hypers and self.scales:
             # a hyperparameter is a valley whose optimum moves, or just one more quantity, or irrelevant
-            yield from _interleave(self.valleys(), self.sums(every), self.sums(main))
+            yield from _interleave(self.responses(), self.valleys(), self.sums(every), self.sums(main))
         elif main and not self.shares:
             yield from self.sums(every)
 
@@ -257,7 +257,7 @@ class Space:
         """Yield every structure with plain powers."""
         for terms in structures:
             yield self.render(axes, terms, {})
-            if len(terms) <= 2:
+            if len(terms) <= 3:
                 yield self.render(axes, terms, {}, offset=False)
             if len({i for t in terms for i in t}) < sum(len(t) for t in terms):
                 yield self.render(axes, terms, {}, tied=True)
@@ -348,6 +348,31 @@ class Space:
                 yield f"E + A*{effective}**-{g}{more}"
 
     # -- hyperparameters -----------------------------------------------------------------------------------------
+
+    def responses(self) -> Texts:
+        """A base law in the scale variables plus a quadratic in the logarithms of the hyperparameters.
+
+        The response surface of experimental design (Box and Wilson 1951): the optimum of each hyperparameter moves with
+        the logarithms of the scales and, in a product of two, with the other hyperparameters. All of its constants are
+        linear, so it is fitted at once where a valley that is written with its centre has to be searched.
+        """
+        bases = self.structures(self.scales)[: 8 if len(self.scales) > 1 else 3]
+        movers: list[tuple[_Axis, ...]] = [(), *((s,) for s in self.scales)]
+        if len(self.scales) > 1:
+            movers.append(tuple(self.scales))
+        pairs = list(itertools.combinations(self.hypers, 2))[:_MANY]
+        for terms, moving, crossed in _diagonal(bases, movers[::-1], (True, False) if pairs else (False,)):
+            base = self.render(self.scales, terms, {})
+            for link in ("{} + {}", "({})*(1 + {})", "exp({} + {})"):
+                names = _Names(["E", *_words(base)])
+                pieces = []
+                for h in self.hypers:
+                    one, two = names.new(("c1", "c")), names.new(("c1", "c"))
+                    pieces += [f"{one}*{h.log}", f"{two}*{h.log}**2"]
+                    pieces += [f"{names.new(('g1', 'g'))}*{h.log}*{s.log}" for s in moving]
+                if crossed:
+                    pieces += [f"{names.new(('h1', 'h'))}*{a.log}*{b.log}" for a, b in pairs]
+                yield link.format(base, " + ".join(pieces))
 
     def valleys(self) -> Texts:
         """A base law in the scale variables plus a valley per hyperparameter, its optimum moving with scale.

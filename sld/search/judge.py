@@ -14,15 +14,18 @@ import numpy as np
 
 from sld.core.canonical import canonical_key, simplify
 from sld.core.expression import Expression
-from sld.core.fitting import Fitter, log_starts, text_seed
+from sld.core.fitting import Fitter, Solution, log_starts, text_seed
 from sld.core.kernel import Array, linear_constants
 from sld.core.splits import Fold, frontier_weights
 from sld.core.table import Table
 from sld.search.admissible import Grid, Problem
 from sld.search.candidate import Candidate, Judgement
 from sld.search.forms import Form
-from sld.search.selection import fold_score, noise_floor
+from sld.search.selection import EARLY_FOLDS, early_score, fold_score, noise_floor
 
+_BEHIND = "far behind the best"
+_QUICK = 3  # one start in three for the first look at a form
+_MARGIN = 1.0  # a form whose errors are e times those of the ones that count is not looked at again
 _HOPELESS = 1.5  # training NMSE above which a form explains less than the mean does
 
 
@@ -33,6 +36,7 @@ class Proposal:
     forms: tuple[Form, ...]
     key: str
     thorough: bool = False  # more starting points, on the folds too
+    bar: float = math.inf  # early score that a form has to come near, see `early_score`
 
     @staticmethod
     def of(forms: Sequence[Form]) -> Proposal:
@@ -89,7 +93,7 @@ class Judge:
         )
         judged: list[_Judged] = []
         for j, form in enumerate(proposal.forms):
-            judged.append(self._judge_target(form, j, proposal.thorough))
+            judged.append(self._judge_target(form, j, proposal.thorough, proposal.bar))
             if judged[-1].status != "ok":
                 return replace(candidate, status=judged[-1].status), sum(v.n_fits for v in judged)
         judgements = tuple(
@@ -122,7 +126,7 @@ class Judge:
             reasons=tuple(dict.fromkeys(p.sentence for p in judged.problems)),
         )  # fmt: skip
 
-    def _judge_target(self, form: Form, target: int, thorough: bool) -> _Judged:
+    def _judge_target(self, form: Form, target: int, thorough: bool, bar: float) -> _Judged:
         expression = form.expression
         n_constants = len(expression.constants)
         if n_constants == 0:
@@ -145,34 +149,55 @@ class Judge:
         starts = fitter.starts(n_starts, rng)
         self._use_hints(form, fitter, starts, rng)
         first = self._inherited(form, fitter, starts) if form.start else log_starts(fitter, 4, rng)
-        solution = fitter.solve(starts, inherited=first, max_iterations=40, tolerance=1e-6, refit_bounds=False)
-        n_fits = solution.n_fits
+        y = self.table.Y[:, target]
+        few = starts[: (2 if n_nonlinear > 1 else 1) + thorough]
+        n_fits = 0
+        if bar < math.inf:
+            # a first look: a few starts, the first folds
+            quick = self._fit(fitter, starts[: max(1, n_starts // _QUICK)], first)
+            n_fits += quick.n_fits
+            if quick.ok:
+                errors, n = self._fold_errors(fitter, quick, few[:1], self.folds[:EARLY_FOLDS], target)
+                n_fits += n
+                if early_score(errors, n_constants, expression.complexity, self.n_points) > bar + _MARGIN:
+                    return _Judged(_BEHIND, n_fits)
+                starts, first = starts[max(1, n_starts // _QUICK) :], fitter.nonlinear(quick)
+        solution = self._fit(fitter, starts, first)
+        n_fits += solution.n_fits
         if not solution.ok:
             return _Judged("not finite on the data", n_fits)
-        y = self.table.Y[:, target]
         train_nmse = float(np.mean((y - fitter.predict(solution.values)) ** 2)) / self.variance[target]
         if not train_nmse < _HOPELESS:
             return _Judged("explains nothing", n_fits)
         constants = self.by_group(expression, fitter, solution.values)
         problems = self.grid.problems(target, self.grid.predict(expression, constants))
-        inherited = fitter.nonlinear(solution)
-        few = starts[: (2 if n_nonlinear > 1 else 1) + thorough]
-        errors = []
-        for fold in self.folds:
-            part = fitter.solve(
-                few, fold.train, inherited=inherited, max_iterations=30, tolerance=1e-6, refit_bounds=False
-            )
-            n_fits += part.n_fits
-            if not part.ok:
-                errors.append(math.nan)
-                continue
-            miss = y[fold.test] - fitter.predict(part.values)[fold.test]
-            errors.append(float(np.mean(miss**2)) / self.variance[target])
+        errors, n = self._fold_errors(fitter, solution, few, self.folds, target)
+        n_fits += n
         if sum(not math.isfinite(e) for e in errors) * 2 > len(errors):
             return _Judged("not finite on most folds", n_fits)
-        return _Judged(
-            "ok", n_fits, tuple(errors), train_nmse, problems, dict(zip(self.table.groups, constants, strict=True))
-        )
+        return _Judged("ok", n_fits, errors, train_nmse, problems, dict(zip(self.table.groups, constants, strict=True)))
+
+    @staticmethod
+    def _fit(fitter: Fitter, starts: Array, first: Array | None) -> Solution:
+        return fitter.solve(starts, inherited=first, max_iterations=40, tolerance=1e-6, refit_bounds=False)
+
+    def _fold_errors(
+        self, fitter: Fitter, solution: Solution, starts: Array, folds: Sequence[Fold], target: int
+    ) -> tuple[tuple[float, ...], int]:
+        """Return the NMSE on the judged rows of each fold, NaN where the fit failed, and the number of fits."""
+        y, inherited = self.table.Y[:, target], fitter.nonlinear(solution)
+        errors, n_fits = [], 0
+        for fold in folds:
+            part = fitter.solve(
+                starts, fold.train, inherited=inherited, max_iterations=30, tolerance=1e-6, refit_bounds=False
+            )
+            n_fits += part.n_fits
+            if part.ok:
+                miss = y[fold.test] - fitter.predict(part.values)[fold.test]
+                errors.append(float(np.mean(miss**2)) / self.variance[target])
+            else:
+                errors.append(math.nan)
+        return tuple(errors), n_fits
 
     @staticmethod
     def _use_hints(form: Form, fitter: Fitter, starts: Array, rng: np.random.Generator) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -15,7 +16,7 @@ from sld.search.evolution import children
 from sld.search.forms import Form
 from sld.search.hall_of_fame import HallOfFame
 from sld.search.judge import Proposal
-from sld.search.selection import distinct
+from sld.search.selection import bar, distinct
 
 Proposer = Callable[[Table], Iterator[Proposal]]
 
@@ -23,6 +24,7 @@ EVOLUTION = "evolution"
 _BATCH = 96
 _HEAD = 480  # static proposals before evolution has anything worth breeding
 _PARENTS = 32
+_COUNT = 64  # candidates that may still become parents, members of a consensus or the choice
 
 
 def from_catalogue(table: Table) -> Iterator[Proposal]:
@@ -98,6 +100,7 @@ class Source:
         self.seen: set[str] = set()
         self.generation = 0
         self.drawn = 0
+        self._n_points = int(table.points().max()) + 1
         self._static = self._distinct([first, *(PROPOSERS[name](table) for name in names if name in PROPOSERS)])
 
     def _distinct(self, sources: Sequence[Iterator[Proposal]]) -> Iterator[Proposal]:
@@ -115,7 +118,10 @@ class Source:
         if not batch:
             batch = list(islice(self._static, _BATCH)) if turn else self._bred(hall) if self.evolves else []
         self.drawn += len(batch)
-        return batch
+        if len(self.table.targets) > 1:
+            return batch  # a form that is behind for one target may suit another
+        static, bred = (bar(best, _COUNT, self._n_points) for best in (hall.static(), hall.ranked()))
+        return [replace(p, bar=bred if p.forms[0].origin == EVOLUTION else static) for p in batch]
 
     def _bred(self, hall: HallOfFame) -> list[Proposal]:
         parents = distinct(hall.ranked(), _PARENTS)

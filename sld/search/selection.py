@@ -20,6 +20,7 @@ PRICE = 1.0  # of a constant, in units of log(n) / n, see `price`
 PRICE_PER_NODE = 0.1  # of the price of a constant
 PRICE_PER_PROBLEM = 0.05  # in units of log error, for each check that fails far beyond the data
 FAILED_FOLD = 25.0  # NMSE charged for a fold that could not be fitted or predicted
+EARLY_FOLDS = 3  # a first look at a form
 _EQUAL = 0.2  # mean log error that separates two candidates whatever the spread over folds
 _LUCK = 4  # rows: the weight of the training error beside the error on a fold's judged rows
 _FLOOR = 1e-8  # NMSE below which laws are equally good: rounding of published tables
@@ -96,6 +97,24 @@ def fold_score(
     return mean + price(n_constants, complexity, n_points) + PRICE_PER_PROBLEM * n_problems
 
 
+def early_score(errors: Sequence[float], n_constants: int, complexity: float, n_points: int) -> float:
+    """Return the mean log error over the first `EARLY_FOLDS` folds plus prices: what a first look at a form tells."""
+    return _mean_log(errors[:EARLY_FOLDS]) + price(n_constants, complexity, n_points)
+
+
+def bar(ranked: Sequence[Candidate], n: int, n_points: int) -> float:
+    """Return the early score that a form has to come near to be one of the best n; infinity while there are fewer.
+
+    Args:
+        ranked: Candidates, best first.
+        n: How many count.
+        n_points: Different points in the training rows.
+    """
+    if len(ranked) < n or len(ranked[0].fold_errors) <= EARLY_FOLDS:
+        return math.inf
+    return max(early_score(c.fold_errors, c.n_constants, c.complexity, n_points) for c in ranked[:n])
+
+
 def best_admissible(candidates: Iterable[Candidate]) -> Candidate | None:
     """Return the admissible candidate with the lowest score; the best of all if none is admissible."""
     ranked = rank(candidates)
@@ -150,6 +169,11 @@ def distinct(ranked: Iterable[Candidate], n: int, bins: float = 20.0) -> list[Ca
         elif candidate.complexity < held.complexity:
             chosen[mark] = candidate
     return sorted(chosen.values(), key=lambda c: (not c.admissible, c.score, c.key))
+
+
+def _mean_log(errors: Sequence[float]) -> float:
+    known = np.array([e if np.isfinite(e) else FAILED_FOLD for e in errors])
+    return float(np.mean(np.log(np.minimum(known, FAILED_FOLD) + _FLOOR)))
 
 
 def _log_errors(candidate: Candidate) -> Array:
