@@ -24,6 +24,7 @@ from sld.core.splits import rung_folds
 from sld.core.table import Table, table_from
 from sld.core.task import Task
 from sld.search.candidate import Candidate, Discovery
+from sld.search.verdict import verdict
 
 RNG = np.random.default_rng(0)
 CHINCHILLA = ("E + A/N**alpha + B/D**beta", "A*N**-a*D**-b", "E + A*(N*D)**-a")
@@ -48,11 +49,13 @@ def discovery(table: Table, texts: Sequence[str], **changes: Any) -> Discovery:
     candidates = tuple(candidate(table, text, float(k) - 4) for k, text in enumerate(texts))
     chosen = candidates[0]
     law = Law(chosen.expressions, chosen.constants, table.variables, table.targets, table.group_column)
+    judged = verdict(table, rung_folds(table)[:3], chosen, candidates, law)
     found = Discovery(
         law=law, chosen=chosen, front=candidates[::-1], hall_of_fame=candidates, folds=rung_folds(table)[:3],
         counts={"tried": 41, "judged": 30, "inadmissible": 7, "explains nothing": 11}, seconds=12.3, n_fits=4100,
         interrupted=False, noise={"relative_sd": 0.01, "nmse": 0.002, "n_points": 9.0}, notes=("one note",),
-        table=table, config={"seed": 3, "budget": "4000fits", "workers": 2, "proposers": ["catalogue"], "formulas": []},
+        table=table, verdict=judged,
+        config={"seed": 3, "budget": "4000fits", "workers": 2, "proposers": ["catalogue"], "formulas": []},
     )  # fmt: skip
     found = replace(found, law=add_intervals(found))
     return replace(found, **changes)

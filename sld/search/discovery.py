@@ -22,12 +22,15 @@ from sld.core.law import LAW_FILE, Law
 from sld.core.splits import rung_folds
 from sld.core.table import Table
 from sld.search.candidate import Candidate, Discovery
+from sld.search.diverged import diverged_rows, sentence
 from sld.search.executors import Executor
 from sld.search.hall_of_fame import HallOfFame
 from sld.search.judge import Judge, Proposal
 from sld.search.proposers import ALL, Source, from_texts
+from sld.search.robust import robust_fit
 from sld.search.run_folder import RunFolder, from_event, to_event
 from sld.search.selection import RULES, noise_floor, rank
+from sld.search.verdict import verdict
 
 DEFAULT_BUDGET = "30s"
 SEARCH_ROWS = 1500  # more rows than this are thinned for the search; the chosen law is fitted on all
@@ -123,8 +126,12 @@ def discover(
     first = list(from_texts(table, formulas, "user"))
     if not names and not first:
         raise UsageError(f"nothing to try: name a proposer ({', '.join(ALL)}) or give a formula")
-    notes = list(table.notes)
+    notes, digest = list(table.notes), table.digest()
     _check(table)
+    if diverged := diverged_rows(table):
+        notes.append(sentence(table, diverged))
+        table = table.take(np.delete(np.arange(table.n_rows), [d.row for d in diverged]))
+        _check(table)
     small = _thinned(table, SEARCH_ROWS)
     if small is not table:
         notes.append(
@@ -137,7 +144,7 @@ def discover(
     config = {
         "schema": 1,
         "task": dict(task or {}),
-        "rows": table.digest(),
+        "rows": digest,
         "seed": seed,
         "proposers": names,
         "formulas": [f if isinstance(f, str) else dict(f) for f in formulas],
@@ -351,6 +358,8 @@ def _finish(
             notes.append("every formula of the search space was tried before the budget was used")
         law, trouble = _fit_all(chosen, table, seed, config, search, budget)
         notes.extend(trouble)
+        judged = verdict(search.judge.table, folds, chosen, ranked, law, seed=seed)
+        law = replace(law, provenance={**law.provenance, "verdict": judged.to_json()})
         return Discovery(
             law=law,
             chosen=replace(chosen, constants=law.constants),
@@ -364,6 +373,7 @@ def _finish(
             noise=noise_floor(table, 0),
             notes=tuple(notes),
             table=table,
+            verdict=judged,
             config={**config, "budget": budget, "workers": search.workers, "rule": _RULE},
         )
 
@@ -408,11 +418,13 @@ def _fit_all(
     """Fit the chosen forms on all rows, from many starts and from what the search found."""
     rows = _thinned(table, FIT_ROWS)
     notes = []
+    robust: dict[str, str] = {}
     if rows is not table:
         notes.append(f"the final fit used {rows.n_rows} of {table.n_rows} rows, spread over all groups and rungs")
     constants: dict[str, Mapping[str, Mapping[str, float]]] = {}
     for j, target in enumerate(table.targets):
         expression = chosen.expressions[target.column]
+        shared = chosen.shared.get(target.column, ())
         result: FitResult = fit(
             expression,
             rows,
@@ -420,8 +432,13 @@ def _fit_all(
             starts=_FINAL_STARTS,
             seed=seed,
             inherit=chosen.constants[target.column],
-            shared=chosen.shared.get(target.column, ()),
+            shared=shared,
         )
+        if result.ok:
+            judge = search.judge
+            other = robust_fit(expression, judge.table, judge.folds, result, rows, target=j, seed=seed, shared=shared)
+            if other is not None and (not chosen.admissible or _admissible(judge, expression, j, other[0].constants)):
+                result, robust[target.column] = other
         trouble = result.status if not result.ok else ""
         if result.ok and chosen.admissible and not _admissible(search.judge, expression, j, result.constants):
             # a lower training error is no gain if the law then breaks down beyond the data
@@ -429,6 +446,7 @@ def _fit_all(
         constants[target.column] = chosen.constants[target.column] if trouble else result.constants
         if trouble:
             notes.append(f"the final fit of {target.column} was not used ({trouble}); constants are the search's")
+    notes.extend(robust.values())
     # nothing that depends on time or on the number of workers: the same search writes the same law.json
     provenance: dict[str, Any] = {
         "origin": chosen.origin,
@@ -441,6 +459,8 @@ def _fit_all(
         "budget": budget,
         "tool": f"sld {_version()}",
     }
+    if robust:
+        provenance["loss"] = dict.fromkeys(robust, "huber")
     if chosen.shared:
         provenance["shared"] = {t: list(c) for t, c in chosen.shared.items()}
     if search.budget.fits is not None:
