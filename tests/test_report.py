@@ -95,8 +95,8 @@ def text(found: Discovery) -> str:
 
 def test_the_report_says_everything_a_check_needs(found: Discovery, text: str) -> None:
     for heading in (
-        "# Scaling law of `loss`", "## The law", "## Constants", "## How well it extrapolates",
-        "## Where the runners-up disagree", "## Physical checks", "## How firm the fit is", "## The search",
+        "# Scaling law of `loss`", "## The law", "## Constants", "## Whether to believe it",
+        "## How well it extrapolates", "## Where the runners-up disagree", "## Physical checks", "## How firm the fit is", "## The search",
         "## The data", "## To reproduce", "## Checklist",
     ):  # fmt: skip
         assert f"\n{heading}\n" in f"\n{text}"
@@ -111,6 +111,14 @@ def test_the_report_says_everything_a_check_needs(found: Discovery, text: str) -
     assert "one note" in text and found.table.digest() in text
     assert all(f"`{key}`" in text for key in FIELDS)
     assert "not reported" in text
+
+
+def test_a_robust_fit_is_compared_with_itself(found: Discovery) -> None:
+    robust = replace(found, law=replace(found.law, provenance={"loss": {"loss": "huber"}}))
+    text = report(robust)
+    assert "Huber's loss for loss" in text and re.search("% with squared errors[,.]", text)
+    assert "Huber's loss for loss" not in report(found) and not re.search("% with squared errors[,.]", report(found))
+    assert "another optimum has an error" not in text
 
 
 def test_doubling_a_variable_is_told_in_per_cent(found: Discovery) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 LEVEL = 0.02  # p-value above which a table counts as noise; so is one noise table in fifty taken for a law
 LEAST_SPAN = 2.0  # factor that a scale variable has to span in some group
-_CLOSE = 0.2  # mean log error within which the folds do not tell laws apart (as the rule of selection has it)
+_CLOSE = 0.7  # difference of scores: laws whose errors on the folds are within a factor of two, prices included
 _RIVALS = 10
 _STEPS = 24  # per variable, on the way to as far as the folds have tested
 _APART = 0.5  # laws disagree when they differ by half of the change that the law predicts beyond the data
@@ -174,7 +174,10 @@ def _weaknesses(
     table: Table, scales: Sequence[Variable], chosen: Candidate, over_mean: Array, over_nearest: Array
 ) -> list[str]:
     found = []
-    if len(over_mean) and float(over_mean.mean()) >= 0.0:
+    failed = sum(not e < FAILED_FOLD for e in chosen.fold_errors)
+    if 2 * failed > len(chosen.fold_errors):
+        found.append(f"on {failed} of {len(chosen.fold_errors)} folds a fit to the lower rungs predicts nothing usable")
+    elif len(over_mean) and float(over_mean.mean()) >= 0.0:
         found.append("on unseen rungs it does no better than the mean of the runs below them")
     elif len(over_nearest) > 1:
         error = float(np.std(over_nearest, ddof=1)) / math.sqrt(len(over_nearest))
