@@ -96,7 +96,8 @@ def text(found: Discovery) -> str:
 def test_the_report_says_everything_a_check_needs(found: Discovery, text: str) -> None:
     for heading in (
         "# Scaling law of `loss`", "## The law", "## Constants", "## Whether to believe it",
-        "## How well it extrapolates", "## Where the runners-up disagree", "## Physical checks", "## How firm the fit is", "## The search",
+        "## How well it extrapolates",
+        "## Where the runners-up disagree", "## Physical checks", "## How firm the fit is", "## The search",
         "## The data", "## To reproduce", "## Checklist",
     ):  # fmt: skip
         assert f"\n{heading}\n" in f"\n{text}"
