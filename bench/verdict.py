@@ -216,7 +216,7 @@ def _page(results: Mapping[str, Any]) -> str:
     lines += [f"- {name}: {verdict}" for name, verdict in results["narrow"].items()]
     lines += [
         "",
-        "The same tables with noise added, in standard deviations of their targets within groups: the share that is not",
+        "The same tables with noise added, in standard deviations of their targets within groups: the share not",
         "refused, and in brackets the share that is a plain law (first column: one search each).",
         "",
     ]
