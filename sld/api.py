@@ -436,6 +436,34 @@ def predict(law: object, points: object) -> dict[str, Array]:
     return predicted
 
 
+def caution(law: object, points: object) -> str:
+    """Return what the search's verdict says against predicting these points, in one line; empty when nothing.
+
+    Args:
+        law: A Law, a discovery, or the path of a law.json or run directory. A law that was only fitted has no verdict.
+        points: Path of a table, DataFrame or mapping with the law's variables (and group column).
+    """
+    from sld.core.table import Table, read_points
+
+    law = as_law(law)
+    verdict = law.provenance.get("verdict", {})
+    if verdict.get("kind") == "no law":
+        return str(verdict["sentence"])
+    reach: Mapping[str, float] = verdict.get("reach", {})
+    if not reach:
+        return ""
+    table = points if isinstance(points, Table) else read_points(points, law.variables, law.group_column)
+    columns = {v.symbol: table.column(v.column) for v in law.variables}
+    # the record has six digits
+    beyond = {s: columns[s] > end + 1e-5 * abs(end) for s, end in reach.items() if s in columns}
+    n = sum(any(rows) for rows in zip(*beyond.values(), strict=True))
+    if not n:
+        return ""
+    where = ", ".join(f"{s} = {reach[s]:.3g}" for s, rows in beyond.items() if rows.any())
+    weak = f": {'; '.join(verdict.get('reasons', ()))}" if verdict.get("kind") == "weak" else ""
+    return f"beyond {where} the law is not supported, and {n} of {table.n_rows} points lie there{weak}"
+
+
 def task_list() -> list[dict[str, Any]]:
     """Return a summary of every bundled task, from the cards alone; the rows are counted, not read."""
     from sld.core.bundled import bundled_tasks, tasks_root

@@ -411,6 +411,7 @@ def predict(
     from sld.core.points_file import with_columns
 
     predicted = api.predict(law, points)
+    cli_show.warn_of_verdict(api.caution(law, points))
     cli_show.warn_of_gaps(predicted)
     rows = with_columns(points, predicted)
     if out is not None or not json:

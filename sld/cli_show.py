@@ -213,6 +213,7 @@ def discovery(found: Discovery, held_out: Scores | None, folder: Path, source: s
             {
                 "law": found.law.to_json(),
                 "constant_intervals": _spans(found.law),
+                "verdict": found.verdict.to_json(),
                 "origin": found.chosen.origin,
                 "complexity": found.chosen.complexity,
                 "n_constants": found.chosen.n_constants,
@@ -241,6 +242,9 @@ def discovery(found: Discovery, held_out: Scores | None, folder: Path, source: s
     if found.interrupted:
         say(f"interrupted after {duration(found.seconds)}: this is the best law so far; the same command goes on")
         print()
+    if found.verdict.kind != "law":
+        say(found.verdict.sentence)
+        print()
     _law(found.law)
     print()
     say("error on rungs that the fit had not seen (mean squared error / variance):")
@@ -254,6 +258,8 @@ def discovery(found: Discovery, held_out: Scores | None, folder: Path, source: s
         sd, nmse = found.noise["relative_sd"], found.noise["nmse"]
         say(f"noise floor, from repeated runs: {100 * sd:.2g} % of the target, error {shown(nmse, 3)}")
     _held_out(held_out, found.law.grouped)
+    if found.verdict.kind == "law":
+        say(f"verdict: {found.verdict.sentence}")
     if not found.chosen.admissible:
         say(f"beware: {'; '.join(found.chosen.reasons)}")
     for text in found.notes:
@@ -382,6 +388,12 @@ def predictions(rows: Iterator[list[str]], out: Path | None) -> None:
     csv.writer(buffer, lineterminator="\n").writerows(rows)
     write_text_atomic(out, buffer.getvalue())
     remark(f"written to {out}")
+
+
+def warn_of_verdict(caution: str) -> None:
+    """Say so where the law itself says not to use it."""
+    if caution:
+        remark(f"warning: {caution}")
 
 
 def warn_of_gaps(predicted: Mapping[str, Any]) -> None:

@@ -234,3 +234,22 @@ def test_runners_up_that_disagree_beyond_the_data_widen_the_intervals_there(tmp_
     broken = {**doubtful.intervals["targets"]["loss"], "rivals": [{"expression": "1 +", "constants": {}}]}  # type: ignore[index]
     with pytest.raises(DataError, match="rival"):
         predict_intervals(replace(law, intervals={"level": 0.9, "targets": {"loss": broken}}), inside)
+
+
+def test_intervals_of_a_robust_fit_leave_outliers_out() -> None:
+    table = grid(0)
+    Y = table.Y.copy()
+    Y[[9, 17, 30]] *= 1.15
+    table = table.with_targets(Y)
+    expression = table.parse(CHINCHILLA)
+    robust = fit(expression, table, loss="huber", starts=8)
+    widths = []
+    for provenance in ({"loss": {"loss": "huber"}}, {}):
+        law = Law(
+            {"loss": expression}, {"loss": robust.constants}, table.variables, table.targets, provenance=provenance
+        )
+        law = replace(law, intervals=compute(law, table, rung_folds(table)))
+        low, high = constant_intervals(law)["loss"]["all"]["E"]
+        widths.append(high - low)
+        assert law.loss("loss") == ("huber" if provenance else "squared")
+    assert widths[0] < 0.5 * widths[1]

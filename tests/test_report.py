@@ -24,6 +24,7 @@ from sld.core.splits import rung_folds
 from sld.core.table import Table, table_from
 from sld.core.task import Task
 from sld.search.candidate import Candidate, Discovery
+from sld.search.verdict import verdict
 
 RNG = np.random.default_rng(0)
 CHINCHILLA = ("E + A/N**alpha + B/D**beta", "A*N**-a*D**-b", "E + A*(N*D)**-a")
@@ -48,11 +49,13 @@ def discovery(table: Table, texts: Sequence[str], **changes: Any) -> Discovery:
     candidates = tuple(candidate(table, text, float(k) - 4) for k, text in enumerate(texts))
     chosen = candidates[0]
     law = Law(chosen.expressions, chosen.constants, table.variables, table.targets, table.group_column)
+    judged = verdict(table, rung_folds(table)[:3], chosen, candidates, law)
     found = Discovery(
         law=law, chosen=chosen, front=candidates[::-1], hall_of_fame=candidates, folds=rung_folds(table)[:3],
         counts={"tried": 41, "judged": 30, "inadmissible": 7, "explains nothing": 11}, seconds=12.3, n_fits=4100,
         interrupted=False, noise={"relative_sd": 0.01, "nmse": 0.002, "n_points": 9.0}, notes=("one note",),
-        table=table, config={"seed": 3, "budget": "4000fits", "workers": 2, "proposers": ["catalogue"], "formulas": []},
+        table=table, verdict=judged,
+        config={"seed": 3, "budget": "4000fits", "workers": 2, "proposers": ["catalogue"], "formulas": []},
     )  # fmt: skip
     found = replace(found, law=add_intervals(found))
     return replace(found, **changes)
@@ -92,7 +95,8 @@ def text(found: Discovery) -> str:
 
 def test_the_report_says_everything_a_check_needs(found: Discovery, text: str) -> None:
     for heading in (
-        "# Scaling law of `loss`", "## The law", "## Constants", "## How well it extrapolates",
+        "# Scaling law of `loss`", "## The law", "## Constants", "## Whether to believe it",
+        "## How well it extrapolates",
         "## Where the runners-up disagree", "## Physical checks", "## How firm the fit is", "## The search",
         "## The data", "## To reproduce", "## Checklist",
     ):  # fmt: skip
@@ -108,6 +112,14 @@ def test_the_report_says_everything_a_check_needs(found: Discovery, text: str) -
     assert "one note" in text and found.table.digest() in text
     assert all(f"`{key}`" in text for key in FIELDS)
     assert "not reported" in text
+
+
+def test_a_robust_fit_is_compared_with_itself(found: Discovery) -> None:
+    robust = replace(found, law=replace(found.law, provenance={"loss": {"loss": "huber"}}))
+    text = report(robust)
+    assert "Huber's loss for loss" in text and re.search("% with squared errors[,.]", text)
+    assert "Huber's loss for loss" not in report(found) and not re.search("% with squared errors[,.]", report(found))
+    assert "another optimum has an error" not in text
 
 
 def test_doubling_a_variable_is_told_in_per_cent(found: Discovery) -> None:

@@ -139,7 +139,8 @@ def known_fields(
         else "no repeated points",
         "data.release": "; ".join(x for x in (card.licence if card else "", f"sha256 {table.digest()}") if x),
         "data.origin": card.provenance if card is not None else "",
-        "fit.objective": "sum of squared errors of the raw target, all rows weighted alike",
+        "fit.objective": "sum of squared errors of the raw target, all rows weighted alike"
+        + "".join(f"; Huber's loss for {t.column}" for t in law.targets if law.loss(t.column) == "huber"),
         "fit.parameterisation": "linear constants in closed form (variable projection), the others searched directly",
         "fit.algorithm": "Levenberg-Marquardt with analytic derivatives, many starts",
         "fit.starts": "; ".join(f"{d.n_at_best} of {d.n_starts} fresh starts reached the best" for d in diagnoses),

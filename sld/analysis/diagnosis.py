@@ -91,6 +91,7 @@ def diagnose(found: Discovery, target: int) -> Diagnosis:
     fit = _Refit(law, target)
     starts = max(8, min(_STARTS, _MOST_FITS // len(table.groups))) if fit.shared else _STARTS
     again = fit(table, starts=starts)
+    squared = fit.loss == "squared"
     if isinstance(again, str):
         return Diagnosis(again, starts, 0, 0.0, math.nan, math.sqrt(mse), mse / variance, "", {})
     where, changes = fit.changes(table)
@@ -98,7 +99,8 @@ def diagnose(found: Discovery, target: int) -> Diagnosis:
         status="ok",
         n_starts=starts,
         n_at_best=again.n_at_best,
-        better=max(0.0, 1.0 - again.nmse * variance / mse) if mse > 1e-20 * variance else 0.0,
+        # least squares has smaller squares than another loss, which makes it no better
+        better=max(0.0, 1.0 - again.nmse * variance / mse) if squared and mse > 1e-20 * variance else 0.0,
         condition=again.condition,
         residual_sd=math.sqrt(mse),
         nmse=mse / variance,
@@ -113,6 +115,7 @@ class _Refit:
         self.column = law.targets[target].column
         self.expression = law.expressions[self.column]
         self.shared = law.provenance.get("shared", {}).get(self.column, ())
+        self.loss = law.loss(self.column)
 
     def __call__(
         self, table: Table, *, starts: int = 8, loss: str = "squared", inherit: bool = False
@@ -136,15 +139,16 @@ class _Refit:
         if reach is None:
             return "", {}
         here = float(reach.predictions[0, 1, self.target])
-        others = [("with Huber's loss", table, "huber")]
+        others = [("with Huber's loss", table, "huber")] if self.loss == "squared" else []
+        others += [("with squared errors", table, "squared")] if self.loss != "squared" else []
         if (table.Y[:, self.target] > 0).all():
             others.append(("with squared errors of logarithms", table, "log"))
         main = main_variable(self.law, table)
         z, same = position(table, main)
         level = levels(z, same, _RUNGS)
         if level.max() >= 3:
-            others.append((f"without the lowest rung of {main.symbol}", table.take(level > 0), "squared"))
-            others.append((f"without the highest rung of {main.symbol}", table.take(level < level.max()), "squared"))
+            others.append((f"without the lowest rung of {main.symbol}", table.take(level > 0), self.loss))
+            others.append((f"without the highest rung of {main.symbol}", table.take(level < level.max()), self.loss))
         found = {}
         for choice, rows, loss in others:
             again = self(rows, starts=2 if self.shared else 8, loss=loss, inherit=True)

@@ -119,7 +119,8 @@ def compute(
         column = target.column
         expression, constants = law.expressions[column], law.constants[column]
         own = tied.get(column, ())
-        fits = _Refits(expression, some, j, constants, shared=own, positive=positive, seed=seed)
+        huber = law.loss(column) == "huber"
+        fits = _Refits(expression, some, j, constants, shared=own, positive=positive, seed=seed, huber=huber)
         others = [
             _Refits(r.expressions[column], some, j, r.constants[column], shared=r.shared.get(column, ()), seed=seed)
             for r in rivals
@@ -221,8 +222,9 @@ class _Refits:
         shared: Collection[str],
         positive: Collection[str] = (),
         seed: int,
+        huber: bool = False,
     ) -> None:
-        from sld.core.fitting import Fitter, text_seed
+        from sld.core.fitting import Fitter, huber_weights, text_seed
 
         own = [c for c in positive if c in expression.constants]
         self.fitter: Fitter = Fitter(expression, table, target, shared=shared, positive=own)
@@ -237,6 +239,8 @@ class _Refits:
         self.n_constants = n_local + n_shared / n_groups  # per group
         self.values = np.array([[constants[g][c] for c in self.fitter.names] for g in table.groups])
         self.values = self.values.reshape(n_groups, len(self.fitter.names))
+        # rows that the law's own fit held down stay so
+        self.trust = huber_weights(self.y - self.fitter.predict(self.values)) if huber else None
 
     def measure(
         self, folds: Sequence[tuple[Rows, Rows]], level: float, n_replicates: int, rivals: Sequence[_Refits]
@@ -279,6 +283,8 @@ class _Refits:
             weights = self.rng.standard_exponential(int(self.clusters.max()) + 1)[self.clusters]
             total = np.bincount(index, weights=np.where(kept, weights, 0.0), minlength=len(counts))
             weights = weights * (counts / np.where(total > 0, total, 1.0))[index]
+            if self.trust is not None:
+                weights = weights * self.trust
             roots = np.sqrt(weights)[self.fitter.order]
             solution = self.fitter.solve(start[:1], rows, inherited=start, max_iterations=30, weights=roots)
             found.append(np.where(np.isfinite(solution.sums)[:, None], solution.values, np.nan))
@@ -289,7 +295,8 @@ class _Refits:
         start = self.values[:, : len(self.fitter.tape.constants)]
         # fresh starts as well: the constants of all rows have seen the judged ones
         starts = self.fitter.starts(_FOLD_STARTS, self.rng)
-        solution = self.fitter.solve(starts, train, inherited=start, max_iterations=100)
+        weights = None if self.trust is None else np.sqrt(self.trust)[self.fitter.order]
+        solution = self.fitter.solve(starts, train, inherited=start, max_iterations=100, weights=weights)
         return solution.values if solution.ok else None
 
     def judged(

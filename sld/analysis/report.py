@@ -22,6 +22,7 @@ from sld.core.law import Law
 from sld.core.render import to_latex
 from sld.core.scoring import Scores, scores
 from sld.core.table import Table
+from sld.search.verdict import LEVEL
 
 if TYPE_CHECKING:
     from sld.core.task import Task
@@ -80,6 +81,7 @@ class _Report:
             [f"![measured against predicted values, and the law's curves past the data]({plot})"] if plot else [],
             self.formulas(),
             self.constants(),
+            self.believed(),
             self.extrapolation(),
             self.beyond(),
             self.checks(),
@@ -96,7 +98,11 @@ class _Report:
     def summary(self) -> list[str]:
         n = self.found.chosen.n_constants
         groups = f" in each of {len(self.law.groups)} groups" if len(self.law.groups) > 1 else ""
-        lines = [f"> {self.claim()}", ""]
+        judged = self.found.verdict
+        # what must not be missed comes before the formula
+        lines = [f"> {self.claim()}", ""] if judged.kind == "law" else [f"**{_capital(judged.sentence)}.**", ""]
+        if judged.kind == "weak":
+            lines += [f"> {self.claim()}", ""]
         lines.append(f"The formula has {n} constant{'s' * (n != 1)}{groups}, fitted to {self.table.n_rows} rows.")
         x, group, run = effects.reference_run(self.law, self.table)
         where = f"group `{group}`, " if len(self.law.groups) > 1 else ""
@@ -218,6 +224,29 @@ class _Report:
         if self.scores is not None:
             lines += ["", "### Held-out rows, seen by no search", "", *self.held_out()]
         return _trimmed(lines)
+
+    def believed(self) -> list[str]:
+        judged = self.found.verdict
+        lines = ["## Whether to believe it", "", f"**{_capital(judged.sentence)}.**", ""]
+        lines.append(
+            f"- Is there anything to explain? {100 * judged.p_value:.2g} % of tables with shuffled targets look as "
+            f"dependent on the variables as this one (up to {100 * LEVEL:g} % is taken for a yes)."
+        )
+        if len(judged.p_values) > 1:
+            each = ", ".join(
+                f"`{t.column}` {100 * p:.2g} %" for t, p in zip(self.law.targets, judged.p_values, strict=True)
+            )
+            lines.append(f"- By target: {each}.")
+        lines.append(
+            f"- Better than no formula? On unseen rungs the error is {_percent(judged.versus_mean)} of that of the "
+            f"mean of the rows below, and {_percent(judged.versus_nearest)} of that of the nearest row's value."
+        )
+        if judged.reach and judged.kind == "law":
+            lines += [
+                "- How far? Up to there laws that the folds cannot tell apart predict the same change, within half of "
+                "it; and it is no longer a step than the folds have tested."
+            ]
+        return lines
 
     def held_out(self) -> list[str]:
         s = self.scores
@@ -404,6 +433,10 @@ def _apart(values: Iterable[float]) -> str:
         return _NONE
     middle = abs(float(np.median(known)))
     return f"**{_percent(float(np.ptp(known)) / middle)}**" if middle > 0 else f"**{np.ptp(known):.3g}**"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _row(*cells: str) -> str:

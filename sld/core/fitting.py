@@ -20,7 +20,7 @@ from sld.core.kernel import Array, value_and_jacobian
 from sld.core.table import Table
 from sld.core.tape import compile_tape
 
-__all__ = ["LOSSES", "FitResult", "Fitter", "Loss", "Solution", "fit", "log_starts", "text_seed"]
+__all__ = ["LOSSES", "FitResult", "Fitter", "Loss", "Solution", "fit", "huber_weights", "log_starts", "text_seed"]
 
 Loss = Literal["squared", "huber", "log", "log_huber"]
 LOSSES: tuple[Loss, ...] = ("squared", "huber", "log", "log_huber")
@@ -258,6 +258,17 @@ def _robust(
             weights = np.sqrt(np.minimum(1.0, sigma_delta / np.maximum(np.abs(residual), 1e-300)))
     sums = np.where(np.isfinite(best).all(axis=1), best_objective / max(len(best), 1), math.inf)
     return full, Solution(best, sums, at_best, solution.n_fits), best_objective
+
+
+def huber_weights(residual: Array) -> Array:
+    """Return the weights (n_rows,) with which least squares is Huber's loss at these residuals; 1 for the bulk."""
+    with np.errstate(invalid="ignore"):
+        size = np.abs(residual)
+        delta = (
+            HUBER_DELTA_SIGMA * 1.4826 * float(np.median(size[np.isfinite(size)])) if np.isfinite(size).any() else 0.0
+        )
+        weights: Array = np.minimum(1.0, delta / np.maximum(size, 1e-300))
+    return np.where(np.isfinite(weights), weights, 0.0)
 
 
 def _huber_sum(residual: Array, delta: float) -> float:

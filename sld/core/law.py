@@ -92,6 +92,11 @@ class Law:
         """Whether constants differ between groups of rows."""
         return self.group_column is not None or self.groups != (ALL_ROWS,)
 
+    def loss(self, target: str) -> str:
+        """Return what the fit of a target minimised: "squared", "huber", "log" or "log_huber"."""
+        said = self.provenance.get("loss", "squared")
+        return str(said.get(target, "squared") if isinstance(said, Mapping) else said)
+
     def predict(self, points: object) -> Array:
         """Return predictions (n_rows, n_targets) for a table, DataFrame, mapping of columns, or path.
 

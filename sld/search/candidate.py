@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sld.core.expression import Expression
 from sld.core.law import Law
 from sld.core.splits import Fold
 from sld.core.table import Table
+
+if TYPE_CHECKING:
+    from sld.search.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,8 @@ class Discovery:
         interrupted: Whether it was stopped by Ctrl-C before the budget was used.
         noise: Spread between repeated points ("relative_sd", "nmse", "n_points"), or None without repeats.
         notes: What the user should know (rows subsampled, duplicates, folds missing, ...).
-        table: The training rows.
+        table: The training rows, less those that look diverged.
+        verdict: Whether there is a law at all, and how far it may be extrapolated.
         config: Seed, budget, workers, proposers.
         single: The law of the best form by itself, when `law` follows a consensus instead; else None.
         best: The candidate of `single`; None with it.
@@ -169,6 +173,7 @@ class Discovery:
     noise: Mapping[str, float] | None
     notes: tuple[str, ...]
     table: Table
+    verdict: Verdict
     config: Mapping[str, Any]
     single: Law | None = None
     best: Candidate | None = None

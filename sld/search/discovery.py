@@ -23,13 +23,16 @@ from sld.core.splits import frontier_weights, rung_folds
 from sld.core.table import Table
 from sld.search.candidate import Candidate, Discovery
 from sld.search.consensus import Consensus, Halves
+from sld.search.diverged import diverged_rows, sentence
 from sld.search.executors import Executor
 from sld.search.forms import Form
 from sld.search.hall_of_fame import HallOfFame
 from sld.search.judge import Judge, Proposal
 from sld.search.proposers import ALL, Source, from_texts
+from sld.search.robust import robust_fit
 from sld.search.run_folder import RunFolder, from_event, to_event
 from sld.search.selection import RULES, noise_floor, rank
+from sld.search.verdict import verdict
 
 DEFAULT_BUDGET = "30s"
 SEARCH_ROWS = 800  # more rows than this are thinned for the search; the chosen law is fitted on all
@@ -126,8 +129,12 @@ def discover(
     first = list(from_texts(table, formulas, "user"))
     if not names and not first:
         raise UsageError(f"nothing to try: name a proposer ({', '.join(ALL)}) or give a formula")
-    notes = list(table.notes)
+    notes, digest = list(table.notes), table.digest()
     _check(table)
+    if diverged := diverged_rows(table):
+        notes.append(sentence(table, diverged))
+        table = table.take(np.delete(np.arange(table.n_rows), [d.row for d in diverged]))
+        _check(table)
     small = _thinned(table, SEARCH_ROWS)
     if small is not table:
         notes.append(
@@ -140,7 +147,7 @@ def discover(
     config = {
         "schema": 1,
         "task": dict(task or {}),
-        "rows": table.digest(),
+        "rows": digest,
         "seed": seed,
         "proposers": names,
         "formulas": [f if isinstance(f, str) else dict(f) for f in formulas],
@@ -385,6 +392,8 @@ def _finish(
             notes.extend(trouble)
         ranked = search.hall.ranked()[:50]
         extra = {c.key: c for c in (best, chosen) if c.key not in {r.key for r in ranked}}
+        judged = verdict(search.judge.table, folds, chosen, ranked, law, seed=seed)
+        law = replace(law, provenance={**law.provenance, "verdict": judged.to_json()})
         return Discovery(
             law=law,
             chosen=chosen,
@@ -398,6 +407,7 @@ def _finish(
             noise=noise_floor(table, 0),
             notes=tuple(notes),
             table=table,
+            verdict=judged,
             config={**config, "budget": budget, "workers": search.workers, "rule": _RULE},
             single=None if chosen is best else single,
             best=None if chosen is best else best,
@@ -441,6 +451,7 @@ def _fit_all(
     """Fit the chosen forms on all rows and the points of a consensus, from many starts and what the search found."""
     rows = _thinned(table, FIT_ROWS)
     notes = []
+    robust: dict[str, str] = {}
     if rows is not table:
         notes.append(f"the final fit used {rows.n_rows} of {table.n_rows} rows, spread over all groups and rungs")
     constants: dict[str, Mapping[str, Mapping[str, float]]] = {}
@@ -451,6 +462,7 @@ def _fit_all(
         fitted, weights, number = rows, frontier, j
         if consensus is not None:
             (fitted, weights), number = consensus.joined(rows, j, frontier), 0
+        shared = chosen.shared.get(target.column, ())
         result: FitResult = fit(
             expression,
             fitted,
@@ -460,8 +472,14 @@ def _fit_all(
             starts=0 if set(rows.groups) <= set(chosen.constants[target.column]) else _FINAL_STARTS,
             seed=seed,
             inherit=chosen.constants[target.column],
-            shared=chosen.shared.get(target.column, ()),
+            shared=shared,
         )
+        if result.ok and consensus is None:
+            # a consensus is steadied by its points beyond the data
+            judge = search.judge
+            other = robust_fit(expression, judge.table, judge.folds, result, rows, target=j, seed=seed, shared=shared)
+            if other is not None and (not chosen.admissible or _admissible(judge, expression, j, other[0].constants)):
+                result, robust[target.column] = other
         trouble = result.status if not result.ok else ""
         if result.ok and chosen.admissible and not _admissible(search.judge, expression, j, result.constants):
             # a lower training error is no gain if the law then breaks down beyond the data
@@ -469,6 +487,7 @@ def _fit_all(
         constants[target.column] = chosen.constants[target.column] if trouble else result.constants
         if trouble:
             notes.append(f"the final fit of {target.column} was not used ({trouble}); constants are the search's")
+    notes.extend(robust.values())
     # nothing that depends on time or on the number of workers: the same search writes the same law.json
     provenance: dict[str, Any] = {
         "origin": chosen.origin,
@@ -483,8 +502,12 @@ def _fit_all(
     }
     if chosen.consensus:
         provenance["consensus"] = {
-            t.column: [m.text for m in c.members] for t, c in zip(table.targets, agreed, strict=True) if c is not None
+            t.column: [m.text for m in c.members]
+            for t, c, j in zip(table.targets, agreed, chosen.judgements, strict=True)
+            if c is not None and j.consensus
         }
+    if robust:
+        provenance["loss"] = dict.fromkeys(robust, "huber")
     if chosen.shared:
         provenance["shared"] = {t: list(c) for t, c in chosen.shared.items()}
     if search.budget.fits is not None:
