@@ -215,6 +215,8 @@ def discovery(found: Discovery, held_out: Scores | None, folder: Path, source: s
                 "constant_intervals": _spans(found.law),
                 "verdict": found.verdict.to_json(),
                 "origin": found.chosen.origin,
+                "consensus": found.chosen.consensus,
+                "single": None if found.single is None else found.single.to_json(),
                 "complexity": found.chosen.complexity,
                 "n_constants": found.chosen.n_constants,
                 "score": found.chosen.score,
@@ -246,6 +248,9 @@ def discovery(found: Discovery, held_out: Scores | None, folder: Path, source: s
         say(found.verdict.sentence)
         print()
     _law(found.law)
+    if found.best is not None:
+        say(f"the formula that follows {found.chosen.consensus} good laws best; the best law by itself (single.json):")
+        say(f"  {found.best.text} (error {shown(_typical(found.best.fold_errors), 3)})")
     print()
     say("error on rungs that the fit had not seen (mean squared error / variance):")
     say_table(

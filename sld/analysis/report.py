@@ -32,6 +32,7 @@ RUNNERS_UP = 5
 _MOST_TARGETS = 6
 _MOST_GROUPS = 12  # listed one by one
 _SHOWN_FRONT = 15
+_SHOWN_MEMBERS = 8
 _NONE = "-"
 
 
@@ -65,6 +66,7 @@ class _Report:
         self.found, self.task, self.law, self.table = found, task, found.law, found.table
         self.targets = self.law.targets[:_MOST_TARGETS]
         self.rivals = _rivals(found)
+        self.held = held_out
         self.scores, self.covered = _judge(self.law, held_out)
         self.diagnoses = [diagnose(found, j) for j in range(len(self.targets))]
         self.intervals = constant_intervals(self.law) if self.law.intervals is not None else {}
@@ -81,6 +83,7 @@ class _Report:
             [f"![measured against predicted values, and the law's curves past the data]({plot})"] if plot else [],
             self.formulas(),
             self.constants(),
+            self.consensus(),
             self.believed(),
             self.extrapolation(),
             self.beyond(),
@@ -195,6 +198,36 @@ class _Report:
             ends = (f"{value:.5g} ({group})" for value, group in (order[0], order[-1]))
             lines.append(_row(f"`{c}`", f"{median:.5g}", *ends))
         return [*lines, "", f"Every one of the {len(by_group)} groups is in `law.json`."]
+
+    def consensus(self) -> list[str]:
+        best, n = self.found.best, self.found.chosen.consensus
+        if best is None or self.found.single is None:
+            return []
+        lines = ["## One law out of many", ""]
+        lines += [
+            f"The {n} best laws of the search, bred ones and plain ones in equal shares, were asked what they predict "
+            "beyond the data. Of their formulas, the law is the one that can follow both the rows and the mean of these "
+            "predictions best: the best of thousands owes part of its score to luck, the mean of many much less.",
+            "",
+            "The best form by itself, in `single.json`:",
+            "",
+            *(f"- `{c}` = `{e.text}`" for c, e in best.expressions.items()),
+            "",
+            _row("", "typical error on unseen rungs", "fit error", "held-out R²"),
+            "|---|---|---|---|",
+        ]
+        single = _judge(self.found.single, self.held)[0]
+        for name, c, s in (("chosen", self.found.chosen, self.scores), ("by itself", best, single)):
+            r2 = _NONE if s is None else _r2(s)
+            lines.append(_row(name, _percent(_typical(c.fold_errors)), _percent(c.train_nmse), r2))
+        lines += ["", "The laws that took part, the heaviest first:", ""]
+        taking_part = self.law.provenance.get("consensus", {})
+        for column, texts in taking_part.items():
+            about = f"`{column}`: " if len(taking_part) > 1 else ""
+            lines += [f"- {about}`{text}`" for text in texts[:_SHOWN_MEMBERS]]
+            if len(texts) > _SHOWN_MEMBERS:
+                lines.append(f"- {about}and {len(texts) - _SHOWN_MEMBERS} more, in `law.json`")
+        return lines
 
     # --- how far to trust it
 

@@ -20,6 +20,7 @@ from sld.core.table import ALL_ROWS, Array, Table, read_points
 from sld.core.toml import Keys, kind_of
 
 LAW_FILE = "law.json"
+SINGLE_FILE = "single.json"  # the best form by itself, beside a law that follows a consensus
 SCHEMA = 1
 
 Constants = Mapping[str, Mapping[str, Mapping[str, float]]]

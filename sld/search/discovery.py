@@ -18,7 +18,7 @@ import numpy as np
 from sld.core.errors import SldError, UsageError
 from sld.core.expression import Expression
 from sld.core.fitting import FitResult, Fitter, fit
-from sld.core.law import LAW_FILE, Law
+from sld.core.law import LAW_FILE, SINGLE_FILE, Law
 from sld.core.splits import frontier_weights, rung_folds
 from sld.core.table import Table
 from sld.search.candidate import Candidate, Discovery
@@ -163,6 +163,10 @@ def discover(
             found = _finish(search, table, folds, seed, config, notes, budget)
             folder.write_front(found.front)
             found.law.save(folder.path / LAW_FILE)
+            if found.single is not None:
+                found.single.save(folder.path / SINGLE_FILE)
+            else:  # an earlier, longer run may have left one
+                (folder.path / SINGLE_FILE).unlink(missing_ok=True)
             return found
     return _finish(search, table, folds, seed, config, notes, budget)
 
