@@ -206,7 +206,7 @@ class _Report:
         lines = ["## One law out of many", ""]
         lines += [
             f"The {n} best laws of the search, bred ones and plain ones in equal shares, were asked what they predict "
-            "beyond the data. Of their formulas, the law is the one that can follow both the rows and the mean of these "
+            "beyond the data. Of their formulas, the law is the one that follows both the rows and the mean of these "
             "predictions best: the best of thousands owes part of its score to luck, the mean of many much less.",
             "",
             "The best form by itself, in `single.json`:",
