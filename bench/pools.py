@@ -1,9 +1,10 @@
-"""Save every candidate of a search on every task, with its held-out score, for comparing selection rules.
+"""Save every candidate of a search on every task, with its held-out predictions, for comparing selection rules.
 
-    python bench/pools.py --out POOLS [--budget 25s] [--seed 0] [--data DIR] [TASK ...]
+    python bench/pools.py --out POOLS [--budget 30s] [--seed 0] [--data DIR] [TASK ...]
 
-The search itself sees training rows only; the held-out score of each candidate is computed afterwards, here, from the
-constants that the search recorded. `bench/rules.py` reads the pools.
+The search itself sees training rows only; what each candidate predicts for the held-out rows is computed afterwards,
+here, from the constants that the search recorded. `bench/rules.py` compares rules on the pools. Of a task with several
+targets every target is a pool of its own.
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
-from sld.core.kernel import evaluate
 from sld.core.scoring import scores
-from sld.core.task import Task, load_task
+from sld.core.table import Table
+from sld.core.task import load_task
+from sld.search.admissible import values_at
 from sld.search.candidate import Candidate
 from sld.search.discovery import discover
 from sld.search.run_folder import from_event
+from sld.search.selection import noise_floor
 
 SUITES = ("open", "sldbench-train", "synthetic")
+KEPT = 1500  # candidates of a pool, the best by score, and the best static ones
 
 
 def find_tasks(data: Path) -> list[Path]:
@@ -31,45 +35,59 @@ def find_tasks(data: Path) -> list[Path]:
     return found + [card.parent for card in sorted(bundled.glob("*/task.toml"))]
 
 
-def held_out_r2(task: Task, candidate: Candidate) -> tuple[float, list[float]]:
-    """Return pooled R² over targets, and of each target, with the constants that the search found."""
+def predictions(candidate: Candidate, train: Table, rows: Table) -> list[float | None]:
+    """Return what a candidate of one target predicts for `rows`, with the constants that the search found."""
+    (column, expression), *_ = candidate.expressions.items()
+    constants = [candidate.constants[column][g] for g in rows.groups]
+    columns = {s: np.ascontiguousarray(rows.X[:, i]) for i, s in enumerate(train.symbols)}
+    with np.errstate(all="ignore"):
+        values = values_at(expression, constants, columns, rows.group_index)
+    return [float(f"{v:.7g}") if np.isfinite(v) else None for v in values]
+
+
+def save_pools(folder: Path, out: Path, budget: str, seed: int) -> None:
+    """Search one task and write a pool for each target."""
+    task = load_task(folder)
     rows = task.held_out()
     assert rows is not None
-    prediction = np.full(rows.Y.shape, np.nan)
-    for j, target in enumerate(rows.targets):
-        for g, group in enumerate(rows.groups):
-            mask = rows.group_index == g
-            columns = {s: rows.X[mask, i] for i, s in enumerate(rows.symbols)}
-            constants = candidate.constants[target.column][group]
-            prediction[mask, j] = evaluate(candidate.expressions[target.column], columns, constants)
-    per_target = [scores(rows.Y[:, [j]], prediction[:, [j]], rows.group_index).r2 for j in range(rows.Y.shape[1])]
-    return scores(rows.Y, prediction, rows.group_index).r2, per_target
-
-
-def save_pool(folder: Path, out: Path, budget: str, seed: int) -> None:
-    """Search one task and write its pool as JSON lines."""
-    task = load_task(folder)
-    run = out / "runs" / f"{folder.parent.name}-{task.name}-{seed}"
-    discover(task.train, seed=seed, budget=budget, workers=1, out=run, max_constants=task.card.max_constants)
-    rows = []
+    name = f"{folder.parent.name}-{task.name}"
+    run = out / "runs" / f"{name}-{seed}"
+    found = discover(task.train, seed=seed, budget=budget, workers=1, out=run, max_constants=task.card.max_constants)
+    candidates: list[Candidate] = []
     with open(run / "events.jsonl", encoding="utf-8") as stream:
         for line in stream:
-            event = json.loads(line)
-            if event["status"] != "ok":
-                continue
-            candidate, _ = from_event(event, task.train)
-            r2, per_target = held_out_r2(task, candidate)
-            kept = ("i", "origin", "key", "folds", "train_nmse", "admissible", "reasons", "expression")
-            rows.append(
-                {k: event[k] for k in kept}
-                | {"complexity": candidate.complexity, "constants": candidate.n_constants}
-                | {"r2": r2, "r2_targets": per_target}
-            )
-    (out / f"{folder.parent.name}-{task.name}-{seed}.json").write_text(json.dumps(rows), encoding="utf-8")
-    best = max((r["r2"] for r in rows if r["admissible"]), default=float("nan"))
-    print(
-        f"{folder.parent.name}/{task.name}: {len(rows)} candidates, best admissible held-out R² {best:.4f}", flush=True
-    )
+            candidate, _ = from_event(json.loads(line), task.train)
+            if candidate.status == "ok":
+                candidates.append(candidate)
+    for j, target in enumerate(task.train.targets):
+        pool = sorted((c.of_target(j) for c in candidates), key=lambda c: c.score)
+        pool = [c for k, c in enumerate(pool) if k < KEPT or (c.static and k < 3 * KEPT)]
+        data = {
+            "task": name,
+            "target": target.column,
+            "tested": [len(fold.test) for fold in found.folds],
+            "noise": (noise_floor(task.train, j) or {}).get("nmse", 0.0),
+            "n_points": int(task.train.points().max()) + 1,
+            "measured": rows.Y[:, j].tolist(),
+            "law": scores(rows.Y[:, j], found.law.predict(rows)[:, j]).r2,
+            "candidates": [
+                {
+                    "form": c.text,
+                    "static": c.static,
+                    "folds": [e if np.isfinite(e) else None for e in c.fold_errors],
+                    "score": c.score,
+                    "train_nmse": c.train_nmse,
+                    "admissible": c.admissible,
+                    "problems": len(c.reasons),
+                    "complexity": c.complexity,
+                    "constants": c.n_constants,
+                    "predicted": predictions(c, task.train, rows),
+                }
+                for c in pool
+            ],
+        }
+        (out / f"{name}-{j}-{seed}.json").write_text(json.dumps(data), encoding="utf-8")
+    print(f"{name}: {len(candidates)} candidates", flush=True)
 
 
 def main() -> None:
@@ -78,13 +96,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tasks", nargs="*", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--budget", default="25s")
+    parser.add_argument("--budget", default="30s")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=here.parent / "shared" / "data")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     for folder in args.tasks or find_tasks(args.data):
-        save_pool(folder, args.out, args.budget, args.seed)
+        save_pools(folder, args.out, args.budget, args.seed)
 
 
 if __name__ == "__main__":
