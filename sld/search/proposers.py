@@ -120,8 +120,9 @@ class Source:
         self.drawn += len(batch)
         if len(self.table.targets) > 1:
             return batch  # a form that is behind for one target may suit another
-        static, bred = (bar(best, _COUNT, self._n_points) for best in (hall.static(), hall.ranked()))
-        return [replace(p, bar=bred if p.forms[0].origin == EVOLUTION else static) for p in batch]
+        # what is proposed as it stands is judged to the end: the consensus wants it even where it is behind
+        limit = bar(hall.ranked(), _COUNT, self._n_points)
+        return [replace(p, bar=limit) if p.forms[0].origin == EVOLUTION else p for p in batch]
 
     def _bred(self, hall: HallOfFame) -> list[Proposal]:
         parents = distinct(hall.ranked(), _PARENTS)
