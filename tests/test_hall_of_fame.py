@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -110,3 +111,18 @@ def test_a_front_of_wild_candidates_is_better_than_none() -> None:
 def test_a_wild_candidate_does_not_push_a_tame_one_of_its_complexity_off_the_front() -> None:
     hall = filled([candidate("tame", 0.0, 5), candidate("wild", -9.0, 5, admissible=False)])
     assert [c.key for c in hall.front()] == ["tame"]
+
+
+def test_what_nobody_bred_is_kept_apart() -> None:
+    bred = [replace(candidate(f"b{i}", -10.0 - i), origin="evolution", island=i % 2) for i in range(50)]
+    plain = [candidate(f"p{i}", float(i)) for i in range(5)]
+    hall = filled([*bred, *plain], size=10)
+    assert [c.key for c in hall.static()] == ["p0", "p1", "p2", "p3", "p4"]
+    assert not any(c.static for c in hall.ranked())
+
+
+def test_an_island_has_its_own_children_and_what_nobody_bred() -> None:
+    bred = [replace(candidate(f"b{i}", -float(i)), origin="evolution", island=i % 3) for i in range(9)]
+    hall = filled([*bred, candidate("plain", -4.5)])
+    assert [c.key for c in hall.island(1)] == ["b7", "plain", "b4", "b1"]
+    assert [c.key for c in hall.island(7)] == ["plain"]

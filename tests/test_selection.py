@@ -17,8 +17,10 @@ from sld.search.candidate import Candidate
 from sld.search.selection import (
     FAILED_FOLD,
     RULES,
+    bar,
     best_admissible,
     distinct,
+    early_score,
     fold_score,
     noise_floor,
     one_standard_error,
@@ -229,3 +231,17 @@ def test_of_forms_that_do_the_same_on_every_fold_the_simplest_stays() -> None:
 def test_failed_folds_are_no_trouble_to_tell_apart() -> None:
     failed = replace(candidate("failed", 0.0), fold_errors=(math.nan, 0.0))
     assert distinct([failed], 5) == [failed]
+
+
+def test_the_bar_is_the_worst_early_score_of_those_that_count() -> None:
+    pool = [replace(candidate(str(i), float(i)), fold_errors=(10.0**-i,) * 5) for i in range(6)]
+    assert bar(pool, 7, 100) == math.inf
+    assert bar(pool, 3, 100) == early_score(pool[0].fold_errors, 2, 5, 100)
+    assert bar(pool[3:], 2, 100) == early_score(pool[3].fold_errors, 2, 5, 100)
+    few = [replace(c, fold_errors=c.fold_errors[:3]) for c in pool]
+    assert bar(few, 3, 100) == math.inf
+
+
+def test_the_early_score_sees_the_first_folds_only() -> None:
+    assert early_score((0.1, 0.1, 0.1, 9.0), 2, 5, 100) == early_score((0.1, 0.1, 0.1), 2, 5, 100)
+    assert early_score((0.1, 0.1, math.nan), 2, 5, 100) > early_score((0.1, 0.1, 0.2), 2, 5, 100)

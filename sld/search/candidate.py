@@ -56,6 +56,7 @@ class Candidate:
         shared: Target column to the constants that all groups have in common.
         status: "ok", or why the candidate has no score.
         constants: Target to group to constant to value, fitted on all training rows.
+        island: Where it was bred; what is bred there has its parents from there.
     """
 
     expressions: Mapping[str, Expression]
@@ -72,6 +73,7 @@ class Candidate:
     shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     status: str = "ok"
     constants: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    island: int = 0
 
     @property
     def consensus(self) -> int:

@@ -14,6 +14,7 @@ class HallOfFame:
         self.size = size
         self._best: dict[str, Candidate] = {}
         self._static: dict[str, Candidate] = {}
+        self._islands: dict[int, dict[str, Candidate]] = {}
         self._by_complexity: dict[int, Candidate] = {}
 
     def add(self, candidate: Candidate) -> bool:
@@ -27,6 +28,8 @@ class HallOfFame:
         self._best = self._with(self._best, candidate)
         if candidate.static:
             self._static = self._with(self._static, candidate)
+        else:
+            self._islands[candidate.island] = self._with(self._islands.get(candidate.island, {}), candidate)
         return before is None or rank([before, candidate])[0] is candidate
 
     def _with(self, held: dict[str, Candidate], candidate: Candidate) -> dict[str, Candidate]:
@@ -46,6 +49,10 @@ class HallOfFame:
     def static(self, n: int | None = None) -> tuple[Candidate, ...]:
         """The best candidates that were proposed as they stand, not bred from others, best first."""
         return tuple(rank(self._static.values())[: n or self.size])
+
+    def island(self, number: int) -> tuple[Candidate, ...]:
+        """What may breed on an island: its own children and the static candidates, best first."""
+        return tuple(rank({**self._static, **self._islands.get(number, {})}.values())[: self.size])
 
     def front(self) -> tuple[Candidate, ...]:
         """The Pareto front: admissible candidates that no simpler one equals in score, simplest first."""

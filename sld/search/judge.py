@@ -23,7 +23,7 @@ from sld.search.candidate import Candidate, Judgement
 from sld.search.forms import Form
 from sld.search.selection import EARLY_FOLDS, early_score, fold_score, noise_floor
 
-_BEHIND = "far behind the best"
+BEHIND = "far behind the best"
 _QUICK = 3  # one start in three for the first look at a form
 _MARGIN = 1.0  # a form whose errors are e times those of the ones that count is not looked at again
 _HOPELESS = 1.5  # training NMSE above which a form explains less than the mean does
@@ -36,6 +36,7 @@ class Proposal:
     forms: tuple[Form, ...]
     key: str
     thorough: bool = False  # more starting points, on the folds too
+    island: int = 0
     bar: float = math.inf  # early score that a form has to come near, see `early_score`
 
     @staticmethod
@@ -89,6 +90,7 @@ class Judge:
             origin=proposal.forms[0].origin,
             complexity=complexity,
             n_constants=n_constants,
+            island=proposal.island,
             shared={c: f.shared for c, f in zip(columns, proposal.forms, strict=True) if f.shared},
         )
         judged: list[_Judged] = []
@@ -160,7 +162,7 @@ class Judge:
                 errors, n = self._fold_errors(fitter, quick, few[:1], self.folds[:EARLY_FOLDS], target)
                 n_fits += n
                 if early_score(errors, n_constants, expression.complexity, self.n_points) > bar + _MARGIN:
-                    return _Judged(_BEHIND, n_fits)
+                    return _Judged(BEHIND, n_fits)
                 starts, first = starts[max(1, n_starts // _QUICK) :], fitter.nonlinear(quick)
         solution = self._fit(fitter, starts, first)
         n_fits += solution.n_fits

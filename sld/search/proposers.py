@@ -24,6 +24,8 @@ EVOLUTION = "evolution"
 _BATCH = 96
 _HEAD = 480  # static proposals before evolution has anything worth breeding
 _PARENTS = 32
+_ISLANDS = 4
+_MIGRATION = 4  # every so many turns an island takes its parents from all
 _COUNT = 64  # candidates that may still become parents, members of a consensus or the choice
 
 
@@ -79,7 +81,7 @@ class Source:
     """Draws batches of new families: given formulas, then the static proposers, then evolution from the best so far.
 
     Once the static proposers have given `_HEAD` families, evolution takes turns with them; when they are exhausted it
-    goes on alone until it finds nothing new.
+    goes on alone until it finds nothing new. It breeds on islands, so that one lucky family does not take over.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class Source:
         self.seen: set[str] = set()
         self.generation = 0
         self.drawn = 0
+        self.bred = 0
         self._n_points = int(table.points().max()) + 1
         self._static = self._distinct([first, *(PROPOSERS[name](table) for name in names if name in PROPOSERS)])
 
@@ -125,6 +128,11 @@ class Source:
         return [replace(p, bar=limit) if p.forms[0].origin == EVOLUTION else p for p in batch]
 
     def _bred(self, hall: HallOfFame) -> list[Proposal]:
-        parents = distinct(hall.ranked(), _PARENTS)
+        """Return children of the next island; every so often its parents come from all islands."""
+        self.bred += 1
+        island = self.bred % _ISLANDS
+        everywhere = self.bred // _ISLANDS % _MIGRATION == 0
+        parents = distinct(hall.ranked() if everywhere else hall.island(island), _PARENTS)
         rng = np.random.default_rng([self.seed, self.generation])
-        return list(children(parents, self.table, self.seen, _BATCH, rng, self.max_constants))
+        made = children(parents, self.table, self.seen, _BATCH, rng, self.max_constants)
+        return [replace(p, island=island) for p in made]

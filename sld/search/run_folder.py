@@ -166,6 +166,7 @@ def to_event(index: int, candidate: Candidate, n_fits: int, seconds: float) -> d
         "origin": candidate.origin,
         "expression": {t: e.text for t, e in candidate.expressions.items()},
         **({"shared": {t: list(c) for t, c in candidate.shared.items()}} if candidate.shared else {}),
+        **({"island": candidate.island} if candidate.island else {}),
         "key": candidate.key,
         "status": candidate.status,
     }
@@ -217,6 +218,7 @@ def from_event(event: Mapping[str, Any], table: Table) -> tuple[Candidate, int]:
             shared={t: tuple(c) for t, c in event.get("shared", {}).items()},
             status=event["status"],
             constants=event["constants"] if ok else {},
+            island=event.get("island", 0),
         )
         return candidate, int(event["fits"])
     except (KeyError, TypeError, ValueError) as error:
