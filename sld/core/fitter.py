@@ -113,14 +113,13 @@ class Fitter:
         self.n_shared = len(self.shared)
         self.n_local = len(self.tape.constants) - self.n_shared
         self.columns = self.prepared.columns(self.tape.columns)
-        lower, upper = [], []
-        for c in self.tape.constants:
+        n = len(self.tape.constants)
+        self.lower, self.upper = np.full(n, -math.inf), np.full(n, math.inf)
+        for j, c in enumerate(self.tape.constants if self.positive or self.bounds else ()):
             low, high = self._limits(c)
             if c in self.tape.positive:
                 low, high = math.log(max(low, 1e-200)), math.log(high) if high < math.inf else 230.0
-            lower.append(low)
-            upper.append(high)
-        self.lower, self.upper = np.array(lower, dtype=float), np.array(upper, dtype=float)
+            self.lower[j], self.upper[j] = low, high
 
     def _limits(self, constant: str) -> tuple[float, float]:
         low, high = self.bounds.get(constant, (-math.inf, math.inf))

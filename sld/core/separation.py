@@ -43,15 +43,18 @@ def _conflicts(node: Node, candidates: frozenset[str]) -> frozenset[str]:
                 found |= under
         return found
     if op == "*":
-        left, right = (arg.names & candidates for arg in node.args)
-        if left and right and _is_valley(node.args[1]):
+        a, b = node.args
+        if candidates.isdisjoint(a.names):
+            return _conflicts(b, candidates)
+        if candidates.isdisjoint(b.names):
+            return _conflicts(a, candidates)
+        left, right = a.names & candidates, b.names & candidates
+        if _is_valley(b):
             return left
-        if left and right and _is_valley(node.args[0]):
+        if _is_valley(a):
             return right
-        found = _conflicts(node.args[0], candidates) | _conflicts(node.args[1], candidates)
-        if found or not left or not right:
-            return found
-        return left if len(left) < len(right) else right
+        found = _conflicts(a, candidates) | _conflicts(b, candidates)
+        return found or (left if len(left) < len(right) else right)
     if op == "/":
         return (node.args[1].names & candidates) | _conflicts(node.args[0], candidates)
     return node.names & candidates

@@ -166,6 +166,7 @@ class _Sampler:
         rng: np.random.Generator,
     ) -> None:
         self.constants = constants
+        self.undrawn = set(constants)
         self.positive = positive
         self.sample = sample
         self.n = n
@@ -206,13 +207,15 @@ class _Sampler:
     def free(self, node: Node) -> bool:
         """Return whether node is made of constants alone and one of them has no value yet."""
         names = node.names
-        return bool(names) and names <= self.constants and not all(n in self.values for n in names)
+        return not self.undrawn.isdisjoint(names) and names <= self.constants
 
     def visit(self, node: Node, use: Use, needed: bool = True) -> Array:
         """Return the values of node, (n, m), (n, 1) or (1, m), drawing the constants in it.
 
         Where the values are not needed, to draw the constants is all; what comes back then is no value.
         """
+        if not needed and self.reach is None and self.undrawn.isdisjoint(node.names):
+            return _ONE
         known = self.seen.get(id(node))
         if known is None:
             known = self.first_visit(node, use, needed)
@@ -237,10 +240,13 @@ class _Sampler:
         inner = self.inner(node, use)
         if len(node.args) == 2:
             a, b = node.args
-            if self.free(a) and not self.free(b):
+            first, second = self.free(a), self.free(b)
+            if first and not second:
                 self.assign(a, self.draw(node, a, self.visit(b, inner), use, first=True))
-            elif self.free(b) and not self.free(a):
+            elif second and not first:
                 self.assign(b, self.draw(node, b, self.visit(a, inner), use, first=False))
+        if not needed and self.reach is None and self.undrawn.isdisjoint(node.names):
+            return _ONE
         return self.apply(node, [self.visit(arg, inner, needed) for arg in node.args], needed)
 
     @staticmethod
@@ -354,6 +360,7 @@ class _Sampler:
         if node.op == "name":
             if node.name not in self.values:
                 self.values[node.name] = np.abs(wanted) if node.name in self.positive else wanted
+                self.undrawn.discard(node.name)
             return
         if node.op == "number":
             return

@@ -88,7 +88,6 @@ class Tape:
 
 _Slot = tuple[str, int]
 _Instruction = tuple[int, _Slot, _Slot | None]
-_NO_OPS: Ints = np.empty((0, 3), dtype=np.int64)
 
 
 class _Builder:
@@ -263,20 +262,22 @@ def compile_tape(
     def final(slot: _Slot) -> int:
         return slot[1] + offset[slot[0]]
 
-    def table(instructions: Collection[_Instruction]) -> Ints:
-        if not instructions:
-            return _NO_OPS
-        return np.array([(c, final(a), 0 if b is None else final(b)) for c, a, b in instructions], dtype=np.int64)
+    def flat(instructions: Collection[_Instruction]) -> list[int]:
+        return [x for c, a, b in instructions for x in (c, final(a), 0 if b is None else final(b))]
 
+    # one array cut in three: numpy takes longer to make an array than to fill it
+    scalars, rows = flat(builder.scalar_ops), flat(builder.row_ops)
+    codes: Ints = np.array(scalars + rows + [final(s) for s in outputs], dtype=np.int64)
+    first, second = len(scalars), len(scalars) + len(rows)
     return Tape(
         constants=tuple(theta),
         positive=tuple(positive),
         linear=tuple(order),
         columns=tuple(builder.columns),
         literals=np.array(list(builder.literals), dtype=np.float64),
-        scalar_ops=table(builder.scalar_ops),
-        row_ops=table(builder.row_ops),
-        outputs=np.array([final(s) for s in outputs], dtype=np.int64),
+        scalar_ops=codes[:first].reshape(-1, 3),
+        row_ops=codes[first:second].reshape(-1, 3),
+        outputs=codes[second:],
         rest=-1 if rest_slot is None else final(rest_slot),
         rest_tree=rest,
         bases=tuple(bases.values()),
