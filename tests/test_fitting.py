@@ -585,3 +585,17 @@ def test_constants_that_break_their_bounds_in_turn_are_all_held() -> None:
         result = fit(expression, table, positive=["A", "B", "C", "F", "E"])
         assert result.ok
         assert all(v >= 0.0 for name, v in result.constants["all"].items() if name != "a")
+
+
+def test_giving_up_a_start_never_costs_the_best_result() -> None:
+    rng = np.random.default_rng(5)
+    n, d = np.exp(rng.uniform(0, 8, 80)), np.exp(rng.uniform(0, 8, 80))
+    y = (1.5 + 3.0 * n**-0.4 + 2.0 * d**-0.3) * rng.normal(1, 0.01, 80)
+    table = table_from({"N": n, "D": d, "y": y}, target="y", scale=["N", "D"])
+    for text in ("E + A*N**-a + B*D**-b + C*N**-c*D**-d", "E + A*(1 + (N/K)**s)**-b*D**-a", "(A*N**-a + B*D**-b)**g"):
+        fitter = Fitter(table.parse(text), table)
+        starts = fitter.starts(24, np.random.default_rng(0))
+        alone = [float(fitter.solve(starts[i : i + 1]).sums[0]) for i in range(24)]
+        together = fitter.solve(starts)
+        assert together.sums[0] == pytest.approx(min(alone), rel=1e-5)
+        assert together.at_best[0] >= 1

@@ -30,7 +30,7 @@ _LN2_HI = 6.93147180369123816490e-01
 _LN2_LO = 1.90821492927058770002e-10
 _REACHED = 1e-6  # a start reached the best value when its sum of squares is within this fraction of it
 _FLOOR = 1e-30  # of the data's own sum of squares: nothing is left to fit
-_HOPE = 10.0  # times the gain of one step: the most that each step left to a start is expected to gain
+_HOPE = 1e-5  # over the tolerance: how many times its last gain each step left to a start is expected to gain
 _PATIENCE = 12  # steps that every start may take, whatever they gain
 _BLOCK = 256  # rows worked on together, so that a tape's slots stay in the first-level cache
 
@@ -608,7 +608,8 @@ def solve(  # type: ignore[no-untyped-def]
     - tolerance: stop when an accepted step lowers the sum of squares by less than this fraction
     - thetas (1, n_groups, p): NaN where no start gave a finite sum of squares; coefficients (1, n_groups, n_linear)
     - sums (n_groups,): weighted sum of squares of the group's problem, split evenly among its groups; or inf
-    - a start that could not reach the best earlier one with all its steps left is given up (`_HOPE`)
+    - a start that could not reach the best earlier one with all its steps left is given up: by a search, with its loose
+      tolerance, soon; by a full fit hardly ever (`_HOPE`)
     - at_best (n_groups,): starts whose sum of squares is within a fraction of 1e-6 of the best
     - values (n_inherited, n_rows): when not empty, nothing is fitted: the values at `inherited` and `coefficients`
       (n_inherited, ...) are written here, and the derivatives to jacobians (n_inherited, p, n_rows) if not empty
@@ -764,7 +765,7 @@ def solve(  # type: ignore[no-untyped-def]
                         best[g, k] = c[g, k]
                 if done > 0:
                     damping = max(damping * 0.1, 1e-15)
-                    slow = slow + 1 if total - _HOPE * gain * (max_iterations - done) > lowest else 0
+                    slow = slow + 1 if total - _HOPE / tolerance * gain * (max_iterations - done) > lowest else 0
                     if slow >= 2 and done >= _PATIENCE:
                         break  # out of reach of the best start so far
                     # two small steps in a row: one alone may only mean that the damping was high

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from weakref import WeakKeyDictionary
 
@@ -14,7 +13,7 @@ from sld.core.starts import Sample
 from sld.core.table import Table
 
 _SAMPLE_ROWS = 48  # rows that starting points are drawn from
-_MAX_COLUMNS_MB = 32  # of constant-free sub-expressions remembered for one table
+_MAX_COLUMNS_MB = 64  # of constant-free sub-expressions remembered for one table
 
 
 class Prepared:
@@ -41,6 +40,8 @@ class Prepared:
         self.values: dict[str, Array] = {s: X[:, j] for j, s in enumerate(table.symbols)}
         self.offsets = np.searchsorted(self.group_of, np.arange(n_groups + 1))
         self._columns: dict[Node, Array] = {}
+        self._stacks: dict[tuple[Node, ...], Array] = {}  # many formulas have the same columns
+        self._remembered = 0
         self._targets: dict[tuple[int, bool], tuple[Array, float]] = {}
 
     def target(self, target: int, log: bool) -> tuple[Array, float]:
@@ -62,19 +63,33 @@ class Prepared:
         pick = np.arange(self.n_rows)[:: step if step % 2 or step == 1 else step + 1][: 2 * _SAMPLE_ROWS]
         return Sample({s: v[pick] for s, v in self.values.items()})
 
-    def columns(self, nodes: Sequence[Node]) -> Array:
-        """Return the values of constant-free sub-expressions: (n_nodes, n_rows)."""
-        out = np.empty((len(nodes), self.n_rows))
-        for i, node in enumerate(nodes):
-            known = self._columns.get(node)
-            if known is None:
-                with np.errstate(all="ignore"):
-                    out[i] = walk(node, self.values, {})
-                if (len(self._columns) + 1) * self.n_rows * 8 <= _MAX_COLUMNS_MB << 20:
-                    self._columns[node] = out[i].copy()
-            else:
-                out[i] = known
-        return out
+    def columns(self, nodes: tuple[Node, ...]) -> Array:
+        """Return the values of constant-free sub-expressions: (n_nodes, n_rows), not to be written to."""
+        found = self._stacks.get(nodes)
+        if found is None:
+            found = np.empty((len(nodes), self.n_rows))
+            for i, node in enumerate(nodes):
+                found[i] = self._column(node)
+            if self._fits(found.size):
+                self._stacks[nodes] = found
+        return found
+
+    def _column(self, node: Node) -> Array | float:
+        known = self._columns.get(node)
+        if known is not None:
+            return known
+        with np.errstate(all="ignore"):
+            value = walk(node, self.values, {})
+        if isinstance(value, np.ndarray) and node.args and self._fits(value.size):
+            self._columns[node] = value
+        return value
+
+    def _fits(self, n_numbers: int) -> bool:
+        """Whether so many numbers more may be remembered; counts them."""
+        if (self._remembered + n_numbers) * 8 > _MAX_COLUMNS_MB << 20:
+            return False
+        self._remembered += n_numbers
+        return True
 
 
 _KNOWN: WeakKeyDictionary[Table, Prepared] = WeakKeyDictionary()
