@@ -10,7 +10,7 @@ from sld.core.card import Target, Variable
 from sld.core.errors import UsageError
 from sld.core.expression import parse
 from sld.core.fitter import Fitter
-from sld.core.fitting import HUBER_DELTA_LOG, FitResult, Loss, fit
+from sld.core.fitting import HUBER_DELTA_LOG, FitResult, Loss, arrow_condition, fit
 from sld.core.kernel import Array, evaluate
 from sld.core.table import Table, table_from
 from sld.core.task import load_task
@@ -373,6 +373,22 @@ def test_condition_number_of_shared_constants_is_that_of_the_joint_fit() -> None
     # one group has one point only: alone its constants are undetermined, with a shared exponent and A they are not
     rows = (table.group_index != 2) | (np.cumsum(table.group_index == 2) == 1)
     assert fitted("E + A*N**-a", table.take(rows), shared=("A", "a")).condition < 1e4
+
+
+@pytest.mark.parametrize("n_groups", [5, 120])
+@pytest.mark.parametrize("scale", [1.0, 1e-4])
+def test_condition_number_of_many_groups(n_groups: int, scale: float) -> None:
+    rng = np.random.default_rng(n_groups)
+    own = [rng.normal(size=(8, 2)) * [1.0, scale] + 1.0 for _ in range(n_groups)]
+    common = [rng.normal(size=(8, 2)) for _ in range(n_groups)]
+    joint = np.zeros((8 * n_groups, 2 * n_groups + 2))
+    for g in range(n_groups):
+        joint[8 * g : 8 * g + 8, 2 * g : 2 * g + 2] = own[g]
+        joint[8 * g : 8 * g + 8, -2:] = common[g]
+    assert arrow_condition(own, common) == pytest.approx(np.linalg.cond(joint), rel=0.05)
+    # a column that is a multiple of another
+    twice = [block[:, [0, 0]] for block in own]
+    assert arrow_condition(twice, common) > 1e12
 
 
 def test_bounds_hold_and_are_reported() -> None:
