@@ -34,6 +34,7 @@ SEARCH_ROWS = 1500  # more rows than this are thinned for the search; the chosen
 SEARCH_GROUPS = 40  # likewise for groups
 FIT_ROWS = 100_000
 _FINAL_STARTS = 48
+_FEW_FINAL_STARTS = 8  # at least, beside the search's constants, where many groups share the time
 _PROGRESS_EVERY_S = 0.2
 _RULE = "one_standard_error"
 
@@ -428,6 +429,7 @@ def _fit_all(
     notes = []
     if rows is not table:
         notes.append(f"the final fit used {rows.n_rows} of {table.n_rows} rows, spread over all groups and rungs")
+    starts = max(_FEW_FINAL_STARTS, min(_FINAL_STARTS, _FINAL_STARTS * SEARCH_GROUPS // len(rows.groups)))
     constants: dict[str, Mapping[str, Mapping[str, float]]] = {}
     for j, target in enumerate(table.targets):
         expression = chosen.expressions[target.column]
@@ -435,7 +437,7 @@ def _fit_all(
             expression,
             rows,
             target=j,
-            starts=_FINAL_STARTS,
+            starts=starts,
             seed=seed,
             inherit=_with_absent(chosen.constants[target.column], rows.groups),
             shared=chosen.shared.get(target.column, ()),
