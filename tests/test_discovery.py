@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -250,6 +252,67 @@ def test_thinning_keeps_every_group_and_both_ends() -> None:
         assert thin.of_group(group).X.max() == table.of_group(group).X.max()
     assert (thin.group_index == 1).sum() >= 6
     assert discovery._thinned(table, 5000) is table
+
+
+def many_groups(n_groups: int, n_rows: int = 12) -> Table:
+    """One power law; levels and coefficients differ by group, and the last group has half the rows."""
+    group = np.repeat(np.arange(n_groups), n_rows)[: n_groups * n_rows - n_rows // 2]
+    x = np.tile(np.geomspace(1, 1e4, n_rows), n_groups)[: len(group)]
+    rng = np.random.default_rng(0)
+    y = (group % 97) / 50 + 2 + (3 + np.cos(group)) * x**-0.5 + 1e-4 * rng.normal(size=len(x))
+    return table_from({"N": x, "y": y, "g": [f"g{k}" for k in group]}, target="y", scale="N", group="g")
+
+
+def test_of_many_groups_the_search_sees_some_and_the_law_has_all() -> None:
+    table = many_groups(120)
+    found = search(table, "1fits", formulas=["E + A*N**-a"])
+    (note,) = [note for note in found.notes if "groups" in note]
+    n_rows, n_groups = re.findall(r"\d+ of \d+", note)
+    assert (n_rows, n_groups) == (f"{40 * 12 - 6} of {table.n_rows}", "40 of 120")
+    assert "fitted on all of them" in note
+    assert found.law.groups == table.groups
+    for group, constants in found.law.constants["y"].items():
+        assert constants["E"] == pytest.approx(int(group[1:]) % 97 / 50 + 2, abs=0.01)
+        assert constants["a"] == pytest.approx(0.5, abs=0.02)
+
+
+def test_groups_are_left_out_evenly_and_never_the_smallest() -> None:
+    table = many_groups(120)
+    few = discovery._of_few_groups(table, 10)
+    assert len(few.groups) in (9, 10)
+    assert "g119" in few.groups
+    levels = {g: float(table.of_group(g).Y.mean()) for g in table.groups}
+    kept = sorted(levels[g] for g in few.groups if g != "g119")
+    assert (kept[0], kept[-1]) == (min(levels.values()), max(levels.values()))
+    assert np.diff(kept).max() < 2.5 * np.ptp(kept) / len(kept)
+    for group in few.groups:
+        assert few.of_group(group).n_rows == table.of_group(group).n_rows
+    assert discovery._of_few_groups(table, 120) is table
+
+
+def test_shared_constants_of_a_part_of_the_groups_start_the_fit_of_all() -> None:
+    known = {"a": {"E": 1.0, "k": 0.5}, "b": {"E": 3.0, "k": 0.5}, "c": {"E": 8.0, "k": 0.5}}
+    filled = discovery._with_absent(known, ("a", "x", "b", "c"))
+    assert filled == known | {"x": {"E": 3.0, "k": 0.5}}
+    assert discovery._with_absent(known, ("a", "b", "c")) is known
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["rows", "groups"])
+def test_a_large_table_is_searched_within_its_budget(kind: str) -> None:
+    if kind == "groups":
+        table = many_groups(500)
+    else:
+        rng = np.random.default_rng(0)
+        n, d, b = (np.exp(rng.uniform(0, 8, 20_000)) * low for low in (1e7, 1e9, 16))
+        data = {"N": n, "D": d, "b": b, "y": (chinchilla(n, d) + 0.3 * b**-0.5) * rng.normal(1, 0.005, len(n))}
+        table = table_from(data, target="y", scale=["N", "D", "b"])
+    began = time.monotonic()
+    found = search(table, "10s")
+    assert time.monotonic() - began < 20
+    assert found.law.groups == table.groups
+    assert scores(table.Y, found.law.predict(table), table.group_index).r2 > 0.99
+    assert [note for note in found.notes if f"of {table.n_rows} rows" in note]
 
 
 def test_repeats_give_the_noise_floor() -> None:

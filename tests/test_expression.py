@@ -1,6 +1,7 @@
 """The grammar: what it accepts, what it refuses and how it says so."""
 
 import math
+import pickle
 
 import pytest
 from hypothesis import assume, given, settings
@@ -260,3 +261,14 @@ def test_scalar_outside_its_domain_is_nan(op: str, args: tuple[float, ...]) -> N
 def test_scalar_overflow_is_infinite() -> None:
     assert evaluate_scalar("exp", 1e4) == math.inf
     assert evaluate_scalar("sigmoid", -1e4) == 0.0
+
+
+def test_a_hash_is_no_part_of_what_is_pickled() -> None:
+    # texts hash differently in another process: a remembered hash would make equal trees unequal keys there
+    tree = parse("E + A*N**-a", ("N",)).tree
+    remembered = hash(tree), tree.names
+    again = pickle.loads(pickle.dumps(tree))
+    assert not hasattr(again, "_hash")
+    assert again == tree
+    assert (hash(again), again.names) == remembered
+    assert tree.names == {"E", "A", "N", "a"}

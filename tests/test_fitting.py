@@ -10,7 +10,7 @@ from sld.core.card import Target, Variable
 from sld.core.errors import UsageError
 from sld.core.expression import parse
 from sld.core.fitter import Fitter
-from sld.core.fitting import HUBER_DELTA_LOG, FitResult, Loss, fit
+from sld.core.fitting import HUBER_DELTA_LOG, FitResult, Loss, arrow_condition, fit
 from sld.core.kernel import Array, evaluate
 from sld.core.table import Table, table_from
 from sld.core.task import load_task
@@ -375,6 +375,22 @@ def test_condition_number_of_shared_constants_is_that_of_the_joint_fit() -> None
     assert fitted("E + A*N**-a", table.take(rows), shared=("A", "a")).condition < 1e4
 
 
+@pytest.mark.parametrize("n_groups", [5, 120])
+@pytest.mark.parametrize("scale", [1.0, 1e-4])
+def test_condition_number_of_many_groups(n_groups: int, scale: float) -> None:
+    rng = np.random.default_rng(n_groups)
+    own = [rng.normal(size=(8, 2)) * [1.0, scale] + 1.0 for _ in range(n_groups)]
+    common = [rng.normal(size=(8, 2)) for _ in range(n_groups)]
+    joint = np.zeros((8 * n_groups, 2 * n_groups + 2))
+    for g in range(n_groups):
+        joint[8 * g : 8 * g + 8, 2 * g : 2 * g + 2] = own[g]
+        joint[8 * g : 8 * g + 8, -2:] = common[g]
+    assert arrow_condition(own, common) == pytest.approx(np.linalg.cond(joint), rel=0.05)
+    # a column that is a multiple of another
+    twice = [block[:, [0, 0]] for block in own]
+    assert arrow_condition(twice, common) > 1e12
+
+
 def test_bounds_hold_and_are_reported() -> None:
     table = planted("E + A*N**-a", {"E": 1.7, "A": 400.0, "a": 0.34}, noise=0.01)
     free = fitted("E + A*N**-a", table)
@@ -585,3 +601,17 @@ def test_constants_that_break_their_bounds_in_turn_are_all_held() -> None:
         result = fit(expression, table, positive=["A", "B", "C", "F", "E"])
         assert result.ok
         assert all(v >= 0.0 for name, v in result.constants["all"].items() if name != "a")
+
+
+def test_giving_up_a_start_never_costs_the_best_result() -> None:
+    rng = np.random.default_rng(5)
+    n, d = np.exp(rng.uniform(0, 8, 80)), np.exp(rng.uniform(0, 8, 80))
+    y = (1.5 + 3.0 * n**-0.4 + 2.0 * d**-0.3) * rng.normal(1, 0.01, 80)
+    table = table_from({"N": n, "D": d, "y": y}, target="y", scale=["N", "D"])
+    for text in ("E + A*N**-a + B*D**-b + C*N**-c*D**-d", "E + A*(1 + (N/K)**s)**-b*D**-a", "(A*N**-a + B*D**-b)**g"):
+        fitter = Fitter(table.parse(text), table)
+        starts = fitter.starts(24, np.random.default_rng(0))
+        alone = [float(fitter.solve(starts[i : i + 1]).sums[0]) for i in range(24)]
+        together = fitter.solve(starts)
+        assert together.sums[0] == pytest.approx(min(alone), rel=1e-5)
+        assert together.at_best[0] >= 1

@@ -7,7 +7,7 @@ from trees import trees
 from sld.core.expression import Expression, Node, parse
 from sld.core.fitter import Fitter
 from sld.core.kernel import Array, evaluate, linear_constants
-from sld.core.starts import draw_starts
+from sld.core.starts import Sample, draw_starts
 from sld.core.table import table_from
 
 VARIABLES = ("N", "D", "lr", "x")
@@ -30,7 +30,7 @@ def drawn(form: str, *, positive: tuple[str, ...] = (), scale: float = 1.0, seed
     rest, bases = linear_constants(expression)
     names = [c for c in expression.constants if c not in bases]
     rng = np.random.default_rng(seed)
-    values = draw_starts(rest, list(bases.values()), names, positive, columns(), N_STARTS, rng, scale=scale)
+    values = draw_starts(rest, list(bases.values()), names, positive, Sample(columns()), N_STARTS, rng, scale=scale)
     assert values.shape == (N_STARTS, len(names)) and np.isfinite(values).all()
     return dict(zip(names, values.T, strict=True))
 
@@ -115,7 +115,9 @@ def test_any_formula_gets_finite_starts(tree: Node, positive: bool) -> None:
     rest, bases = linear_constants(expression)
     names = [c for c in expression.constants if c not in bases]
     signs = names if positive else []
-    found = draw_starts(rest, list(bases.values()), names, signs, columns(), 5, np.random.default_rng(0), scale=3.0)
+    found = draw_starts(
+        rest, list(bases.values()), names, signs, Sample(columns()), 5, np.random.default_rng(0), scale=3.0
+    )
     assert found.shape == (5, len(names)) and np.isfinite(found).all()
     assert not positive or (found > 0).all()
 

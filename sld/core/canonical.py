@@ -27,6 +27,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import permutations
+from typing import TypeAlias
 
 from sld.core.algebra import (
     absolute,
@@ -64,11 +65,22 @@ def canonical_key(expression: Expression) -> str:
     return _keyed(expression)[0]
 
 
+# Values of nodes by their identity, the node beside it kept alive; one such table for each numbering of the constants
+# that are used twice or more: where none below a node changes its number, its value stays.
+_Values: TypeAlias = dict[int, tuple[Node, Value]]
+_Memory: TypeAlias = dict[tuple[str, ...], _Values]
+
+
 @lru_cache(maxsize=1 << 16)
 def _keyed(expression: Expression) -> tuple[str, int]:
     """Return the key, and how many free constants are positive only, those that scale a term included."""
+    return _key_of(expression.tree, expression.variables, {})
+
+
+def _key_of(tree: Node, variables: tuple[str, ...], memory: _Memory) -> tuple[str, int]:
+    """Return what `_keyed` returns; `memory` holds the values of parts of earlier trees, and is added to."""
     counts: dict[str, int] = {}
-    stack = [expression.tree]
+    stack = [tree]
     while stack:
         node = stack.pop()
         if node.op == "name":
@@ -78,7 +90,7 @@ def _keyed(expression: Expression) -> tuple[str, int]:
     names: dict[str, Value] = {}
     shared: list[str] = []
     for word, count in counts.items():
-        if word in expression.variables:
+        if word in variables:
             names[word] = [(1.0, NONE, ((word, 1.0, POS, None),), ())]
         elif count == 1:
             names[word] = FREE_CONSTANT
@@ -86,25 +98,25 @@ def _keyed(expression: Expression) -> tuple[str, int]:
             shared.append(word)
     try:
         if not shared:
-            key, strict = _finished(expression.tree, names)
+            key, strict = _finished(tree, names, memory.setdefault((), {}))
             return key, strict.count("@")
         keys = []
         # the numbering that gives the least text is the canonical one
         for order in permutations(shared) if len(shared) <= _MAX_PERMUTED else [tuple(reversed(shared))]:
             for i, word in enumerate(order):
                 names[word] = [(1.0, NONE, (), ((f"${i}", 1.0, CONST, None),))]
-            keys.append(_finished(expression.tree, names))
+            keys.append(_finished(tree, names, memory.setdefault(tuple(order), {})))
     except (ArithmeticError, RecursionError):
         # nowhere finite, or literals beyond the range of floats: the text itself, constants numbered as they come
-        renamed = {word: name(f"_{i}") for i, word in enumerate(expression.constants)}
-        return "=" + to_text(substitute(expression.tree, renamed)), 0
+        renamed = {word: name(f"_{i}") for i, word in enumerate(Expression(tree, variables).constants)}
+        return "=" + to_text(substitute(tree, renamed)), 0
     key, strict = min(keys)
-    return _released(strict, expression.variables) or (key, strict.count("@"))
+    return _released(strict, variables) or (key, strict.count("@"))
 
 
-def _finished(tree: Node, names: dict[str, Value]) -> tuple[str, str]:
+def _finished(tree: Node, names: dict[str, Value], known: _Values) -> tuple[str, str]:
     """Return the key, and the same before the positive constants that scale a term lose their sign."""
-    value = _value(tree, names)
+    value = _value(tree, names, known)
     return value_text(with_any_sign(value)), value_text(value)
 
 
@@ -149,7 +161,16 @@ def _operands(node: Node, plain: str, inverse: str) -> Iterator[tuple[Node, bool
             yield node, inverted
 
 
-def _value(node: Node, names: dict[str, Value]) -> Value:
+def _value(node: Node, names: dict[str, Value], known: _Values) -> Value:
+    if not node.args:
+        return _compute(node, names, known)
+    found = known.get(id(node))
+    if found is None:
+        found = known[id(node)] = node, _compute(node, names, known)
+    return found[1]
+
+
+def _compute(node: Node, names: dict[str, Value], known: _Values) -> Value:
     op = node.op
     if op == "name":
         return names[node.name]
@@ -158,20 +179,20 @@ def _value(node: Node, names: dict[str, Value]) -> Value:
     if op == "*" or op == "/":
         factors: list[Value] = []
         for operand, inverted in _operands(node, "*", "/"):
-            value = _value(operand, names)
+            value = _value(operand, names, known)
             factors.append(power(value, -1.0) if inverted else value)
         return product(factors)
     if op == "+" or op == "-" or op == "neg":
         terms: list[Term] = []
         for operand, inverted in _operands(node, "+", "-"):
-            value = _value(operand, names)
+            value = _value(operand, names, known)
             terms.extend(negated(value) if inverted else value)
         return collect(terms)
     if op == "**":
-        return power(_value(node.args[0], names), exponent_of(_value(node.args[1], names)))
+        return power(_value(node.args[0], names, known), exponent_of(_value(node.args[1], names, known)))
     if op == "min" or op == "max":
-        return extreme(op, [_value(operand, names) for operand, _ in _operands(node, op, op)])
-    value = _value(node.args[0], names)
+        return extreme(op, [_value(operand, names, known) for operand, _ in _operands(node, op, op)])
+    value = _value(node.args[0], names, known)
     if op == "exp":
         return exponential(value)
     if op == "log":
@@ -192,36 +213,93 @@ def simplify(expression: Expression) -> Expression:
     """
     if canonical_key(expression).startswith("="):
         return expression
-    tree = _folded(expression.tree)
+    shortener = _Shortener(expression.variables)
+    tree = shortener.folded(expression.tree)
     if sum(1 for _ in tree.walk()) <= _MAX_SHORTENED:
-        while (shorter := _hoisted(tree, expression.variables)) is not None:
+        while (shorter := shortener.hoisted(tree)) is not None:
             tree = shorter
     return Expression(tree, expression.variables)
 
 
-def _hoisted(tree: Node, variables: tuple[str, ...]) -> Node | None:
-    """Put an argument in the place of the first node where the key allows it."""
-    text, n_positive = _keyed(Expression(tree, variables))
-    # most candidates lose a variable or constant that the key shows: seen without computing theirs
-    needed = set(re.findall(r"[^\W\d]\w*", text)).intersection(variables)
-    n_constants = len(set(re.findall(r"\$\d+", text))) + len(re.findall(r"\$(?!\d)|@", text))
-    total = _names(tree)
-    spare = sum(n not in variables for n in total) - n_constants
-    for path, node, scales in _places(tree, ()):
-        if not node.args or (node.op == "neg" and not scales):
-            continue
-        inside = _names(node)
-        for arg in _heirs(node, variables):
-            kept = _names(arg)
-            gone = {n for n, count in inside.items() if count == total[n] and not kept[n]}
-            if gone & needed or sum(n not in variables for n in gone) > spare:
+class _Shortener:
+    """Tries shorter trees; they share most parts, so what was found for a part is remembered by its identity."""
+
+    def __init__(self, variables: tuple[str, ...]) -> None:
+        self.variables = variables
+        self.values: _Memory = {}
+        self.as_folded: dict[int, tuple[Node, Node]] = {}  # the node itself beside the result keeps it alive
+
+    def hoisted(self, tree: Node) -> Node | None:
+        """Put an argument in the place of the first node where the key allows it."""
+        variables = self.variables
+        text, n_positive = _key_of(tree, variables, self.values)
+        # most candidates lose a variable or constant that the key shows: seen without computing theirs
+        needed = set(re.findall(r"[^\W\d]\w*", text)).intersection(variables)
+        n_constants = len(set(re.findall(r"\$\d+", text))) + len(re.findall(r"\$(?!\d)|@", text))
+        total = _names(tree)
+        spare = sum(n not in variables for n in total) - n_constants
+        for path, node, scales in _places(tree, ()):
+            if not node.args or (node.op == "neg" and not scales):
                 continue
-            shorter = _folded(_replaced(tree, path, arg))
-            found = _keyed(Expression(shorter, variables))
-            # A*exp(b + k*x) loses b, not A: a form never gives up a constant's sign
-            if found[0] == text and found[1] <= n_positive:
-                return shorter
-    return None
+            inside: Counter[str] | None = None
+            for arg in _heirs(node, variables):
+                lost = node.names - arg.names
+                if lost:
+                    inside = inside or _names(node)
+                    gone = [n for n in lost if inside[n] == total[n]]
+                    if not needed.isdisjoint(gone) or sum(n not in variables for n in gone) > spare:
+                        continue
+                shorter = self.folded(_replaced(tree, path, arg))
+                found = _key_of(shorter, variables, self.values)
+                # A*exp(b + k*x) loses b, not A: a form never gives up a constant's sign
+                if found[0] == text and found[1] <= n_positive:
+                    return shorter
+        return None
+
+    def folded(self, node: Node) -> Node:
+        """Compute what has only numbers in it, and drop zeros, ones and double signs."""
+        if not node.args:
+            return number(0.0) if _is(node, 0.0) else node  # no -0
+        found = self.as_folded.get(id(node))
+        if found is None:
+            found = self.as_folded[id(node)] = node, self._folded(node)
+        return found[1]
+
+    def _folded(self, node: Node) -> Node:
+        op, args = node.op, tuple([self.folded(arg) for arg in node.args])
+        if not any(arg.op != "number" for arg in args):
+            value = evaluate_scalar(op, *(arg.value for arg in args))
+            if value == 0.0 or 1.0 / _FOLDABLE < abs(value) < _FOLDABLE:
+                return number(value or 0.0)
+        first, last = args[0], args[-1]
+        match op:
+            case "+" | "-" if (positive := without_sign(last)) is not None:
+                return self.folded(Node("-" if op == "+" else "+", (first, positive)))
+            case "+" | "-" if _is(last, 0.0):
+                return first
+            case "+" | "-" if last.op == "number" and first.op in ("+", "-") and first.args[1].op == "number":
+                inner = -first.args[1].value if first.op == "-" else first.args[1].value
+                total = inner + (last.value if op == "+" else -last.value)
+                return self.folded(Node("+", (first.args[0], number(total))))
+            case "+" if _is(first, 0.0):
+                return last
+            case "-" if _is(first, 0.0):
+                return self.folded(call("neg", last))
+            case "-" if first == last:
+                return number(0.0)
+            case "*" if _is(first, 0.0) or _is(last, 0.0):
+                return number(0.0)
+            case "*" if _is(first, 1.0):
+                return last
+            case "*" | "/" | "**" if _is(last, 1.0):
+                return first
+            case "neg" if first.op == "neg":
+                return first.args[0]
+            case "neg" if first.op in ("*", "/"):
+                return self.folded(Node(first.op, (call("neg", first.args[0]), first.args[1])))
+        if len(args) == len(node.args) and all(a is b for a, b in zip(args, node.args, strict=True)) and op != "neg":
+            return node
+        return call(op, *args)
 
 
 def _names(tree: Node) -> Counter[str]:
@@ -235,7 +313,7 @@ def _heirs(node: Node, variables: Sequence[str]) -> Sequence[Node]:
     if len(node.args) < 2:
         return node.args
     first, last = node.args
-    varies = any(n in variables for n in _names(last))
+    varies = not last.names.isdisjoint(variables)
     if node.op == "/" and varies:  # (1/x)**a does not become x**a
         return (first,)
     # b - k*x loses b, and -2*a the number: neither the sign of what is left
@@ -255,44 +333,6 @@ def _replaced(node: Node, path: Sequence[int], new: Node) -> Node:
         return new
     i = path[0]
     return Node(node.op, (*node.args[:i], _replaced(node.args[i], path[1:], new), *node.args[i + 1 :]))
-
-
-def _folded(node: Node) -> Node:
-    """Compute what has only numbers in it, and drop zeros, ones and double signs."""
-    if not node.args:
-        return number(0.0) if _is(node, 0.0) else node  # no -0
-    op, args = node.op, tuple(_folded(arg) for arg in node.args)
-    if all(arg.op == "number" for arg in args):
-        value = evaluate_scalar(op, *(arg.value for arg in args))
-        if value == 0.0 or 1.0 / _FOLDABLE < abs(value) < _FOLDABLE:
-            return number(value or 0.0)
-    first, last = args[0], args[-1]
-    match op:
-        case "+" | "-" if (positive := without_sign(last)) is not None:
-            return _folded(Node("-" if op == "+" else "+", (first, positive)))
-        case "+" | "-" if _is(last, 0.0):
-            return first
-        case "+" | "-" if last.op == "number" and first.op in ("+", "-") and first.args[1].op == "number":
-            inner = -first.args[1].value if first.op == "-" else first.args[1].value
-            total = inner + (last.value if op == "+" else -last.value)
-            return _folded(Node("+", (first.args[0], number(total))))
-        case "+" if _is(first, 0.0):
-            return last
-        case "-" if _is(first, 0.0):
-            return _folded(call("neg", last))
-        case "-" if first == last:
-            return number(0.0)
-        case "*" if _is(first, 0.0) or _is(last, 0.0):
-            return number(0.0)
-        case "*" if _is(first, 1.0):
-            return last
-        case "*" | "/" | "**" if _is(last, 1.0):
-            return first
-        case "neg" if first.op == "neg":
-            return first.args[0]
-        case "neg" if first.op in ("*", "/"):
-            return _folded(Node(first.op, (call("neg", first.args[0]), first.args[1])))
-    return call(op, *args)
 
 
 def _is(node: Node, value: float) -> bool:

@@ -42,8 +42,16 @@ MAX_NAME = 64
 MAX_LITERAL = 1e100  # in absolute value; constants beyond this are never meant
 
 
+class _Remembered:
+    """Slots for what a node is asked again and again; they are empty until then, and no part of its value."""
+
+    __slots__ = ("_hash", "_names")
+    _hash: int
+    _names: frozenset[str]
+
+
 @dataclass(frozen=True, slots=True)
-class Node:
+class Node(_Remembered):
     """One node: a number (`op == "number"`), a name (`op == "name"`) or an operator with arguments."""
 
     op: str
@@ -59,9 +67,35 @@ class Node:
             yield node
             stack.extend(reversed(node.args))
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of the variables and constants in this node and below."""
+        found: frozenset[str] | None = getattr(self, "_names", None)
+        if found is None:
+            if len(self.args) == 2:
+                left, right = self.args[0].names, self.args[1].names
+                found = left if not right or left is right else right if not left else left | right
+            elif self.args:
+                found = self.args[0].names
+            else:
+                found = frozenset((self.name,)) if self.op == "name" else _NO_NAMES
+            object.__setattr__(self, "_names", found)
+        return found
+
+    def __hash__(self) -> int:
+        """Return a hash that is computed once: trees share their parts."""
+        found: int | None = getattr(self, "_hash", None)
+        if found is None:
+            found = hash((self.op, self.args, self.value, self.name))
+            object.__setattr__(self, "_hash", found)
+        return found
+
     def __str__(self) -> str:
         """Return the text of the tree."""
         return to_text(self)
+
+
+_NO_NAMES: frozenset[str] = frozenset()
 
 
 def number(value: float) -> Node:
@@ -166,8 +200,7 @@ class Expression:
     @cached_property
     def used_variables(self) -> tuple[str, ...]:
         """Variables that occur in the formula, in the table's order."""
-        used = {n.name for n in self.tree.walk() if n.op == "name"}
-        return tuple(v for v in self.variables if v in used)
+        return tuple(v for v in self.variables if v in self.tree.names)
 
     @cached_property
     def complexity(self) -> int:

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from sld.core.expression import Expression, Node, call
 from sld.core.kernel import NO_MATRIX, NO_STACK, Array, evaluate_tape
+from sld.core.prepared import median, prepared
 from sld.core.separation import linear_constants
 from sld.core.starts import draw_starts
 from sld.core.table import Table
 from sld.core.tape import Tape, compile_tape
 
-_SAMPLE_ROWS = 48  # rows that starting points are drawn from
 _ANY_SIZE = 1e-300  # instead of zero, where a logarithm is taken
 
 
@@ -90,17 +90,10 @@ class Fitter:
         self.bounds = dict(bounds or {})
         self.log_output = log_output
         self.project = project and not log_output
-        if self.n_groups == 1:
-            self.order = np.arange(self.n_rows)
-            X, y, self.group_of = table.X, table.Y[:, target], table.group_index
-        else:
-            self.order = np.argsort(table.group_index, kind="stable")
-            X, y, self.group_of = table.X[self.order], table.Y[self.order, target], table.group_index[self.order]
-        with np.errstate(all="ignore"):
-            self.y = np.log(y) if log_output else np.ascontiguousarray(y)
+        self.prepared = prepared(table)
+        self.order, self.group_of, self.offsets = self.prepared.order, self.prepared.group_of, self.prepared.offsets
+        self.y, self.scale = self.prepared.target(target, log_output)
         self.weights = None if weights is None else np.sqrt(weights[self.order])
-        self.values_by_symbol = {s: X[:, j] for j, s in enumerate(table.symbols)}
-        self.offsets = np.searchsorted(self.group_of, np.arange(self.n_groups + 1))
         self._held: tuple[str, ...] = ()  # linear constants kept in the search because of their bounds
         self._twins: dict[tuple[str, ...], Fitter] = {}
         self._compile(())
@@ -119,15 +112,14 @@ class Fitter:
         self.names = self.tape.constants + self.tape.linear
         self.n_shared = len(self.shared)
         self.n_local = len(self.tape.constants) - self.n_shared
-        self.columns = self.tape.column_values(self.values_by_symbol, self.n_rows)
-        lower, upper = [], []
-        for c in self.tape.constants:
+        self.columns = self.prepared.columns(self.tape.columns)
+        n = len(self.tape.constants)
+        self.lower, self.upper = np.full(n, -math.inf), np.full(n, math.inf)
+        for j, c in enumerate(self.tape.constants if self.positive or self.bounds else ()):
             low, high = self._limits(c)
             if c in self.tape.positive:
                 low, high = math.log(max(low, 1e-200)), math.log(high) if high < math.inf else 230.0
-            lower.append(low)
-            upper.append(high)
-        self.lower, self.upper = np.array(lower, dtype=float), np.array(upper, dtype=float)
+            self.lower[j], self.upper[j] = low, high
 
     def _limits(self, constant: str) -> tuple[float, float]:
         low, high = self.bounds.get(constant, (-math.inf, math.inf))
@@ -143,12 +135,9 @@ class Fitter:
         """Draw starting points in natural units: (n_starts, n_nonlinear)."""
         if not self.tape.constants:
             return np.zeros((1, 0))
-        step = max(1, self.n_rows // _SAMPLE_ROWS)
-        pick = np.arange(self.n_rows)[:: step if step % 2 or step == 1 else step + 1][: 2 * _SAMPLE_ROWS]
-        sample = {s: v[pick] for s, v in self.values_by_symbol.items()}
-        scale = _median(np.abs(np.exp(self.y) if self.log_output else self.y)) or 1.0
         rest, bases = (self.tape.rest_tree, self.tape.bases) if self.project else (self.expression.tree, ())
-        return draw_starts(rest, bases, self.tape.constants, self.positive, sample, n_starts, rng, scale=scale)
+        sample = self.prepared.sample
+        return draw_starts(rest, bases, self.tape.constants, self.positive, sample, n_starts, rng, scale=self.scale)
 
     def _theta(self, natural: Array) -> Array:
         """Return constants (..., n_nonlinear) in the units of the search."""
@@ -255,7 +244,7 @@ class Fitter:
             self._twins[tuple(broken)] = twin
         before = {c: j for j, c in enumerate(self.names)}
         column = {c: j for j, c in enumerate(self.tape.constants)}
-        size = _median(np.abs(self.y)) or 1.0
+        size = median(np.abs(self.y)) or 1.0
         begin = np.empty((len(starts), len(twin.tape.constants)))
         for j, c in enumerate(twin.tape.constants):
             begin[:, j] = starts[:, column[c]] if c in column else 0.3 * size
@@ -283,12 +272,6 @@ class Fitter:
         out = np.empty(self.n_rows)
         out[self.order] = found if sound.all() else np.where(sound[self.group_of], found, np.nan)
         return np.exp(out) if self.log_output else out
-
-
-def _median(values: Array) -> float:
-    # np.median takes ten times as long on a small table
-    middle = len(values) // 2
-    return float(np.partition(values, middle)[middle])
 
 
 def text_seed(seed: int, text: str) -> np.random.Generator:

@@ -26,6 +26,8 @@ Loss = Literal["squared", "huber", "log", "log_huber"]
 LOSSES: tuple[Loss, ...] = ("squared", "huber", "log", "log_huber")
 
 HUBER_DELTA_LOG = 1e-3  # Hoffmann et al. 2022, section 3.3
+_MAX_DENSE = 200  # columns of a Jacobian whose singular values are all computed
+_POWER_STEPS = 60
 HUBER_DELTA_SIGMA = 1.345  # 95 % efficiency at the normal; Huber 1981
 
 
@@ -301,10 +303,9 @@ def _condition(
         return 1.0
     tape = compile_tape(expression, shared=tuple(shared), project=False)
     columns = tape.column_values(table.inputs, table.n_rows)
-    n_shared, p = len(shared), len(tape.constants)
-    n_own = p - n_shared
-    joint = np.zeros((table.n_rows, n_shared + n_own * len(table.groups)))
-    worst = 1.0
+    n_shared = len(shared)
+    own: list[Array] = []
+    common: list[Array] = []
     for g, group in enumerate(table.groups):
         rows = np.flatnonzero(table.group_index == g)
         theta = np.array([[constants[group][c] for c in tape.constants]])
@@ -312,12 +313,71 @@ def _condition(
         scaled = (jacobian[0] * np.where(theta[0] == 0.0, 1.0, np.abs(theta[0]))[:, None]).T
         if not np.isfinite(scaled).all():
             return math.inf
-        if n_shared:
-            joint[rows, :n_shared] = scaled[:, :n_shared]
-            joint[rows, n_shared + g * n_own : n_shared + (g + 1) * n_own] = scaled[:, n_shared:]
-        else:
-            worst = max(worst, _ratio(scaled))
-    return _ratio(joint) if n_shared else worst
+        common.append(scaled[:, :n_shared])
+        own.append(scaled[:, n_shared:])
+    if not n_shared:
+        return max(1.0, *(_ratio(block) for block in own))
+    return arrow_condition(own, common)
+
+
+def arrow_condition(own: Sequence[Array], common: Sequence[Array]) -> float:
+    """Return the condition number of a Jacobian whose groups have columns of their own and columns in common.
+
+    Beyond 200 columns it is found by power iteration, to a few per cent and never too large: the cost then grows with
+    the number of groups, not with its cube.
+
+    Args:
+        own: For each group (n_rows, n_own), at least as many rows as columns.
+        common: For each group (n_rows, n_common).
+    """
+    n_groups, n_own, n_common = len(own), own[0].shape[1], common[0].shape[1]
+    # an orthogonal factor per group leaves small triangles: [R_g S_g] for its own columns, T for the common ones
+    R, S = np.empty((n_groups, n_own, n_own)), np.empty((n_groups, n_own, n_common))
+    rest = []
+    for g, (a, b) in enumerate(zip(own, common, strict=True)):
+        q, R[g] = np.linalg.qr(a)
+        S[g] = q.T @ b
+        rest.append(b - q @ S[g])
+    T: Array = np.zeros((n_common, n_common))
+    top = np.asarray(np.linalg.qr(np.concatenate(rest), mode="r"))
+    T[: len(top)] = top
+    n = n_groups * n_own
+    if n + n_common <= _MAX_DENSE:
+        joint = np.zeros((n + n_common, n + n_common))
+        for g in range(n_groups):
+            joint[g * n_own : (g + 1) * n_own, g * n_own : (g + 1) * n_own] = R[g]
+            joint[g * n_own : (g + 1) * n_own, n:] = S[g]
+        joint[n:, n:] = T
+        return _ratio(joint)
+
+    def times(x: Array, y: Array) -> tuple[Array, Array]:
+        """Multiply by the triangle and its transpose."""
+        u, v = R @ x + S @ y, T @ y
+        return R.transpose(0, 2, 1) @ u, (S.transpose(0, 2, 1) @ u).sum(axis=0) + T.T @ v
+
+    def over(x: Array, y: Array) -> tuple[Array, Array]:
+        """Solve the same."""
+        u = np.linalg.solve(R.transpose(0, 2, 1), x)
+        v = np.linalg.solve(T.T, y - (S.transpose(0, 2, 1) @ u).sum(axis=0))
+        below = np.linalg.solve(T, v)
+        return np.asarray(np.linalg.solve(R, u - S @ below)), np.asarray(below)
+
+    rng = np.random.default_rng(0)
+    ratio = 1.0
+    for step in (times, over):
+        x, y = rng.normal(size=(n_groups, n_own, 1)), rng.normal(size=(n_common, 1))
+        size = 1.0
+        for _ in range(_POWER_STEPS):
+            length = math.sqrt(float((x * x).sum() + (y * y).sum()))
+            try:
+                x, y = step(x / length, y / length)
+            except np.linalg.LinAlgError:
+                return math.inf
+            size = math.sqrt(float((x * x).sum() + (y * y).sum()))
+            if not 0.0 < size < math.inf:
+                return math.inf
+        ratio *= math.sqrt(size)
+    return ratio
 
 
 def _ratio(matrix: Array) -> float:

@@ -30,6 +30,8 @@ _LN2_HI = 6.93147180369123816490e-01
 _LN2_LO = 1.90821492927058770002e-10
 _REACHED = 1e-6  # a start reached the best value when its sum of squares is within this fraction of it
 _FLOOR = 1e-30  # of the data's own sum of squares: nothing is left to fit
+_HOPE = 1e-5  # over the tolerance: how many times its last gain each step left to a start is expected to gain
+_PATIENCE = 12  # steps that every start may take, whatever they gain
 _BLOCK = 256  # rows worked on together, so that a tape's slots stay in the first-level cache
 
 
@@ -55,30 +57,30 @@ def _double(typingctx: Any, x: Any) -> Any:
 
 @numba.njit(inline="always", **_OPTIONS)
 def _exp(x):  # type: ignore[no-untyped-def]
-    """Exp without branches, so that loops over it become vector code; relative error below 3e-16."""
-    t = x if x > -708.0 else -708.0
-    t = t if t < 709.0 else 709.0
+    """Exp without branches, so that loops over it become vector code; relative error below 3e-16.
+
+    The polynomial interpolates exp at the Chebyshev points of [-log(2)/2, log(2)/2]: two terms fewer than Taylor's.
+    """
+    t = -708.0 if x < -708.0 else x  # lets NaN pass
+    t = 709.0 if t > 709.0 else t
     z = t * _LOG2E + _MAGIC
     k = z - _MAGIC
     r = (t - k * _LN2_HI) - k * _LN2_LO
-    p = 1.0 / 6227020800.0
-    p = p * r + 1.0 / 479001600.0
-    p = p * r + 1.0 / 39916800.0
-    p = p * r + 1.0 / 3628800.0
-    p = p * r + 1.0 / 362880.0
-    p = p * r + 1.0 / 40320.0
-    p = p * r + 1.0 / 5040.0
-    p = p * r + 1.0 / 720.0
-    p = p * r + 1.0 / 120.0
-    p = p * r + 1.0 / 24.0
-    p = p * r + 1.0 / 6.0
-    p = p * r + 0.5
+    p = 2.5110049204818658e-08
+    p = p * r + 2.763265472252779e-07
+    p = p * r + 2.755724088722987e-06
+    p = p * r + 2.4801485441561313e-05
+    p = p * r + 1.9841269890076403e-04
+    p = p * r + 1.3888888952352863e-03
+    p = p * r + 8.333333333319589e-03
+    p = p * r + 4.166666666648795e-02
+    p = p * r + 1.666666666666668e-01
+    p = p * r + 5.000000000000019e-01
     p = p * r + 1.0
     p = p * r + 1.0
     v = p * _double((_bits(z) + 1023) << 52)
     v = np.inf if x > 709.0 else v
-    v = 0.0 if x < -708.0 else v
-    return v if x == x else x
+    return 0.0 if x < -708.0 else v
 
 
 @numba.njit(inline="always", **_OPTIONS)
@@ -606,6 +608,8 @@ def solve(  # type: ignore[no-untyped-def]
     - tolerance: stop when an accepted step lowers the sum of squares by less than this fraction
     - thetas (1, n_groups, p): NaN where no start gave a finite sum of squares; coefficients (1, n_groups, n_linear)
     - sums (n_groups,): weighted sum of squares of the group's problem, split evenly among its groups; or inf
+    - a start that could not reach the best earlier one with all its steps left is given up: by a search, with its loose
+      tolerance, soon; by a full fit hardly ever (`_HOPE`)
     - at_best (n_groups,): starts whose sum of squares is within a fraction of 1e-6 of the best
     - values (n_inherited, n_rows): when not empty, nothing is fitted: the values at `inherited` and `coefficients`
       (n_inherited, ...) are written here, and the derivatives to jacobians (n_inherited, p, n_rows) if not empty
@@ -699,6 +703,7 @@ def solve(  # type: ignore[no-untyped-def]
             total = np.inf
             damping = 1e-2
             small = 0
+            slow = 0
             done = -1
             # the first round only evaluates the starting point
             while finite and done < max_iterations:
@@ -760,6 +765,9 @@ def solve(  # type: ignore[no-untyped-def]
                         best[g, k] = c[g, k]
                 if done > 0:
                     damping = max(damping * 0.1, 1e-15)
+                    slow = slow + 1 if total - _HOPE / tolerance * gain * (max_iterations - done) > lowest else 0
+                    if slow >= 2 and done >= _PATIENCE:
+                        break  # out of reach of the best start so far
                     # two small steps in a row: one alone may only mean that the damping was high
                     small = small + 1 if gain < tolerance * total else 0
                     if small >= 2 or gain < 1e-3 * tolerance * total:

@@ -21,55 +21,43 @@ def linear_constants(expression: Expression, exclude: Collection[str] = ()) -> t
         linear constant. Together with the remaining constants they reproduce the expression exactly.
     """
     candidates = frozenset(expression.constants).difference(exclude)
-    below: _Below = {}
-    _names_below(expression.tree, candidates, below)
     while True:
-        conflict = _conflicts(expression.tree, candidates, below)
+        conflict = _conflicts(expression.tree, candidates)
         if not conflict:
-            return _split(expression.tree, candidates, below)
+            return _split(expression.tree, candidates)
         candidates -= conflict
 
 
-# Candidates that occur below each node, by the node's identity: asked for again and again on the way down.
-_Below = dict[int, frozenset[str]]
 _NOTHING: frozenset[str] = frozenset()
 
 
-def _names_below(node: Node, candidates: frozenset[str], below: _Below) -> frozenset[str]:
-    if node.op == "name":
-        found = frozenset((node.name,)) if node.name in candidates else _NOTHING
-    else:
-        found = _NOTHING
-        for arg in node.args:
-            under = _names_below(arg, candidates, below)
-            found = found | under if found else under
-    below[id(node)] = found
-    return found
-
-
-def _conflicts(node: Node, candidates: frozenset[str], below: _Below) -> frozenset[str]:
+def _conflicts(node: Node, candidates: frozenset[str]) -> frozenset[str]:
     """Return candidates that `node` is not jointly linear in (those of the smaller factor of a product)."""
-    here = below[id(node)] & candidates
-    if not here or node.op == "name":
+    op = node.op
+    if op == "name" or candidates.isdisjoint(node.names):
         return _NOTHING
-    if node.op in ("+", "-", "neg"):
+    if op == "+" or op == "-" or op == "neg":
         found = _NOTHING
         for arg in node.args:
-            found |= _conflicts(arg, candidates, below)
+            if arg.op != "name" and (under := _conflicts(arg, candidates)):
+                found |= under
         return found
-    if node.op == "*":
-        left, right = (below[id(arg)] & candidates for arg in node.args)
-        if left and right and _is_valley(node.args[1]):
+    if op == "*":
+        a, b = node.args
+        if candidates.isdisjoint(a.names):
+            return _conflicts(b, candidates)
+        if candidates.isdisjoint(b.names):
+            return _conflicts(a, candidates)
+        left, right = a.names & candidates, b.names & candidates
+        if _is_valley(b):
             return left
-        if left and right and _is_valley(node.args[0]):
+        if _is_valley(a):
             return right
-        found = _conflicts(node.args[0], candidates, below) | _conflicts(node.args[1], candidates, below)
-        if found or not left or not right:
-            return found
-        return left if len(left) < len(right) else right
-    if node.op == "/":
-        return (below[id(node.args[1])] & candidates) | _conflicts(node.args[0], candidates, below)
-    return here
+        found = _conflicts(a, candidates) | _conflicts(b, candidates)
+        return found or (left if len(left) < len(right) else right)
+    if op == "/":
+        return (node.args[1].names & candidates) | _conflicts(node.args[0], candidates)
+    return node.names & candidates
 
 
 def _is_valley(node: Node) -> bool:
@@ -81,16 +69,16 @@ def _is_valley(node: Node) -> bool:
     return node.op == "abs" or (node.op == "**" and node.args[1].op == "number" and node.args[1].value in (2.0, 4.0))
 
 
-def _split(node: Node, linear: frozenset[str], below: _Below) -> tuple[Node | None, dict[str, Node]]:
+def _split(node: Node, linear: frozenset[str]) -> tuple[Node | None, dict[str, Node]]:
     if node.op == "name" and node.name in linear:
         return None, {node.name: ONE}
-    if not below[id(node)] & linear:
+    if linear.isdisjoint(node.names):
         return node, {}
     if node.op == "neg":
-        rest, bases = _split(node.args[0], linear, below)
+        rest, bases = _split(node.args[0], linear)
         return None if rest is None else call("neg", rest), {c: call("neg", b) for c, b in bases.items()}
     if node.op in ("+", "-"):
-        (rest_a, bases_a), (rest_b, bases_b) = (_split(arg, linear, below) for arg in node.args)
+        (rest_a, bases_a), (rest_b, bases_b) = (_split(arg, linear) for arg in node.args)
         rest = _combine(node.op, rest_a, rest_b)
         bases = dict(bases_a)
         for c, b in bases_b.items():
@@ -99,11 +87,11 @@ def _split(node: Node, linear: frozenset[str], below: _Below) -> tuple[Node | No
             bases[c] = combined
         return rest, bases
     if node.op == "*":
-        holder, factor = (0, 1) if below[id(node.args[0])] & linear else (1, 0)
-        rest, bases = _split(node.args[holder], linear, below)
+        holder, factor = (1, 0) if linear.isdisjoint(node.args[0].names) else (0, 1)
+        rest, bases = _split(node.args[holder], linear)
         other = node.args[factor]
         return None if rest is None else _times(rest, other), {c: _times(b, other) for c, b in bases.items()}
-    rest, bases = _split(node.args[0], linear, below)
+    rest, bases = _split(node.args[0], linear)
     divisor = node.args[1]
     return (
         None if rest is None else call("/", rest, divisor),

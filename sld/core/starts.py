@@ -7,7 +7,8 @@ the table, for all starts at once; whenever a constant meets a quantity that is 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -19,6 +20,8 @@ from sld.core.expression import Node, call
 Use = Literal["linear", "base", "argument", "centre"]
 
 _SPREAD_FLOOR = 1e-12
+_ONE: Array = np.ones((1, 1))
+_MAX_REMEMBERED = 1000  # sub-expressions; of a few dozen rows each
 
 
 def draw_starts(
@@ -26,7 +29,7 @@ def draw_starts(
     bases: Sequence[Node],
     constants: Sequence[str],
     positive: Collection[str],
-    columns: Mapping[str, Array],
+    sample: Sample,
     n_starts: int,
     rng: np.random.Generator,
     *,
@@ -39,19 +42,19 @@ def draw_starts(
         bases: Parts that come with a linear constant, which takes care of their size.
         constants: The constants to draw, in the order of the result's columns.
         positive: Constants that must come out positive.
-        columns: Variable symbol to values (n_rows,); a few dozen rows are enough.
+        sample: A few dozen rows.
         n_starts: How many to draw.
         rng: Where the draws come from.
         scale: Typical size of the target.
     """
-    sampler = _Sampler(frozenset(constants), frozenset(positive), columns, n_starts, rng)
+    sampler = _Sampler(frozenset(constants), frozenset(positive), sample, n_starts, rng)
     with np.errstate(all="ignore"):
         if rest is not None:
             sampler.scale = scale
-            sampler.visit(rest, "linear")
+            sampler.visit(rest, "linear", needed=False)
             sampler.scale = 1.0
         for basis in bases:
-            sampler.visit(basis, "linear")
+            sampler.visit(basis, "linear", needed=False)
     out = np.ones((n_starts, len(constants)))
     for i, constant in enumerate(constants):
         value = sampler.values.get(constant)
@@ -64,18 +67,108 @@ def draw_starts(
     return out
 
 
+@lru_cache
+def _logarithms(low: float, high: float) -> tuple[np.float64, np.float64]:
+    return np.log(low), np.log(high)
+
+
+class Sample:
+    """A few rows of a table, and what was computed from them for earlier formulas.
+
+    Attributes:
+        columns: Variable symbol to values (n_rows,).
+    """
+
+    def __init__(self, columns: Mapping[str, Array]) -> None:
+        """Start from the variables."""
+        self.columns = columns
+        self.symbols = frozenset(columns)
+        self._values: dict[Node, Array] = {}
+        self._statistics: dict[int, dict[str, Array]] = {}  # by the identity of the values, which stay alive above
+
+    def of(self, node: Node) -> Array:
+        """Return the values of a constant-free node: (1, n_rows) or (1, 1)."""
+        known = self._values.get(node)
+        if known is None:
+            if len(self._values) >= _MAX_REMEMBERED:
+                self._values.clear()
+                self._statistics.clear()
+            if node.op == "number":
+                known = np.full((1, 1), node.value)
+            elif node.op == "name":
+                known = self.columns[node.name][None, :]
+            else:
+                known = apply_operator(node.op, [self.of(arg) for arg in node.args])
+            self._values[node] = known
+            self._statistics[id(known)] = {}
+        return known
+
+    def statistic(self, compute: Callable[[Array], Array], u: Array) -> Array:
+        """Return `compute(u)`, from memory where u came from here."""
+        known = self._statistics.get(id(u))
+        if known is None:
+            return compute(u)
+        found = known.get(compute.__name__)
+        if found is None:
+            found = known[compute.__name__] = compute(u)
+        return found
+
+
+def _size(u: Array) -> Array:
+    """Return the typical magnitude of u per start: exp of the mean log, zeros left out."""
+    a = np.abs(u)
+    logs = np.where((a > 0) & np.isfinite(a), np.log(a), np.nan)
+    known = ~np.isnan(logs)
+    return np.asarray(np.exp(np.where(known, logs, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)))
+
+
+def _spread(u: Array) -> Array:
+    """Return the standard deviation of u per start, at least a little."""
+    clean = np.where(np.isfinite(u), u, 0.0)
+    n = clean.shape[1]
+    away = clean - np.add.reduce(clean, axis=1, keepdims=True) / n  # as np.std, which has 8 µs of its own
+    return np.asarray(np.maximum(np.sqrt(np.add.reduce(away * away, axis=1) / n), _SPREAD_FLOOR))
+
+
+def _log_spread(u: Array) -> Array:
+    """Return the spread of log(u), zero where there is none."""
+    return _spread(_finite_log(u))
+
+
+def _steepest(u: Array) -> Array:
+    """Return the largest exponent that keeps a power of u within 25 units of the logarithm."""
+    return np.asarray(25.0 / np.maximum(np.ptp(_finite_log(u), axis=1), 1.0))
+
+
+def _finite_log(u: Array) -> Array:
+    logs = np.log(np.where(u > 0, u, np.nan))
+    return np.where(np.isfinite(logs), logs, 0.0)
+
+
+_INVERSE: dict[str, Callable[[Array], Array]] = {
+    "neg": lambda v: -v,
+    "exp": lambda v: np.log(np.maximum(np.abs(v), 1e-300)),
+    "log": lambda v: np.exp(np.clip(v, -600, 600)),
+    "sqrt": lambda v: v * v,
+    "abs": lambda v: v,
+    "tanh": lambda v: np.arctanh(np.clip(v, -0.99, 0.99)),
+    "sigmoid": lambda v: np.log(np.clip(v, 1e-6, 1 - 1e-6)) - np.log1p(-np.clip(v, 1e-6, 1 - 1e-6)),
+}
+
+
 class _Sampler:
     def __init__(
         self,
         constants: frozenset[str],
         positive: frozenset[str],
-        columns: Mapping[str, Array],
+        sample: Sample,
         n: int,
         rng: np.random.Generator,
     ) -> None:
         self.constants = constants
+        self.undrawn = set(constants)
         self.positive = positive
-        self.columns = columns
+        self.sample = sample
         self.n = n
         self.rng = rng
         self.scale = 1.0  # what the part being visited should be worth
@@ -87,28 +180,21 @@ class _Sampler:
     # -- drawing -------------------------------------------------------------------------------------------------
 
     def log_uniform(self, low: float, high: float) -> Array:
-        return np.asarray(np.exp(self.rng.uniform(np.log(low), np.log(high), self.n)))
+        return np.asarray(np.exp(self.rng.uniform(*_logarithms(low, high), self.n)))
 
     def sign(self, share_negative: float) -> Array:
-        return np.where(self.rng.random(self.n) < share_negative, -1.0, 1.0)
+        return np.asarray(np.copysign(1.0, self.rng.random(self.n) - share_negative))
 
     def pick(self, u: Array) -> Array:
         """Return the value of u at a random row, one per start."""
-        full = np.broadcast_to(u, (self.n, u.shape[1]))
-        return np.asarray(full[np.arange(self.n), self.rng.integers(0, u.shape[1], self.n)])
+        rows = self.rng.integers(0, u.shape[1], self.n)
+        return np.asarray(u[np.arange(self.n) if len(u) > 1 else 0, rows])
 
-    @staticmethod
-    def size(u: Array) -> Array:
-        """Return the typical magnitude of u per start: exp of the mean log, zeros left out."""
-        a = np.abs(u)
-        logs = np.where((a > 0) & np.isfinite(a), np.log(a), np.nan)
-        known = ~np.isnan(logs)
-        return np.asarray(np.exp(np.where(known, logs, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)))
+    def size(self, u: Array) -> Array:
+        return self.sample.statistic(_size, u)
 
-    @staticmethod
-    def spread(u: Array) -> Array:
-        clean = np.where(np.isfinite(u), u, 0.0)
-        return np.asarray(np.maximum(clean.std(axis=1), _SPREAD_FLOOR))
+    def spread(self, u: Array) -> Array:
+        return self.sample.statistic(_spread, u)
 
     def reach_or_one(self) -> Array:
         return np.ones(1) if self.reach is None else np.where(self.reach > _SPREAD_FLOOR, self.reach, 1.0)
@@ -116,45 +202,56 @@ class _Sampler:
     # -- the walk ------------------------------------------------------------------------------------------------
 
     def has_constants(self, node: Node) -> bool:
-        return any(x.op == "name" and x.name in self.constants for x in node.walk())
+        return not self.constants.isdisjoint(node.names)
 
     def free(self, node: Node) -> bool:
         """Return whether node is made of constants alone and one of them has no value yet."""
-        names = [x.name for x in node.walk() if x.op == "name"]
-        if not names or any(x not in self.constants for x in names):
-            return False
-        return any(x not in self.values for x in names)
+        names = node.names
+        return not self.undrawn.isdisjoint(names) and names <= self.constants
 
-    def visit(self, node: Node, use: Use) -> Array:
-        """Return the values of node, (n, m), (n, 1) or (1, m), drawing the constants in it."""
+    def visit(self, node: Node, use: Use, needed: bool = True) -> Array:
+        """Return the values of node, (n, m), (n, 1) or (1, m), drawing the constants in it.
+
+        Where the values are not needed, to draw the constants is all; what comes back then is no value.
+        """
+        if not needed and self.reach is None and self.undrawn.isdisjoint(node.names):
+            return _ONE
         known = self.seen.get(id(node))
         if known is None:
-            known = self.seen[id(node)] = self.first_visit(node, use)
+            known = self.first_visit(node, use, needed)
+            if needed:
+                self.seen[id(node)] = known
         return known
 
-    def first_visit(self, node: Node, use: Use) -> Array:
-        if node.op == "number":
-            return np.full((1, 1), node.value)
+    def first_visit(self, node: Node, use: Use, needed: bool) -> Array:
+        # a sum on the way would forget the reach
+        if node.names <= self.sample.symbols and (self.reach is None or not node.args):
+            return self.sample.of(node)
         if node.op == "name":
-            if node.name in self.columns:
-                return self.columns[node.name][None, :]
             if node.name not in self.constants:
-                return np.ones((1, 1))  # a linear constant: solved for, never drawn
+                return _ONE  # a linear constant: solved for, never drawn
             if node.name not in self.values:
                 self.assign(node, self.sign(0.3) * self.log_uniform(0.1, 3.0))
             return self.values[node.name][:, None]
         if node.op == "**":
-            return self.power(node, use)
+            return self.power(node, use, needed)
         if node.op in ("+", "-") and use in ("argument", "centre"):
             self.settle_chain(node, use)
+        inner = self.inner(node, use)
         if len(node.args) == 2:
             a, b = node.args
-            if self.free(a) and not self.free(b):
-                self.assign(a, self.draw(node, a, self.visit(b, self.inner(node, use)), use, first=True))
-            elif self.free(b) and not self.free(a):
-                self.assign(b, self.draw(node, b, self.visit(a, self.inner(node, use)), use, first=False))
-            return apply_operator(node.op, [self.visit(arg, self.inner(node, use)) for arg in node.args])
-        return apply_operator(node.op, [self.visit(node.args[0], self.inner(node, use))])
+            first, second = self.free(a), self.free(b)
+            if first and not second:
+                self.assign(a, self.draw(node, a, self.visit(b, inner), use, first=True))
+            elif second and not first:
+                self.assign(b, self.draw(node, b, self.visit(a, inner), use, first=False))
+        if not needed and self.reach is None and self.undrawn.isdisjoint(node.names):
+            return _ONE
+        return self.apply(node, [self.visit(arg, inner, needed) for arg in node.args], needed)
+
+    @staticmethod
+    def apply(node: Node, args: Sequence[Array], needed: bool) -> Array:
+        return apply_operator(node.op, args) if needed else _ONE
 
     def settle_chain(self, node: Node, use: Use) -> None:
         """Draw a sum that is a centre or an argument: the slopes first, then the constant that brings it to zero.
@@ -234,51 +331,41 @@ class _Sampler:
                 return self.pick(u)
         return self.sign(0.3) * self.log_uniform(0.1, 3.0)
 
-    def power(self, node: Node, use: Use) -> Array:
+    def power(self, node: Node, use: Use, needed: bool) -> Array:
         base, exponent = node.args
         if exponent.op == "number":
             even = exponent.value == 2.0 or exponent.value == 4.0
-            return apply_operator("**", [self.visit(base, "centre" if even else "base"), self.visit(exponent, "base")])
+            parts = [self.visit(base, "centre" if even else "base", needed), self.visit(exponent, "base")]
+            return self.apply(node, parts, needed)
         if self.free(base) and not self.free(exponent):
             u = self.visit(exponent, "base")
             self.assign(base, np.exp(self.rng.normal(0.0, 1.0, self.n) / self.spread(u)))
-            return apply_operator("**", [self.visit(base, "base"), u])
-        u = self.visit(base, "base")
+            return self.apply(node, [self.visit(base, "base", needed), u], needed)
+        u = self.visit(base, "base", needed or self.free(exponent))
         if self.free(exponent):
-            logs = np.log(np.where(u > 0, u, np.nan))
-            finite = np.where(np.isfinite(logs), logs, 0.0)
-            reach = np.ptp(finite, axis=1)
             value = self.log_uniform(0.04, 1.6)
             if self.reach is not None:  # the logarithm of this power is a slope
-                value = self.log_uniform(0.003, 0.3) * self.reach_or_one() / self.spread(finite)
+                value = self.log_uniform(0.003, 0.3) * self.reach_or_one() / self.sample.statistic(_log_spread, u)
             elif use == "argument":
                 value *= 0.5
-            value = np.minimum(value, 25.0 / np.maximum(reach, 1.0))
+            value = np.minimum(value, self.sample.statistic(_steepest, u))
             if exponent.op == "neg":
                 value = -value
             self.assign(exponent, value * self.sign(0.12))
-            return apply_operator("**", [u, self.visit(exponent, "linear")])
-        return apply_operator("**", [u, self.visit(exponent, "argument")])
+            return self.apply(node, [u, self.visit(exponent, "linear", needed)], needed)
+        return self.apply(node, [u, self.visit(exponent, "argument", needed)], needed)
 
     def assign(self, node: Node, wanted: Array) -> None:
         """Give the constants of a constant-only node values such that it is worth `wanted` (roughly)."""
         if node.op == "name":
             if node.name not in self.values:
                 self.values[node.name] = np.abs(wanted) if node.name in self.positive else wanted
+                self.undrawn.discard(node.name)
             return
         if node.op == "number":
             return
-        inverse = {
-            "neg": lambda v: -v,
-            "exp": lambda v: np.log(np.maximum(np.abs(v), 1e-300)),
-            "log": lambda v: np.exp(np.clip(v, -600, 600)),
-            "sqrt": lambda v: v * v,
-            "abs": lambda v: v,
-            "tanh": lambda v: np.arctanh(np.clip(v, -0.99, 0.99)),
-            "sigmoid": lambda v: np.log(np.clip(v, 1e-6, 1 - 1e-6)) - np.log1p(-np.clip(v, 1e-6, 1 - 1e-6)),
-        }
         if len(node.args) == 1:
-            self.assign(node.args[0], np.asarray(inverse[node.op](wanted)))
+            self.assign(node.args[0], np.asarray(_INVERSE[node.op](wanted)))
             return
         a, b = node.args
         if self.free(a) and self.free(b):
@@ -286,7 +373,8 @@ class _Sampler:
             neutral = 0.0 if node.op in ("+", "-") else 1.0
             self.assign(b, np.full(self.n, neutral) + self.rng.normal(0.0, 0.3, self.n))
         other, target = (b, a) if self.free(a) else (a, b)
-        v = np.broadcast_to(self.visit(other, "linear"), (self.n, 1))[:, 0]
+        v = self.visit(other, "linear")[:, 0]
+        v = v if len(v) == self.n else np.repeat(v, self.n)
         first = target is a
         match node.op:
             case "+":

@@ -87,6 +87,7 @@ class Tape:
 
 
 _Slot = tuple[str, int]
+_Instruction = tuple[int, _Slot, _Slot | None]
 
 
 class _Builder:
@@ -103,8 +104,8 @@ class _Builder:
         self.literals: dict[float, int] = {}
         self.free: list[Node] = []
         self.columns: dict[Node, int] = {}
-        self.scalar_ops: dict[tuple[int, int, int], int] = {}
-        self.row_ops: dict[tuple[int, int, int], int] = {}
+        self.scalar_ops: dict[_Instruction, int] = {}
+        self.row_ops: dict[_Instruction, int] = {}
         self.seen: dict[int, _Slot] = {}  # by the node's identity: hashing trees costs more than building twice
         self.made: list[Node] = []
 
@@ -123,44 +124,41 @@ class _Builder:
         return "c", self.columns.setdefault(node, len(self.columns))
 
     def scalar(self, code: int, a: _Slot, b: _Slot | None = None) -> _Slot:
-        key = (code, self.code(a), self.code(b) if b else 0)
-        return "s", self.scalar_ops.setdefault(key, len(self.scalar_ops))
+        return "s", self.scalar_ops.setdefault((code, a, b), len(self.scalar_ops))
 
     def row(self, code: int, a: _Slot, b: _Slot | None = None) -> _Slot:
-        key = (code, self.code(self.settled(a)), self.code(self.settled(b)) if b else 0)
-        return "r", self.row_ops.setdefault(key, len(self.row_ops))
+        if a[0] == "f":
+            a = self.settled(a)
+        if b is not None and b[0] == "f":
+            b = self.settled(b)
+        return "r", self.row_ops.setdefault((code, a, b), len(self.row_ops))
 
     def settled(self, slot: _Slot) -> _Slot:
         return self.column(self.free[slot[1]]) if slot[0] == "f" else slot
 
-    @staticmethod
-    def code(slot: _Slot) -> int:
-        return slot[1] * 8 + "tlscr".index(slot[0])
-
     def build(self, node: Node) -> _Slot:
-        slot = self.seen.get(id(node))
-        if slot is None:
-            slot = self.seen[id(node)] = self._build(node)
-        return slot
-
-    def _build(self, node: Node) -> _Slot:
-        if node.op == "number":
+        op = node.op
+        if op == "number":
             return self.literal(node.value)
-        if node.op == "name":
+        if op == "name":
             if node.name in self.variables:
                 return self.free_of_constants(node)
             slot = ("t", self.theta[node.name])
             return self.scalar(EXP, slot) if node.name in self.positive else slot
-        if node.op == "**":
-            return self.power(node)
-        a, *rest = (self.build(arg) for arg in node.args)
-        if not rest:
+        known = self.seen.get(id(node))
+        if known is None:
+            known = self.seen[id(node)] = self.power(node) if op == "**" else self._build(node)
+        return known
+
+    def _build(self, node: Node) -> _Slot:
+        a = self.build(node.args[0])
+        if len(node.args) == 1:
             if a[0] == "f":
                 return self.free_of_constants(node)
             if a[0] == "l":
                 return self.folded(node.op, a)
             return (self.row if a[0] == "r" else self.scalar)(_UNARY[node.op], a)
-        b = rest[0]
+        b = self.build(node.args[1])
         kinds = a[0] + b[0]
         if kinds == "ll":
             return self.folded(node.op, a, b)
@@ -258,23 +256,29 @@ def compile_tape(
     outputs = [builder.as_row(builder.build(bases[c])) for c in order]
     rest_slot = None if rest is None else builder.as_row(builder.build(rest))
     n_theta, n_literals, n_columns = len(theta), len(builder.literals), len(builder.columns)
-    offset = (0, n_theta, n_theta + n_literals, 0, n_columns)  # slots of one kind stand behind those of another
+    # slots of one kind stand behind those of another
+    offset = {"t": 0, "l": n_theta, "s": n_theta + n_literals, "c": 0, "r": n_columns}
 
-    def final(code: int) -> int:
-        return code // 8 + offset[code % 8]
+    def final(slot: _Slot) -> int:
+        return slot[1] + offset[slot[0]]
 
-    scalar_ops = [(c, final(a), 0 if c in ONE_OPERAND else final(b)) for c, a, b in builder.scalar_ops]
-    row_ops = [(c, final(a), 0 if c in ONE_OPERAND else final(b)) for c, a, b in builder.row_ops]
+    def flat(instructions: Collection[_Instruction]) -> list[int]:
+        return [x for c, a, b in instructions for x in (c, final(a), 0 if b is None else final(b))]
+
+    # one array cut in three: numpy takes longer to make an array than to fill it
+    scalars, rows = flat(builder.scalar_ops), flat(builder.row_ops)
+    codes: Ints = np.array(scalars + rows + [final(s) for s in outputs], dtype=np.int64)
+    first, second = len(scalars), len(scalars) + len(rows)
     return Tape(
         constants=tuple(theta),
         positive=tuple(positive),
         linear=tuple(order),
         columns=tuple(builder.columns),
         literals=np.array(list(builder.literals), dtype=np.float64),
-        scalar_ops=np.array(scalar_ops, dtype=np.int64).reshape(-1, 3),
-        row_ops=np.array(row_ops, dtype=np.int64).reshape(-1, 3),
-        outputs=np.array([final(_Builder.code(s)) for s in outputs], dtype=np.int64),
-        rest=-1 if rest_slot is None else final(_Builder.code(rest_slot)),
+        scalar_ops=codes[:first].reshape(-1, 3),
+        row_ops=codes[first:second].reshape(-1, 3),
+        outputs=codes[second:],
+        rest=-1 if rest_slot is None else final(rest_slot),
         rest_tree=rest,
         bases=tuple(bases.values()),
     )

@@ -36,8 +36,9 @@ from sld.search.verdict import verdict
 
 DEFAULT_BUDGET = "30s"
 SEARCH_ROWS = 800  # more rows than this are thinned for the search; the chosen law is fitted on all
+SEARCH_GROUPS = 60  # likewise for groups
 FIT_ROWS = 100_000
-_FINAL_STARTS = 48
+_FINAL_STARTS = 12  # for groups that the search has not seen
 _SEARCH_SHARE = 0.85  # of the budget; the rest is for judging the finalists again
 _PROGRESS_EVERY_S = 0.2
 _RULE = "one_standard_error"
@@ -135,10 +136,12 @@ def discover(
         notes.append(sentence(table, diverged))
         table = table.take(np.delete(np.arange(table.n_rows), [d.row for d in diverged]))
         _check(table)
-    small = _thinned(table, SEARCH_ROWS)
+    small = _thinned(_of_few_groups(table, SEARCH_GROUPS), SEARCH_ROWS)
     if small is not table:
+        n, every = len(small.groups), len(table.groups)
+        where = "all groups" if n == every else f"{n} of {every} groups (evenly by their mean target)"
         notes.append(
-            f"the search used {small.n_rows} of {table.n_rows} rows, spread over all groups and rungs"
+            f"the search used {small.n_rows} of {table.n_rows} rows, spread over {where} and rungs"
             + ("; the chosen law was fitted on all of them" if table.n_rows <= FIT_ROWS else "")
         )
     folds = rung_folds(small)
@@ -180,6 +183,21 @@ def _check(table: Table) -> None:
     for j, target in enumerate(table.targets):
         if float(np.ptp(table.Y[:, j])) == 0.0:
             raise UsageError(f"target {target.column!r} is {table.Y[0, j]:g} in every row; there is nothing to explain")
+
+
+def _of_few_groups(table: Table, limit: int) -> Table:
+    """Return the rows of at most `limit` groups: evenly spaced by their mean target, and the one with fewest rows.
+
+    The smallest group decides how many constants a form may have, so it takes part.
+    """
+    n = len(table.groups)
+    if n <= limit:
+        return table
+    counts = np.bincount(table.group_index, minlength=n)
+    level = np.bincount(table.group_index, weights=table.Y[:, 0], minlength=n) / counts
+    order = np.argsort(level, kind="stable")
+    chosen = {int(order[round(k)]) for k in np.linspace(0, n - 1, limit - 1)} | {int(counts.argmin())}
+    return table.take(np.isin(table.group_index, sorted(chosen)))
 
 
 def _thinned(table: Table, limit: int) -> Table:
@@ -475,7 +493,7 @@ def _fit_all(
             # the optimum that was judged on the folds, not a lower one elsewhere that nobody looked at
             starts=0 if set(rows.groups) <= set(chosen.constants[target.column]) else _FINAL_STARTS,
             seed=seed,
-            inherit=chosen.constants[target.column],
+            inherit=_with_absent(chosen.constants[target.column], rows.groups),
             shared=shared,
         )
         if result.ok and consensus is None:
@@ -488,9 +506,13 @@ def _fit_all(
         if result.ok and chosen.admissible and not _admissible(search.judge, expression, j, result.constants):
             # a lower training error is no gain if the law then breaks down beyond the data
             trouble = "it breaks a physical check that the search's constants pass"
-        constants[target.column] = chosen.constants[target.column] if trouble else result.constants
+        constants[target.column] = result.constants
         if trouble:
+            # the search may have seen a part of the groups only
+            constants[target.column] = _with_absent(chosen.constants[target.column], rows.groups)
             notes.append(f"the final fit of {target.column} was not used ({trouble}); constants are the search's")
+            if absent := len(rows.groups) - len(chosen.constants[target.column]):
+                notes.append(f"{absent} groups that the search left out have the median of the others' constants")
     notes.extend(robust.values())
     # nothing that depends on time or on the number of workers: the same search writes the same law.json
     provenance: dict[str, Any] = {
@@ -526,6 +548,16 @@ def _fit_all(
         provenance=provenance,
     )
     return law, notes
+
+
+def _with_absent(
+    constants: Mapping[str, Mapping[str, float]], groups: Sequence[str]
+) -> Mapping[str, Mapping[str, float]]:
+    """Return constants for all groups: those that the search left out get the median of the others."""
+    if len(constants) == len(groups):
+        return constants
+    middle = {c: float(np.median([of[c] for of in constants.values()])) for c in next(iter(constants.values()), {})}
+    return {g: constants.get(g, middle) for g in groups}
 
 
 def _admissible(
