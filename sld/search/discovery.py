@@ -27,7 +27,7 @@ from sld.search.hall_of_fame import HallOfFame
 from sld.search.judge import Judge, Proposal
 from sld.search.proposers import ALL, Source, from_texts
 from sld.search.run_folder import RunFolder, from_event, to_event
-from sld.search.selection import RULES, noise_floor, rank
+from sld.search.selection import RULES, is_exact, noise_floor, rank
 
 DEFAULT_BUDGET = "30s"
 SEARCH_ROWS = 1500  # more rows than this are thinned for the search; the chosen law is fitted on all
@@ -346,7 +346,12 @@ def _finish(
             chosen = mixed
             ranked = rank([mixed, *ranked])
         if not chosen.admissible:
-            notes.append("no candidate passed every physical check; the best one fails: " + "; ".join(chosen.reasons))
+            why = (
+                "the law reproduces every fold exactly but"
+                if is_exact(chosen)
+                else "no candidate passed every physical check; the best one"
+            )
+            notes.append(f"{why} fails: " + "; ".join(chosen.reasons))
         if search.exhausted:
             notes.append("every formula of the search space was tried before the budget was used")
         law, trouble = _fit_all(chosen, table, seed, config, search, budget)
