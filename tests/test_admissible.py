@@ -119,6 +119,16 @@ def test_without_declared_bounds_or_monotonicity_only_running_away_counts() -> N
     assert "runs away" in sentences(table, "N**2")
 
 
+def test_what_spans_decades_may_grow_by_factors() -> None:
+    # compute-optimal parameters, Hoffmann et al. 2022: three decades in the data, one more half as far again
+    C = np.geomspace(1e18, 1e24, 13)
+    table = Table((Variable("C"),), (Target("N"),), C[:, None], (0.09 * C**0.5)[:, None])
+    assert not any(p.hard for p in problems(table, "0.09*C**0.5"))
+    # but a rate that the data do not show is running away still
+    assert problems(table, "0.09*C**0.5*(1 + (C/1e24)**4)")[0].hard
+    assert problems(table, "0.09*C**0.5 - 0.09*1e12*(C/1e24)**4")[0].hard
+
+
 def test_the_target_is_measured_by_its_own_range() -> None:
     # the same law in other units is as good or bad as before
     for unit in (1e-6, 1.0, 1e6):

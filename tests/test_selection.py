@@ -22,6 +22,7 @@ from sld.search.selection import (
     distinct,
     early_score,
     fold_score,
+    is_exact,
     noise_floor,
     one_standard_error,
     price,
@@ -201,6 +202,37 @@ def test_failed_folds_do_not_confuse_the_choice() -> None:
 def test_one_fold_is_enough_to_choose() -> None:
     better, worse = with_folds("better", (0.01,), 6), with_folds("worse", (0.02,), 3)
     assert one_standard_error([better, worse]) is better
+
+
+EXACT = (1e-30, 3e-31, 1e-29)
+
+
+def exact(key: str, n_constants: int, complexity: int, *, admissible: bool = True) -> Candidate:
+    found = with_folds(key, EXACT, n_constants, admissible=admissible)
+    return replace(found, complexity=complexity, train_nmse=1e-31)
+
+
+def test_among_exact_laws_the_one_with_fewest_constants_is_chosen() -> None:
+    # b**k - 1 against E - A*exp(-g*k): long to write, but nothing in it is free
+    law, general = exact("law", 2, 27), exact("general", 3, 9)
+    near = replace(with_folds("near", (1e-10, 1e-10, 1e-10), 1), train_nmse=1e-10)
+    assert one_standard_error([near, general, law]) is law
+
+
+def test_an_exact_law_passes_whatever_a_check_says() -> None:
+    law = exact("law", 4, 10, admissible=False)
+    tame = replace(with_folds("tame", (1e-4, 1e-4, 1e-4), 3), train_nmse=1e-5)
+    assert is_exact(law)
+    assert not is_exact(tame)
+    assert one_standard_error([tame, law]) is law
+    assert rank([tame, law]) == [law, tame]
+
+
+def test_a_law_that_is_exact_on_the_folds_alone_is_not_exact() -> None:
+    # a flat top rung is met to the last digit by anything that saturates
+    assert not is_exact(replace(exact("flat", 2, 5), train_nmse=1e-3))
+    assert not is_exact(replace(exact("failed", 2, 5), fold_errors=(1e-30, math.nan)))
+    assert not is_exact(replace(exact("unjudged", 2, 5), fold_errors=()))
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,7 +105,7 @@ class Fitter:
             nonlinear=nonlinear,
             # a linear constant that has to be kept from crossing zero is bounded, not put in log space: its best
             # value may be zero itself
-            positive=self.positive - frozenset(nonlinear) if self.project else self._log_space(),
+            positive=self._log_space() - frozenset(nonlinear),
             project=self.project,
             log_output=self.log_output,
         )
@@ -126,10 +126,15 @@ class Fitter:
         return max(low, 0.0) if constant in self.positive else low, high
 
     def _log_space(self) -> frozenset[str]:
+        """Return the positive constants that are searched as logarithms: those that scale something.
+
+        An exponent or a shift that comes near zero there never comes back, since its derivative vanishes; those are
+        bounded instead.
+        """
         if not self.positive:
             return self.positive
-        linear = set(linear_constants(self.expression)[1])
-        return self.positive - linear
+        linear = set() if self.project else set(linear_constants(self.expression)[1])
+        return (self.positive & frozenset(_factors(self.expression.tree))) - linear
 
     def starts(self, n_starts: int, rng: np.random.Generator) -> Array:
         """Draw starting points in natural units: (n_starts, n_nonlinear)."""
@@ -272,6 +277,16 @@ class Fitter:
         out = np.empty(self.n_rows)
         out[self.order] = found if sound.all() else np.where(sound[self.group_of], found, np.nan)
         return np.exp(out) if self.log_output else out
+
+
+def _factors(tree: Node) -> Iterator[str]:
+    """Yield the names that multiply or divide something, outside exponents."""
+    stack = [tree]
+    while stack:
+        node = stack.pop()
+        if node.op in ("*", "/"):
+            yield from (arg.name for arg in node.args if arg.op == "name")
+        stack.extend(node.args[:1] if node.op == "**" else node.args)
 
 
 def text_seed(seed: int, text: str) -> np.random.Generator:

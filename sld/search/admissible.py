@@ -27,6 +27,7 @@ HARD_REACH = 0.7  # log ranges beyond the data within which every check must pas
 _INSIDE = (0.0, 0.35, 0.7)  # of the way from a row to the top of the data
 _OUTSIDE = (1.0, 1.6, 2.5, 4.0, 6.3, 10.0, 30.0, 100.0, REACH)  # times the top
 _RUNAWAY = 8.0  # ranges of the target seen in the data
+_RUNAWAY_POWER = 2.0  # or, where that is more, the factor that the data span once more and again
 # Slack in ranges of the target: noisy data near a bound, or a flat stretch, should not condemn a law
 _BOUND_SLACK = 0.03
 _MONOTONE_SLACK = 0.05
@@ -161,7 +162,13 @@ class Grid:
             check(v < declared.lower - _BOUND_SLACK * spread, f"falls below {declared.lower:g}")
         if declared.upper is not None:
             check(v > declared.upper + _BOUND_SLACK * spread, f"exceeds {declared.upper:g}")
-        check(np.abs(v - self.centre[target]) > _RUNAWAY * spread, "runs away from the data's range")
+        far = _RUNAWAY * spread
+        lowest, highest = self.table.Y[:, target].min(), self.table.Y[:, target].max()
+        above = far
+        if lowest > 0:
+            # what spans decades (batch sizes, allocations) grows by factors
+            above = max(far, highest * (highest / lowest) ** _RUNAWAY_POWER - self.centre[target])
+        check((v - self.centre[target] > above) | (self.centre[target] - v > far), "runs away from the data's range")
         walks = v.reshape(len(self.direction), -1)
         for i, variable in enumerate(self.table.variables):
             if variable.monotone is not None:

@@ -17,6 +17,7 @@ from importlib import resources
 from itertools import combinations, permutations
 from typing import Any, Literal
 
+from sld.core.canonical import simplify
 from sld.core.card import Log, Role, Variable
 from sld.core.errors import UsageError, suggest
 from sld.core.expression import Expression, Node, call, name, number, parse, substitute
@@ -119,6 +120,18 @@ class CatalogueLaw:
         return parse(self.formula, [v.symbol for v in self.variables])
 
     @cached_property
+    def fitted(self) -> Expression:
+        """The formula that a search fits: `expression`, unless its constants can be had with fewer or simpler ones.
+
+        `k*(N/N0)**p` has a constant too many, which no data determine and which a choice by length holds against it.
+        In `(1 + (x/d)**(1/f))**(-c*f)` the exponents depend on each other, and few fits find them.
+        """
+        short = simplify(self.expression)
+        fewer = len(short.constants) < len(self.expression.constants)
+        untangled = _mentions_in_exponents(short) < _mentions_in_exponents(self.expression)
+        return short if fewer or untangled else self.expression
+
+    @cached_property
     def examples(self) -> dict[str, float]:
         """Example value of every constant, in the paper's units."""
         return {c.symbol: c.example for c in self.constants}
@@ -151,6 +164,23 @@ def _law(entry: Mapping[str, Any]) -> CatalogueLaw:
         composed_of=tuple(rest.pop("composed_of", ())),
         **rest,
     )
+
+
+def _mentions_in_exponents(expression: Expression) -> int:
+    """Return how often constants are named in exponents."""
+    exponents = (node.args[1] for node in expression.tree.walk() if node.op == "**")
+    return sum(n.op == "name" and n.name in expression.constants for node in exponents for n in node.walk())
+
+
+def _keeps_signs(expression: Expression) -> bool:
+    """Whether what is made of constants alone is made by products and powers: positive if they are."""
+    variables = set(expression.variables)
+    for node in expression.tree.walk():
+        if node.op not in ("name", "number", "*", "/", "**", "neg") and not any(
+            n.op == "name" and n.name in variables for n in node.walk()
+        ):
+            return False
+    return True
 
 
 def _pair(values: Sequence[float]) -> tuple[float, float]:
@@ -250,7 +280,7 @@ def match(law: CatalogueLaw, variables: Sequence[Variable], *, own: str | None =
         law_symbols = {v.symbol for v in plain} | set(holders)
     else:
         plain = [v for v in law.variables if v.role != "proportion"]
-        tree = law.expression.tree
+        tree = law.fitted.tree
         share_maps = list(_share_maps([v.symbol for v in law.variables if v.role == "proportion"], shares, own))
         law_symbols = {v.symbol for v in law.variables}
     if not share_maps:
@@ -260,9 +290,13 @@ def match(law: CatalogueLaw, variables: Sequence[Variable], *, own: str | None =
     renamed = _renamed(constants, symbols)
     exponents = _exponents(tree, law_symbols)
     known = {renamed[c]: (about, c in exponents) for c, about in constants.items()}
-    positive = tuple(c for c, (about, _) in known.items() if about.sign == "positive")
+    # a constant that stands for several has their sign only if all are positive and only multiplied
+    sure = law.fitted is law.expression or (
+        all(c.sign == "positive" for c in law.constants) and _keeps_signs(law.expression)
+    )
+    positive = tuple(c for c, (about, _) in known.items() if sure and about.sign == "positive")
     signs = {"positive": (0.0, math.inf), "negative": (-math.inf, 0.0)}
-    bounds = {c: signs[about.sign] for c, (about, _) in known.items() if about.sign != "any"}
+    bounds = {c: signs[about.sign] for c, (about, _) in known.items() if sure and about.sign != "any"}
     hints = {c: about.bounds for c, (about, is_exponent) in known.items() if is_exponent}
     new_names = {old: name(new) for old, new in renamed.items()}
     for atoms in _assignments(plain, variables):

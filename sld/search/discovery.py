@@ -31,7 +31,7 @@ from sld.search.judge import Judge, Proposal
 from sld.search.proposers import ALL, Source, from_texts
 from sld.search.robust import robust_fit
 from sld.search.run_folder import RunFolder, from_event, to_event
-from sld.search.selection import RULES, noise_floor, rank
+from sld.search.selection import RULES, is_exact, noise_floor, rank
 from sld.search.verdict import verdict
 
 DEFAULT_BUDGET = "30s"
@@ -397,7 +397,12 @@ def _finish(
             reasons = ", ".join(f"{n} {why}" for why, n in search.counts.items() if why not in ("tried", "judged"))
             raise SldError(f"no formula could be fitted: {search.counts['tried']} tried ({reasons}); add rows or rungs")
         if not best.admissible:
-            notes.append("no candidate passed every physical check; the best one fails: " + "; ".join(best.reasons))
+            why = (
+                "the law reproduces every fold exactly but"
+                if is_exact(best)
+                else "no candidate passed every physical check; the best one"
+            )
+            notes.append(f"{why} fails: " + "; ".join(best.reasons))
         if search.exhausted:
             notes.append("every formula of the search space was tried before the budget was used")
         agreed = [Consensus.of(search.judge, halves, j) for j, halves in enumerate(search.halves)]

@@ -349,6 +349,8 @@ def _child(
             tree = changed
         if sum(1 for _ in tree.walk()) > MAX_COMPLEXITY + _SLACK:
             return None  # shortening it would take longer than judging ten others
+        if any(n.op == "/" and n.args[1] == number(0.0) for n in tree.walk()):
+            return None
         # back through the one door: the grammar's limits hold for children too
         try:
             child = parse(to_text(tree), table.symbols)

@@ -24,6 +24,7 @@ EARLY_FOLDS = 3  # a first look at a form
 _EQUAL = 0.2  # mean log error that separates two candidates whatever the spread over folds
 _LUCK = 4  # rows: the weight of the training error beside the error on a fold's judged rows
 _FLOOR = 1e-8  # NMSE below which laws are equally good: rounding of published tables
+_EXACT = 1e-12  # NMSE of single-precision rounding: no approximation is that good on every rung that it has not seen
 
 
 def noise_floor(table: Table, target: int = 0) -> dict[str, float] | None:
@@ -121,10 +122,18 @@ def best_admissible(candidates: Iterable[Candidate]) -> Candidate | None:
     return ranked[0] if ranked else None
 
 
+def is_exact(candidate: Candidate) -> bool:
+    """Return whether a candidate reproduces every fold to rounding: it is the law that made the data.
+
+    Such data are computed, not measured. Then a check that fails beyond them speaks against the check.
+    """
+    return bool(candidate.fold_errors) and all(e < _EXACT for e in (*candidate.fold_errors, candidate.train_nmse))
+
+
 def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Return usable candidates, admissible ones first, each by score; ties by complexity, then by key."""
+    """Return usable candidates, admissible and exact ones first, each by score; ties by complexity, then by key."""
     usable = [c for c in candidates if c.status == "ok" and np.isfinite(c.score)]
-    return sorted(usable, key=lambda c: (not c.admissible, c.score, c.complexity, c.key))
+    return sorted(usable, key=lambda c: (not (c.admissible or is_exact(c)), c.score, c.complexity, c.key))
 
 
 def one_standard_error(candidates: Iterable[Candidate]) -> Candidate | None:
@@ -132,11 +141,14 @@ def one_standard_error(candidates: Iterable[Candidate]) -> Candidate | None:
 
     The best of thousands owes part of its score to luck. Two candidates are told apart when their log errors differ,
     averaged over the folds, by more than one standard error of that mean (Breiman et al. 1984, section 3.4.3) or by
-    more than `_EQUAL` in any case.
+    more than `_EQUAL` in any case. Among candidates that are exact, those with the fewest constants are the law itself
+    and not a more general one that contains it.
     """
     ranked = rank(candidates)
     if not ranked:
         return None
+    if exact := [c for c in ranked if is_exact(c)]:
+        return min(exact, key=lambda c: (c.n_constants, c.complexity, c.score, c.key))
     best = ranked[0]
     base = _log_errors(best)
     equal = [best]
