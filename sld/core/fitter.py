@@ -10,12 +10,13 @@ import math
 import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sld.core.expression import Expression, Node, call
-from sld.core.kernel import NO_MATRIX, NO_STACK, Array, evaluate_tape
+from sld.core.kernel import NO_MATRIX, NO_STACK, NO_VECTOR, Array, evaluate_tape
 from sld.core.separation import linear_constants
 from sld.core.starts import draw_starts
 from sld.core.table import Table
@@ -47,6 +48,35 @@ class Solution:
         return bool(np.isfinite(self.sums).all())
 
 
+@dataclass(frozen=True)
+class Prior:
+    """A Gaussian prior on constants of each group: with d the difference to the mean, d' weight d is added to the sum.
+
+    Attributes:
+        constants: Names; linear ones among them are then searched like the others.
+        mean: One value each.
+        weight: One row each, symmetric: variance of the noise times the inverse covariance between groups.
+    """
+
+    constants: tuple[str, ...]
+    mean: tuple[float, ...]
+    weight: tuple[tuple[float, ...], ...]
+
+    def to_json(self) -> dict[str, list[object]]:
+        """Return what `from_json` takes."""
+        return {"constants": [*self.constants], "mean": [*self.mean], "weight": [list(row) for row in self.weight]}
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Prior:
+        """Read back a prior; numbers survive bit for bit.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is not one.
+        """
+        weight = tuple(tuple(float(w) for w in row) for row in data["weight"])
+        return Prior(tuple(map(str, data["constants"])), tuple(float(m) for m in data["mean"]), weight)
+
+
 class Fitter:
     """One expression compiled for one table and target.
 
@@ -65,6 +95,7 @@ class Fitter:
         weights: Relative weight of each row (n_rows,), or None.
         log_output: Fit log(expression) to log(y) with every constant nonlinear.
         project: Take linear constants out (False for robust polishing in the full space).
+        prior: Pulls the constants of every group towards a mean; its cost is part of a solution's sums.
     """
 
     def __init__(
@@ -79,6 +110,7 @@ class Fitter:
         weights: Array | None = None,
         log_output: bool = False,
         project: bool = True,
+        prior: Prior | None = None,
     ) -> None:
         """Compile `expression` for `table`; the arguments are described with the class."""
         self.expression = expression
@@ -90,6 +122,7 @@ class Fitter:
         self.bounds = dict(bounds or {})
         self.log_output = log_output
         self.project = project and not log_output
+        self.prior = prior
         if self.n_groups == 1:
             self.order = np.arange(self.n_rows)
             X, y, self.group_of = table.X, table.Y[:, target], table.group_index
@@ -106,13 +139,15 @@ class Fitter:
         self._compile(())
 
     def _compile(self, nonlinear: Collection[str]) -> None:
+        pulled = () if self.prior is None else self.prior.constants
+        nonlinear = (*nonlinear, *pulled)
         self.tape: Tape = compile_tape(
             self.expression,
             shared=self.shared,
             nonlinear=nonlinear,
             # a linear constant that has to be kept from crossing zero is bounded, not put in log space: its best
             # value may be zero itself
-            positive=self.positive - frozenset(nonlinear) if self.project else self._log_space(),
+            positive=self.positive - frozenset(nonlinear) if self.project else self._log_space() - frozenset(pulled),
             project=self.project,
             log_output=self.log_output,
         )
@@ -128,6 +163,25 @@ class Fitter:
             lower.append(low)
             upper.append(high)
         self.lower, self.upper = np.array(lower, dtype=float), np.array(upper, dtype=float)
+        self._set_prior()
+
+    def _set_prior(self) -> None:
+        self._mean, self._weight = NO_VECTOR, NO_MATRIX
+        if self.prior is None:
+            return
+        own = self.tape.constants[self.n_shared :]
+        at = [own.index(c) for c in self.prior.constants]
+        self._mean, self._weight = np.zeros(len(own)), np.zeros((len(own), len(own)))
+        self._mean[at] = self.prior.mean
+        self._weight[np.ix_(at, at)] = self.prior.weight
+
+    def with_prior(self, prior: Prior) -> Fitter:
+        """Return this fitter with another prior on the same constants; nothing is compiled again."""
+        twin = Fitter.__new__(Fitter)
+        twin.__dict__.update(self.__dict__)
+        twin.prior, twin._twins = prior, {}
+        twin._set_prior()
+        return twin
 
     def _limits(self, constant: str) -> tuple[float, float]:
         low, high = self.bounds.get(constant, (-math.inf, math.inf))
@@ -205,6 +259,7 @@ class Fitter:
             self.n_shared, self.n_local, offsets, tape.literals, tape.scalar_ops, tape.row_ops, tape.outputs,
             tape.rest, columns, y, y if w is None else w, w is not None, begin, more, self.lower, self.upper,
             max_iterations, tolerance, thetas, coefficients, sums, at_best, NO_MATRIX, NO_STACK,
+            self._mean, self._weight,
         )  # fmt: skip
         values = np.concatenate([thetas[0], coefficients[0]], axis=1)
         for c in tape.positive:
