@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sld.core.expression import Expression
+from sld.core.fitting import Prior
 from sld.core.law import Law
 from sld.core.splits import Fold
 from sld.core.table import Table
@@ -29,6 +30,7 @@ class Candidate:
         reasons: The checks that failed, there or farther out, as sentences.
         target_scores: The score of each target by itself, as the table's targets.
         shared: Target column to the constants that all groups have in common.
+        priors: Target column to what the shape of its groups is pulled to, where they are partially pooled.
         status: "ok", or why the candidate has no score.
         constants: Target to group to constant to value, fitted on all training rows.
     """
@@ -45,6 +47,7 @@ class Candidate:
     reasons: tuple[str, ...] = ()
     target_scores: tuple[float, ...] = ()
     shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    priors: Mapping[str, Prior] = field(default_factory=dict)
     status: str = "ok"
     constants: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
 

@@ -19,6 +19,7 @@ from sld.core.errors import SldError, UsageError
 from sld.core.expression import Expression
 from sld.core.fitting import FitResult, Fitter, fit
 from sld.core.law import LAW_FILE, Law
+from sld.core.pooling import lend
 from sld.core.splits import rung_folds
 from sld.core.table import Table
 from sld.search.candidate import Candidate, Discovery
@@ -33,6 +34,8 @@ DEFAULT_BUDGET = "30s"
 SEARCH_ROWS = 1500  # more rows than this are thinned for the search; the chosen law is fitted on all
 FIT_ROWS = 100_000
 _FINAL_STARTS = 48
+_LEAST_ROWS = 3  # of a group that is judged
+_FEW_NAMED = 5
 _PROGRESS_EVERY_S = 0.2
 _RULE = "one_standard_error"
 
@@ -124,6 +127,8 @@ def discover(
     if not names and not first:
         raise UsageError(f"nothing to try: name a proposer ({', '.join(ALL)}) or give a formula")
     notes = list(table.notes)
+    everything, table = table, _with_enough_rows(table, max_constants)
+    notes.extend(_about_borrowing(everything, table))
     _check(table)
     small = _thinned(table, SEARCH_ROWS)
     if small is not table:
@@ -137,7 +142,7 @@ def discover(
     config = {
         "schema": 1,
         "task": dict(task or {}),
-        "rows": table.digest(),
+        "rows": everything.digest(),
         "seed": seed,
         "proposers": names,
         "formulas": [f if isinstance(f, str) else dict(f) for f in formulas],
@@ -150,19 +155,48 @@ def discover(
         with RunFolder(out, config) as folder:
             search = _Search(judge, source, limit, workers, progress, folder)
             search.run()
-            found = _finish(search, table, folds, seed, config, notes, budget)
+            found = _finish(search, table, everything, folds, seed, config, notes, budget)
             folder.write_front(found.front)
             found.law.save(folder.path / LAW_FILE)
             return found
-    return _finish(search, table, folds, seed, config, notes, budget)
+    return _finish(search, table, everything, folds, seed, config, notes, budget)
+
+
+def _with_enough_rows(table: Table, max_constants: int) -> Table:
+    """Return the groups that can be judged by themselves; the others borrow the shape of the law afterwards.
+
+    Too few are fewer than three rows, or fewer than the most constants and two while other groups have twice as many:
+    such a group would limit the length of every formula.
+    """
+    counts = np.bincount(table.group_index, minlength=len(table.groups))
+    least = max(_LEAST_ROWS, min(max_constants + 2, int(np.median(counts)) // 2))
+    few = counts < least
+    if len(counts) < 2 or not few.any() or few.all():
+        return table
+    return table.take(~few[table.group_index])
+
+
+def _about_borrowing(everything: Table, table: Table) -> list[str]:
+    few = [g for g in everything.groups if g not in table.groups]
+    if not few:
+        return []
+    counts = np.bincount(everything.group_index, minlength=len(everything.groups))
+    named = [f"{g} ({counts[everything.groups.index(g)]})" for g in few[:_FEW_NAMED]]
+    more = f" and {len(few) - _FEW_NAMED} more" if len(few) > _FEW_NAMED else ""
+    return [
+        f"groups with too few rows to be judged by themselves borrow the shape of the law from the others, and take "
+        f"level and scale from their own rows as far as these go: {', '.join(named)}{more}"
+    ]
 
 
 def _check(table: Table) -> None:
     counts = np.bincount(table.group_index, minlength=len(table.groups))
     least = int(counts.min()) if len(counts) else 0
-    if least < 3:
+    if least < _LEAST_ROWS:
         where = f" in group {table.groups[int(counts.argmin())]!r}" if len(table.groups) > 1 else ""
-        raise UsageError(f"a search needs at least 3 rows{where}, got {least}; add runs or leave the group out")
+        raise UsageError(
+            f"a search needs at least {_LEAST_ROWS} rows{where}, got {least}; add runs or leave the group out"
+        )
     for j, target in enumerate(table.targets):
         if float(np.ptp(table.Y[:, j])) == 0.0:
             raise UsageError(f"target {target.column!r} is {table.Y[0, j]:g} in every row; there is nothing to explain")
@@ -327,6 +361,7 @@ def _target_order(candidate: Candidate, target: int) -> tuple[bool, float, int, 
 def _finish(
     search: _Search,
     table: Table,
+    everything: Table,
     folds: Sequence[Any],
     seed: int,
     config: Mapping[str, Any],
@@ -350,10 +385,13 @@ def _finish(
         if search.exhausted:
             notes.append("every formula of the search space was tried before the budget was used")
         law, trouble = _fit_all(chosen, table, seed, config, search, budget)
+        law = _with_borrowed(law, table, everything)
         notes.extend(trouble)
         return Discovery(
             law=law,
-            chosen=replace(chosen, constants=law.constants),
+            chosen=replace(
+                chosen, constants={t: {g: by_group[g] for g in table.groups} for t, by_group in law.constants.items()}
+            ),
             front=search.hall.front(),
             hall_of_fame=tuple(ranked[:50]),
             folds=tuple(folds),
@@ -393,6 +431,7 @@ def _compose(search: _Search, chosen: Candidate) -> Candidate | None:
         admissible=all(b.admissible for b in parts),
         reasons=tuple(dict.fromkeys(r for b in parts for r in b.reasons)),
         shared={c: b.shared[c] for c, b in zip(columns, parts, strict=True) if c in b.shared},
+        priors={c: b.priors[c] for c, b in zip(columns, parts, strict=True) if c in b.priors},
         constants={c: b.constants[c] for c, b in zip(columns, parts, strict=True)},
     )
 
@@ -411,6 +450,7 @@ def _fit_all(
     if rows is not table:
         notes.append(f"the final fit used {rows.n_rows} of {table.n_rows} rows, spread over all groups and rungs")
     constants: dict[str, Mapping[str, Mapping[str, float]]] = {}
+    priors: dict[str, Any] = {}
     for j, target in enumerate(table.targets):
         expression = chosen.expressions[target.column]
         result: FitResult = fit(
@@ -421,12 +461,16 @@ def _fit_all(
             seed=seed,
             inherit=chosen.constants[target.column],
             shared=chosen.shared.get(target.column, ()),
+            pooling="partial" if target.column in chosen.priors else "none",
         )
         trouble = result.status if not result.ok else ""
         if result.ok and chosen.admissible and not _admissible(search.judge, expression, j, result.constants):
             # a lower training error is no gain if the law then breaks down beyond the data
             trouble = "it breaks a physical check that the search's constants pass"
         constants[target.column] = chosen.constants[target.column] if trouble else result.constants
+        prior = chosen.priors.get(target.column) if trouble else result.prior
+        if prior is not None:
+            priors[target.column] = prior.to_json()
         if trouble:
             notes.append(f"the final fit of {target.column} was not used ({trouble}); constants are the search's")
     # nothing that depends on time or on the number of workers: the same search writes the same law.json
@@ -443,6 +487,8 @@ def _fit_all(
     }
     if chosen.shared:
         provenance["shared"] = {t: list(c) for t, c in chosen.shared.items()}
+    if priors:
+        provenance["priors"] = priors
     if search.budget.fits is not None:
         provenance["n_fits"] = search.n_fits
     law = Law(
@@ -455,6 +501,20 @@ def _fit_all(
         provenance=provenance,
     )
     return law, notes
+
+
+def _with_borrowed(law: Law, table: Table, everything: Table) -> Law:
+    """Return the law with constants for the groups that have too few rows, behind the others."""
+    few = [k for k, g in enumerate(everything.groups) if g not in table.groups]
+    if not few:
+        return law
+    rows = everything.take(np.isin(everything.group_index, few))
+    constants = {}
+    for j, target in enumerate(law.targets):
+        own = law.constants[target.column]
+        constants[target.column] = {**own, **lend(law.expressions[target.column], table, j, own, rows)}
+    provenance = {**law.provenance, "borrowed": list(rows.groups)}
+    return replace(law, constants=constants, provenance=provenance)
 
 
 def _admissible(

@@ -14,7 +14,7 @@ import numpy as np
 
 from sld.core.canonical import canonical_key, simplify
 from sld.core.expression import Expression
-from sld.core.fitting import Fitter, log_starts, text_seed
+from sld.core.fitting import Fitter, Prior, log_starts, text_seed
 from sld.core.kernel import Array, linear_constants
 from sld.core.splits import Fold
 from sld.core.table import Table
@@ -22,6 +22,7 @@ from sld.search.admissible import Grid, Problem
 from sld.search.candidate import Candidate
 from sld.search.forms import Form
 from sld.search.selection import fold_score, noise_floor
+from sld.search.sharing import best_sharing
 
 _HOPELESS = 1.5  # training NMSE above which a form explains less than the mean does
 
@@ -42,19 +43,30 @@ class Proposal:
 
 @dataclass(frozen=True)
 class _Judged:
+    """The verdict on one target; `effective` counts constants per group, those that groups share in parts."""
+
     status: str
     n_fits: int
     fold_errors: tuple[float, ...] = ()
     train_nmse: float = math.nan
     problems: tuple[Problem, ...] = ()
     constants: Mapping[str, Mapping[str, float]] | None = None
+    shared: tuple[str, ...] = ()
+    prior: Prior | None = None
+    effective: float = 0.0
 
 
 class Judge:
     """Judges proposals on one table; the same proposal always gets the same verdict."""
 
-    def __init__(self, table: Table, folds: Sequence[Fold], *, seed: int, max_constants: int) -> None:
-        """Prepare what all proposals share: the grid, the noise floor, the variances."""
+    def __init__(
+        self, table: Table, folds: Sequence[Fold], *, seed: int, max_constants: int, shares: bool = True
+    ) -> None:
+        """Prepare what all proposals share: the grid, the noise floor, the variances.
+
+        Without `shares` every group has constants of its own unless a form says otherwise.
+        """
+        self.shares = shares
         self.table = table
         self.folds = tuple(folds)
         self.seed = seed
@@ -81,15 +93,14 @@ class Judge:
             origin=proposal.forms[0].origin,
             complexity=complexity,
             n_constants=n_constants,
-            shared={c: f.shared for c, f in zip(columns, proposal.forms, strict=True) if f.shared},
         )
         judged: list[_Judged] = []
         for j, form in enumerate(proposal.forms):
-            judged.append(self._judge_target(form, j))
+            judged.append(self._judge_groups(form, j))
             if judged[-1].status != "ok":
                 return _with(candidate, status=judged[-1].status), sum(v.n_fits for v in judged)
         scores = tuple(
-            fold_score(v.fold_errors, self.noise[j], len(f.expression.constants), f.expression.complexity, v.problems)
+            fold_score(v.fold_errors, self.noise[j], v.effective, f.expression.complexity, v.problems)
             for j, (v, f) in enumerate(zip(judged, proposal.forms, strict=True))
         )
         errors = np.array([v.fold_errors for v in judged])
@@ -104,9 +115,20 @@ class Judge:
                 admissible=not any(p.hard for p in problems),
                 reasons=tuple(dict.fromkeys(p.sentence for p in problems)),
                 constants={c: v.constants for c, v in zip(columns, judged, strict=True)},
+                shared={c: v.shared for c, v in zip(columns, judged, strict=True) if v.shared},
+                priors={c: v.prior for c, v in zip(columns, judged, strict=True) if v.prior is not None},
             ),
             sum(v.n_fits for v in judged),
         )
+
+    def _judge_groups(self, form: Form, target: int) -> _Judged:
+        """Return the verdict; what groups share is decided here, unless the form says it."""
+        verdict = self._judge_target(form, target)
+        n_groups, n_shared = len(self.table.groups), len(form.shared)
+        effective = len(form.expression.constants) - n_shared + n_shared / n_groups
+        verdict = replace(verdict, shared=form.shared, effective=effective)
+        decides = self.shares and n_groups > 1 and not form.shared
+        return best_sharing(self, form, target, verdict) if decides else verdict
 
     def _judge_target(self, form: Form, target: int) -> _Judged:
         expression = form.expression

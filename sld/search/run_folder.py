@@ -22,6 +22,7 @@ from typing import IO, Any
 
 from sld.core.errors import SldError, UsageError
 from sld.core.files import write_text_atomic
+from sld.core.fitting import Prior
 from sld.core.table import Table
 from sld.search.candidate import Candidate
 
@@ -166,6 +167,7 @@ def to_event(index: int, candidate: Candidate, n_fits: int, seconds: float) -> d
         "origin": candidate.origin,
         "expression": {t: e.text for t, e in candidate.expressions.items()},
         **({"shared": {t: list(c) for t, c in candidate.shared.items()}} if candidate.shared else {}),
+        **({"priors": {t: p.to_json() for t, p in candidate.priors.items()}} if candidate.priors else {}),
         "key": candidate.key,
         "status": candidate.status,
     }
@@ -205,6 +207,7 @@ def from_event(event: Mapping[str, Any], table: Table) -> tuple[Candidate, int]:
             reasons=tuple(event["reasons"]) if ok else (),
             target_scores=tuple(event["target_scores"]) if ok else (),
             shared={t: tuple(c) for t, c in event.get("shared", {}).items()},
+            priors={t: Prior.from_json(p) for t, p in event.get("priors", {}).items()},
             status=event["status"],
             constants=event["constants"] if ok else {},
         )

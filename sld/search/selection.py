@@ -52,18 +52,16 @@ def noise_floor(table: Table, target: int = 0) -> dict[str, float] | None:
 
 
 def fold_score(
-    errors: Sequence[float], noise: float, n_constants: int, complexity: float, problems: Sequence[Problem] = ()
+    errors: Sequence[float], noise: float, n_constants: float, complexity: float, problems: Sequence[Problem] = ()
 ) -> float:
     """Return the score that selection minimises.
 
     Args:
         errors: NMSE on each fold; NaN for a fold that failed.
         noise: NMSE of repeated points: differences below it are luck.
-        n_constants: Constants per group.
+        n_constants: Constants per group; of one that n groups share, one n-th.
         complexity: Nodes of the expression.
         problems: Checks that fail on the extrapolation grid.
-        n_constants: Fitted constants per group.
-        complexity: Nodes of the expression.
     """
     e = np.array([FAILED_FOLD if not np.isfinite(x) else min(x, FAILED_FOLD) for x in errors])
     mean = float(np.mean(np.log(e + _FLOOR + 0.5 * noise))) if len(e) else 0.0
