@@ -339,6 +339,8 @@ def _law(law: Law) -> None:
             say(f"  ... and {len(by_group) - len(groups)} more groups in law.json")
         if shared := law.provenance.get("shared", {}).get(target):
             say(f"  the same in all groups: {', '.join(shared)}")
+        if prior := law.provenance.get("priors", {}).get(target):
+            say(f"  pulled together by as much as the rows say: {', '.join(prior['constants'])}")
 
 
 def _held_out(result: Scores | None, grouped: bool) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from searches import CATALOGUE, chinchilla, grouped, mixture, one_scale, search, two_scales
 
+from sld.analysis.intervals import add_intervals, predict_intervals
 from sld.core.card import Role, Target, Variable
 from sld.core.equivalence import equivalent
 from sld.core.errors import SldError, UsageError
@@ -167,10 +168,29 @@ def test_a_table_that_cannot_be_searched_is_refused_and_nothing_is_written(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_group_with_too_few_rows_is_named() -> None:
-    table = grouped().take(np.r_[0:10, 10:12, 20:30])
-    with pytest.raises(UsageError, match="at least 3 rows in group 'a', got 2"):
+def test_groups_that_all_have_too_few_rows_are_named() -> None:
+    table = grouped().take(np.r_[0:2, 10:11, 20:22])
+    with pytest.raises(UsageError, match="at least 3 rows in group 'a', got 1"):
         search(table)
+
+
+@pytest.mark.parametrize("n_rows", [1, 2])
+def test_a_group_with_few_rows_borrows_the_shape_of_the_law(n_rows: int) -> None:
+    x = np.tile(np.geomspace(1, 1e4, 10), 4)
+    g = np.repeat(["a", "b", "c", "d"], 10)
+    level = np.repeat([1.0, 2.0, 3.0, 4.0], 10)
+    y = level + (1 + level) * x**-0.4
+    table = table_from({"N": x, "loss": y, "family": g}, target="loss", scale="N", group="family")
+    few = table.take(np.r_[0:30, [35, 31][:n_rows]])
+    found = search(few, "3000fits", formulas=["E + A*N**-a"])
+    assert set(found.law.groups) == {"a", "b", "c", "d"}
+    assert set(found.chosen.constants["loss"]) == {"a", "b", "c"}
+    assert any("borrow the shape" in note and f"d ({n_rows})" in note for note in found.notes)
+    assert found.law.provenance["borrowed"] == ["d"]
+    beyond = {"N": [1e6], "family": ["d"]}
+    assert found.law.predict(beyond)[0, 0] == pytest.approx(4 + 5 * 1e6**-0.4, rel=0.05)
+    lower, upper = predict_intervals(add_intervals(found), beyond)
+    assert lower[0, 0] <= found.law.predict(beyond)[0, 0] <= upper[0, 0]
 
 
 @pytest.mark.parametrize("n_rows", [3, 4, 5])

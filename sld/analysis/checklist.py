@@ -107,6 +107,7 @@ def known_fields(
     spans = "; ".join(_span(table, i) for i in range(len(table.variables)))
     texts = dict.fromkeys(law.expressions[t.column].text for t in law.targets)
     tied = sorted({c for names in law.provenance.get("shared", {}).values() for c in names})
+    pulled = sorted({c for prior in law.provenance.get("priors", {}).values() for c in prior["constants"]})
     monotone = [f"{v.monotone} in {v.symbol}" for v in table.variables if v.monotone]
     bounds = [
         f"{t.column} from {_end(t.lower)} to {_end(t.upper)}" for t in law.targets if (t.lower, t.upper) != (None,) * 2
@@ -119,6 +120,7 @@ def known_fields(
         "form.response": "; ".join(_meaning(t) for t in law.targets),
         "form.constants": f"{chosen.n_constants} free per group, {len(law.groups)} group(s); "
         + (f"tied across groups: {', '.join(tied)}; " if tied else "")
+        + (f"partially pooled across groups: {', '.join(pulled)}; " if pulled else "")
         + "none fixed, none bounded",
         "form.motivation": f"search ({chosen.origin}); alternatives with scores in front.csv and events.jsonl",
         "form.assumptions": f"checked numerically up to 1000 times the data: finite, near what was seen; "

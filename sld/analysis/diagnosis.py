@@ -17,7 +17,7 @@ from sld.core.errors import SldError
 from sld.core.table import Table
 
 if TYPE_CHECKING:
-    from sld.core.fitting import FitResult
+    from sld.core.fitting import FitResult, Pooling
     from sld.core.law import Law
     from sld.search.candidate import Discovery
 
@@ -116,6 +116,7 @@ class _Refit:
         self.expression = law.expressions[self.column]
         self.shared = law.provenance.get("shared", {}).get(self.column, ())
         self.loss = law.loss(self.column)
+        self.pooling: Pooling = "partial" if self.column in law.provenance.get("priors", {}) else "none"
 
     def __call__(
         self, table: Table, *, starts: int = 8, loss: str = "squared", inherit: bool = False
@@ -127,7 +128,7 @@ class _Refit:
         try:
             result = fit(
                 self.expression, table, target=self.target, starts=starts, loss=loss,  # type: ignore[arg-type]
-                shared=self.shared, inherit=constants if inherit else None,
+                shared=self.shared, inherit=constants if inherit else None, pooling=self.pooling,
             )  # fmt: skip
         except SldError as error:
             return str(error)

@@ -33,11 +33,12 @@ from sld.core.errors import DataError, GrammarError, UsageError
 from sld.core.expression import Expression
 from sld.core.kernel import evaluate
 from sld.core.law import Constants, Law
+from sld.core.pooling import prior_of
 from sld.core.splits import Fold, rung_folds
 from sld.core.table import ALL_ROWS, Array, Table, read_points
 
 if TYPE_CHECKING:
-    from sld.core.fitting import Fitter
+    from sld.core.fitting import Fitter, Prior
     from sld.search.candidate import Discovery
 
 Interval = tuple[float, float]
@@ -56,11 +57,12 @@ _CHUNK = 65536  # points predicted at once
 
 @dataclass(frozen=True)
 class Rival:
-    """A form that was nearly chosen: target column to formula, to constants by group, to what groups share."""
+    """A form that was nearly chosen: target column to formula, to constants by group, to what groups share or pool."""
 
     expressions: Mapping[str, Expression]
     constants: Constants
     shared: Mapping[str, Collection[str]] = field(default_factory=dict)
+    priors: Mapping[str, Prior] = field(default_factory=dict)
 
 
 def add_intervals(found: Discovery, *, level: float = 0.9) -> Law:
@@ -69,13 +71,40 @@ def add_intervals(found: Discovery, *, level: float = 0.9) -> Law:
     table = found.table if len(rows) == found.table.n_rows else found.table.take(rows)
     seed, chosen = int(found.config.get("seed", 0)), found.chosen
     others = (c for c in found.hall_of_fame if c.key != chosen.key and c.admissible == chosen.admissible)
+    judged = replace(
+        found.law, constants={t: {g: by[g] for g in table.groups} for t, by in found.law.constants.items()}
+    )
     rivals = [
-        Rival(c.expressions, c.constants, c.shared)
+        Rival(c.expressions, c.constants, c.shared, c.priors)
         for c in others
-        if all(set(found.law.groups) <= set(by_group) for by_group in c.constants.values())
+        if all(set(judged.groups) <= set(by_group) for by_group in c.constants.values())
     ]
-    measured = compute(found.law, table, rung_folds(table), level=level, seed=seed, rivals=rivals[:_RIVALS])
-    return replace(found.law, intervals=measured)
+    measured = compute(judged, table, rung_folds(table), level=level, seed=seed, rivals=rivals[:_RIVALS])
+    return replace(found.law, intervals=_lent(measured, judged, found.law))
+
+
+def _lent(measured: dict[str, Any], judged: Law, law: Law) -> dict[str, Any]:
+    """Return the intervals with those of groups that have too few rows, taken from the group with the most.
+
+    They say as much about shape and noise as that group's rows do, and count the noise twice: the level rests on
+    one row or little more.
+    """
+    few = [g for g in law.groups if g not in judged.groups]
+    for column, about in measured["targets"].items() if few else ():
+        lender = max(judged.groups, key=lambda g: about["rows"][g])
+        for group in few:
+            for key in ("rows", "free"):
+                about[key][group] = about[key][lender]
+            about["noise"][group] = float(f"{math.sqrt(2.0) * about['noise'][lender]:.6g}")
+            shift = {c: law.constants[column][group][c] - v for c, v in law.constants[column][lender].items()}
+            about["constants"][group] = {
+                c: " ".join(f"{float(x) + shift[c]:.12g}" for x in text.split())
+                for c, text in about["constants"][lender].items()
+            }
+            for rival in about["rivals"]:
+                # a rival has no constants for this group: those that it has elsewhere would only tell levels apart
+                rival["constants"] = {c: f"{text} nan" for c, text in rival["constants"].items()}
+    return measured
 
 
 def compute(
@@ -120,11 +149,17 @@ def compute(
         expression, constants = law.expressions[column], law.constants[column]
         own = tied.get(column, ())
         huber = law.loss(column) == "huber"
-        fits = _Refits(expression, some, j, constants, shared=own, positive=positive, seed=seed, huber=huber)
+        prior = prior_of(law.provenance, column)
+        fits = _Refits(
+            expression, some, j, constants, shared=own, prior=prior, positive=positive, seed=seed, huber=huber
+        )
         others = [
-            _Refits(r.expressions[column], some, j, r.constants[column], shared=r.shared.get(column, ()), seed=seed)
+            _Refits(
+                r.expressions[column], some, j, r.constants[column], shared=r.shared.get(column, ()),
+                prior=r.priors.get(column), seed=seed,
+            )
             for r in rivals
-        ]
+        ]  # fmt: skip
         targets[column] = {
             **fits.measure(some_folds, level, replicates, others),
             "rivals": [
@@ -220,6 +255,7 @@ class _Refits:
         constants: Mapping[str, Mapping[str, float]],
         *,
         shared: Collection[str],
+        prior: Prior | None = None,
         positive: Collection[str] = (),
         seed: int,
         huber: bool = False,
@@ -227,7 +263,7 @@ class _Refits:
         from sld.core.fitting import Fitter, huber_weights, text_seed
 
         own = [c for c in positive if c in expression.constants]
-        self.fitter: Fitter = Fitter(expression, table, target, shared=shared, positive=own)
+        self.fitter: Fitter = Fitter(expression, table, target, shared=shared, positive=own, prior=prior)
         self.table = table
         self.y = table.Y[:, target]
         self.clusters = table.points()

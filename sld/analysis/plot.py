@@ -181,12 +181,15 @@ def _judged(law: Law, table: Table, folds: Sequence[Fold]) -> tuple[NDArray[np.i
     if fold is None:
         return None
     from sld.core.fitting import Fitter, text_seed
+    from sld.core.pooling import prior_of
 
     tied = law.provenance.get("shared", {})
     columns = []
     for j, target in enumerate(law.targets):
         expression = law.expressions[target.column]
-        fitter = Fitter(expression, table, j, shared=tied.get(target.column, ()))
+        fitter = Fitter(
+            expression, table, j, shared=tied.get(target.column, ()), prior=prior_of(law.provenance, target.column)
+        )
         known = law.constants[target.column]
         start = np.array([[known[g][c] for c in fitter.tape.constants] for g in table.groups])
         start = start.reshape(len(table.groups), len(fitter.tape.constants))

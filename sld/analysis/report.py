@@ -150,6 +150,11 @@ class _Report:
         tied = {t: c for t, c in self.law.provenance.get("shared", {}).items() if c}
         for target, names in tied.items():
             lines += [f"All groups share {_listed(f'`{c}`' for c in names)} (`{target}`).", ""]
+        for target, prior in self.law.provenance.get("priors", {}).items():
+            names = _listed(f"`{c}`" for c in prior["constants"])
+            lines += [f"Groups are pulled together by as much as the rows say, in {names} (`{target}`).", ""]
+        if borrowed := self.law.provenance.get("borrowed"):
+            lines += [f"Too few rows of their own, so the others' shape: {_listed(f'`{g}`' for g in borrowed)}.", ""]
         lines += ["| variable | meaning | unit | role | range fitted |", "|---|---|---|---|---|"]
         for i, v in enumerate(self.table.variables):
             low, high = short(float(self.table.X[:, i].min())), short(float(self.table.X[:, i].max()))

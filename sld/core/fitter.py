@@ -10,12 +10,13 @@ import math
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sld.core.expression import Expression, Node, call
-from sld.core.kernel import NO_MATRIX, NO_STACK, Array, evaluate_tape
+from sld.core.kernel import NO_MATRIX, NO_STACK, NO_VECTOR, Array, evaluate_tape
 from sld.core.prepared import median, prepared
 from sld.core.separation import linear_constants
 from sld.core.starts import draw_starts
@@ -47,6 +48,35 @@ class Solution:
         return bool(np.isfinite(self.sums).all())
 
 
+@dataclass(frozen=True)
+class Prior:
+    """A Gaussian prior on constants of each group: with d the difference to the mean, d' weight d is added to the sum.
+
+    Attributes:
+        constants: Names; linear ones among them are then searched like the others.
+        mean: One value each.
+        weight: One row each, symmetric: variance of the noise times the inverse covariance between groups.
+    """
+
+    constants: tuple[str, ...]
+    mean: tuple[float, ...]
+    weight: tuple[tuple[float, ...], ...]
+
+    def to_json(self) -> dict[str, list[object]]:
+        """Return what `from_json` takes."""
+        return {"constants": [*self.constants], "mean": [*self.mean], "weight": [list(row) for row in self.weight]}
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Prior:
+        """Read back a prior; numbers survive bit for bit.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is not one.
+        """
+        weight = tuple(tuple(float(w) for w in row) for row in data["weight"])
+        return Prior(tuple(map(str, data["constants"])), tuple(float(m) for m in data["mean"]), weight)
+
+
 class Fitter:
     """One expression compiled for one table and target.
 
@@ -65,6 +95,7 @@ class Fitter:
         weights: Relative weight of each row (n_rows,), or None.
         log_output: Fit log(expression) to log(y) with every constant nonlinear.
         project: Take linear constants out (False for robust polishing in the full space).
+        prior: Pulls the constants of every group towards a mean; its cost is part of a solution's sums.
     """
 
     def __init__(
@@ -79,6 +110,7 @@ class Fitter:
         weights: Array | None = None,
         log_output: bool = False,
         project: bool = True,
+        prior: Prior | None = None,
     ) -> None:
         """Compile `expression` for `table`; the arguments are described with the class."""
         self.expression = expression
@@ -93,19 +125,22 @@ class Fitter:
         self.prepared = prepared(table)
         self.order, self.group_of, self.offsets = self.prepared.order, self.prepared.group_of, self.prepared.offsets
         self.y, self.scale = self.prepared.target(target, log_output)
+        self.prior = prior
         self.weights = None if weights is None else np.sqrt(weights[self.order])
         self._held: tuple[str, ...] = ()  # linear constants kept in the search because of their bounds
         self._twins: dict[tuple[str, ...], Fitter] = {}
         self._compile(())
 
     def _compile(self, nonlinear: Collection[str]) -> None:
+        pulled = () if self.prior is None else self.prior.constants
+        nonlinear = (*nonlinear, *pulled)
         self.tape: Tape = compile_tape(
             self.expression,
             shared=self.shared,
             nonlinear=nonlinear,
             # a linear constant that has to be kept from crossing zero is bounded, not put in log space: its best
             # value may be zero itself
-            positive=self._log_space() - frozenset(nonlinear),
+            positive=self._log_space() - frozenset(nonlinear) - frozenset(pulled),
             project=self.project,
             log_output=self.log_output,
         )
@@ -120,6 +155,25 @@ class Fitter:
             if c in self.tape.positive:
                 low, high = math.log(max(low, 1e-200)), math.log(high) if high < math.inf else 230.0
             self.lower[j], self.upper[j] = low, high
+        self._set_prior()
+
+    def _set_prior(self) -> None:
+        self._mean, self._weight = NO_VECTOR, NO_MATRIX
+        if self.prior is None:
+            return
+        own = self.tape.constants[self.n_shared :]
+        at = [own.index(c) for c in self.prior.constants]
+        self._mean, self._weight = np.zeros(len(own)), np.zeros((len(own), len(own)))
+        self._mean[at] = self.prior.mean
+        self._weight[np.ix_(at, at)] = self.prior.weight
+
+    def with_prior(self, prior: Prior) -> Fitter:
+        """Return this fitter with another prior on the same constants; nothing is compiled again."""
+        twin = Fitter.__new__(Fitter)
+        twin.__dict__.update(self.__dict__)
+        twin.prior, twin._twins = prior, {}
+        twin._set_prior()
+        return twin
 
     def _limits(self, constant: str) -> tuple[float, float]:
         low, high = self.bounds.get(constant, (-math.inf, math.inf))
@@ -199,6 +253,7 @@ class Fitter:
             self.n_shared, self.n_local, offsets, tape.literals, tape.scalar_ops, tape.row_ops, tape.outputs,
             tape.rest, columns, y, y if w is None else w, w is not None, begin, more, self.lower, self.upper,
             max_iterations, tolerance, thetas, coefficients, sums, at_best, NO_MATRIX, NO_STACK,
+            self._mean, self._weight,
         )  # fmt: skip
         values = np.concatenate([thetas[0], coefficients[0]], axis=1)
         for c in tape.positive:

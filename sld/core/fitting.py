@@ -8,22 +8,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 
 from sld.core.errors import UsageError, suggest
 from sld.core.expression import Expression
-from sld.core.fitter import Fitter, Solution, log_starts, text_seed
+from sld.core.fitter import Fitter, Prior, Solution, log_starts, text_seed
 from sld.core.kernel import Array, value_and_jacobian
+from sld.core.pooling import LEAST_GROUPS, Pool, shape_constants
 from sld.core.table import Table
 from sld.core.tape import compile_tape
 
-__all__ = ["LOSSES", "FitResult", "Fitter", "Loss", "Solution", "fit", "huber_weights", "log_starts", "text_seed"]
+__all__ = [
+    "LOSSES",
+    "POOLINGS",
+    "FitResult",
+    "Fitter",
+    "Loss",
+    "Pooling",
+    "Prior",
+    "Solution",
+    "fit",
+    "huber_weights",
+    "log_starts",
+    "text_seed",
+]
 
 Loss = Literal["squared", "huber", "log", "log_huber"]
 LOSSES: tuple[Loss, ...] = ("squared", "huber", "log", "log_huber")
+
+Pooling = Literal["none", "partial"]
+POOLINGS: tuple[Pooling, ...] = ("none", "partial")
 
 HUBER_DELTA_LOG = 1e-3  # Hoffmann et al. 2022, section 3.3
 _MAX_DENSE = 200  # columns of a Jacobian whose singular values are all computed
@@ -47,6 +64,7 @@ class FitResult:
             mean that some combination of constants is not determined by the data.
         residual_sd: Root mean square of the residuals.
         prediction: Fitted values (n_rows,) in the table's row order.
+        prior: What the groups' shapes were pulled to, when they are partially pooled.
     """
 
     status: str
@@ -61,6 +79,7 @@ class FitResult:
     prediction: Array = field(default_factory=lambda: np.empty(0))
     n_rows: int = 0
     n_fits: int = 0
+    prior: Prior | None = None
 
     @property
     def ok(self) -> bool:
@@ -76,7 +95,10 @@ def _validate(
     shared: Collection[str],
     positive: Collection[str],
     bounds: Mapping[str, tuple[float, float]],
+    pooling: str,
 ) -> None:
+    if pooling not in POOLINGS:
+        raise UsageError(suggest(pooling, POOLINGS, kind="pooling"))
     if loss not in LOSSES:
         raise UsageError(suggest(loss, LOSSES, kind="loss"))
     for c in (*shared, *positive, *bounds):
@@ -87,6 +109,12 @@ def _validate(
         if not low < high:
             why = f"bounds of {c!r} leave no room: from {low:g} to {high:g}"
             raise UsageError(f"{why}, and it must be positive" if c in positive else why)
+    if pooling == "partial":
+        if loss != "squared" or shared or positive or bounds:
+            raise UsageError("partial pooling goes with squared errors, and without shared, positive and bounds")
+        if len(table.groups) < LEAST_GROUPS:
+            raise UsageError(f"partial pooling needs at least {LEAST_GROUPS} groups, got {len(table.groups)}")
+        shared = shape_constants(expression)
     _need_rows(expression, table, shared if len(table.groups) > 1 else ())
     if loss.startswith("log") and (table.Y[:, target] <= 0).any():
         row = int(np.argmax(table.Y[:, target] <= 0))
@@ -121,6 +149,7 @@ def fit(
     bounds: Mapping[str, tuple[float, float]] | None = None,
     inherit: Mapping[str, Mapping[str, float]] | None = None,
     weights: Array | None = None,
+    pooling: Pooling = "none",
 ) -> FitResult:
     r"""Fit the constants of `expression` to one target of `table`, each group separately.
 
@@ -139,6 +168,9 @@ def fit(
         bounds: Constant to (lower, upper).
         inherit: Group to constant to value: one more start, e.g. from an earlier fit.
         weights: Relative weight of each row (n_rows,) in a squared loss; equal if not given.
+        pooling: "partial" pulls the groups' shapes together by as much as the rows say (see `pooling.py`); groups then
+            need rows for their linear constants only. It goes with squared errors alone, and without `shared`,
+            `positive` and `bounds`.
 
     Returns:
         The best fit found. Numerical trouble is returned, not raised: read `status`.
@@ -147,9 +179,11 @@ def fit(
         UsageError: Unknown loss or constant, fewer rows than constants in a group, a non-positive target with a
             logarithmic loss, or weights with another loss than the squared one.
     """
-    _validate(expression, table, target, loss, shared, positive, bounds or {})
+    _validate(expression, table, target, loss, shared, positive, bounds or {}, pooling)
     if weights is not None and loss != "squared":
         raise UsageError(f"weights go with the squared loss, got loss {loss!r}")
+    if pooling == "partial":
+        return _partially_pooled(expression, table, target, max(starts, 4), seed, inherit, weights)
     rng = text_seed(seed, expression.text)
     y = table.Y[:, target]
     if loss.startswith("log"):
@@ -173,8 +207,23 @@ def fit(
         fitter, solution, objective = _robust(fitter, solution, table, target, loss, delta)
         if not solution.ok:
             return FitResult("the robust fit left the domain of the formula", {}, n_rows=table.n_rows)
+    n_starts = len(points) + (inherited is not None)
+    result = _result(expression, table, target, fitter, solution, objective, n_starts)
+    return replace(result, n_fits=n_fits, at_bounds=_at_bounds(result.constants, positive, bounds or {}))
+
+
+def _result(
+    expression: Expression,
+    table: Table,
+    target: int,
+    fitter: Fitter,
+    solution: Solution,
+    objective: float,
+    n_starts: int,
+) -> FitResult:
+    """Return a solution with its diagnostics."""
+    y = table.Y[:, target]
     prediction = fitter.predict(solution.values)
-    residual = y - prediction
     if not np.isfinite(prediction).all():
         return FitResult("the fitted formula is not finite on every row", {}, n_rows=table.n_rows)
     constants = {
@@ -182,20 +231,43 @@ def fit(
         for g, group in enumerate(table.groups)
     }
     variance = float(np.var(y))
+    mse = float(np.mean((y - prediction) ** 2))
     return FitResult(
         status="ok",
         constants=constants,
         loss=objective,
-        nmse=float(np.mean(residual**2)) / variance if variance > 0 else math.nan,
-        n_starts=len(points) + (inherited is not None),
+        nmse=mse / variance if variance > 0 else math.nan,
+        n_starts=n_starts,
         n_at_best=int(solution.at_best.min()) if len(solution.at_best) else 0,
-        at_bounds=_at_bounds(constants, positive, bounds or {}),
         condition=_condition(expression, table, constants, fitter.shared),
-        residual_sd=float(np.sqrt(np.mean(residual**2))),
+        residual_sd=float(np.sqrt(mse)),
         prediction=prediction,
         n_rows=table.n_rows,
-        n_fits=n_fits,
     )
+
+
+def _partially_pooled(
+    expression: Expression,
+    table: Table,
+    target: int,
+    starts: int,
+    seed: int,
+    inherit: Mapping[str, Mapping[str, float]] | None,
+    weights: Array | None,
+) -> FitResult:
+    pool = Pool(expression, table, target, weights)
+    points = pool.joint.starts(starts, text_seed(seed, expression.text))
+    joint = pool.joint.solve(points, max_iterations=100)
+    if inherit is not None:
+        joint = _better(joint, _from_inherited(pool.joint, points[:1], inherit), joint=True)
+    if not joint.ok:
+        return FitResult(_why_not(pool.joint, points), {}, n_starts=len(points), n_rows=table.n_rows)
+    pooled = pool.solve(joint, max_iterations=300, tolerance=1e-12)
+    if pooled is None:
+        return FitResult("the groups could not be pooled partially", {}, n_rows=table.n_rows)
+    solution, fitter = pooled.solution, pool.fitter
+    result = _result(expression, table, target, fitter, solution, float(solution.sums.sum()), len(points))
+    return replace(result, n_fits=joint.n_fits + solution.n_fits, prior=pooled.prior)
 
 
 def _from_inherited(fitter: Fitter, points: Array, inherit: Mapping[str, Mapping[str, float]]) -> Solution:

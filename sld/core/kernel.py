@@ -108,7 +108,7 @@ def evaluate_tape(
         0, theta.shape[2], offsets, tape.literals, tape.scalar_ops, tape.row_ops, tape.outputs, tape.rest,
         np.ascontiguousarray(columns), NO_VECTOR, NO_VECTOR, False, NO_MATRIX, np.ascontiguousarray(theta), unbounded,
         unbounded, 0, 0.0, NO_STACK, np.ascontiguousarray(coefficients), NO_VECTOR, np.empty(0, dtype=np.int64),
-        values, NO_STACK if jacobians is None else jacobians,
+        values, NO_STACK if jacobians is None else jacobians, NO_VECTOR, NO_MATRIX,
     )  # fmt: skip
     return values
 

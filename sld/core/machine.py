@@ -589,11 +589,29 @@ def _normal_equations(  # type: ignore[no-untyped-def]
                     hgg[g, j - n_shared, i - n_shared] = t
 
 
+@numba.njit(**_OPTIONS)
+def _prior(theta, mean, weight, n_shared, n_local, n_groups, hgg, grad, add):  # type: ignore[no-untyped-def]
+    """Return the sum over groups of d' weight d, d = theta - mean; if `add`, add it to the normal equations as well."""
+    total = 0.0
+    for g in range(n_groups):
+        base = n_shared + g * n_local
+        for i in range(n_local):
+            t = 0.0
+            for j in range(n_local):
+                t += weight[i, j] * (theta[base + j] - mean[j])
+                if add:
+                    hgg[g, i, j] += weight[i, j]
+            total += t * (theta[base + i] - mean[i])
+            if add:
+                grad[base + i] -= t
+    return total
+
+
 @numba.njit(cache=True, **_PLAIN)
 def solve(  # type: ignore[no-untyped-def]
     n_shared, n_local, offsets, literals, scalar_ops, row_ops, outputs, rest, columns, y, w, weighted,
     starts, inherited, lower, upper, max_iterations, tolerance, thetas, coefficients, sums, at_best,
-    values, jacobians,
+    values, jacobians, prior_mean, prior_weight,
 ):  # fmt: skip
     """Fit from every start; the best result of each problem goes to thetas, coefficients, sums and at_best.
 
@@ -613,6 +631,8 @@ def solve(  # type: ignore[no-untyped-def]
     - at_best (n_groups,): starts whose sum of squares is within a fraction of 1e-6 of the best
     - values (n_inherited, n_rows): when not empty, nothing is fitted: the values at `inherited` and `coefficients`
       (n_inherited, ...) are written here, and the derivatives to jacobians (n_inherited, p, n_rows) if not empty
+    - prior_mean (n_local,), prior_weight (n_local, n_local): when not empty, d' weight d is added to the sum of squares
+      of each group, d being its own constants minus the mean
     """
     n_columns = columns.shape[0]
     n_problems = offsets.shape[0] - 1
@@ -714,6 +734,8 @@ def solve(  # type: ignore[no-untyped-def]
                         n_shared, n_local, at, p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s, d,
                         bar, sbar, c, jac, q, z, w_p, weighted, hss, hgs, hgg, grad,
                     )  # fmt: skip
+                    if prior_weight.shape[0] > 0:
+                        _prior(theta, prior_mean, prior_weight, n_shared, n_local, n_groups, hgg, grad, True)
                     for i in range(n_theta):
                         finite = finite and abs(grad[i]) < 1e290
                         fixed[i] = (theta[i] <= low[i] and grad[i] < 0.0) or (theta[i] >= high[i] and grad[i] > 0.0)
@@ -748,6 +770,8 @@ def solve(  # type: ignore[no-untyped-def]
                         if not new < np.inf:
                             new = np.inf
                             break
+                    if prior_weight.shape[0] > 0:
+                        new += _prior(trial, prior_mean, prior_weight, n_shared, n_local, n_groups, hgg, grad, False)
                     if new < total:
                         accepted = True
                         break

@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from sld.core.expression import Expression
+from sld.core.fitting import Prior
 from sld.core.law import Law
 from sld.core.splits import Fold
 from sld.core.table import Table
@@ -54,6 +55,7 @@ class Candidate:
         reasons: The checks that failed, there or farther out, as sentences.
         judgements: The same for each target by itself, as the table's targets.
         shared: Target column to the constants that all groups have in common.
+        priors: Target column to what the shape of its groups is pulled to, where they are partially pooled.
         status: "ok", or why the candidate has no score.
         constants: Target to group to constant to value, fitted on all training rows.
         island: Where it was bred; what is bred there has its parents from there.
@@ -71,6 +73,7 @@ class Candidate:
     reasons: tuple[str, ...] = ()
     judgements: tuple[Judgement, ...] = ()
     shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    priors: Mapping[str, Prior] = field(default_factory=dict)
     status: str = "ok"
     constants: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     island: int = 0
@@ -104,6 +107,7 @@ class Candidate:
             reasons=judged.reasons,
             judgements=(judged,),
             shared={t: c for t, c in self.shared.items() if t == column},
+            priors={t: p for t, p in self.priors.items() if t == column},
             constants={column: self.constants[column]},
         )
 
@@ -127,6 +131,7 @@ class Candidate:
             reasons=tuple(dict.fromkeys(r for j in judgements for r in j.reasons)),
             judgements=judgements,
             shared={t: c for p in parts for t, c in p.shared.items()},
+            priors={t: q for p in parts for t, q in p.priors.items()},
             constants={t: c for p in parts for t, c in p.constants.items()},
         )
 

@@ -179,6 +179,7 @@ class Consensus:
                         reasons=judged.reasons,
                         judgements=(judged,),
                         constants={column: dict(zip(table.groups, constants, strict=True))},
+                        priors={},  # the points steady the groups
                     ),
                 )
         return None if best is None else best[1]

@@ -19,6 +19,7 @@ from sld.core.errors import SldError, UsageError
 from sld.core.expression import Expression
 from sld.core.fitting import FitResult, Fitter, fit
 from sld.core.law import LAW_FILE, SINGLE_FILE, Law
+from sld.core.pooling import lend
 from sld.core.splits import frontier_weights, rung_folds
 from sld.core.table import Table
 from sld.search.candidate import Candidate, Discovery
@@ -40,6 +41,8 @@ SEARCH_GROUPS = 60  # likewise for groups
 FIT_ROWS = 100_000
 _FINAL_STARTS = 12  # for groups that the search has not seen
 _SEARCH_SHARE = 0.85  # of the budget; the rest is for judging the finalists again
+_LEAST_ROWS = 3  # of a group that is judged
+_FEW_NAMED = 5
 _PROGRESS_EVERY_S = 0.2
 _RULE = "one_standard_error"
 
@@ -130,7 +133,9 @@ def discover(
     first = list(from_texts(table, formulas, "user"))
     if not names and not first:
         raise UsageError(f"nothing to try: name a proposer ({', '.join(ALL)}) or give a formula")
-    notes, digest = list(table.notes), table.digest()
+    notes = list(table.notes)
+    everything, table = table, _with_enough_rows(table, max_constants)
+    notes.extend(_about_borrowing(everything, table))
     _check(table)
     if diverged := diverged_rows(table):
         notes.append(sentence(table, diverged))
@@ -150,7 +155,7 @@ def discover(
     config = {
         "schema": 1,
         "task": dict(task or {}),
-        "rows": digest,
+        "rows": everything.digest(),
         "seed": seed,
         "proposers": names,
         "formulas": [f if isinstance(f, str) else dict(f) for f in formulas],
@@ -163,7 +168,7 @@ def discover(
         with RunFolder(out, config) as folder:
             search = _Search(judge, source, limit, workers, progress, folder)
             search.run()
-            found = _finish(search, table, folds, seed, config, notes, budget)
+            found = _finish(search, table, everything, folds, seed, config, notes, budget)
             folder.write_front(found.front)
             found.law.save(folder.path / LAW_FILE)
             if found.single is not None:
@@ -171,15 +176,44 @@ def discover(
             else:  # an earlier, longer run may have left one
                 (folder.path / SINGLE_FILE).unlink(missing_ok=True)
             return found
-    return _finish(search, table, folds, seed, config, notes, budget)
+    return _finish(search, table, everything, folds, seed, config, notes, budget)
+
+
+def _with_enough_rows(table: Table, max_constants: int) -> Table:
+    """Return the groups that can be judged by themselves; the others borrow the shape of the law afterwards.
+
+    Too few are fewer than three rows, or fewer than the most constants and two while other groups have twice as many:
+    such a group would limit the length of every formula.
+    """
+    counts = np.bincount(table.group_index, minlength=len(table.groups))
+    least = max(_LEAST_ROWS, min(max_constants + 2, int(np.median(counts)) // 2))
+    few = counts < least
+    if len(counts) < 2 or not few.any() or few.all():
+        return table
+    return table.take(~few[table.group_index])
+
+
+def _about_borrowing(everything: Table, table: Table) -> list[str]:
+    few = [g for g in everything.groups if g not in table.groups]
+    if not few:
+        return []
+    counts = np.bincount(everything.group_index, minlength=len(everything.groups))
+    named = [f"{g} ({counts[everything.groups.index(g)]})" for g in few[:_FEW_NAMED]]
+    more = f" and {len(few) - _FEW_NAMED} more" if len(few) > _FEW_NAMED else ""
+    return [
+        f"groups with too few rows to be judged by themselves borrow the shape of the law from the others, and take "
+        f"level and scale from their own rows as far as these go: {', '.join(named)}{more}"
+    ]
 
 
 def _check(table: Table) -> None:
     counts = np.bincount(table.group_index, minlength=len(table.groups))
     least = int(counts.min()) if len(counts) else 0
-    if least < 3:
+    if least < _LEAST_ROWS:
         where = f" in group {table.groups[int(counts.argmin())]!r}" if len(table.groups) > 1 else ""
-        raise UsageError(f"a search needs at least 3 rows{where}, got {least}; add runs or leave the group out")
+        raise UsageError(
+            f"a search needs at least {_LEAST_ROWS} rows{where}, got {least}; add runs or leave the group out"
+        )
     for j, target in enumerate(table.targets):
         if float(np.ptp(table.Y[:, j])) == 0.0:
             raise UsageError(f"target {target.column!r} is {table.Y[0, j]:g} in every row; there is nothing to explain")
@@ -383,6 +417,7 @@ class _Search:
 def _finish(
     search: _Search,
     table: Table,
+    everything: Table,
     folds: Sequence[Any],
     seed: int,
     config: Mapping[str, Any],
@@ -422,7 +457,7 @@ def _finish(
         judged = verdict(search.judge.table, folds, chosen, ranked, law, seed=seed)
         law = replace(law, provenance={**law.provenance, "verdict": judged.to_json()})
         return Discovery(
-            law=law,
+            law=_with_borrowed(law, table, everything),
             chosen=chosen,
             front=search.hall.front(),
             hall_of_fame=tuple(rank([*extra.values(), *ranked])),
@@ -483,6 +518,7 @@ def _fit_all(
         notes.append(f"the final fit used {rows.n_rows} of {table.n_rows} rows, spread over all groups and rungs")
     constants: dict[str, Mapping[str, Mapping[str, float]]] = {}
     frontier = frontier_weights(rows)
+    priors: dict[str, Any] = {}
     for j, target in enumerate(table.targets):
         expression = chosen.expressions[target.column]
         consensus = agreed[j] if chosen.judgements[j].consensus else None
@@ -500,6 +536,7 @@ def _fit_all(
             seed=seed,
             inherit=_with_absent(chosen.constants[target.column], rows.groups),
             shared=shared,
+            pooling="partial" if target.column in chosen.priors else "none",
         )
         if result.ok and consensus is None:
             # a consensus is steadied by its points beyond the data
@@ -512,6 +549,9 @@ def _fit_all(
             # a lower training error is no gain if the law then breaks down beyond the data
             trouble = "it breaks a physical check that the search's constants pass"
         constants[target.column] = result.constants
+        prior = chosen.priors.get(target.column) if trouble else result.prior
+        if prior is not None:
+            priors[target.column] = prior.to_json()
         if trouble:
             # the search may have seen a part of the groups only
             constants[target.column] = _with_absent(chosen.constants[target.column], rows.groups)
@@ -541,6 +581,8 @@ def _fit_all(
         provenance["loss"] = dict.fromkeys(robust, "huber")
     if chosen.shared:
         provenance["shared"] = {t: list(c) for t, c in chosen.shared.items()}
+    if priors:
+        provenance["priors"] = priors
     if search.budget.fits is not None:
         provenance["n_fits"] = search.n_fits
     law = Law(
@@ -563,6 +605,20 @@ def _with_absent(
         return constants
     middle = {c: float(np.median([of[c] for of in constants.values()])) for c in next(iter(constants.values()), {})}
     return {g: constants.get(g, middle) for g in groups}
+
+
+def _with_borrowed(law: Law, table: Table, everything: Table) -> Law:
+    """Return the law with constants for the groups that have too few rows, behind the others."""
+    few = [k for k, g in enumerate(everything.groups) if g not in table.groups]
+    if not few:
+        return law
+    rows = everything.take(np.isin(everything.group_index, few))
+    constants = {}
+    for j, target in enumerate(law.targets):
+        own = law.constants[target.column]
+        constants[target.column] = {**own, **lend(law.expressions[target.column], table, j, own, rows)}
+    provenance = {**law.provenance, "borrowed": list(rows.groups)}
+    return replace(law, constants=constants, provenance=provenance)
 
 
 def _admissible(

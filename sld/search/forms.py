@@ -17,7 +17,7 @@ class Form:
         origin: Who proposed it, e.g. `"catalogue:chinchilla"`.
         bounds: Limits that hold in any units, by constant: a sign, never a size.
         positive: Constants that are positive (they are in `bounds` too).
-        shared: Constants that all groups have in common.
+        shared: Constants that all groups have in common; when empty, the judge tries what is best to share.
         rough: It may hold redundant constants; whoever judges it shortens it first (in a worker, not in the proposer).
         start: Group to constant to value, from a parent; one more starting point.
         hints: Where to start from, by constant, for those that have no unit (exponents).

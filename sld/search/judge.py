@@ -14,7 +14,7 @@ import numpy as np
 
 from sld.core.canonical import canonical_key, simplify
 from sld.core.expression import Expression
-from sld.core.fitting import Fitter, Solution, log_starts, text_seed
+from sld.core.fitting import Fitter, Prior, Solution, log_starts, text_seed
 from sld.core.kernel import Array, linear_constants
 from sld.core.splits import Fold, frontier_weights
 from sld.core.table import Table
@@ -22,6 +22,7 @@ from sld.search.admissible import Grid, Problem
 from sld.search.candidate import Candidate, Judgement
 from sld.search.forms import Form
 from sld.search.selection import EARLY_FOLDS, early_score, fold_score, noise_floor
+from sld.search.sharing import best_sharing
 
 BEHIND = "far behind the best"
 _QUICK = 3  # one start in three for the first look at a form
@@ -35,7 +36,7 @@ class Proposal:
 
     forms: tuple[Form, ...]
     key: str
-    thorough: bool = False  # more starting points, on the folds too
+    thorough: bool = False  # more starting points, on the folds too, and what groups share is decided
     island: int = 0
     bar: float = math.inf  # early score that a form has to come near, see `early_score`
 
@@ -48,12 +49,17 @@ class Proposal:
 
 @dataclass(frozen=True)
 class _Judged:
+    """The verdict on one target; `effective` counts constants per group, those that groups share in parts."""
+
     status: str
     n_fits: int
     fold_errors: tuple[float, ...] = ()
     train_nmse: float = math.nan
     problems: tuple[Problem, ...] = ()
     constants: Mapping[str, Mapping[str, float]] | None = None
+    shared: tuple[str, ...] = ()
+    prior: Prior | None = None
+    effective: float = 0.0
 
 
 class Judge:
@@ -91,11 +97,10 @@ class Judge:
             complexity=complexity,
             n_constants=n_constants,
             island=proposal.island,
-            shared={c: f.shared for c, f in zip(columns, proposal.forms, strict=True) if f.shared},
         )
         judged: list[_Judged] = []
         for j, form in enumerate(proposal.forms):
-            judged.append(self._judge_target(form, j, proposal.thorough, proposal.bar))
+            judged.append(self._judge_groups(form, j, proposal.thorough, proposal.bar))
             if judged[-1].status != "ok":
                 return replace(candidate, status=judged[-1].status), sum(v.n_fits for v in judged)
         judgements = tuple(
@@ -112,21 +117,36 @@ class Judge:
                 admissible=all(j.admissible for j in judgements),
                 reasons=tuple(dict.fromkeys(r for j in judgements for r in j.reasons)),
                 constants={c: v.constants or {} for c, v in zip(columns, judged, strict=True)},
+                shared={c: v.shared for c, v in zip(columns, judged, strict=True) if v.shared},
+                priors={c: v.prior for c, v in zip(columns, judged, strict=True) if v.prior is not None},
             ),
             sum(v.n_fits for v in judged),
         )
 
     def _judgement(self, judged: _Judged, expression: Expression, target: int) -> Judgement:
         return Judgement(
-            score=fold_score(
-                judged.fold_errors, self.tested, judged.train_nmse, self.noise[target], len(expression.constants),
-                expression.complexity, self.n_points, len(judged.problems),
-            ),
+            score=self.score(judged, expression, target),
             fold_errors=judged.fold_errors,
             train_nmse=judged.train_nmse,
             admissible=not any(p.hard for p in judged.problems),
             reasons=tuple(dict.fromkeys(p.sentence for p in judged.problems)),
+        )
+
+    def score(self, judged: _Judged, expression: Expression, target: int) -> float:
+        """Return what selection minimises, see `fold_score`."""
+        return fold_score(
+            judged.fold_errors, self.tested, judged.train_nmse, self.noise[target], judged.effective,
+            expression.complexity, self.n_points, len(judged.problems),
         )  # fmt: skip
+
+    def _judge_groups(self, form: Form, target: int, thorough: bool, bar: float) -> _Judged:
+        """Return the verdict; what groups share is decided for finalists, unless the form says it."""
+        verdict = self._judge_target(form, target, thorough, bar)
+        n_groups, n_shared = len(self.table.groups), len(form.shared)
+        effective = len(form.expression.constants) - n_shared + n_shared / n_groups
+        verdict = replace(verdict, shared=form.shared, effective=effective)
+        decides = thorough and n_groups > 1 and not form.shared
+        return best_sharing(self, form, target, verdict) if decides else verdict
 
     def _judge_target(self, form: Form, target: int, thorough: bool, bar: float) -> _Judged:
         expression = form.expression

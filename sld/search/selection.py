@@ -54,7 +54,7 @@ def noise_floor(table: Table, target: int = 0) -> dict[str, float] | None:
     }
 
 
-def price(n_constants: int, complexity: float, n_points: int) -> float:
+def price(n_constants: float, complexity: float, n_points: int) -> float:
     """Return what constants and nodes cost, in units of log error.
 
     A constant has to lower the log error by log(n) / n, as in Schwarz's criterion (1978) for n independent points: 5 %
@@ -70,7 +70,7 @@ def fold_score(
     tested: Sequence[int],
     train_nmse: float,
     noise: float,
-    n_constants: int,
+    n_constants: float,
     complexity: float,
     n_points: int,
     n_problems: int = 0,
@@ -86,7 +86,7 @@ def fold_score(
         tested: Judged rows of each fold.
         train_nmse: NMSE on all training rows.
         noise: NMSE of repeated points: differences below it are luck.
-        n_constants: Constants per group.
+        n_constants: Constants per group; of one that n groups share, one n-th.
         complexity: Nodes of the expression.
         n_points: Different points in the training rows.
         n_problems: Checks that fail on the extrapolation grid.
@@ -100,7 +100,7 @@ def fold_score(
 
 def early_score(errors: Sequence[float], n_constants: int, complexity: float, n_points: int) -> float:
     """Return the mean log error over the first `EARLY_FOLDS` folds plus prices: what a first look at a form tells."""
-    return _mean_log(errors[:EARLY_FOLDS]) + price(n_constants, complexity, n_points)
+    return mean_log(errors[:EARLY_FOLDS]) + price(n_constants, complexity, n_points)
 
 
 def bar(ranked: Sequence[Candidate], n: int, n_points: int) -> float:
@@ -183,7 +183,8 @@ def distinct(ranked: Iterable[Candidate], n: int, bins: float = 20.0) -> list[Ca
     return sorted(chosen.values(), key=lambda c: (not c.admissible, c.score, c.key))
 
 
-def _mean_log(errors: Sequence[float]) -> float:
+def mean_log(errors: Sequence[float]) -> float:
+    """Return the mean log error over folds."""
     known = np.array([e if np.isfinite(e) else FAILED_FOLD for e in errors])
     return float(np.mean(np.log(np.minimum(known, FAILED_FOLD) + _FLOOR)))
 
