@@ -159,7 +159,7 @@ def one_standard_error(candidates: Iterable[Candidate]) -> Candidate | None:
         spread = float(np.std(difference, ddof=1)) / np.sqrt(len(base)) if len(base) > 1 else 0.0
         if float(difference.mean()) <= min(spread, _EQUAL):
             equal.append(candidate)
-    return min(equal, key=lambda c: (_size(c), c.score, c.key))
+    return min(equal, key=lambda c: (c.n_constants + PRICE_PER_NODE * c.complexity, c.score, c.key))
 
 
 def distinct(ranked: Iterable[Candidate], n: int, bins: float = 20.0) -> list[Candidate]:
@@ -178,13 +178,9 @@ def distinct(ranked: Iterable[Candidate], n: int, bins: float = 20.0) -> list[Ca
             if len(chosen) >= n:
                 continue
             chosen[mark] = candidate
-        elif _size(candidate) < _size(held):
+        elif (candidate.n_constants, candidate.complexity) < (held.n_constants, held.complexity):
             chosen[mark] = candidate
     return sorted(chosen.values(), key=lambda c: (not c.admissible, c.score, c.key))
-
-
-def _size(candidate: Candidate) -> float:
-    return candidate.n_constants + PRICE_PER_NODE * candidate.complexity
 
 
 def mean_log(errors: Sequence[float]) -> float:
