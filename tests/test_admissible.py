@@ -196,11 +196,26 @@ def test_a_group_goes_on_from_its_own_data() -> None:
     assert grid.columns["N"][grid.group_index == 0].max() == pytest.approx(100 * REACH)
 
 
-@pytest.mark.parametrize("role", ["hyperparameter", "covariate", "proportion"])
-def test_a_table_without_scales_has_no_walks(role: Role) -> None:
+@pytest.mark.parametrize("role", ["hyperparameter", "covariate"])
+def test_a_table_without_scales_is_walked_away_from_its_middle(role: Role) -> None:
     x = np.linspace(0.0, 1.0, 6)
     table = Table((Variable("p", role=role),), (Target("y"),), x[:, None], (1 + x)[:, None])
-    assert problems(table, "1 + log(p - 5)") == ()
+    nearest, *_ = problems(table, "1 + log(p + 0.2)")
+    assert nearest.sentence.startswith("not finite at p = -0.2")
+    assert nearest.hard
+    assert problems(table, "1 + p") == ()
+    grid = Grid.of(table)
+    assert grid.columns["p"][grid.reach <= HARD_REACH].max() == pytest.approx(0.5 + 0.5 * (1 + HARD_REACH))
+
+
+def test_shares_that_are_walked_outwards_stay_shares() -> None:
+    shares = np.random.default_rng(0).dirichlet([2, 2, 2], 9)
+    table = Table(tuple(Variable(c, role="proportion") for c in "abc"), (Target("y"),), shares, shares[:, :1])
+    grid = Grid.of(table)
+    points = np.column_stack([grid.columns[c] for c in "abc"])
+    assert (points >= 0).all()
+    np.testing.assert_allclose(points.sum(axis=1), 1.0, atol=1e-12)
+    assert points.max() > shares.max()
 
 
 @pytest.mark.parametrize("first", [1.0, 0.0, -3.0, -9.0])
@@ -221,7 +236,8 @@ def test_a_declared_covariate_is_walked_within_the_data(first: float, with_scale
     assert found[0].hard
     # a bend inside the data is seen as well
     assert problems(table, f"(depth - {first + 2!r})**2/9")
-    points = Grid.of(table).columns["depth"]
+    grid = Grid.of(table)
+    points = grid.columns["depth"][np.repeat(grid.direction == len(scale), 12)]
     assert (points.min(), points.max()) == pytest.approx((first, first + 4))
 
 

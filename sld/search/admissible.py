@@ -1,7 +1,8 @@
 """Physical checks on the extrapolation grid: a law that explodes a decade beyond the data is no law.
 
 The grid starts at rows of the table and walks far beyond it: along each scale variable by itself, and along all of
-them together. On every walk a law has to stay finite, within the declared bounds of the target, monotone where the
+them together; in a table without scale variables away from the middle of the data, shares staying shares. On every
+walk a law has to stay finite, within the declared bounds of the target, monotone where the
 card declares it, and must not run away to many times the range seen in the data.
 
 How far out a check fails matters. Within `HARD_REACH` (in units of the range of the data, on the log axis) it makes a
@@ -26,6 +27,7 @@ REACH = 1000.0  # how far beyond the data the walks go
 HARD_REACH = 0.7  # log ranges beyond the data within which every check must pass; held-out sets reach 0.1 to 0.6
 _INSIDE = (0.0, 0.35, 0.7)  # of the way from a row to the top of the data
 _OUTSIDE = (1.0, 1.6, 2.5, 4.0, 6.3, 10.0, 30.0, 100.0, REACH)  # times the top
+_AWAY = (0.6, 0.8, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 2.0, 2.5)  # times the distance from the middle of the data
 _RUNAWAY = 8.0  # ranges of the target seen in the data
 _RUNAWAY_POWER = 2.0  # or, where that is more, the factor that the data span once more and again
 # Slack in ranges of the target: noisy data near a bound, or a flat stretch, should not condemn a law
@@ -121,10 +123,17 @@ class Grid:
                     walk.append(len(direction))
                     reach.append(0.0)
                 direction.append(i)
+        origin = np.repeat(np.array(rows, dtype=np.intp), per_row)
+        if not moving:
+            away, far_out, from_rows = _walks_away(table)
+            X.extend(away)
+            reach.extend(far_out)
+            walk.extend((np.arange(len(away)) // per_walk + len(direction)).tolist())
+            direction.extend([-1] * (len(away) // per_walk))
+            origin = np.concatenate([origin, from_rows])
         points = np.array(X).reshape(-1, len(table.variables))
         for i, k in _ordered(table):
             points[:, i] = np.minimum(points[:, i], points[:, k])
-        origin = np.repeat(np.array(rows, dtype=np.intp), per_row)
         return Grid(
             columns={s: np.ascontiguousarray(points[:, i]) for i, s in enumerate(table.symbols)},
             group_index=table.group_index[origin],
@@ -190,6 +199,28 @@ def values_at(
     values = {c: np.array([group[c] for group in constants])[group_index] for c in expression.constants}
     found: Array = evaluate(expression, {**columns}, values)  # type: ignore[arg-type]
     return np.broadcast_to(found, group_index.shape)
+
+
+def _walks_away(table: Table) -> tuple[list[Array], list[float], NDArray[np.intp]]:
+    """Return points (n_walks * 12, n_variables) from the middle of the data through its rows, their reach and rows.
+
+    Proportions keep their sum and stay positive.
+    """
+    n = min(table.n_rows, _POINTS // len(_AWAY))
+    rows = np.unique(np.linspace(0, table.n_rows - 1, n).astype(np.intp))
+    shares = [i for i, v in enumerate(table.variables) if v.role == "proportion"]
+    points = np.empty((len(rows), len(_AWAY), len(table.variables)))
+    for i, v in enumerate(table.variables):
+        logs = v.role != "proportion" and v.log is None and bool((table.X[:, i] > 0).all())
+        x = np.log(table.X[:, i]) if logs else table.X[:, i]
+        moved = x.mean() + np.array(_AWAY) * (x[rows] - x.mean())[:, None]
+        points[:, :, i] = np.exp(moved) if logs else moved
+    if shares:
+        total = table.X[rows][:, shares].sum(axis=1)[:, None, None]
+        kept = np.maximum(points[:, :, shares], 0.0)
+        points[:, :, shares] = kept * total / np.maximum(kept.sum(axis=2, keepdims=True), 1e-300)
+    reach = np.tile(np.maximum(np.array(_AWAY) - 1.0, 0.0), len(rows))
+    return list(points.reshape(-1, len(table.variables))), reach.tolist(), np.repeat(rows, len(_AWAY))
 
 
 def _ordered(table: Table) -> list[tuple[int, int]]:

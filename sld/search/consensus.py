@@ -38,7 +38,6 @@ _SHARE = 0.5  # weight of all points together, beside all rows together
 _FORMS = 32  # members that are tried as the one formula
 _STARTS = 3
 _UNFAMILIAR = 0.1  # units of log error that a published form may follow less closely than an enumerated one, and so on
-_OUTWARD = 0.35  # how far beyond the data, where no variable says which way is up
 _EXACT = 1e-7  # mean NMSE on the folds below which a law is the law
 _FLOOR = 1e-8
 
@@ -206,24 +205,5 @@ def _beyond(judge: Judge) -> tuple[Mapping[str, Array], NDArray[np.intp]]:
     """Return points where the law will be used: a little beyond the data, in every group."""
     grid: Grid = judge.grid
     near = np.flatnonzero((grid.reach > 0) & (grid.reach <= HARD_REACH))
-    if not len(near):
-        return _outward(judge.table)
     some = near[np.linspace(0, len(near) - 1, min(len(near), _POINTS)).astype(np.intp)]
     return {s: values[some] for s, values in grid.columns.items()}, grid.group_index[some]
-
-
-def _outward(table: Table) -> tuple[Mapping[str, Array], NDArray[np.intp]]:
-    """Return rows of a table without scale variables, pushed away from their centre."""
-    rows = np.unique(np.linspace(0, table.n_rows - 1, min(table.n_rows, _POINTS)).astype(np.intp))
-    X = table.X[rows].copy()
-    shares = [i for i, v in enumerate(table.variables) if v.role == "proportion"]
-    for i, v in enumerate(table.variables):
-        logs = v.role != "proportion" and v.log is None and bool((table.X[:, i] > 0).all())
-        x = np.log(table.X[:, i]) if logs else table.X[:, i]
-        moved = x[rows] + _OUTWARD * (x[rows] - x.mean())
-        X[:, i] = np.exp(moved) if logs else moved
-    if shares:
-        total = table.X[rows][:, shares].sum(axis=1)
-        X[:, shares] = np.maximum(X[:, shares], 0.0)
-        X[:, shares] *= (total / np.maximum(X[:, shares].sum(axis=1), 1e-300))[:, None]
-    return {s: np.ascontiguousarray(X[:, i]) for i, s in enumerate(table.symbols)}, table.group_index[rows]
