@@ -1,12 +1,13 @@
 """Held-out R² on every task: sld beside a log-linear power law, the published laws refitted, and pyoperon.
 
-    python bench/quality.py [--budget 60s] [--seeds 0,1,2] [--methods sld,loglinear,published,operon]
+    python bench/quality.py [--budget 60s] [--seeds 0,1,2] [--methods sld,nearest,loglinear,published,operon]
                             [--data DIR] [--tasks NAME,NAME] [--name quality]
 
 Writes bench/results/NAME.json after every task (an interrupted run goes on where it stopped) and bench/NAME.md at the
 end. The tables under DIR (default: shared/data beside the repository) are third-party and not part of the project;
 without them only the bundled tasks are measured.
 
+* nearest: the value of the nearest training row of the group (in logarithms, scaled by their spread).
 * loglinear: log y (or y, when it is not positive) linear in the logarithms of the variables, per group.
 * published: each law of the card, constants refitted by us; the best of them on the held-out rows, which favours it.
 * operon: pyoperon's SymbolicRegressor in a child process with the same wall time, groups sharing it equally, inputs
@@ -41,6 +42,7 @@ from sld.search.discovery import Budget, discover
 Array = NDArray[np.float64]
 HERE = Path(__file__).resolve().parent
 SUITES = ("sldbench-train", "open", "synthetic")
+METHODS = ("nearest", "loglinear", "published", "operon", "sld")
 
 _OPERON = """
 import json, sys
@@ -75,7 +77,11 @@ def rated(task: Task, rows: Table, prediction: Array) -> dict[str, Any]:
 def by_sld(task: Task, rows: Table, seed: int, budget: str, workers: int) -> dict[str, Any]:
     """Discover on the training rows, predict the held-out points."""
     found = discover(task.train, seed=seed, budget=budget, workers=workers, max_constants=task.card.max_constants)
+    single = found.law if found.single is None else found.single
     return rated(task, rows, found.law.predict(rows)) | {
+        "single": rated(task, rows, single.predict(rows))["r2"],
+        "verdict": found.verdict.kind,
+        "consensus": found.chosen.consensus,
         "law": found.chosen.text,
         "origin": found.chosen.origin,
         "tried": found.counts["tried"],
@@ -90,6 +96,19 @@ def _features(table: Table, positive: Sequence[bool]) -> Array:
 def _positive(task: Task, rows: Table) -> list[bool]:
     both = np.concatenate([task.train.X, rows.X])
     return [bool((x > 0).all()) and v.log is None for x, v in zip(both.T, task.train.variables, strict=True)]
+
+
+def by_nearest(task: Task, rows: Table) -> dict[str, Any]:
+    """Carry the value of the nearest training row of the group over."""
+    positive = _positive(task, rows)
+    X, Z = _features(task.train, positive), _features(rows, positive)
+    size = np.maximum(X.std(axis=0), 1e-12)
+    prediction = np.full(rows.Y.shape, np.nan)
+    for g, group in enumerate(rows.groups):
+        train = np.flatnonzero(task.train.group_index == task.train.groups.index(group))
+        for i in np.flatnonzero(rows.group_index == g):
+            prediction[i] = task.train.Y[train[int(np.argmin((((X[train] - Z[i]) / size) ** 2).sum(axis=1)))]]
+    return rated(task, rows, prediction)
 
 
 def by_loglinear(task: Task, rows: Table) -> dict[str, Any]:
@@ -179,6 +198,8 @@ def measure(args: argparse.Namespace, results: dict[str, Any], save: Callable[[]
             continue
         entry = results["tasks"].setdefault(f"{suite}/{task.name}", {})
         jobs: list[tuple[str, Callable[[], dict[str, Any]]]] = []
+        if "nearest" in args.methods:
+            jobs.append(("nearest", partial(by_nearest, task, rows)))
         if "loglinear" in args.methods:
             jobs.append(("loglinear", partial(by_loglinear, task, rows)))
         if "published" in args.methods:
@@ -206,18 +227,19 @@ def summarise(results: Mapping[str, Any]) -> str:
         f"`{results['command']}` · {results['machine']}.",
         "Pooled R² as the benchmark counts it (a failed prediction is −1; for the means every score is cut at −1),",
         "with the mean of the R² within groups in brackets. sld, operon: mean over seeds, ± their standard deviation.",
+        "By itself: the best form, without the consensus.",
         "",
-        "| task | log-linear | published, refitted | operon | sld | ± |",
-        "|---|---|---|---|---|---|",
+        "| task | nearest run | log-linear | published, refitted | operon | sld | ± | by itself |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     means: dict[str, dict[str, list[float]]] = {}
     spread: dict[int, list[float]] = {s: [] for s in seeds}
-    counts = {"published": [0, 0], "operon": [0, 0], "loglinear": [0, 0]}
+    counts = {"published": [0, 0], "operon": [0, 0], "loglinear": [0, 0], "nearest": [0, 0]}
     for name, entry in results["tasks"].items():
         suite = name.split("/")[0]
         cells = [name]
         own = [_cut(entry[f"sld-{s}"]["r2"]) for s in seeds if f"sld-{s}" in entry]
-        for method in ("loglinear", "published", "operon", "sld"):
+        for method in METHODS:
             found = [entry[k] for k in entry if k == method or (k.startswith(method + "-"))]
             if not found:
                 cells.append("")
@@ -232,22 +254,31 @@ def summarise(results: Mapping[str, Any]) -> str:
                 counts[method][1] += 1
                 counts[method][0] += statistics.fmean(own) >= value - slack
         cells.append(f"{statistics.pstdev(own):.3f}" if own else "")
+        alone = [_cut(entry[f"sld-{s}"]["single"]) for s in seeds if "single" in entry.get(f"sld-{s}", {})]
+        cells.append(f"{statistics.fmean(alone):.3f}" if alone else "")
+        if alone:
+            means.setdefault(suite, {}).setdefault("by itself", []).append(statistics.fmean(alone))
         for s in seeds:
             if f"sld-{s}" in entry:
                 spread[s].append(_cut(entry[f"sld-{s}"]["r2"]))
         lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", "| suite | tasks | log-linear | published, refitted | operon | sld |", "|---|---|---|---|---|---|"]
+    columns_shown = (*METHODS, "by itself")
+    lines += ["", "| suite | tasks | nearest run | log-linear | published, refitted | operon | sld | by itself |"]
+    lines += ["|---" * 8 + "|"]
     for suite, columns in means.items():
         n = max(len(v) for v in columns.values())
-        cells = [f"{statistics.fmean(columns[m]):.3f}" if m in columns else "" for m in
-                 ("loglinear", "published", "operon", "sld")]  # fmt: skip
+        cells = [f"{statistics.fmean(columns[m]):.3f}" if m in columns else "" for m in columns_shown]
         lines.append(f"| {suite} | {n} | " + " | ".join(cells) + " |")
+    every = {m: [v for columns in means.values() for v in columns.get(m, [])] for m in columns_shown}
+    cells = [f"{statistics.fmean(v):.3f}" if v else "" for v in every.values()]
+    lines.append(f"| all | {max(map(len, every.values()))} | " + " | ".join(cells) + " |")
     overall = [statistics.fmean(v) for v in spread.values() if v]
     lines += ["", f"Mean of all tasks by seed: {', '.join(f'{v:.4f}' for v in overall)}."]
     for method, what in (
         ("published", "equals or beats the best refitted published law (within 0.005)"),
         ("operon", "equals or beats pyoperon at equal time"),
         ("loglinear", "is not below the log-linear law by more than 0.02"),
+        ("nearest", "equals or beats the nearest run's value"),
     ):
         if counts[method][1]:
             lines.append(f"sld {what} on {counts[method][0]} of {counts[method][1]} tasks.")
@@ -263,7 +294,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--budget", default="60s")
     parser.add_argument("--seeds", default="0,1,2", type=lambda t: [int(s) for s in t.split(",")])
-    parser.add_argument("--methods", default="loglinear,published,operon,sld", type=lambda t: t.split(","))
+    parser.add_argument("--methods", default=",".join(METHODS), type=lambda t: t.split(","))
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--tasks", default="")
     parser.add_argument("--data", type=Path, default=HERE.parents[1] / "shared" / "data")
