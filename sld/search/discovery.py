@@ -153,7 +153,7 @@ def discover(
     judge = Judge(small, folds, seed=seed, max_constants=max_constants)
     source = Source(small, names, iter(first), seed=seed, max_constants=max_constants)
     config = {
-        "schema": 1,
+        "schema": 2,
         "task": dict(task or {}),
         "rows": everything.digest(),
         "seed": seed,
