@@ -31,6 +31,7 @@ from sld.search.selection import PRICE_PER_PROBLEM, distinct, price
 
 MEMBERS = 25  # of each half
 _LEAST_MEMBERS = 3
+_PLAIN = 0.6  # weight of the half that nobody bred
 _BETWEEN_HALVES = 4.0  # units of score that make one half weigh 1/e of the other
 _BINS = 15.0  # per decade of fold error: what is closer on every fold is one form in other words
 _POINTS = 300
@@ -95,11 +96,11 @@ class Consensus:
             return None
         weight = dict.fromkeys(values, 0.0)
         top = min(c.score for c in (*best, *static))
-        for half in (best, static):
+        for half, part in ((best, 1.0 - _PLAIN), (static, _PLAIN)):
             if half:
                 scores = np.array([c.score for c in half])
                 shares = np.exp(scores.min() - scores)
-                shares *= math.exp((top - scores.min()) / _BETWEEN_HALVES) / shares.sum()
+                shares *= part * math.exp((top - scores.min()) / _BETWEEN_HALVES) / shares.sum()
                 for c, share in zip(half, shares, strict=True):
                     weight[c.key] += float(share)
         members = sorted((c for c in halves.members if c.key in values), key=lambda c: (-weight[c.key], c.key))
