@@ -210,7 +210,7 @@ class _Report:
             return []
         lines = ["## One law out of many", ""]
         lines += [
-            f"The {n} best laws of the search, the bred ones with less say than the plain ones, were asked what they predict "
+            f"The {n} best laws of the search, bred ones with less say than plain ones, were asked what they predict "
             "beyond the data. Of their formulas, the law is the one that follows both the rows and the mean of these "
             "predictions best: the best of thousands owes part of its score to luck, the mean of many much less.",
             "",
