@@ -1,0 +1,110 @@
+"""What more time brings: the same tasks at growing budgets.
+
+    python bench/anytime.py [--budgets 10s,30s,60s] [--seeds 0] [--tasks NAME,NAME] [--data DIR] [--name anytime]
+
+For each budget the score of the best form on the folds (lower is better; it must not rise with the budget) and the R²
+of the law on held-out rows, which the search never sees. Writes bench/results/NAME.json, bench/NAME.md and bench/NAME.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+from pathlib import Path
+from typing import Any
+
+from sld.core.scoring import scores
+from sld.core.task import load_task
+from sld.search.discovery import Budget, discover
+
+HERE = Path(__file__).resolve().parent
+SUITES = ("sldbench-train", "open", "synthetic")
+_SLACK = 0.01  # of the score on the folds: a finalist that is judged again from more starts may come out a little worse
+
+
+def measured(folder: Path, budget: str, seed: int, workers: int) -> dict[str, Any]:
+    """Search one task once."""
+    task = load_task(folder)
+    found = discover(task.train, seed=seed, budget=budget, workers=workers, max_constants=task.card.max_constants)
+    best = found.hall_of_fame[0]
+    rows = task.held_out()
+    assert rows is not None
+    r2 = scores(rows.Y, found.law.predict(rows), rows.group_index).r2
+    return {"score": best.score, "r2": max(-1.0, r2), "tried": found.counts["tried"], "law": found.chosen.text}
+
+
+def plotted(results: dict[str, dict[str, dict[str, Any]]], seconds: list[float], file: Path) -> None:
+    """Draw both against the budget, a thin line per task and the mean."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    for axis, key, label in ((axes[0], "score", "gain of the score on the folds"), (axes[1], "r2", "held-out R²")):
+        lines = []
+        for runs in results.values():
+            values = [runs[b][key] for b in runs]
+            lines.append([values[0] - v for v in values] if key == "score" else values)
+            axis.plot(seconds, lines[-1], color="0.75", linewidth=0.8)
+        axis.plot(seconds, [statistics.fmean(column) for column in zip(*lines, strict=True)], color="C0", marker="o")
+        axis.set(xscale="log", xlabel="budget in seconds", ylabel=label)
+        axis.set_xticks(seconds, [f"{s:g}" for s in seconds])
+        axis.minorticks_off()
+    axes[1].set_ylim(0, 1.02)
+    figure.savefig(file, dpi=110)
+
+
+def main() -> None:
+    """Read the arguments, measure, write the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--budgets", default="10s,30s,60s", type=lambda t: t.split(","))
+    parser.add_argument("--seeds", default="0", type=lambda t: [int(s) for s in t.split(",")])
+    parser.add_argument("--tasks", default="")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--data", type=Path, default=HERE.parents[1] / "shared" / "data")
+    parser.add_argument("--name", default="anytime")
+    args = parser.parse_args()
+    folders = [f.parent for suite in SUITES for f in sorted((args.data / suite).glob("*/task.toml"))]
+    folders += [f.parent for f in sorted((HERE.parent / "tasks").glob("*/task.toml"))]
+    wanted = set(args.tasks.split(",")) - {""}
+    results: dict[str, dict[str, dict[str, Any]]] = {}
+    for folder in folders:
+        for seed in args.seeds:
+            if not wanted or folder.name in wanted:
+                name = f"{folder.parent.name}/{folder.name} {seed}"
+                results[name] = {b: measured(folder, b, seed, args.workers) for b in args.budgets}
+    told = f"--budgets {','.join(args.budgets)} --seeds {','.join(map(str, args.seeds))}"
+    told += f" --tasks {args.tasks}" if args.tasks else ""
+    machine = f"{args.workers} workers, Python {platform.python_version()}"
+    saved = {"command": f"python bench/anytime.py {told}", "machine": machine, "tasks": results}
+    (HERE / "results" / f"{args.name}.json").write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
+    plotted(results, [Budget.parse(b).seconds or 0.0 for b in args.budgets], HERE / f"{args.name}.png")
+    steps = [(runs[a]["score"], runs[b]["score"]) for runs in results.values()
+             for a, b in zip(args.budgets, args.budgets[1:], strict=False)]  # fmt: skip
+    worse = sum(after > before + _SLACK for before, after in steps)
+    lines = [
+        "# What more time brings",
+        "",
+        f"`{saved['command']}` · {machine}.",
+        "Score on the folds of the best form (lower is better), and held-out R² of the law.",
+        f"The score on the folds rose in {worse} of {len(steps)} steps to a larger budget.",
+        "",
+        "![gain of the score on the folds, and held-out R², against the budget](anytime.png)",
+        "",
+        "| task, seed | " + " | ".join(args.budgets) + " |",
+        "|---" * (len(args.budgets) + 1) + "|",
+    ]
+    for name, runs in results.items():
+        lines.append(f"| {name} | " + " | ".join(f"{r['score']:.3f}, {r['r2']:.3f}" for r in runs.values()) + " |")
+    means = [statistics.fmean(runs[b]["r2"] for runs in results.values()) for b in args.budgets]
+    lines.append("| mean R² | " + " | ".join(f"{m:.3f}" for m in means) + " |")
+    text = "\n".join(lines) + "\n"
+    (HERE / f"{args.name}.md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
