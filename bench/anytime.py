@@ -3,7 +3,7 @@
     python bench/anytime.py [--budgets 10s,30s,60s] [--seeds 0] [--tasks NAME,NAME] [--data DIR] [--name anytime]
 
 For each budget the score of the best form on the folds (lower is better; it must not rise with the budget) and the R²
-of the law on held-out rows, which the search never sees. Writes bench/results/NAME.json, bench/NAME.md and bench/NAME.png.
+of the law on held-out rows, which the search never sees. Writes bench/results/NAME.json, bench/NAME.md and NAME.png.
 """
 
 from __future__ import annotations
