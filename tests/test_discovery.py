@@ -187,6 +187,7 @@ def test_a_group_with_few_rows_borrows_the_shape_of_the_law(n_rows: int) -> None
     assert set(found.chosen.constants["loss"]) == {"a", "b", "c"}
     assert any("borrow the shape" in note and f"d ({n_rows})" in note for note in found.notes)
     assert found.law.provenance["borrowed"] == ["d"]
+    assert found.single is None or found.single.groups == found.law.groups
     beyond = {"N": [1e6], "family": ["d"]}
     assert found.law.predict(beyond)[0, 0] == pytest.approx(4 + 5 * 1e6**-0.4, rel=0.05)
     lower, upper = predict_intervals(add_intervals(found), beyond)

@@ -471,7 +471,7 @@ def _finish(
             table=table,
             verdict=judged,
             config={**config, "budget": budget, "workers": search.workers, "rule": _RULE},
-            single=None if chosen is best else single,
+            single=None if chosen is best else _with_borrowed(single, table, everything),
             best=None if chosen is best else best,
         )
 
