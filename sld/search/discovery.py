@@ -17,7 +17,8 @@ import numpy as np
 
 from sld.core.errors import SldError, UsageError
 from sld.core.expression import Expression
-from sld.core.fitting import FitResult, Fitter, fit
+from sld.core.fitting import FitResult, Fitter, fit, huber_weights
+from sld.core.kernel import Array
 from sld.core.law import LAW_FILE, SINGLE_FILE, Law
 from sld.core.pooling import lend
 from sld.core.splits import frontier_weights, rung_folds
@@ -43,6 +44,7 @@ _FINAL_STARTS = 12  # for groups that the search has not seen
 _SEARCH_SHARE = 0.85  # of the budget; the rest is for judging the finalists again
 _LEAST_ROWS = 3  # of a group that is judged
 _FEW_NAMED = 5
+_REWEIGHTINGS = 4
 _PROGRESS_EVERY_S = 0.2
 _RULE = "one_standard_error"
 
@@ -538,10 +540,18 @@ def _fit_all(
             shared=shared,
             pooling="partial" if target.column in chosen.priors else "none",
         )
-        if result.ok and consensus is None:
-            # a consensus is steadied by its points beyond the data
+        if result.ok:
             judge = search.judge
-            other = robust_fit(expression, judge.table, judge.folds, result, rows, target=j, seed=seed, shared=shared)
+            own = result
+            if consensus is not None:
+                own = fit(
+                    expression, rows, target=j, starts=0, seed=seed, inherit=result.constants, shared=shared
+                )  # fmt: skip
+            other = None
+            if own.ok:
+                other = robust_fit(expression, judge.table, judge.folds, own, rows, target=j, seed=seed, shared=shared)
+            if other is not None and consensus is not None:
+                other = _trusting(expression, fitted, rows.n_rows, weights, result, shared), other[1]
             if other is not None and (not chosen.admissible or _admissible(judge, expression, j, other[0].constants)):
                 result, robust[target.column] = other
         trouble = result.status if not result.ok else ""
@@ -595,6 +605,21 @@ def _fit_all(
         provenance=provenance,
     )
     return law, notes
+
+
+def _trusting(
+    expression: Expression, table: Table, n_rows: int, weights: Array | None, result: FitResult, shared: Sequence[str]
+) -> FitResult:
+    """Return a fit to rows and points of a consensus in which rows far off the law count less (Huber's weights)."""
+    base = np.ones(table.n_rows) if weights is None else weights
+    for _ in range(_REWEIGHTINGS):
+        trust = np.ones(table.n_rows)
+        trust[:n_rows] = huber_weights((table.Y[:, 0] - result.prediction)[:n_rows])
+        again = fit(expression, table, weights=base * trust, starts=0, inherit=result.constants, shared=shared)
+        if not again.ok:
+            break
+        result = again
+    return result
 
 
 def _with_absent(
