@@ -77,8 +77,8 @@ def main() -> None:
                 name = f"{folder.parent.name}/{folder.name} {seed}"
                 results[name] = {b: measured(folder, b, seed, args.workers) for b in args.budgets}
     told = f"--budgets {','.join(args.budgets)} --seeds {','.join(map(str, args.seeds))}"
-    told += f" --tasks {args.tasks}" if args.tasks else ""
-    machine = f"{args.workers} workers, Python {platform.python_version()}"
+    told += f" --workers {args.workers}" + (f" --tasks {args.tasks}" if args.tasks else "")
+    machine = f"Python {platform.python_version()}"
     saved = {"command": f"python bench/anytime.py {told}", "machine": machine, "tasks": results}
     (HERE / "results" / f"{args.name}.json").write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
     plotted(results, [Budget.parse(b).seconds or 0.0 for b in args.budgets], HERE / f"{args.name}.png")
