@@ -20,6 +20,7 @@ from sld.search.consensus import MEMBERS, Consensus, Halves
 from sld.search.hall_of_fame import HallOfFame
 from sld.search.judge import Judge
 from sld.search.proposers import from_texts
+from sld.search.selection import is_exact
 
 FORMS = ("E + A*N**-a", "A*N**-a", "E + A*log(N)", "E + A*N**-a + B*log(N)", "E + A*(N + K)**-a", "E + A*exp(-N/K)")
 
@@ -92,6 +93,14 @@ def test_bred_forms_alone_do_not_outvote_the_others() -> None:
 def test_an_exact_law_needs_no_consensus() -> None:
     judge, hall = judged(curve(noise=0.0))
     assert Consensus.of(judge, Halves.of(hall), 0) is None
+
+
+def test_an_exact_law_needs_no_consensus_even_where_a_check_fails() -> None:
+    judge, hall = judged(curve(noise=0.0))
+    halves = Halves.of(hall)
+    refused = Halves(*(tuple(replace(c, admissible=not is_exact(c)) for c in h) for h in (halves.best, halves.static)))
+    assert any(is_exact(c) and not c.admissible for c in refused.members)
+    assert Consensus.of(judge, refused, 0) is None
 
 
 def test_two_laws_are_no_consensus() -> None:

@@ -27,7 +27,7 @@ from sld.search.admissible import HARD_REACH, Grid, values_at
 from sld.search.candidate import Candidate
 from sld.search.hall_of_fame import HallOfFame
 from sld.search.judge import Judge
-from sld.search.selection import PRICE_PER_PROBLEM, distinct, price
+from sld.search.selection import PRICE_PER_PROBLEM, distinct, is_exact, price
 
 MEMBERS = 25  # of each half
 _LEAST_MEMBERS = 3
@@ -85,6 +85,8 @@ class Consensus:
     @staticmethod
     def of(judge: Judge, halves: Halves, target: int) -> Consensus | None:
         """Return the consensus of the halves; None when there are too few laws, or one that is exact."""
+        if any(is_exact(c) for c in halves.members):
+            return None
         admissible = any(c.admissible for c in halves.members)
         columns, group_index = _beyond(judge)
         values: dict[str, Array] = {}
