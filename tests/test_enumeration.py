@@ -15,8 +15,23 @@ from sld.core.card import Log, Role, Target, Variable, unique_symbols
 from sld.core.expression import Expression, substitute
 from sld.core.expression import name as name_node
 from sld.core.fitting import fit
+from sld.core.kernel import linear_constants
 from sld.core.table import Array, Table
-from sld.search.enumeration import ATOMS, Atom, Space
+from sld.search.enumeration import (
+    ATOMS,
+    CROSS_SHARE,
+    LINKS,
+    OUTER,
+    OWN_SHARE,
+    PAIRS,
+    RESPONSES,
+    SHARES,
+    VALLEYS,
+    WITH_SCALE,
+    Atom,
+    Part,
+    Space,
+)
 
 
 def table_of(
@@ -236,3 +251,25 @@ def test_atoms_are_told_apart_and_name_their_source() -> None:
         assert atom.tier in (0, 1, 2)
         assert re.search(r"\bv\b", atom.text)
     assert [atom.tier for atom in ATOMS].count(0) == 1
+
+
+TABLES_OF_PARTS = (
+    ATOMS, CROSS_SHARE, LINKS, OUTER, OWN_SHARE, PAIRS, RESPONSES, SHARES, VALLEYS, WITH_SCALE,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("parts", TABLES_OF_PARTS, ids=lambda parts: parts[0].name)
+def test_every_part_has_a_name_of_its_own_and_a_reason(parts: Sequence[Atom | Part]) -> None:
+    assert len({part.name for part in parts}) == len({part.text for part in parts}) == len(parts)
+    assert all(len(part.source) > 10 for part in parts)
+
+
+def test_every_response_of_hyperparameters_is_linear_in_its_constants() -> None:
+    variables = (Variable("N"), Variable("lr", role="hyperparameter"), Variable("B", role="hyperparameter"))
+    table = Table(variables, (Target("y"),), np.ones((9, 3)), np.ones((9, 1)))
+    space = Space(table)
+    texts = [t for t in map(space._spelled, space.responses()) if t.startswith("E + ")]
+    longest = table.parse(max(texts, key=len))
+    linear = linear_constants(longest)[1]
+    assert set(longest.constants) - set(linear) == {"alpha"}
+    assert len(longest.constants) == 3 + 2 * 3 + 1

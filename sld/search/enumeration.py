@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -52,6 +52,140 @@ ATOMS = (
     Atom("broken power", "v**-a*(1 + (v/K)**s)**-b", "exp(-a*v)*(1 + exp(s*v - m))**-b", 2, "Caballero et al. 2023"),
     Atom("bump", "exp(-((log(v) - m)/w)**2)", "exp(-((v - m)/w)**2)", 2, "dips and bumps, Wei et al. 2023"),
     Atom("power of log", "log(1 + v)**-a", None, 2, "slow laws, Bahri et al. 2021"),
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something that formulas are made of, beside atoms.
+
+    Attributes:
+        name: What the literature calls it.
+        text: Template; what stands in braces is filled in by the method that uses the table.
+        source: Where it is known from, or the reason to have it.
+        bounded: Only for targets that are bounded on both sides.
+        plain: Only for columns that are no logarithms.
+    """
+
+    name: str
+    text: str
+    source: str
+    bounded: bool = False
+    plain: bool = False
+
+
+# What a polynomial in the logarithms is sent through: {g}
+LINKS = (
+    Part("none", "{g}", "scores linear in log compute, Isik et al. 2024"),
+    Part("power law", "exp({g})", "products of powers; with order 2 log-bilinear, Clark et al. 2022"),
+    Part("power law above a floor", "E + exp({g})", "irreducible loss, Henighan et al. 2020"),
+    Part("logistic between free ends", "E + A*sigmoid({g})", "Owen 2024; Ruan et al. 2024"),
+    Part("logistic", "sigmoid({g})", "accuracies from 0 to 1, Owen 2024", bounded=True),
+    Part("coverage", "exp(-exp({g}))", "share of problems solved, Brown et al. 2024", bounded=True),
+    Part("coverage above a floor", "E + A*exp(-exp({g}))", "the same with guessing", bounded=True),
+)
+
+# What a sum of powers {s} is sent through
+OUTER = (
+    Part("power of a sum above a floor", "E + ({s})**g", "Kaplan et al. 2020, eq. 1.5; Rosenfeld et al. 2020"),
+    Part("power of a sum", "({s})**g", "the same without a floor"),
+    Part("exponential of a sum", "exp(E + {s})", "perplexity of a loss that follows a sum"),
+    Part("error as a function of loss", "E0 - k*exp(-E - {s})", "Gadre et al. 2024"),
+    Part("score as a logistic function of loss", "E0 + k*sigmoid(E + {s})", "two-step laws, Bhagia et al. 2024"),
+)
+
+# How two variables u and v work together: {u}, {v} themselves, {lu}, {lv} their logarithms, {pu} a power of u, {pv} one
+# of v with exponent g; a sum of powers of the other variables follows
+PAIRS = (
+    Part("log-bilinear", "E + A*exp(-(b)*{lu} + c*{lv} + d*{lu}*{lv})", "Clark et al. 2022, eq. 1"),
+    Part("exponent that moves", "E + A*exp(-(c + d*{lv})*{lu})", "exponents that depend on the other, Clark et al."),
+    Part("exponent that moves, two terms", "E + B*{pv} + A*exp(-(c + d*{lv})*{lu})", "Farseer, Li et al. 2025"),
+    Part("everything in proportion", "(E + A*{pu})*(1 + k*{lv})", "the other variable scales floor and term alike"),
+    Part(
+        "effective quantity, logarithmic", "E + A*({u}*(1 + k*log({v})))**-g",
+        "parallel streams, Chen et al. 2025", plain=True,
+    ),
+    Part("effective quantity, power", "E + A*({u}*{v}**h + k)**-g", "Krajewski et al. 2024", plain=True),
+    Part("saturating factor", "E + A*{u}**-g*(1 + {v}/k)**-h", "gains that begin at a size of the other", plain=True),
+    Part(
+        "coefficient that moves", "E + A*{u}**-g + B*{v}**-h*(1 + k*{u}**-g)",
+        "larger models learn more from a token", plain=True,
+    ),
+    Part(
+        "power of the ratio", "E + A*{u}**-g + B*{v}**-h + C*({u}/{v})**k",
+        "over-training, Gadre et al. 2024; over-fitting, Kaplan et al. 2020", plain=True,
+    ),
+    Part(
+        "delayed by the ratio", "E + A*{u}**-g + B*{v}**-h + C*exp(-({u}/{v})**k)",
+        "what only starts at so many tokens a parameter", plain=True,
+    ),
+    Part(
+        "repeated data", "E + A*({v}*(1 + h*(1 - exp(-({u}/{v} - 1)/h))))**-g",
+        "the value of seeing {v} again and again decays, Muennighoff et al. 2023", plain=True,
+    ),
+)  # fmt: skip
+
+# A hyperparameter whose logarithm is {x} away from its optimum; {z} is the logarithm of a scale
+VALLEYS = (
+    Part("quadratic", "{k}*({x})**2", "local form of any optimum; DeepSeek 2024, Li et al. 2025 (Step Law)"),
+    Part("quadratic of moving width", "{k}*exp({w}*{z})*({x})**2", "optima grow sharper or flatter with scale"),
+    Part("hyperbolic cosine", "{k}*(exp({w}*({x})) + exp(-{w}*({x})))", "power laws on both sides of the optimum"),
+    Part("tilted", "{k}*(exp({w}*({x})) - {w}*({x}))", "too large a learning rate costs more than too small a one"),
+)
+
+# How a base law takes a quadratic in the logarithms of the hyperparameters
+RESPONSES = (
+    Part("added", "{base} + {surface}", "response surfaces, Box and Wilson 1951"),
+    Part("in proportion", "({base})*(1 + {surface})", "a bad setting costs a share of the loss"),
+    Part("in the logarithm", "exp({base} + {surface})", "the same for large effects"),
+)
+
+# What the shares of a mixture do; sum(...) runs over the shares, `share` is one of them
+SHARES = (
+    Part("exponential", "k*exp(sum(t_share*share))", "Ye et al. 2024, eq. 6 (M4)"),
+    Part("linear", "sum(t_share*share)", "canonical polynomial of a mixture, Scheffé 1958"),
+    Part("exponential without a factor", "exp(sum(t_share*share))", "Ye et al. 2024 with the factor in the exponent"),
+    Part(
+        "logarithm of effective tokens",
+        "k*log(sum(exp(t_share)*share))",
+        "every domain is worth a share of the target's",
+    ),
+    Part("power of effective tokens", "k*sum(exp(t_share)*share)**-g", "the same in a power law"),
+    Part(
+        "quadratic", "sum(t_share*share) + sum(u_share*share**2)", "canonical polynomial of second order, Scheffé 1958"
+    ),
+    Part("inverse", "k/sum(exp(t_share)*share)", "power of effective tokens with exponent 1"),
+)
+
+# The same for a target with a share of its own, {own}
+OWN_SHARE = (
+    Part("shifted power", "k*({own} + b)**-g", "own share against transfer from the rest, D-CPT, Que et al. 2024"),
+    Part("exponential", "k*exp(-g*{own})", "Ye et al. 2024 in one share"),
+    Part("logarithm", "k*log({own} + b)", "slow gains from the own share"),
+    Part("exponential and the others", "k*exp(-g*{own}) + sum(t_share*share)", "transfer adds"),
+    Part("shifted power and the others", "k*({own} + b)**-g + sum(t_share*share)", "transfer adds"),
+    Part("logarithm and the others", "k*log({own} + b) + sum(t_share*share)", "transfer adds"),
+    Part("stretched exponential", "k*exp(-g*{own}**h)", "between exponential and power"),
+    Part("shifted power times exponential", "k*({own} + b)**-g*exp(sum(t_share*share))", "transfer multiplies"),
+    Part("logarithm of effective tokens", "k*log(b + {own} + sum(exp(t_share)*share))", "transfer is worth tokens"),
+)
+
+# The own share together with one other, {other}
+CROSS_SHARE = (
+    Part("effective share", "k*({own} + b + c*{other})**-g", "a related domain counts in part"),
+    Part("two exponentials", "k*exp(-g*{own} - h*{other})", "Ye et al. 2024 in two shares"),
+    Part("additive transfer", "k*({own} + b)**-g + c*{other}", "transfer adds"),
+)
+
+# How a function {core} of the shares and a power {p} of a scale, whose logarithm is {l}, work together
+WITH_SCALE = (
+    Part("sum", "E + A*{p} + {core}", "mixture and size add, Ye et al. 2024"),
+    Part("in proportion", "(E + A*{p})*(1 + {core})", "the mixture scales the whole loss"),
+    Part("coefficient", "E + A*{p}*({core})", "the mixture scales what size can remove"),
+    Part("floor that follows", "(E + {core})*{p}", "all of it falls with size"),
+    Part("floor and coefficient", "E + F*({core}) + A*{p}*({core})", "bivariate mixing law, Ge et al. 2024 (BiMix)"),
+    Part("floor and coefficient, one factor", "E + (F + A*{p})*({core})", "the same with one factor"),
+    Part("logarithm of size", "E + c1*{l} + ({core})*(1 + c2*{l})", "slow laws in size"),
 )
 
 _MANY = 6  # variables; sets of terms over all of more are too many to list
@@ -299,53 +433,32 @@ class Space:
 
     def linked(self, axes: Sequence[_Axis]) -> Texts:
         """Polynomials in the logarithms through a link: log-bilinear laws (Clark et al. 2022), logistic curves."""
-        links: list[Callable[[str], str]] = [
-            lambda g: g,
-            lambda g: f"exp({g})",
-            lambda g: f"E + exp({g})",
-            lambda g: f"E + A*sigmoid({g})",
-        ]
-        if self.bounded:
-            links += [lambda g: f"sigmoid({g})", lambda g: f"exp(-exp({g}))", lambda g: f"E + A*exp(-exp({g}))"]
+        links = [link.text for link in LINKS if self.bounded or not link.bounded]
         for order in (1, 2, 3):
             if order == 2 and len(axes) == 1:
                 continue
             for link in links:
                 names = self.names()
                 names.taken.add("A")
-                yield link(self.logs(axes, names, order))
+                yield link.format(g=self.logs(axes, names, order))
 
     def wrapped(self, axes: Sequence[_Axis], structures: Sequence[tuple[tuple[int, ...], ...]]) -> Texts:
         """Sums of powers inside another function: power of a sum, error as a function of loss, exponents that move."""
         for terms in structures:
             inner = self.render(axes, terms, {}, offset=False)
-            yield f"E + ({inner})**g"
-            yield f"({inner})**g"
-            yield f"exp(E + {inner})"
-            yield f"E0 - k*exp(-E - {inner})"
-            yield f"E0 + k*sigmoid(E + {inner})"
+            yield from (outer.text.format(s=inner) for outer in OUTER)
         for one, other in itertools.permutations(axes, 2):
             names = _Names(["E", "A", "B", "C"])
             rest = [a for a in axes if a not in (one, other)]
             more = "".join(f" + {names.new(_COEFFICIENTS)}*{names.fill(a.power, a.symbol)}" for a in rest)
-            power = names.fill(one.power, one.symbol)
-            a, b, c, g, h, k = (names.new((x,)) for x in ("b", "c", "d", "g", "h", "k"))
-            moving = f"exp(-({b} + {c}*{other.log})*{one.log})"
-            yield f"E + A*exp(-({a})*{one.log} + {b}*{other.log} + {c}*{one.log}*{other.log}){more}"
-            yield f"E + A*{moving}{more}"
-            yield f"E + B*{other.symbol if other.on_logs else f'{other.symbol}**-{g}'} + A*{moving}{more}"
-            yield f"(E + A*{power})*(1 + {k}*{other.log}){more}"
-            if not (one.on_logs or other.on_logs):
-                yield f"E + A*({one.symbol}*(1 + {k}*log({other.symbol})))**-{g}{more}"
-                yield f"E + A*({one.symbol}*{other.symbol}**{h} + {k})**-{g}{more}"
-                yield f"E + A*{one.symbol}**-{g}*(1 + {other.symbol}/{k})**-{h}{more}"
-                yield f"E + A*{one.symbol}**-{g} + B*{other.symbol}**-{h}*(1 + {k}*{one.symbol}**-{g}){more}"
-                ratio = f"({one.symbol}/{other.symbol})"
-                yield f"E + A*{one.symbol}**-{g} + B*{other.symbol}**-{h} + C*{ratio}**{k}{more}"
-                yield f"E + A*{one.symbol}**-{g} + B*{other.symbol}**-{h} + C*exp(-{ratio}**{k}){more}"
-                # repeated data: one unit of `other` seen again and again is worth less each time
-                effective = f"({other.symbol}*(1 + {h}*(1 - exp(-({one.symbol}/{other.symbol} - 1)/{h}))))"
-                yield f"E + A*{effective}**-{g}{more}"
+            fields = {
+                "u": one.symbol, "v": other.symbol, "lu": one.log, "lv": other.log,
+                "pu": names.fill(one.power, one.symbol),
+                "pv": other.symbol if other.on_logs else f"{other.symbol}**-g",
+            }  # fmt: skip
+            for pair in PAIRS:
+                if not (pair.plain and (one.on_logs or other.on_logs)):
+                    yield pair.text.format(**fields) + more
 
     # -- hyperparameters -----------------------------------------------------------------------------------------
 
@@ -363,7 +476,7 @@ class Space:
         pairs = list(itertools.combinations(self.hypers, 2))[:_MANY]
         for terms, moving, crossed in _diagonal(bases, movers[::-1], (True, False) if pairs else (False,)):
             base = self.render(self.scales, terms, {})
-            for link in ("{} + {}", "({})*(1 + {})", "exp({} + {})"):
+            for response in RESPONSES:
                 names = _Names(["E", *_words(base)])
                 pieces = []
                 for h in self.hypers:
@@ -372,7 +485,7 @@ class Space:
                     pieces += [f"{names.new(('g1', 'g'))}*{h.log}*{s.log}" for s in moving]
                 if crossed:
                     pieces += [f"{names.new(('h1', 'h'))}*{a.log}*{b.log}" for a, b in pairs]
-                yield link.format(base, " + ".join(pieces))
+                yield response.text.format(base=base, surface=" + ".join(pieces))
 
     def valleys(self) -> Texts:
         """A base law in the scale variables plus a valley per hyperparameter, its optimum moving with scale.
@@ -387,45 +500,32 @@ class Space:
             movers += list(itertools.combinations(self.scales, 2))
         while len(movers) ** len(self.hypers) > _MANY_CHOICES and len(movers) > 1:
             movers.pop()
-        shapes = ("square", "wide", "cosh", "tilted")
         choices = list(itertools.product(movers, repeat=len(self.hypers)))
         choices.sort(key=lambda c: sum(len(m) for m in c))
-        for (axes, terms), shape, choice in _diagonal(bases, shapes, choices):
+        for (axes, terms), shape, choice in _diagonal(bases, VALLEYS, choices):
             yield self.valley_law(axes, terms, shape, choice, "+")
-        for (axes, terms), shape, choice in _diagonal(bases[:4], shapes[:2], choices):
+        for (axes, terms), shape, choice in _diagonal(bases[:4], VALLEYS[:2], choices):
             yield self.valley_law(axes, terms, shape, choice, "*")
 
     def valley_law(
         self,
         axes: Sequence[_Axis],
         terms: Sequence[Sequence[int]],
-        shape: str,
+        shape: Part,
         movers: Sequence[Sequence[_Axis]],
         how: str,
     ) -> str:
         """Return a base law plus or times one valley per hyperparameter."""
         base = self.render(axes, terms, {})
         names = _Names(["E", *_words(base)])
-        pieces, deviations = [], []
+        pieces = []
         for hyper, moving in zip(self.hypers, movers, strict=True):
             optimum = " - ".join(
                 [hyper.log, names.new(("p1", "p")), *(f"{names.new(('q1', 'q'))}*{s.log}" for s in moving)]
             )
-            deviations.append(optimum)
             k = names.new(("k1", "k"))
-            match shape:
-                case "square":
-                    pieces.append(f"{k}*({optimum})**2")
-                case "wide":
-                    width = (moving or self.scales)[0]
-                    pieces.append(f"{k}*exp({names.new(('w1', 'w'))}*{width.log})*({optimum})**2")
-                case "cosh":
-                    w = names.new(("w1", "w"))
-                    pieces.append(f"{k}*(exp({w}*({optimum})) + exp(-{w}*({optimum})))")
-                case _:
-                    # steeper on one side: too large a learning rate costs more than too small a one
-                    w = names.new(("w1", "w"))
-                    pieces.append(f"{k}*(exp({w}*({optimum})) - {w}*({optimum}))")
+            w = names.new(("w1", "w")) if "{w}" in shape.text else ""
+            pieces.append(shape.text.format(k=k, w=w, x=optimum, z=(moving or self.scales)[0].log))
         valley = " + ".join(pieces)
         return f"{base} + {valley}" if how == "+" else f"({base})*(1 + {valley})"
 
@@ -433,47 +533,18 @@ class Space:
 
     def mixtures(self, axes: Sequence[_Axis]) -> Texts:
         """Laws in the shares of a mixture (Ye et al. 2024, data mixing laws), alone and with scale."""
-        own = self.own
-        cores = [
-            "k*exp(sum(t_share*share))",
-            "sum(t_share*share)",
-            "exp(sum(t_share*share))",
-            "k*log(sum(exp(t_share)*share))",
-            "k*sum(exp(t_share)*share)**-g",
-            "sum(t_share*share) + sum(u_share*share**2)",
-            "k/sum(exp(t_share)*share)",
-        ]
-        names = [s.symbol for s in self.shares]
-        if own:
-            others = [s for s in names if s != own]
-            cores = [
-                f"k*({own} + b)**-g",
-                f"k*exp(-g*{own})",
-                f"k*log({own} + b)",
-                f"k*exp(-g*{own}) + sum(t_share*share)",
-                f"k*({own} + b)**-g + sum(t_share*share)",
-                f"k*log({own} + b) + sum(t_share*share)",
-                f"k*exp(-g*{own}**h)",
-                f"k*({own} + b)**-g*exp(sum(t_share*share))",
-                f"k*log(b + {own} + sum(exp(t_share)*share))",
-                *(f"k*({own} + b + c*{o})**-g" for o in others),
-                *(f"k*exp(-g*{own} - h*{o})" for o in others),
-                *(f"k*({own} + b)**-g + c*{o}" for o in others),
-                *cores,
-            ]
+        cores = [part.text for part in SHARES]
+        if own := self.own:
+            others = [s.symbol for s in self.shares if s.symbol != own]
+            crossed = [part.text.format(own=own, other=o) for part in CROSS_SHARE for o in others]
+            cores = [*(part.text.format(own=own) for part in OWN_SHARE), *crossed, *cores]
         for core in cores:
             yield f"E + {core}"
             yield core
         for axis in axes:
             power = f"exp(-alpha*{axis.symbol})" if axis.on_logs else f"{axis.symbol}**-alpha"
             for core in cores:
-                yield f"E + A*{power} + {core}"
-                yield f"(E + A*{power})*(1 + {core})"
-                yield f"E + A*{power}*({core})"
-                yield f"(E + {core})*{power}"
-                yield f"E + F*({core}) + A*{power}*({core})"
-                yield f"E + (F + A*{power})*({core})"
-                yield f"E + c1*{axis.log} + ({core})*(1 + c2*{axis.log})"
+                yield from (part.text.format(core=core, p=power, l=axis.log) for part in WITH_SCALE)
 
 
 def _words(text: str) -> set[str]:
