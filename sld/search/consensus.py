@@ -39,6 +39,7 @@ _SHARE = 1.0  # weight of all points together, beside all rows together
 _FORMS = 32  # members that are tried as the one formula
 _STARTS = 3
 _PRICES = 2.0  # a short law that follows the others nearly as well is worth more than a long one
+_FOLLOWS, _CLOSE = 2.0, 0.005  # as well as twice the smallest miss, and half a per cent of the target's variance
 _UNFAMILIAR = 0.1  # units of log error that a published form may follow less closely than an enumerated one, and so on
 _EXACT = 1e-7  # mean NMSE on the folds below which a law is the law
 _FLOOR = 1e-8
@@ -142,7 +143,7 @@ class Consensus:
         """
         table, weights = self.joined(judge.table, target, judge.weights)
         y, n_rows = table.Y[:, 0], judge.table.n_rows
-        best: tuple[float, Candidate] | None = None
+        found: list[tuple[float, float, Candidate]] = []  # miss at the points, cost, the member with its new constants
         for member in self.members[:_FORMS]:
             (column, expression), *_ = member.expressions.items()
             shared = member.shared.get(column, ())
@@ -168,25 +169,26 @@ class Consensus:
             cost = math.log(float(np.average(squares, weights=weights)) + _FLOOR)
             cost += _PRICES * price(len(expression.constants), expression.complexity, judge.n_points)
             cost += PRICE_PER_PROBLEM * len(problems) + _UNFAMILIAR * _unfamiliar(member)
-            if best is None or cost < best[0]:
-                judged = replace(
-                    member.judgements[0],
-                    train_nmse=float(squares[:n_rows].mean()),
-                    reasons=tuple(dict.fromkeys(p.sentence for p in problems)),
-                    consensus=len(self.members),
-                )
-                best = (
-                    cost,
-                    replace(
-                        member,
-                        train_nmse=judged.train_nmse,
-                        reasons=judged.reasons,
-                        judgements=(judged,),
-                        constants={column: dict(zip(table.groups, constants, strict=True))},
-                        priors={},  # the points steady the groups
-                    ),
-                )
-        return None if best is None else best[1]
+            judged = replace(
+                member.judgements[0],
+                train_nmse=float(squares[:n_rows].mean()),
+                reasons=tuple(dict.fromkeys(p.sentence for p in problems)),
+                consensus=len(self.members),
+            )
+            law = replace(
+                member,
+                train_nmse=judged.train_nmse,
+                reasons=judged.reasons,
+                judgements=(judged,),
+                constants={column: dict(zip(table.groups, constants, strict=True))},
+                priors={},  # the points steady the groups
+            )
+            found.append((float(squares[n_rows:].mean()), cost, law))
+        if not found:
+            return None
+        # a short law that fits the rows is no substitute for one that says what the others say
+        limit = _FOLLOWS * min(miss for miss, _, _ in found) + _CLOSE
+        return min((f for f in found if f[0] <= limit), key=lambda f: f[1])[2]
 
 
 def _unfamiliar(candidate: Candidate) -> int:
