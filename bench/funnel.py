@@ -22,10 +22,10 @@ from typing import Any
 from sld.core.splits import rung_folds
 from sld.core.task import load_task
 from sld.search.consensus import Halves
-from sld.search.discovery import SEARCH_ROWS, _thinned
 from sld.search.hall_of_fame import HallOfFame
 from sld.search.judge import BEHIND, Judge
 from sld.search.proposers import ALL, Source
+from sld.search.rows import SEARCH_ROWS, thinned
 from sld.search.selection import RULES
 
 HERE = Path(__file__).resolve().parent
@@ -35,7 +35,7 @@ SUITES = ("sldbench-train", "open", "synthetic")
 def measured(folder: Path, seed: int, n: int) -> dict[str, Any]:
     """Search with `n` candidates, judging everything twice."""
     task = load_task(folder)
-    table = _thinned(task.train, SEARCH_ROWS)
+    table = thinned(task.train, SEARCH_ROWS)
     judge = Judge(table, rung_folds(table), seed=seed, max_constants=task.card.max_constants)
     source = Source(table, ALL, iter(()), seed=seed, max_constants=task.card.max_constants)
     hall, dropped = HallOfFame(), set()

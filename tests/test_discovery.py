@@ -21,8 +21,9 @@ from sld.core.errors import SldError, UsageError
 from sld.core.law import LAW_FILE
 from sld.core.scoring import scores
 from sld.core.table import Table, table_from
-from sld.search import discovery
 from sld.search.discovery import Budget
+from sld.search.finishing import _with_absent
+from sld.search.rows import of_few_groups, thinned
 
 # -- finding -----------------------------------------------------------------------------------------------------------
 
@@ -265,14 +266,14 @@ def test_thinning_keeps_every_group_and_both_ends() -> None:
     x = 10 ** rng.uniform(0, 4, 5000)
     index = np.where(np.arange(5000) < 4990, 0, 1)
     table = Table((Variable("N"),), (Target("y"),), x[:, None], x[:, None], ("many", "few"), index)
-    thin = discovery._thinned(table, 300)
+    thin = thinned(table, 300)
     assert 300 <= thin.n_rows <= 320
     assert thin.groups == ("many", "few")
     for group in thin.groups:
         assert thin.of_group(group).X.min() == table.of_group(group).X.min()
         assert thin.of_group(group).X.max() == table.of_group(group).X.max()
     assert (thin.group_index == 1).sum() >= 6
-    assert discovery._thinned(table, 5000) is table
+    assert thinned(table, 5000) is table
 
 
 def many_groups(n_groups: int, n_rows: int = 12) -> Table:
@@ -299,7 +300,7 @@ def test_of_many_groups_the_search_sees_some_and_the_law_has_all() -> None:
 
 def test_groups_are_left_out_evenly_and_never_the_smallest() -> None:
     table = many_groups(120)
-    few = discovery._of_few_groups(table, 10)
+    few = of_few_groups(table, 10)
     assert len(few.groups) in (9, 10)
     assert "g119" in few.groups
     levels = {g: float(table.of_group(g).Y.mean()) for g in table.groups}
@@ -308,14 +309,14 @@ def test_groups_are_left_out_evenly_and_never_the_smallest() -> None:
     assert np.diff(kept).max() < 2.5 * np.ptp(kept) / len(kept)
     for group in few.groups:
         assert few.of_group(group).n_rows == table.of_group(group).n_rows
-    assert discovery._of_few_groups(table, 120) is table
+    assert of_few_groups(table, 120) is table
 
 
 def test_shared_constants_of_a_part_of_the_groups_start_the_fit_of_all() -> None:
     known = {"a": {"E": 1.0, "k": 0.5}, "b": {"E": 3.0, "k": 0.5}, "c": {"E": 8.0, "k": 0.5}}
-    filled = discovery._with_absent(known, ("a", "x", "b", "c"))
+    filled = _with_absent(known, ("a", "x", "b", "c"))
     assert filled == known | {"x": {"E": 3.0, "k": 0.5}}
-    assert discovery._with_absent(known, ("a", "b", "c")) is known
+    assert _with_absent(known, ("a", "b", "c")) is known
 
 
 @pytest.mark.slow

@@ -15,7 +15,6 @@ import pytest
 
 from sld.core.card import Target, Variable
 from sld.core.errors import SldError, UsageError
-from sld.core.fitting import Prior
 from sld.core.table import Table
 from sld.search.candidate import Candidate, Judgement
 from sld.search.run_folder import CONFIG, EVENTS, FRONT, LOCK, RunFolder, from_event, to_event
@@ -236,8 +235,8 @@ def judged() -> Candidate:
             Judgement(-1.0, (0.0, 0.25, 1 / 3), 2e-9, False, ("runs away at N = 1e+12",)),
         ),
         shared={"loss": ("a",)},
-        priors={"score": Prior(("a",), (1 / 3,), ((0.1 + 0.2,),))},
         constants={t: {g: {"E": 1 / 3, "A": 1e-300, "a": 0.1} for g in ("a", "b")} for t in expressions},
+        island=3,
     )
 
 

@@ -24,6 +24,7 @@ _ROUNDING = 1e-7  # of the target's standard deviation: residuals of an exact la
 
 _LEAST_GAIN = 0.02  # of the fold errors: less is luck, and least squares is the simpler tale
 _REWEIGHTINGS = 8
+_FINAL_REWEIGHTINGS = 4
 _TINY = 1e-300
 
 
@@ -94,6 +95,21 @@ def robust_fit(
     far = "1 row lies" if n == 1 else f"{n} rows lie"
     name = rows.targets[target].column
     return result, f"{far} far off the law of {name}, so it was fitted with Huber's loss, which such rows pull less"
+
+
+def huber_beside(
+    expression: Expression, table: Table, n_rows: int, weights: Array | None, result: FitResult, shared: Sequence[str]
+) -> FitResult:
+    """Return a fit to rows and points of a consensus in which rows far off the law count less (Huber's weights)."""
+    base = np.ones(table.n_rows) if weights is None else weights
+    for _ in range(_FINAL_REWEIGHTINGS):
+        trust = np.ones(table.n_rows)
+        trust[:n_rows] = huber_weights((table.Y[:, 0] - result.prediction)[:n_rows])
+        again = fit(expression, table, weights=base * trust, starts=0, inherit=result.constants, shared=shared)
+        if not again.ok:
+            break
+        result = again
+    return result
 
 
 def _fold_errors(

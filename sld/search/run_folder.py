@@ -22,7 +22,6 @@ from typing import IO, Any
 
 from sld.core.errors import SldError, UsageError
 from sld.core.files import write_text_atomic
-from sld.core.fitting import Prior
 from sld.core.table import Table
 from sld.search.candidate import Candidate, Judgement
 
@@ -159,7 +158,7 @@ class RunFolder:
 
 
 def to_event(index: int, candidate: Candidate, n_fits: int, seconds: float) -> dict[str, Any]:
-    """Return one line of events.jsonl."""
+    """Return one line of events.jsonl; what groups are pulled to is decided for finalists, which are not written."""
     event: dict[str, Any] = {
         "i": index,
         "t": round(seconds, 3),
@@ -168,7 +167,6 @@ def to_event(index: int, candidate: Candidate, n_fits: int, seconds: float) -> d
         "expression": {t: e.text for t, e in candidate.expressions.items()},
         **({"shared": {t: list(c) for t, c in candidate.shared.items()}} if candidate.shared else {}),
         **({"island": candidate.island} if candidate.island else {}),
-        **({"priors": {t: p.to_json() for t, p in candidate.priors.items()}} if candidate.priors else {}),
         "key": candidate.key,
         "status": candidate.status,
     }
@@ -218,7 +216,6 @@ def from_event(event: Mapping[str, Any], table: Table) -> tuple[Candidate, int]:
             reasons=tuple(event["reasons"]) if ok else (),
             judgements=tuple(_judgement(j) for j in event.get("targets", [event])) if ok else (),
             shared={t: tuple(c) for t, c in event.get("shared", {}).items()},
-            priors={t: Prior.from_json(p) for t, p in event.get("priors", {}).items()},
             status=event["status"],
             constants=event["constants"] if ok else {},
             island=event.get("island", 0),

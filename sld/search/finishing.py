@@ -1,0 +1,292 @@
+"""From what a search remembers to what it hands back: the choice, the consensus, the final fits, the verdict."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sld.core.errors import SldError
+from sld.core.expression import Expression
+from sld.core.fitting import FitResult, fit
+from sld.core.law import Law
+from sld.core.pooling import lend
+from sld.core.splits import frontier_weights
+from sld.core.table import Table
+from sld.search.candidate import Candidate, Discovery
+from sld.search.consensus import Consensus
+from sld.search.judge import Judge
+from sld.search.robust import huber_beside, robust_fit
+from sld.search.rows import FIT_ROWS, thinned
+from sld.search.selection import RULES, is_exact, noise_floor, rank
+from sld.search.verdict import verdict
+
+if TYPE_CHECKING:
+    from sld.search.discovery import Search
+
+_FINAL_STARTS = 12  # for groups that the search has not seen
+_RULE = "one_standard_error"
+
+
+def finish(
+    search: Search,
+    table: Table,
+    everything: Table,
+    folds: Sequence[Any],
+    seed: int,
+    config: Mapping[str, Any],
+    notes: list[str],
+    budget: str,
+) -> Discovery:
+    """Return the outcome of a search.
+
+    Args:
+        search: What it remembers, after `run`.
+        table: The rows that laws are fitted to; the search may have seen fewer.
+        everything: The same with the groups that have too few rows to be judged.
+        folds: The folds of the search.
+        seed: Seed of the final fits.
+        config: For the record.
+        notes: What was noticed so far; more is added.
+        budget: As the user wrote it.
+
+    Raises:
+        SldError: No formula could be fitted.
+        KeyboardInterrupt: The search was interrupted before it had one.
+    """
+    with _uninterrupted():
+        best = _best(search)
+        if best is None:
+            if search.interrupted:
+                raise KeyboardInterrupt
+            reasons = ", ".join(f"{n} {why}" for why, n in search.counts.items() if why not in ("tried", "judged"))
+            raise SldError(f"no formula could be fitted: {search.counts['tried']} tried ({reasons}); add rows or rungs")
+        if not best.admissible:
+            why = (
+                "the law reproduces every fold exactly but"
+                if is_exact(best)
+                else "no candidate passed every physical check; the best one"
+            )
+            notes.append(f"{why} fails: " + "; ".join(best.reasons))
+        if search.exhausted:
+            notes.append("every formula of the search space was tried before the budget was used")
+        agreed = [Consensus.of(search.judge, halves, j) for j, halves in enumerate(search.halves)]
+        chosen = _distilled(search, best, agreed)
+        single, trouble = _fit_all(best, table, seed, config, search, budget, [None] * len(table.targets))
+        best = replace(best, constants=single.constants)
+        law = single
+        if chosen is None:
+            chosen = best
+            notes.extend(trouble)
+        else:
+            law, trouble = _fit_all(chosen, table, seed, config, search, budget, agreed)
+            chosen = replace(chosen, constants=law.constants)
+            notes.extend(trouble)
+        ranked = search.hall.ranked()[:50]
+        extra = {c.key: c for c in (best, chosen) if c.key not in {r.key for r in ranked}}
+        judged = verdict(search.judge.table, folds, chosen, ranked, law, seed=seed)
+        law = replace(law, provenance={**law.provenance, "verdict": judged.to_json()})
+        return Discovery(
+            law=_with_borrowed(law, table, everything),
+            chosen=chosen,
+            front=search.hall.front(),
+            hall_of_fame=tuple(rank([*extra.values(), *ranked])),
+            folds=tuple(folds),
+            counts=dict(search.counts),
+            seconds=search.seconds,
+            n_fits=search.n_fits,
+            interrupted=search.interrupted,
+            noise=noise_floor(table, 0),
+            notes=tuple(notes),
+            table=table,
+            verdict=judged,
+            config={**config, "budget": budget, "workers": search.workers, "rule": _RULE},
+            single=None if chosen is best else _with_borrowed(single, table, everything),
+            best=None if chosen is best else best,
+        )
+
+
+def _best(search: Search) -> Candidate | None:
+    """Return the best form by itself: for each target the one that the rule chooses, or one that suits all as well."""
+    rule = RULES[_RULE]
+    if len(search.halves) == 1:
+        return rule(search.halves[0].members)
+    joint = rule(search.hall.ranked())
+    parts = [rule(halves.members) for halves in search.halves]
+    if joint is None or any(p is None for p in parts):
+        return joint
+    composed = Candidate.joined([p for p in parts if p is not None])
+    if composed.key == joint.key or (composed.score >= joint.score and joint.admissible):
+        return joint
+    return composed
+
+
+def _distilled(search: Search, best: Candidate, agreed: Sequence[Consensus | None]) -> Candidate | None:
+    """Return the formulas that follow the consensus, target by target; None where every target keeps its best form."""
+    parts = []
+    for j, consensus in enumerate(agreed):
+        own = best.of_target(j)
+        distilled = None if consensus is None else consensus.distilled(search.judge, j)
+        parts.append(distilled if distilled is not None and (distilled.admissible or not own.admissible) else own)
+    return Candidate.joined(parts) if any(p.consensus for p in parts) else None
+
+
+def _fit_all(
+    chosen: Candidate,
+    table: Table,
+    seed: int,
+    config: Mapping[str, Any],
+    search: Search,
+    budget: str,
+    agreed: Sequence[Consensus | None],
+) -> tuple[Law, list[str]]:
+    """Fit the chosen forms on all rows and the points of a consensus, from many starts and what the search found."""
+    rows = thinned(table, FIT_ROWS)
+    notes = []
+    robust: dict[str, str] = {}
+    if rows is not table:
+        notes.append(f"the final fit used {rows.n_rows} of {table.n_rows} rows, spread over all groups and rungs")
+    constants: dict[str, Mapping[str, Mapping[str, float]]] = {}
+    frontier = frontier_weights(rows)
+    priors: dict[str, Any] = {}
+    for j, target in enumerate(table.targets):
+        expression = chosen.expressions[target.column]
+        consensus = agreed[j] if chosen.judgements[j].consensus else None
+        fitted, weights, number = rows, frontier, j
+        if consensus is not None:
+            (fitted, weights), number = consensus.joined(rows, j, frontier), 0
+        shared = chosen.shared.get(target.column, ())
+        result: FitResult = fit(
+            expression,
+            fitted,
+            target=number,
+            weights=weights,
+            # the optimum that was judged on the folds, not a lower one elsewhere that nobody looked at
+            starts=0 if set(rows.groups) <= set(chosen.constants[target.column]) else _FINAL_STARTS,
+            seed=seed,
+            inherit=_with_absent(chosen.constants[target.column], rows.groups),
+            shared=shared,
+            pooling="partial" if target.column in chosen.priors else "none",
+        )
+        if result.ok:
+            judge = search.judge
+            own = result
+            if consensus is not None:
+                own = fit(
+                    expression, rows, target=j, starts=0, seed=seed, inherit=result.constants, shared=shared
+                )  # fmt: skip
+            other = None
+            if own.ok:
+                other = robust_fit(expression, judge.table, judge.folds, own, rows, target=j, seed=seed, shared=shared)
+            if other is not None and consensus is not None:
+                other = huber_beside(expression, fitted, rows.n_rows, weights, result, shared), other[1]
+            if other is not None and (not chosen.admissible or _admissible(judge, expression, j, other[0].constants)):
+                result, robust[target.column] = other
+        trouble = result.status if not result.ok else ""
+        if result.ok and chosen.admissible and not _admissible(search.judge, expression, j, result.constants):
+            # a lower training error is no gain if the law then breaks down beyond the data
+            trouble = "it breaks a physical check that the search's constants pass"
+        constants[target.column] = result.constants
+        prior = chosen.priors.get(target.column) if trouble else result.prior
+        if prior is not None:
+            priors[target.column] = prior.to_json()
+        if trouble:
+            # the search may have seen a part of the groups only
+            constants[target.column] = _with_absent(chosen.constants[target.column], rows.groups)
+            notes.append(f"the final fit of {target.column} was not used ({trouble}); constants are the search's")
+            if absent := len(rows.groups) - len(chosen.constants[target.column]):
+                notes.append(f"{absent} groups that the search left out have the median of the others' constants")
+    notes.extend(robust.values())
+    # nothing that depends on time or on the number of workers: the same search writes the same law.json
+    provenance: dict[str, Any] = {
+        "origin": chosen.origin,
+        "seed": seed,
+        "proposers": list(config["proposers"]),
+        "rows": config["rows"],
+        "score": chosen.score,
+        "fold_errors": [e if np.isfinite(e) else None for e in chosen.fold_errors],
+        "rule": _RULE,
+        "budget": budget,
+        "tool": f"sld {_version()}",
+    }
+    if chosen.consensus:
+        provenance["consensus"] = {
+            t.column: [m.text for m in c.members]
+            for t, c, j in zip(table.targets, agreed, chosen.judgements, strict=True)
+            if c is not None and j.consensus
+        }
+    if robust:
+        provenance["loss"] = dict.fromkeys(robust, "huber")
+    if chosen.shared:
+        provenance["shared"] = {t: list(c) for t, c in chosen.shared.items()}
+    if priors:
+        provenance["priors"] = priors
+    if search.budget.fits is not None:
+        provenance["n_fits"] = search.n_fits
+    law = Law(
+        expressions=chosen.expressions,
+        constants=constants,
+        variables=table.variables,
+        targets=table.targets,
+        group_column=table.group_column,
+        task=dict(config["task"]),
+        provenance=provenance,
+    )
+    return law, notes
+
+
+def _with_absent(
+    constants: Mapping[str, Mapping[str, float]], groups: Sequence[str]
+) -> Mapping[str, Mapping[str, float]]:
+    """Return constants for all groups: those that the search left out get the median of the others."""
+    if len(constants) == len(groups):
+        return constants
+    middle = {c: float(np.median([of[c] for of in constants.values()])) for c in next(iter(constants.values()), {})}
+    return {g: constants.get(g, middle) for g in groups}
+
+
+def _with_borrowed(law: Law, table: Table, everything: Table) -> Law:
+    """Return the law with constants for the groups that have too few rows, behind the others."""
+    few = [k for k, g in enumerate(everything.groups) if g not in table.groups]
+    if not few:
+        return law
+    rows = everything.take(np.isin(everything.group_index, few))
+    constants = {}
+    for j, target in enumerate(law.targets):
+        own = law.constants[target.column]
+        constants[target.column] = {**own, **lend(law.expressions[target.column], table, j, own, rows)}
+    provenance = {**law.provenance, "borrowed": list(rows.groups)}
+    return replace(law, constants=constants, provenance=provenance)
+
+
+def _admissible(
+    judge: Judge, expression: Expression, target: int, constants: Mapping[str, Mapping[str, float]]
+) -> bool:
+    by_group = [constants[g] for g in judge.table.groups]
+    return not any(p.hard for p in judge.grid.problems(target, judge.grid.predict(expression, by_group)))
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("sld")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+class _uninterrupted:
+    """Hold Ctrl-C back while the best law is fitted and written, which takes a second."""
+
+    def __enter__(self) -> None:
+        self.main = threading.current_thread() is threading.main_thread()
+        if self.main:
+            self.before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def __exit__(self, *exc: object) -> None:
+        if self.main:
+            signal.signal(signal.SIGINT, self.before)
