@@ -97,7 +97,8 @@ def discover(
         budget: Time (`"60s"`, `"5min"`) or number of fits (`"20000fits"`); 30 seconds if not given.
         workers: Processes that judge candidates.
         out: Run folder to write, and to take up again; None writes nothing.
-        proposers: Who proposes forms ("catalogue", "enumeration"); all by default.
+        proposers: Who proposes forms: "catalogue", "enumeration", "evolution" (the default), and "operon" and "pysr",
+            engines of others which need the extras of these names.
         formulas: Formulas of your own to try first.
         progress: Called with the state of the search a few times a second.
         **columns: Roles of a bare table's columns, as `sld.table_from` takes them.

@@ -296,7 +296,13 @@ def discover(
         typer.Option("--out", metavar="RUN_DIR", help=f"Where to write; {RUNS_FOLDER}/TASK-SEED if not given."),
     ] = None,
     proposers: Annotated[
-        Names, typer.Option("--proposers", "--proposer", metavar="NAMES", help="e.g. catalogue,enumeration; all.")
+        Names,
+        typer.Option(
+            "--proposers",
+            "--proposer",
+            metavar="NAMES",
+            help="Who proposes: catalogue,enumeration,evolution (all three), operon, pysr.",
+        ),
     ] = None,
     formulas: Annotated[
         Names, typer.Option("--try", metavar="FORMULA", help="A formula of your own to try as well; repeatable.")

@@ -26,7 +26,7 @@ from sld.search.finishing import finish
 from sld.search.forms import Form
 from sld.search.hall_of_fame import HallOfFame
 from sld.search.judge import Judge, Proposal
-from sld.search.proposers import ALL, Source, from_texts
+from sld.search.proposers import ALL, KNOWN, Source, from_texts
 from sld.search.rows import (
     FIT_ROWS,
     SEARCH_GROUPS,
@@ -107,7 +107,7 @@ def discover(
             law, bit for bit, with any number of workers.
         workers: Processes that judge candidates.
         out: Run folder to write and to take up again; None writes nothing.
-        proposers: Names from `proposers.ALL`; all by default.
+        proposers: Names from `proposers.KNOWN`; those of `proposers.ALL` by default.
         formulas: Formulas to try first, one text for all targets or a text per target column.
         max_constants: Limit per group and target.
         task: Name and version of the task, for the record.
@@ -129,7 +129,7 @@ def discover(
     names = list(proposers if proposers is not None else ALL)
     first = list(from_texts(table, formulas, "user"))
     if not names and not first:
-        raise UsageError(f"nothing to try: name a proposer ({', '.join(ALL)}) or give a formula")
+        raise UsageError(f"nothing to try: name a proposer ({', '.join(KNOWN)}) or give a formula")
     notes = list(table.notes)
     everything, table = table, with_enough_rows(table, max_constants)
     notes.extend(about_borrowing(everything, table))
@@ -234,6 +234,8 @@ class Search:
         except KeyboardInterrupt:
             self.interrupted = True
             self.halves = self.halves or [Halves.of(hall) for hall in self.halls]
+        finally:
+            self.source.close()
         if self.progress is not None:
             self.progress(self.state())
 

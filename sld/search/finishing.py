@@ -72,6 +72,7 @@ def finish(
                 else "no candidate passed every physical check; the best one"
             )
             notes.append(f"{why} fails: " + "; ".join(best.reasons))
+        notes.extend(search.source.notes)
         if search.exhausted:
             notes.append("every formula of the search space was tried before the budget was used")
         agreed = [Consensus.of(search.judge, halves, j) for j, halves in enumerate(search.halves)]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 
 from sld.core.errors import GrammarError, UsageError, suggest
 from sld.core.table import Table
 from sld.search.catalogue import load_catalogue, match
+from sld.search.engines import ENGINES, Run
 from sld.search.enumeration import Space
 from sld.search.evolution import children
 from sld.search.forms import Form
@@ -52,7 +53,8 @@ def from_enumeration(table: Table) -> Iterator[Proposal]:
 
 
 PROPOSERS: dict[str, Proposer] = {"catalogue": from_catalogue, "enumeration": from_enumeration}
-ALL = (*PROPOSERS, EVOLUTION)
+ALL = (*PROPOSERS, EVOLUTION)  # what a search uses when nothing is said
+KNOWN = (*ALL, *ENGINES)
 
 
 def from_texts(
@@ -87,14 +89,14 @@ class Source:
     def __init__(
         self, table: Table, names: Sequence[str], first: Iterator[Proposal], *, seed: int, max_constants: int
     ) -> None:
-        """Prepare to draw.
+        """Prepare to draw; engines start at once, in the background.
 
         Raises:
-            UsageError: There is no such proposer.
+            UsageError: There is no such proposer, or the package of an engine is not installed.
         """
         for name in names:
-            if name not in PROPOSERS and name != EVOLUTION:
-                raise UsageError(suggest(name, ALL, kind="proposer"))
+            if name not in KNOWN:
+                raise UsageError(suggest(name, KNOWN, kind="proposer"))
         self.table = table
         self.seed = seed
         self.max_constants = max_constants
@@ -104,7 +106,16 @@ class Source:
         self.drawn = 0
         self.bred = 0
         self._n_points = int(table.points().max()) + 1
-        self._static = self._distinct([first, *(PROPOSERS[name](table) for name in names if name in PROPOSERS)])
+        self.notes: list[str] = []  # what went wrong with an engine
+        self._runs = [Run(ENGINES[name], table, seed=seed, notes=self.notes) for name in names if name in ENGINES]
+        plain = chain.from_iterable(PROPOSERS[name](table) for name in names if name in PROPOSERS)
+        # by then an engine has had time to answer; a fixed place keeps the order the same in every run
+        self._static = self._distinct([first, islice(plain, _HEAD), *(run.proposals() for run in self._runs), plain])
+
+    def close(self) -> None:
+        """End the engines that still run."""
+        for run in self._runs:
+            run.close()
 
     def _distinct(self, sources: Sequence[Iterator[Proposal]]) -> Iterator[Proposal]:
         for source in sources:
