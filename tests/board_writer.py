@@ -1,7 +1,7 @@
 """A process that adds entries to a board, for the tests of several and of killed writers.
 
-Usage: board_writer.py BOARD TEMPLATE FIRST N: adds "law FIRST" .. "law FIRST+N-1", each with a key of its own, and prints a
-line for each.
+Usage: board_writer.py BOARD TEMPLATE FIRST N: adds "law FIRST" .. "law FIRST+N-1", each with a key of its own, and
+prints a line for each.
 """
 
 import json

@@ -108,20 +108,22 @@ def edited(entry: Entry, *path: str, value: Any) -> Entry:
 
 
 _JUNK: list[Any] = [
-    None, True, -1, 0, 1e308, 10**30, "", "x" * 3000, "\x00", "\u202e", "<script>", "../../etc/passwd", [], [[]], {}, {"a": {}},
+    None, True, -1, 0, 1e308, 10**30, "", "x" * 3000, "\x00", "\u202e", "<script>", "../../etc/passwd", [], [[]], {},
+    {"a": {}},
     "__import__('os')", [1, "a", None], "N**" * 40, "9" * 500, "=1+1", "\ud7ff", -0.0,
 ]  # fmt: skip
 
 
-def damaged(content: bytes, rng: random.Random) -> bytes:
-    """Return the content of an entry's file after one to three random accidents."""
+def damaged(content: bytes, rng: random.Random, *, clever: bool = False) -> bytes:
+    """Return the content of an entry's file after one to three random accidents; clever ones change one value only."""
+    if clever:
+        return _damage(content, rng, rng.choice((4, 5, 6, 6, 7)))
     for _ in range(rng.randint(1, 3)):
-        content = _damage(content, rng)
+        content = _damage(content, rng, rng.randrange(8))
     return content
 
 
-def _damage(content: bytes, rng: random.Random) -> bytes:
-    kind = rng.randrange(8)
+def _damage(content: bytes, rng: random.Random, kind: int) -> bytes:
     if kind == 0:  # bytes changed
         changed = bytearray(content or b" ")
         for _ in range(rng.randint(1, 8)):
@@ -148,10 +150,15 @@ def _damage(content: bytes, rng: random.Random) -> bytes:
         del place[key]
     elif kind == 5 and isinstance(place, dict):
         place[str(rng.choice(_JUNK))[:50]] = rng.choice(_JUNK)
+    elif kind == 7 and isinstance(place[key], int | float):
+        place[key] = place[key] * rng.choice((0.5, 1.0001, -1.0, 1e6)) + rng.choice((0, 1))
     else:
         place[key] = rng.choice(_JUNK)
     if isinstance(data, dict) and rng.random() < 0.7:  # an attacker knows how to hash
-        data["hash"] = content_hash({k: v for k, v in data.items() if k != "hash"})
+        try:
+            data["hash"] = content_hash({k: v for k, v in data.items() if k != "hash"})
+        except ValueError:  # an accident before this one left a NaN
+            pass
     return json.dumps(data).encode()
 
 

@@ -87,6 +87,10 @@ class Entry:
         if not self.hash:
             object.__setattr__(self, "hash", content_hash(self._content()))
 
+    def __hash__(self) -> int:
+        """Two entries with one content are one."""
+        return hash(self.hash)
+
     def _content(self) -> dict[str, Any]:
         content = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "hash"}
         return {"schema": SCHEMA, **content}

@@ -46,7 +46,7 @@ LOSS_TOLERANCE = 1e-6
 MOVED_TOLERANCE = 1e-3
 PROGRAM_TOLERANCE = 1e-3
 
-_ROUNDING = 1e-9  # below this, scores are rounding errors of exact laws
+_ROUNDING = 1e-12  # below this, scores are rounding errors of exact laws
 _EXACT = 1e-18  # of the target's mean square: so are training losses
 
 
@@ -183,11 +183,10 @@ def _apart(a: float, b: float, floor: float) -> float:
 def _compare_scores(said: Mapping[str, Any], found: Mapping[str, Any], tolerance: float) -> None:
     for key, value in found.items():
         recorded = said[key]
-        # R² is one minus a ratio, and compared as finely as the ratio itself
         pairs = list(zip(recorded, value, strict=True)) if isinstance(value, list) and recorded else [(recorded, value)]
         for a, b in pairs:
             if type(a) in (int, float) and type(b) in (int, float):
-                if abs(a - b) > tolerance * max(abs(a), abs(b), 1e-3) + _ROUNDING:
+                if abs(a - b) > tolerance * max(abs(a), abs(b)) + _ROUNDING:
                     raise DataError(f"{key} comes out as {b!r}, the entry says {a!r}")
             elif a != b:
                 raise DataError(f"{key} comes out as {b!r}, the entry says {a!r}")
