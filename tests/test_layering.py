@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "sld"
 LAYERS = ("core", "search", "analysis", "board", "api", "cli")  # each may import itself and what stands before it
-HEAVY = ("scipy", "sympy", "matplotlib", "pandas", "numba", "pyarrow", "openai")
+HEAVY = ("scipy", "sympy", "matplotlib", "pandas", "numba", "pyarrow", "openai", "huggingface_hub")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

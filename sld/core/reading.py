@@ -87,8 +87,11 @@ def _read_file(path: Path, numbers: Sequence[str], label: str | None, where: str
         names = file.schema_arrow.names
         _check_names(names, numbers, label, where)
         wanted = [*numbers] if label is None else [*numbers, label]
-        table = file.read(columns=wanted)
-        columns = {name: table.column(name).to_numpy() for name in wanted}
+        try:
+            table = file.read(columns=wanted)
+            columns = {name: table.column(name).to_numpy() for name in wanted}
+        except (OSError, ValueError, NotImplementedError) as error:  # as in _parquet: the damage may be further inside
+            raise DataError(f"{where} is a damaged Parquet file: {str(error).splitlines()[0]}") from None
         return _from_arrays(columns, numbers, label, where)
     with _opened(path, where) as text:
         try:
