@@ -186,6 +186,15 @@ def test_a_token_goes_to_the_hub_and_nowhere_else(get: Get, hub: Hub, tmp_path: 
         assert not path.is_file() or token.encode() not in path.read_bytes()
 
 
+@pytest.mark.parametrize("token", ["two words", "line\nbreak", "schlüssel"])
+def test_a_token_that_cannot_be_sent_is_not_shown(get: Get, hub: Hub, token: str) -> None:
+    error = refused(get, token=token)
+    assert error.exit_code == 2 and "HF_TOKEN" in str(error) and token.split()[0] not in str(error)
+    assert hub.requests == []
+    get(token=" hf_good\n")
+    assert {h.get("authorization") for _, path, h in hub.requests if "/api/" in path} == {"Bearer hf_good"}
+
+
 def test_no_token_is_sent_without_one(get: Get, hub: Hub) -> None:
     get()
     assert not [headers for _, _, headers in hub.requests if "authorization" in headers]
@@ -426,19 +435,8 @@ def test_a_server_that_goes_away(get: Get, hub: Hub) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Handler, "resolve", lambda self, revision, path: close(self))
-        patch.setattr(Handler, "handle", lambda self: _handle_quietly(self))
         error = refused(get)
     assert "could not reach" in str(error) or "lost" in str(error)
-
-
-def _handle_quietly(handler: Any) -> None:
-    handler.close_connection = True
-    try:
-        handler.handle_one_request()
-        while not handler.close_connection:
-            handler.handle_one_request()
-    except (OSError, ValueError):
-        pass
 
 
 @pytest.mark.parametrize("endpoint", ["huggingface.co", "ftp://x", "http://", "http://a:b", "http://[x", "http://a b/"])
@@ -519,6 +517,19 @@ def test_a_damaged_cache_is_downloaded_anew(get: Get, tmp_path: Path) -> None:
         blob.write_bytes(b"damaged")
     assert {t.state for t in get(force=True)} == {"fetched"}
     assert check_task(tmp_path / "tasks" / "sldbench_sft") == []
+
+
+def test_a_file_far_too_large_is_not_downloaded(get: Get, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sld.board.fetch._MAX_MEGABYTES", 0.03)
+    assert "MB, which no table of sldbench has" in str(refused(get))
+
+
+def test_labels_may_be_stored_in_any_way(get: Get, hub: Hub) -> None:
+    rows = dict(ROWS["sft_scaling_law"]["train"])
+    for labels in (pa.array(rows["group"]).dictionary_encode(), [[f"m{i % 2}", "d"] for i in range(504)], [1, 2] * 252):
+        broken(hub, parquet({**rows, "group": labels}), listed=True)
+        path = next(t.path for t in get(check_counts=False) if t.name == "sldbench_sft")
+        assert len(load_task(path).train.groups) == 2
 
 
 def test_a_split_that_is_missing_is_named(get: Get, hub: Hub) -> None:
@@ -640,12 +651,16 @@ def csv_text(rows: Mapping[str, Any]) -> bytes:
     return pd.DataFrame(rows).to_csv(index=False).encode()
 
 
-def arrow(rows: Mapping[str, Any]) -> bytes:
+def arrow(rows: Mapping[str, Any], new: Callable[..., Any] = pa.ipc.new_stream) -> bytes:
     buffer = io.BytesIO()
     table = pa.table(dict(rows))
-    with pa.ipc.new_stream(buffer, table.schema) as writer:
+    with new(buffer, table.schema) as writer:
         writer.write_table(table)
     return buffer.getvalue()
+
+
+def arrow_file(rows: Mapping[str, Any]) -> bytes:
+    return arrow(rows, pa.ipc.new_file)
 
 
 @pytest.mark.parametrize(
@@ -655,6 +670,7 @@ def arrow(rows: Mapping[str, Any]) -> bytes:
         ("{short}/{split}.csv", csv_text),
         ("sldbench_{short}/{split}.csv", csv_text),
         ("{config}/{split}/data-00000-of-00001.arrow", arrow),
+        ("data/{config}/{split}/data-00000-of-00001.arrow", arrow_file),
     ],
 )
 def test_a_copy_on_disk_gives_the_same_tasks(
@@ -770,6 +786,31 @@ def test_two_at_once_do_not_disturb_each_other(hub: Hub, tmp_path: Path) -> None
     assert [child.returncode for child in children] == [0, 0], ends
     assert folders(tmp_path / "data" / "tasks") == sorted(NAMES)
     assert all(check_task(tmp_path / "data" / "tasks" / name) == [] for name in NAMES)
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_every_task_is_whole(hub: Hub, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    root = tmp_path / "data" / "tasks"
+    killed = 0
+    for k in range(15):
+        hub.requests.clear()
+        child = start(hub, tmp_path, *(["--force"] if k % 2 else []))
+        wanted, end = random.integers(5, 20), time.monotonic() + 60
+        while len(hub.requests) < wanted and child.poll() is None and time.monotonic() < end:
+            time.sleep(0.001)
+        time.sleep(float(random.uniform(0, 0.02)))
+        child.kill()
+        child.communicate()
+        killed += child.returncode == -signal.SIGKILL
+        for name in folders(root):
+            if not name.startswith("."):
+                assert check_task(root / name) == [], name
+    assert killed > 5
+    child = start(hub, tmp_path)
+    err = child.communicate(timeout=60)[1]
+    assert child.returncode == 0, err
+    assert [name for name in folders(root) if not name.startswith(".")] == sorted(NAMES)
 
 
 # the command

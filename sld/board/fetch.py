@@ -34,6 +34,8 @@ SCHEMA = 1  # of origin.json
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _STALE_S = 3600.0  # a temporary folder this old belongs to no process that still writes
+_TRIES = 5  # of moving a folder into place
+_MAX_MEGABYTES = 256  # of one file; those of a benchmark are far smaller
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -148,6 +150,7 @@ def fetch(
             were finished before are there.
     """
     found = load_suite(suite)
+    token = hub.checked_token(token)
     say = progress or (lambda text: None)
     root = Path(to)
     if not force:
@@ -243,6 +246,9 @@ def _fetch_task(
     if not force and (there := _unchanged(task, root, located.source.revision, _listed_digests(located))):
         return there
     card = task.card
+    for path in located.paths:
+        if (size := located.source.files[path].size) > _MAX_MEGABYTES * 10**6:
+            raise SourceError(f"{path} has {size / 1e6:.0f} MB, which no table of {suite.name} has")
     local = {path: located.source.get(path) for path in located.paths}
     splits = [
         shards.read_rows(
@@ -420,8 +426,15 @@ def _make_folder(root: Path) -> None:
     with _writing(root):
         root.mkdir(parents=True, exist_ok=True)
         for path in root.iterdir():
-            if re.fullmatch(r"\..+\.\d+\.(tmp|old)", path.name) and time.time() - path.stat().st_mtime > _STALE_S:
+            if re.fullmatch(r"\..+\.\d+\.(tmp|old)", path.name) and _age(path) > _STALE_S:
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:  # the process that wrote it has finished
+        return 0.0
 
 
 def _write_task(folder: Path, contents: Mapping[str, bytes]) -> None:
@@ -449,17 +462,18 @@ def _write_task(folder: Path, contents: Mapping[str, bytes]) -> None:
 
 def _move_into_place(temporary: Path, folder: Path) -> None:
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    replaced = False
-    try:
-        if folder.exists() or folder.is_symlink():
-            os.rename(folder, old)
-            replaced = True
-        os.rename(temporary, folder)
-    except BaseException as error:
-        if replaced and not folder.exists():
-            os.rename(old, folder)
-        if not (isinstance(error, OSError) and _whole(folder) is not None):  # another process was quicker
-            raise
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            if os.path.lexists(folder):
+                os.rename(folder, old)
+            os.rename(temporary, folder)
+            break
+        except BaseException as error:
+            if os.path.lexists(old) and not os.path.lexists(folder):
+                os.rename(old, folder)
+            if not isinstance(error, OSError) or not tries_left:
+                raise
+            time.sleep(0.02)  # another process may be at the same place
     if old.is_symlink():
         old.unlink()
     else:

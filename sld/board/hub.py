@@ -27,6 +27,7 @@ CONVERTED = "refs/convert/parquet"  # where the hub keeps what it converts itsel
 MISSING_CLIENT = "fetching from the hub needs huggingface_hub and pyarrow: pip install 'sld[sldbench]'"
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_DEPTH = 4  # of folders that are listed: data/CONFIG/SPLIT/FILE
 _PATIENCE_S = 20.0  # for the one request that tells whether the data set is there
 
 
@@ -74,7 +75,7 @@ class FolderSource:
             what = "is a file, not a folder" if folder.exists() else "is not there"
             raise UsageError(f"{folder} {what}; --from wants a folder with a copy of the data set")
         try:
-            found = [path for path in folder.rglob("*") if path.is_file()]
+            found = [path for depth in range(_DEPTH) for path in folder.glob("*/" * depth + "*") if path.is_file()]
             listed = [SourceFile(path.relative_to(folder).as_posix(), path.stat().st_size) for path in sorted(found)]
         except OSError as error:
             raise UsageError(f"could not read {folder}: {error.strerror or error}") from error
@@ -203,6 +204,16 @@ def checked_endpoint(endpoint: str | None) -> str:
         shown = url if "@" not in url else "one that cannot be read"
         raise UsageError(f"HF_ENDPOINT must be a URL like {DEFAULT_ENDPOINT}, got {shown[:80]!r}")
     return url
+
+
+def checked_token(token: str | bool | None) -> str | bool | None:
+    """Return the token without spaces around it; raises UsageError, which does not show it, when it cannot be sent."""
+    if not isinstance(token, str):
+        return token
+    token = token.strip()
+    if token and not re.fullmatch(r"[!-~]+", token):
+        raise UsageError("HF_TOKEN holds spaces or signs that no token has; copy it again from the page of your tokens")
+    return token or None
 
 
 def _host(endpoint: str) -> str:

@@ -187,7 +187,9 @@ def _arrow_columns(path: Path, name: str) -> dict[str, Any]:
         raise DataError(MISSING_PYARROW) from None
     try:
         with pyarrow.OSFile(str(path)) as file:
-            table = pyarrow.ipc.open_stream(file).read_all()
+            whole = file.read(6) == b"ARROW1"  # the file format; `datasets` writes the other, the stream format
+            file.seek(0)
+            table = (pyarrow.ipc.open_file if whole else pyarrow.ipc.open_stream)(file).read_all()
             return {column: table.column(column).to_numpy() for column in table.column_names}
     except (OSError, ValueError, NotImplementedError) as error:  # pyarrow's own errors derive from these
         raise SourceError(f"{name} is not an Arrow file that can be read: {str(error).splitlines()[0]}") from None

@@ -284,6 +284,8 @@ def _from_arrays(columns: Mapping[str, NDArray[Any]], numbers: Sequence[str], la
     index = np.zeros(n_rows, dtype=np.intp)
     if label is not None:
         for i, value in enumerate(columns[label].tolist()):
+            if isinstance(value, np.ndarray):  # a label of several parts, as Parquet's lists come
+                value = tuple(value.tolist())
             if _is_missing(value) or not str(value).strip():
                 raise DataError(f"{where} {_row_name(i)}: group column {label!r} is empty")
             # 70.0 and 70 are one group: whole numbers turn into floats when a frame has gaps
