@@ -186,6 +186,20 @@ def test_a_token_goes_to_the_hub_and_nowhere_else(get: Get, hub: Hub, tmp_path: 
         assert not path.is_file() or token.encode() not in path.read_bytes()
 
 
+def test_nobody_but_the_endpoint_and_its_storage_is_asked(get: Get, monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    look_up, asked = socket.getaddrinfo, set()
+
+    def recorded(host: Any, *rest: Any, **options: Any) -> Any:
+        asked.add(host)
+        return look_up(host, *rest, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", recorded)
+    get()
+    assert asked == {"127.0.0.1", "localhost"}
+
+
 @pytest.mark.parametrize("token", ["two words", "line\nbreak", "schlüssel"])
 def test_a_token_that_cannot_be_sent_is_not_shown(get: Get, hub: Hub, token: str) -> None:
     error = refused(get, token=token)

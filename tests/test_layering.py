@@ -83,6 +83,7 @@ def test_a_table_has_no_way_back_to_its_task() -> None:
         ("import sld.cli", ("numpy", "rich", *HEAVY)),
         ("import sld; sld.load_task", HEAVY),
         ("from sld import api; api.task_list()", ("numpy", *HEAVY)),
+        ("from sld.board.fetch import load_suite; load_suite('sldbench')", ("numpy", *HEAVY)),
     ],
 )
 def test_an_import_does_not_bring_what_it_does_not_need(statement: str, absent: tuple[str, ...]) -> None:

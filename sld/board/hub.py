@@ -311,9 +311,10 @@ def _reason(error: BaseException | None, token: str | bool | None) -> str:
 
 @contextmanager
 def _quiet_client() -> Iterator[None]:
-    """Without the client's bars and warnings, and over plain HTTP.
+    """Without the client's bars and warnings, over plain HTTP, and asking nobody but the endpoint.
 
-    The files are small, and the client's faster protocol (Xet) talks to one more host, which mirrors do not have.
+    The files are small, and the client's faster protocol (Xet) talks to one more host, which mirrors do not have. Its
+    telemetry would ask the main hub for a list first, mirror or not.
     """
     from huggingface_hub import constants
     from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
@@ -321,15 +322,15 @@ def _quiet_client() -> Iterator[None]:
 
     bars = constants.HF_HUB_DISABLE_PROGRESS_BARS is None and not are_progress_bars_disabled()
     verbosity = client_logging.get_verbosity()
-    xet = constants.HF_HUB_DISABLE_XET
+    before = constants.HF_HUB_DISABLE_XET, constants.HF_HUB_DISABLE_TELEMETRY
     if bars:
         disable_progress_bars()
     client_logging.set_verbosity_error()
-    constants.HF_HUB_DISABLE_XET = True
+    constants.HF_HUB_DISABLE_XET = constants.HF_HUB_DISABLE_TELEMETRY = True
     try:
         yield
     finally:
-        constants.HF_HUB_DISABLE_XET = xet
+        constants.HF_HUB_DISABLE_XET, constants.HF_HUB_DISABLE_TELEMETRY = before
         client_logging.set_verbosity(verbosity)
         if bars:
             enable_progress_bars()
