@@ -589,6 +589,20 @@ def test_columns_may_be_spelt_differently(get: Get, hub: Hub) -> None:
     get()
 
 
+def test_aliases_are_of_columns_that_the_card_has_and_name_one_column_each() -> None:
+    for task in SUITE.tasks:
+        names = [*task.card.columns, *(name for names in task.aliases.values() for name in names)]
+        assert set(task.aliases) <= set(task.card.columns) and len(names) == len(set(names))
+
+
+def test_every_alias_of_a_card_is_understood(get: Get, hub: Hub) -> None:
+    for task in SUITE.tasks:
+        for split, rows in ROWS[task.config].items():
+            renamed = {task.aliases.get(name, [name])[-1]: values for name, values in rows.items()}
+            hub.branches["main"][f"{task.config}/{split}-00000-of-00001.parquet"] = parquet(renamed)
+    assert {t.state for t in get()} == {"fetched"}
+
+
 def test_columns_may_come_under_an_alias(tmp_path: Path) -> None:
     from sld.board.shards import read_rows
 
