@@ -408,7 +408,7 @@ def test_a_refusal_is_one_line_with_a_way_out(
     hub.answers["/"] = answer
     error = refused(get)
     assert error.exit_code == 1 and all(part in str(error) for part in parts), str(error)
-    assert folders(tmp_path / "tasks") == []
+    assert not (tmp_path / "tasks").exists()
 
 
 @pytest.mark.parametrize(
@@ -758,6 +758,8 @@ def test_the_columns_are_those_of_real_rows(tmp_path: Path) -> None:
         # the two together are all training rows of the benchmark
         assert fetched.n_rows + fetched.n_held_out_rows == task.train_rows
         assert check_task(fetched.path) == []
+    with pytest.raises(SldError, match="8 of 8 tasks were not fetched"):  # being there already is no excuse
+        fetch("sldbench", to=tmp_path / "tasks", source=tmp_path / "copy")
 
 
 # several processes, interruptions

@@ -160,9 +160,9 @@ def fetch(
             there = [_unchanged(task, root, revision) for task in found.tasks]
             if all(there):  # a commit never changes: nothing to ask the hub
                 return [task for task in there if task is not None]
-    _make_folder(root)
     say(f"looking for {found.dataset if source is None else source}")
     places = _Places(found.dataset, source, endpoint, revision, token, cache)
+    _make_folder(root)
     done: list[Fetched] = []
     wrong: list[str] = []
     try:
@@ -244,7 +244,8 @@ def _fetch_task(
 ) -> Fetched:
     located = places.locate(task)
     if not force and (there := _unchanged(task, root, located.source.revision, _listed_digests(located))):
-        return there
+        if not check_counts or (there.n_rows, there.n_held_out_rows) == (task.train_rows, task.test_rows):
+            return there
     card = task.card
     for path in located.paths:
         if (size := located.source.files[path].size) > _MAX_MEGABYTES * 10**6:
