@@ -31,7 +31,7 @@ laws_app = typer.Typer(cls=_Group, **_PLAIN)
 
 Data = Annotated[
     str,
-    typer.Argument(metavar="TASK", help="Task of `sld tasks`, task folder, or table of runs (CSV, TSV, Parquet)."),
+    typer.Argument(metavar="TASK", help="Task of `sld tasks`, task folder, or a table of runs (CSV, TSV, Parquet)."),
 ]
 LawPath = Annotated[Path, typer.Argument(metavar="LAW", help="A law.json, or the run folder that holds it.")]
 Names = list[str] | None
@@ -210,6 +210,61 @@ def tasks_check(
     cli_show.problems(path, problems, _json_wanted(ctx, json))
     if problems:
         raise typer.Exit(1)
+
+
+@_command(
+    tasks_app,
+    "fetch",
+    "sld tasks fetch sldbench",
+    "sld tasks fetch sldbench --from sldbench_copy/",
+    "sld tasks fetch sldbench --revision refs/convert/parquet --to my_tasks/",
+)
+def tasks_fetch(
+    ctx: typer.Context,
+    suite: Annotated[str, typer.Argument(metavar="SUITE", help="Name of the benchmark: sldbench.")],
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", metavar="DIR", help="Where the task folders go; below $SLD_DATA if not given."),
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", metavar="DIR", help="A copy of the data set, instead of the hub.")
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option("--revision", metavar="REV", help="Branch, tag or commit of the data set.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write every task anew, whatever is in its folder.")] = False,
+    json: Json = False,
+) -> None:
+    """Download the tasks of a benchmark from the Hugging Face hub.
+
+    They go by their names afterwards. What is there already is left alone, so the same command resumes and updates.
+    HF_ENDPOINT names a mirror, HF_TOKEN logs in, HF_HOME moves the cache of the hub's client.
+    """
+    import os
+
+    from sld import cli_show
+    from sld.board.fetch import fetch
+
+    folder = to or _tasks_folder()
+    if folder is None:
+        raise UsageError("there is no home folder to put tasks in; say where with --to DIR, or set SLD_DATA")
+    cache = os.environ.get("HF_HUB_CACHE") or (os.environ.get("HF_HOME") and os.path.join(os.environ["HF_HOME"], "hub"))
+    line = output.ProgressLine("")
+    try:
+        fetched = fetch(
+            suite,
+            to=folder,
+            source=source,
+            endpoint=os.environ.get("HF_ENDPOINT"),
+            revision=revision,
+            token=os.environ.get("HF_TOKEN") or None,
+            cache=cache or None,
+            force=force,
+            progress=line.show,
+        )
+    finally:
+        line.close()
+    cli_show.fetched(fetched, suite, folder, folder == _tasks_folder(), _json_wanted(ctx, json))
 
 
 app.add_typer(laws_app, name="laws")

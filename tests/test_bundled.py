@@ -108,5 +108,8 @@ def test_a_task_of_a_suite_not_fetched_says_how_to_get_it(root: Path) -> None:
     with pytest.raises(UsageError, match="no task 'sldbench_sft'; `sld tasks fetch sldbench` downloads"):
         load_task("sldbench_sft")
     write_task(root, "sldbench_parallel")
-    with pytest.raises(UsageError, match="did you mean 'sldbench_parallel'"):
-        load_task("parallel")
+    for name in ("parallel", "sldbench/parallel", "Parallel", "sldbench_paralel"):
+        with pytest.raises(UsageError, match=f"no task '{name}'; did you mean 'sldbench_parallel'"):
+            load_task(name)
+    with pytest.raises(UsageError, match="no file or task folder 'other/parallel'"):
+        load_task("other/parallel")

@@ -84,7 +84,7 @@ def task_folder(name_or_path: str | Path) -> Path:
     if path.is_file():
         way_out = "name its columns (e.g. --target loss --scale N,D) or write a task.toml beside it"
         raise UsageError(f"{path.name} is a table, not a task: {way_out}")
-    if path.suffix or len(path.parts) > 1:
+    if path.suffix or (len(path.parts) > 1 and text.partition("/")[0] not in SUITES):
         raise UsageError(f"no file or task folder {text!r}")
     raise UsageError(_no_task(text, known))
 
@@ -94,7 +94,12 @@ def _no_task(name: str, known: Iterable[str]) -> str:
     for suite in SUITES:
         if suite in name.casefold() and not any(other.startswith(f"{suite}_") for other in names):
             return f"no task {name!r}; `sld tasks fetch {suite}` downloads the tasks of {suite}"
-    return suggest(name, names, kind="task", listing=f"sld tasks lists all {len(names)}")
+    listing = f"sld tasks lists all {len(names)}"
+    # the short name, or the suite as if it were a folder
+    ends = [known for known in names if known.endswith(f"_{name.casefold()}") or known == name.replace("/", "_")]
+    if ends:
+        return f"no task {name!r}; did you mean {' or '.join(repr(end) for end in ends[:3])}? ({listing})"
+    return suggest(name, names, kind="task", listing=listing)
 
 
 def _read(card: Card, folder: Path, file: str, *, lenient: bool = False) -> Table:
