@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
+from sld import cli_board
 from sld import cli_output as output
+from sld.cli_typer import PLAIN as _PLAIN
+from sld.cli_typer import Group as _Group
+from sld.cli_typer import Json, data_folder
+from sld.cli_typer import command as _command
+from sld.cli_typer import examples as _examples
+from sld.cli_typer import json_wanted as _json_wanted
 from sld.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,51 +24,14 @@ RUNS_FOLDER = "sld-runs"
 DEFAULT_BUDGET = "30s"  # in the help; the search holds the number
 
 
-class _HelpFormatter(typer.Context.formatter_class):  # type: ignore[misc,valid-type]
-    """Help that stays readable where the terminal is narrow: descriptions go below their option."""
-
-    def write_dl(self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
-        # arguments come with their Python type, which tells a user nothing
-        shown = [(first.partition(" <")[0], second) for first, second in rows]
-        super().write_dl(shown, col_max if self.width > 70 else 6, col_spacing)
-
-
-def _with_own_help(ctx: Any) -> None:
-    import shutil
-
-    ctx.formatter_class = _HelpFormatter
-    ctx.terminal_width = min(shutil.get_terminal_size().columns, 100) - 2
-
-
-class _Command(TyperCommand):
-    def get_help(self, ctx: Any) -> str:
-        _with_own_help(ctx)
-        return super().get_help(ctx)
-
-
-class _Group(TyperGroup):
-    def get_help(self, ctx: Any) -> str:
-        _with_own_help(ctx)
-        return super().get_help(ctx)
-
-
-_PLAIN: dict[str, Any] = {"rich_markup_mode": None, "add_completion": False, "pretty_exceptions_enable": False}
 app = typer.Typer(cls=_Group, **_PLAIN)
 tasks_app = typer.Typer(cls=_Group, **_PLAIN)
 laws_app = typer.Typer(cls=_Group, **_PLAIN)
 
 
-def _examples(*lines: str) -> str:
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
-
-
-def _command(group: typer.Typer, name: str, *examples: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    return group.command(name, cls=_Command, epilog=_examples(*examples))
-
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Data = Annotated[
-    str, typer.Argument(metavar="TASK", help="Bundled task, task folder, or a table of runs (CSV, TSV, Parquet).")
+    str,
+    typer.Argument(metavar="TASK", help="Task of `sld tasks`, task folder, or a table of runs (CSV, TSV, Parquet)."),
 ]
 LawPath = Annotated[Path, typer.Argument(metavar="LAW", help="A law.json, or the run folder that holds it.")]
 Names = list[str] | None
@@ -179,13 +147,20 @@ def _sld(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
 ) -> None:
     """Discover scaling laws: one short formula that extrapolates, from a table of training runs."""
+    from sld.core import bundled
+
+    if (folder := _tasks_folder()) is not None:
+        bundled.add_tasks_root(folder)
+        # commands may be run one after another in one process: the next may have another environment
+        ctx.call_on_close(lambda: bundled.remove_tasks_root(folder))
     if ctx.invoked_subcommand is None:
         print(ctx.get_help())
 
 
-def _json_wanted(ctx: typer.Context, here: bool) -> bool:
-    """Whether --json stood after the command or after its group."""
-    return here or bool(ctx.parent and ctx.parent.obj)
+def _tasks_folder() -> Path | None:
+    """Return where fetched tasks are; None without a home."""
+    folder = data_folder()
+    return None if folder is None else folder / "tasks"
 
 
 app.add_typer(tasks_app, name="tasks")
@@ -193,10 +168,15 @@ app.add_typer(tasks_app, name="tasks")
 
 @tasks_app.callback(
     invoke_without_command=True,
-    epilog=_examples("sld tasks", "sld tasks show nanolm_chinchilla", "sld tasks check my_task/"),
+    epilog=_examples(
+        "sld tasks",
+        "sld tasks show nanolm_chinchilla",
+        "sld tasks check my_task/",
+        "sld tasks fetch sldbench",
+    ),
 )
 def tasks(ctx: typer.Context, json: Json = False) -> None:
-    """List the bundled tasks; show or check one."""
+    """List the tasks; show or check one; download a benchmark's."""
     ctx.obj = json
     if ctx.invoked_subcommand is None:
         from sld import api, cli_show
@@ -207,7 +187,7 @@ def tasks(ctx: typer.Context, json: Json = False) -> None:
 @_command(tasks_app, "show", "sld tasks show nanolm_chinchilla", "sld tasks show my_task/ --json")
 def tasks_show(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Bundled task, or a task folder.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Task of `sld tasks`, or a task folder.")],
     json: Json = False,
 ) -> None:
     """Show a task: its columns, rows, published laws and defects."""
@@ -230,6 +210,61 @@ def tasks_check(
     cli_show.problems(path, problems, _json_wanted(ctx, json))
     if problems:
         raise typer.Exit(1)
+
+
+@_command(
+    tasks_app,
+    "fetch",
+    "sld tasks fetch sldbench",
+    "sld tasks fetch sldbench --from sldbench_copy/",
+    "sld tasks fetch sldbench --revision refs/convert/parquet --to my_tasks/",
+)
+def tasks_fetch(
+    ctx: typer.Context,
+    suite: Annotated[str, typer.Argument(metavar="SUITE", help="Name of the benchmark: sldbench.")],
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", metavar="DIR", help="Where the task folders go; below $SLD_DATA if not given."),
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", metavar="DIR", help="A copy of the data set, instead of the hub.")
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option("--revision", metavar="REV", help="Branch, tag or commit of the data set.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write every task anew, whatever is in its folder.")] = False,
+    json: Json = False,
+) -> None:
+    """Download the tasks of a benchmark from the Hugging Face hub.
+
+    They go by their names afterwards. What is there already is left alone, so the same command resumes and updates.
+    HF_ENDPOINT names a mirror, HF_TOKEN logs in, HF_HOME moves the cache of the hub's client.
+    """
+    import os
+
+    from sld import cli_show
+    from sld.board.fetch import fetch
+
+    folder = to or _tasks_folder()
+    if folder is None:
+        raise UsageError("there is no home folder to put tasks in; say where with --to DIR, or set SLD_DATA")
+    cache = os.environ.get("HF_HUB_CACHE") or (os.environ.get("HF_HOME") and os.path.join(os.environ["HF_HOME"], "hub"))
+    line = output.ProgressLine("")
+    try:
+        fetched = fetch(
+            suite,
+            to=folder,
+            source=source,
+            endpoint=os.environ.get("HF_ENDPOINT"),
+            revision=revision,
+            token=os.environ.get("HF_TOKEN") or None,
+            cache=cache or None,
+            force=force,
+            progress=line.show,
+        )
+    finally:
+        line.close()
+    cli_show.fetched(fetched, suite, folder, folder == _tasks_folder(), _json_wanted(ctx, json))
 
 
 app.add_typer(laws_app, name="laws")
@@ -441,3 +476,6 @@ def score(
     from sld import api, cli_show
 
     cli_show.scores(api.score(law, data), json)
+
+
+cli_board.register(app)

@@ -7,6 +7,7 @@ import io
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sld.cli_output import ProgressLine, duration, remark, say, say_json, say_table, shown
 
 if TYPE_CHECKING:
+    from sld.board.fetch import Fetched
     from sld.core.law import Law
     from sld.core.scoring import Scores
     from sld.search.candidate import Discovery
@@ -32,8 +34,12 @@ def tasks(summaries: Sequence[Mapping[str, Any]], json: bool) -> None:
         return
     rows = []
     for task in summaries:
+        name = task["name"] if task["origin"] == "bundled" else f"{task['name']} ({task['origin']})"
+        if "problem" in task:
+            remark(f"skipped {task['path']}: {task['problem']}")
+            continue
         size = f"{task['n_rows']} + {task['n_held_out_rows'] or 0}"
-        rows.append([task["name"], size, _relation(task), task["title"]])
+        rows.append([name, size, _relation(task), task["title"]])
     say_table(rows, ("task", "rows + held out", "law", "what"), indent="")
     remark("\nsld tasks show NAME tells more\nsld discover NAME searches its law")
 
@@ -119,6 +125,18 @@ def problems(path: str, sentences: Sequence[str], json: bool) -> None:
         say(sentence)
     if not sentences:
         say(f"{path}: nothing wrong")
+
+
+def fetched(tasks: Sequence[Fetched], suite: str, folder: Path, by_name: bool, json: bool) -> None:
+    """Show `sld tasks fetch`."""
+    if json:
+        listed = [{**asdict(task), "path": str(task.path)} for task in tasks]
+        say_json({"suite": suite, "folder": str(folder), "tasks": listed})
+        return
+    rows = [[task.name, f"{task.n_rows} + {task.n_held_out_rows}", task.state] for task in tasks]
+    say_table(rows, ("task", "rows + held out", "now"), indent="")
+    named = tasks[0].name if by_name else shlex.quote(str(tasks[0].path))
+    remark(f"\nin {folder}; each has a README.md with its origin\nsld discover {named} searches its law")
 
 
 def laws(catalogue: Sequence[CatalogueLaw], json: bool) -> None:

@@ -128,6 +128,9 @@ COMMANDS = [
     ("score",),
     ("laws",),
     ("laws", "show"),
+    ("submit",),
+    ("leaderboard",),
+    ("leaderboard", "verify"),
 ]
 
 

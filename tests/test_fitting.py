@@ -454,6 +454,14 @@ def test_some_rows_are_fitted_as_a_smaller_table_would_be() -> None:
     assert np.isnan(fitter.predict(part.values)[table.group_index == 1]).all()
 
 
+def test_no_starts_are_enough_where_nothing_is_searched() -> None:
+    table = planted(CHINCHILLA, TRUTH, noise=0.01)
+    form = table.parse("E + A*log(N) + B*log(D)")
+    whole = fit(form, table)
+    again = fit(form, table, starts=0, inherit={"all": {"E": 0.0, "A": 7.0, "B": 7.0}})
+    assert again.ok and again.constants["all"] == pytest.approx(whole.constants["all"])
+
+
 def test_an_inherited_start_is_used() -> None:
     table = planted(CHINCHILLA, TRUTH, noise=0.01)
     fitter = Fitter(table.parse(CHINCHILLA), table)

@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "sld"
 LAYERS = ("core", "search", "analysis", "board", "api", "cli")  # each may import itself and what stands before it
-HEAVY = ("scipy", "sympy", "matplotlib", "pandas", "numba", "pyarrow", "openai")
+HEAVY = ("scipy", "sympy", "matplotlib", "pandas", "numba", "pyarrow", "openai", "huggingface_hub")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -83,6 +83,7 @@ def test_a_table_has_no_way_back_to_its_task() -> None:
         ("import sld.cli", ("numpy", "rich", *HEAVY)),
         ("import sld; sld.load_task", HEAVY),
         ("from sld import api; api.task_list()", ("numpy", *HEAVY)),
+        ("from sld.board.fetch import load_suite; load_suite('sldbench')", ("numpy", *HEAVY)),
     ],
 )
 def test_an_import_does_not_bring_what_it_does_not_need(statement: str, absent: tuple[str, ...]) -> None:

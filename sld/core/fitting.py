@@ -189,6 +189,8 @@ def fit(
     if loss.startswith("log"):
         weights = 1.0 / y**2
     fitter = Fitter(expression, table, target, shared=shared, positive=positive, bounds=bounds, weights=weights)
+    if not fitter.tape.constants:
+        starts = max(starts, 1)  # nothing is searched: the one start is the solution, and there is nothing to inherit
     points = fitter.starts(max(starts, 1), rng)[:starts]
     inherited = log_starts(fitter, min(starts, 8), rng) if starts else None
     if inherit is not None:

@@ -87,8 +87,11 @@ def _read_file(path: Path, numbers: Sequence[str], label: str | None, where: str
         names = file.schema_arrow.names
         _check_names(names, numbers, label, where)
         wanted = [*numbers] if label is None else [*numbers, label]
-        table = file.read(columns=wanted)
-        columns = {name: table.column(name).to_numpy() for name in wanted}
+        try:
+            table = file.read(columns=wanted)
+            columns = {name: table.column(name).to_numpy() for name in wanted}
+        except (OSError, ValueError, NotImplementedError) as error:  # as in _parquet: the damage may be further inside
+            raise DataError(f"{where} is a damaged Parquet file: {str(error).splitlines()[0]}") from None
         return _from_arrays(columns, numbers, label, where)
     with _opened(path, where) as text:
         try:
@@ -281,6 +284,8 @@ def _from_arrays(columns: Mapping[str, NDArray[Any]], numbers: Sequence[str], la
     index = np.zeros(n_rows, dtype=np.intp)
     if label is not None:
         for i, value in enumerate(columns[label].tolist()):
+            if isinstance(value, np.ndarray):  # a label of several parts, as Parquet's lists come
+                value = tuple(value.tolist())
             if _is_missing(value) or not str(value).strip():
                 raise DataError(f"{where} {_row_name(i)}: group column {label!r} is empty")
             # 70.0 and 70 are one group: whole numbers turn into floats when a frame has gaps
