@@ -62,7 +62,7 @@ def _earlier_pages(folder: Path) -> list[str]:
         if (folder / MARKER).is_file():
             listed = (folder / MARKER).read_text(encoding="utf-8", errors="replace").splitlines()
             return [name for name in listed if _OWN.fullmatch(name)]
-        found = next((entry.name for entry in os.scandir(folder)), None)
+        found = next(iter(sorted(os.listdir(folder))), None)
     except OSError as error:
         raise UsageError(f"could not read {folder}: {error.strerror or error}") from error
     except ValueError as error:  # a path with a null byte

@@ -23,10 +23,10 @@ from sld.board.site.charts import (
     near,
     span,
 )
+from sld.board.site.formulas import NONE, r2
 from sld.board.site.html import Html, cut, el, join, said
 from sld.core.axes import levels, position
 from sld.core.card import Target, Variable
-from sld.core.errors import SldError
 from sld.core.law import Law
 from sld.core.scoring import scores
 from sld.core.table import Array, Table
@@ -173,8 +173,8 @@ def _measured_against_predicted(
 
 def _quality(rows: str, measured: Array, predicted: Array) -> str:
     found = scores(measured, predicted)
-    r2 = "failed" if found.failed else f"{found.r2:.4f}" if found.r2 > 0.99 else f"{found.r2:.3f}"
-    return f"{len(measured)} {rows}: R² {r2}".replace("-", "−") if "nan" not in r2 else f"{len(measured)} {rows}"
+    quality = "failed" if found.failed else r2(found.r2)
+    return f"{len(measured)} {rows}" if quality == NONE else f"{len(measured)} {rows}, R² {quality}"
 
 
 # --- curves ---------------------------------------------------------------------------------------------------------
@@ -254,6 +254,3 @@ def _axis_label(column: Variable | Target) -> str:
     if logarithm and not unit.startswith("log"):
         unit = f"{logarithm} of {unit}" if unit else str(logarithm)
     return column.column if not unit else f"{column.column}, {unit}" if "(" in unit else f"{column.column} ({unit})"
-
-
-__all__ = ["MOST_TARGETS", "Front", "SldError", "front_figure", "law_figures"]

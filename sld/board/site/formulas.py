@@ -49,13 +49,15 @@ def _pieces(body: str) -> list[str]:
 
 
 def r2(value: float | None) -> str:
-    """Return R² with three digits, four near 1."""
+    """Return R² with three digits; what is not 1 is not shown as 1."""
     if value is None or not math.isfinite(value):
         return NONE
     if value < -1000:
         return "< −1000"
-    # 0.9999 is not 1
-    return _minus(f"{value:.4f}" if 0.99 <= value < 0.9999 else f"{value:.6f}" if 0.9999 <= value < 1 else f"{value:.3f}")
+    text = f"{value:.3f}"
+    if text == "1.000" and value < 1:
+        text = f"{value:.4f}" if value < 0.99995 else "> 0.9999"
+    return _minus(text)
 
 
 def small(value: float | None) -> str:

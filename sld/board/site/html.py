@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 GENERATOR = "sld leaderboard"
 
-_VOID = frozenset({"meta", "link", "br", "wbr", "input", "hr", "path", "circle", "line", "rect", "polyline", "use"})
+_VOID = frozenset({"meta", "link", "br", "input"})
+_SHAPES = frozenset({"path", "rect"})  # of SVG: closed as in XML
 _URL = re.compile(r"https?://[A-Za-z0-9.\-]+(?::\d{1,5})?(?:[/?#][A-Za-z0-9\-._~:/?#@!$&()*+,;=%]*)?", re.IGNORECASE)
 _MOST_URL = 2000
 # controls, invisible separators, embeddings, overrides and isolates of writing direction, lone surrogates, non-characters
@@ -68,7 +69,9 @@ def el(tag: str, *children: object, **attributes: object) -> Html:
         name = key.rstrip("_").replace("_", "-")
         # an Html as the value would be markup in a place where only text can stand
         head += f" {name}" if value is True else f' {name}="{html.escape(visible(str(value)), quote=True)}"'
-    return Html(f"<{head}>") if tag in _VOID else Html(f"<{head}>{join(*children)}</{tag}>")
+    if tag in _VOID or tag in _SHAPES:
+        return Html(f"<{head}>" if tag in _VOID else f"<{head}/>")
+    return Html(f"<{head}>{join(*children)}</{tag}>")
 
 
 def said(text: str, most: int = 300) -> Html:

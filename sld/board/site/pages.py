@@ -8,11 +8,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 from sld.board.site.figures import Front, front_figure, law_figures
 from sld.board.site.formulas import NONE, badge, cell, constant, count, formula, lines, r2, small
-from sld.board.site.html import Html, cut, el, escape, join, outward, page, said, visible, words
+from sld.board.site.html import Html, cut, el, join, outward, page, said, visible, words
 from sld.board.standings import REPORTED, OverallRow, Row, Standings, TaskStandings
 from sld.core.errors import SldError
 from sld.core.law import Law
@@ -127,8 +126,9 @@ def _overview(standings: Standings, places: Sequence[_Placement]) -> str:
     )
     content = join(
         intro,
-        *_overall_sections(standings.overall, places),
+        *_overall_sections(standings.overall, places, reported=False),
         _cards("Tasks", here) if here or not elsewhere else None,
+        *_overall_sections(standings.overall, places, reported=True),
         _cards("Tasks whose rows are not here", elsewhere) if elsewhere else None,
         _problems(standings.problems),
     )
@@ -138,19 +138,17 @@ def _overview(standings: Standings, places: Sequence[_Placement]) -> str:
 _SUITES = {"bundled": "the bundled tasks", "sldbench": "the SLDBench tasks", "": "other tasks"}
 
 
-def _overall_sections(rows: Sequence[OverallRow], places: Sequence[_Placement]) -> Iterator[Html]:
+def _overall_sections(rows: Sequence[OverallRow], places: Sequence[_Placement], *, reported: bool) -> Iterator[Html]:
     stems = {place.table.name: place.stem for place in places}
-    if not any(row.label != REPORTED for row in rows):
+    chosen = [row for row in rows if (row.label == REPORTED) == reported]
+    if not chosen and not reported:
         yield el(
             "section",
             el("h2", "Overall, verified"),
             el("p", "No name has verified laws on several tasks yet. ", _how_to_submit("TASK"), class_="empty"),
         )
-    for reported in (False, True):
-        chosen = [row for row in rows if (row.label == REPORTED) == reported]
-        for suite in dict.fromkeys(row.suite for row in chosen):
-            of_suite = [row for row in chosen if row.suite == suite]
-            yield _overall(of_suite, suite, reported, stems)
+    for suite in dict.fromkeys(row.suite for row in chosen):
+        yield _overall([row for row in chosen if row.suite == suite], suite, reported, stems)
 
 
 def _overall(rows: Sequence[OverallRow], suite: str, reported: bool, stems: Mapping[str, str]) -> Html:
@@ -288,7 +286,7 @@ def _verified_section(place: _Placement) -> Html:
         _th("#", "number", now="ascending"),
         _th("Law", "text"),
         _th("R²", "number", first="descending"),
-        _th("90 % interval", None),
+        _th("90 % interval", None, kind="num"),
         _th("R² within groups", "number", first="descending") if grouped else None,
         _th("Complexity", "number"),
         _th("Constants", "number"),
@@ -371,7 +369,7 @@ def _top_laws(place: _Placement) -> Iterator[Html]:
                 "h3",
                 f"{placed.row.rank}. " if placed.row.rank is not None else None,
                 el("a", said(placed.name, 120), href=href),
-                el("span", f" R² {r2(placed.row.r2)}", class_="quiet"),
+                el("span", f"R² {r2(placed.row.r2)}", class_="score"),
             ),
             _formulas(law),
             *placed.figures[:1],
@@ -613,7 +611,7 @@ def _constants(law: Law, most: int) -> Html:
         left -= n * len(names)
         heading = law.group_column or "group"
         grouped = tuple(groups) != (ALL_ROWS,)
-        head = [_th(heading, None) if grouped else None, *(_th(name, None) for name in names)]
+        head = [_th(heading, None) if grouped else None, *(_th(name, None, kind="num") for name in names)]
         body = [
             el(
                 "tr",
@@ -724,8 +722,10 @@ def _json_section(data: Mapping[str, Any]) -> Html:
 # --- tables ---------------------------------------------------------------------------------------------------------
 
 
-def _th(text: object, sort: str | None, *, first: str | None = None, now: str | None = None) -> Html:
-    kind = "num" if sort == "number" else None
+def _th(
+    text: object, sort: str | None, *, first: str | None = None, now: str | None = None, kind: str | None = None
+) -> Html:
+    kind = "num" if sort == "number" else kind
     return el("th", text, scope="col", class_=kind, data_sort=sort, data_first=first, aria_sort=now)
 
 
@@ -758,6 +758,3 @@ def _tools(n: int) -> Html:
 def _left_out(n: int, shown: int) -> Html | None:
     text = f"The first {count(shown)} of {count(n)}; sld leaderboard --json has all."
     return el("p", text, class_="hint") if n > shown else None
-
-
-__all__ = ["escape", "quote", "site", "stem_of"]
