@@ -60,8 +60,8 @@ def an_entry(task: Task, name: str, texts: Mapping[str, str], constants: Mapping
     parsed = {t.column: task.train.parse(texts[t.column], j) for j, t in enumerate(task.card.targets)}
     law = Law(parsed, constants, task.train.variables, task.train.targets, task.train.group_column)
     held_out = task.held_out() or task.train
-    found = scores(held_out.Y, law.predict(held_out), held_out.group_index).to_json()
-    found |= {"r2_interval": [found["r2"] - 0.02, found["r2"] + 0.005], "train_nmse": 0.01}  # type: ignore[operator]
+    found = scores(held_out.Y, law.predict(held_out), held_out.group_index)
+    interval = [found.r2 - 0.02, found.r2 + 0.005]
     given: dict[str, Any] = {
         "task": {"name": task.name, "version": task.card.version, "digest": "0" * 64},
         "name": name,
@@ -80,7 +80,7 @@ def an_entry(task: Task, name: str, texts: Mapping[str, str], constants: Mapping
             "seed": 0,
             "shared": {t: [] for t in texts},
         },
-        "scores": found,
+        "scores": {**found.to_json(), "r2_interval": interval, "train_nmse": 0.01},
         "complexity": sum(e.complexity for e in parsed.values()),
         "n_constants": max(len(e.constants) for e in parsed.values()),
         "tool": "sld 0.2.0",
@@ -168,9 +168,9 @@ def hostile() -> Standings:
     for k, attack in enumerate(attacks, start=1):
         url = HOSTILE_URLS[k % len(HOSTILE_URLS)]
         entry = an_entry(
-            task, attack, {"loss": text}, {"loss": {"all": constants}}, author=attack, url=url, note=attack, tool=attack,
-            constants_from=attack, provenance={"command": attack, attack: attack, "origin": {attack: [attack]}},
-            fit={attack: attack, "loss": {attack: attack}},
+            task, attack, {"loss": text}, {"loss": {"all": constants}}, author=attack, url=url, note=attack,
+            tool=attack, constants_from=attack,
+            provenance={"command": attack, attack: attack, "origin": {attack: [attack]}}, fit={attack: attack, "loss": {attack: attack}},
         )  # fmt: skip
         rows.append(a_row(entry, k, slug=f"../../{attack}"))
     source = replace(

@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sld.analysis.sections import short
 from sld.board.site.html import Html, el, join
@@ -155,14 +157,13 @@ def draw(chart: Chart) -> Html:
 def key(style: int, *, hollow: bool = False, line: str = "") -> Html:
     """Return the sample of a series for a legend."""
     stroke = el("path", d="M1 7H25", class_=f"l {line} s{style % N_STYLES}") if line else None
-    marker = None if line in ("guide", "faint") else el("path", d=_marker(style, 13.0, 7.0), class_=_class(style, hollow))
+    marker = el("path", d=_marker(style, 13.0, 7.0), class_=_class(style, hollow))
     return el("svg", stroke, marker, viewBox="0 0 26 14", class_="key", aria_hidden="true")
 
 
-def few(n: int, most: int) -> Array:
+def few(n: int, most: int) -> NDArray[np.intp]:
     """Return at most `most` of the indices 0 .. n - 1, evenly spread."""
-    chosen = np.arange(n) if n <= most else np.linspace(0, n - 1, most).astype(np.intp)
-    return chosen  # type: ignore[no-any-return]
+    return np.arange(n, dtype=np.intp) if n <= most else np.linspace(0, n - 1, most).astype(np.intp)
 
 
 # --- marks ----------------------------------------------------------------------------------------------------------
@@ -207,7 +208,7 @@ def _marker(style: int, x: float, y: float, r: float = 3.4) -> str:
     """Return one closed shape of about equal area for each style."""
 
     def shape(*points: tuple[float, float]) -> str:
-        steps = [(b[0] - a[0], b[1] - a[1]) for a, b in zip(points, points[1:], strict=False)]
+        steps = [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(points)]
         first = f"M{_px(x + points[0][0] * r)} {_px(y + points[0][1] * r)}"
         return first + "".join(f"l{_px(dx * r)} {_px(dy * r)}" for dx, dy in steps) + "z"
 

@@ -22,7 +22,7 @@ def reproduce(entry: Entry) -> Commands:
     if entry.kind == "program":
         return Commands("This runs the program again, in its sandbox, and compares every score:", (verify,))
     if entry.constants_from != "refitted":
-        return Commands("This predicts the held-out rows with the entry's constants and compares every score:", (verify,))
+        return Commands("This predicts the held-out rows with its constants and compares every score:", (verify,))
     task = shlex.quote(str(entry.task["name"]))
     submit = f"sld submit {shlex.quote(_form(entry))} --task {task} --name {shlex.quote(entry.name)}"
     explained = "The first fits the formula to the training rows and scores it; the second checks every stored entry:"

@@ -112,7 +112,7 @@ def front_figure(laws: Sequence[Front], stem: str) -> Html | None:
     chart = Chart(
         f"{stem}-front",
         "Error against complexity",
-        f"{words} by complexity and error on held-out rows; a step line joins the {len(best)} that no shorter law beats. "
+        f"{words} by complexity and error on held-out rows; a step line joins those that no shorter law beats. "
         "The table has the same numbers.",
         x, y, [stairs, *spots],
     )  # fmt: skip
@@ -180,9 +180,7 @@ def _quality(rows: str, measured: Array, predicted: Array) -> str:
 # --- curves ---------------------------------------------------------------------------------------------------------
 
 
-def _curves(
-    law: Law, train: Table, j: int, held_out: Table | None, about: str, stem: str, most: int
-) -> Html | None:
+def _curves(law: Law, train: Table, j: int, held_out: Table | None, about: str, stem: str, most: int) -> Html | None:
     section = sections.section(law, train, j, held_out)
     bold = [line for line in section.lines if not line.faint]
     rows = np.concatenate([np.concatenate([line.measured[1], line.held_out[1]]) for line in bold])

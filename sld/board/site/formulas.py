@@ -10,7 +10,7 @@ from sld.core.errors import GrammarError
 from sld.core.expression import Expression, parse
 from sld.core.render import to_mathml
 
-NONE = "–"
+NONE = "\u2013"  # a dash
 _OPEN = '<math xmlns="http://www.w3.org/1998/Math/MathML"><mrow>'
 _CLOSE = "</mrow></math>"
 _TOKEN = re.compile(r"<(/?)([a-z]+)[^>]*>")

@@ -20,7 +20,7 @@ _VOID = frozenset({"meta", "link", "br", "input"})
 _SHAPES = frozenset({"path", "rect"})  # of SVG: closed as in XML
 _URL = re.compile(r"https?://[A-Za-z0-9.\-]+(?::\d{1,5})?(?:[/?#][A-Za-z0-9\-._~:/?#@!$&()*+,;=%]*)?", re.IGNORECASE)
 _MOST_URL = 2000
-# controls, invisible separators, embeddings, overrides and isolates of writing direction, lone surrogates, non-characters
+# controls, invisible separators, what turns the direction of writing, lone surrogates, non-characters
 _HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u180e\u200b\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\ufffe\uffff]"
     "|[\U000e0000-\U000e007f]"

@@ -362,7 +362,6 @@ def _top_laws(place: _Placement) -> Iterator[Html]:
         assert law is not None
         href = f"../laws/{place.stem}/{placed.stem}.html"
         n = len(law.targets)
-        more = f"Charts of {len(placed.figures)} targets" if len(placed.figures) > 1 else "Constants and where it came from"
         yield el(
             "section",
             el(
@@ -373,7 +372,7 @@ def _top_laws(place: _Placement) -> Iterator[Html]:
             ),
             _formulas(law),
             *placed.figures[:1],
-            el("p", el("a", f"{more}: ", said(placed.name, 60), href=href), class_="more") if n > 1 else None,
+            el("p", el("a", f"All {n} targets, and the constants", href=href), class_="more") if n > 1 else None,
             _constants(law, 240) if n == 1 else None,
             class_="law",
         )
@@ -475,9 +474,7 @@ def _data_card(place: _Placement) -> Html | None:
     )
     notes = [*card.notes, *(task.train.notes if task is not None else ())]
     defects = el("ul", *(el("li", said(note, 500)) for note in notes[:60])) if notes else None
-    laws = [
-        el("li", el("b", said(law.name)), f": {law.source}" if law.source else None) for law in card.laws[:60]
-    ]
+    laws = [el("li", el("b", said(law.name)), f": {law.source}" if law.source else None) for law in card.laws[:60]]
     return el(
         "section",
         el("h2", "The data"),
@@ -647,9 +644,7 @@ def _origin_section(placed: _Placed) -> Html:
     rows = [("Constants are", entry.constants_from), ("Made by", entry.tool)]
     rows += [(_spoken(key), value) for key, value in _flat(provenance)]
     shown = lines(*((name, said(str(value), 400)) for name, value in rows if value not in (None, "")))
-    fit = [
-        (_spoken(key), said(value, 300)) for key, value in _flat(entry.fit) if value not in ("", "[]", "{}", "none")
-    ]
+    fit = [(_spoken(key), said(value, 300)) for key, value in _flat(entry.fit) if value not in ("", "[]", "{}", "none")]
     return el(
         "section",
         el("h2", "Where it came from"),
@@ -751,7 +746,7 @@ def _table(
 def _tools(n: int) -> Html:
     """Return the search field of a section and the place where results are announced."""
     field = el("label", "Search ", el("input", type="search", autocomplete="off", spellcheck="false"))
-    tools = el("div", field, class_="tools", hidden=True) if n > 5 else None
+    tools = el("div", field, class_="tools", hidden=True) if n > 1 else None
     return join(tools, el("p", role="status", class_="status"))
 
 
