@@ -63,7 +63,8 @@ def _command(group: typer.Typer, name: str, *examples: str) -> Callable[[Callabl
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Data = Annotated[
-    str, typer.Argument(metavar="TASK", help="Task of `sld tasks`, task folder, or a table of runs (CSV, TSV, Parquet).")
+    str,
+    typer.Argument(metavar="TASK", help="Task of `sld tasks`, task folder, or a table of runs (CSV, TSV, Parquet)."),
 ]
 LawPath = Annotated[Path, typer.Argument(metavar="LAW", help="A law.json, or the run folder that holds it.")]
 Names = list[str] | None

@@ -76,9 +76,11 @@ def an_entry(task: Task, name: str, texts: Mapping[str, str], constants: Mapping
         "fit": {
             "loss": dict.fromkeys(texts, "squared"),
             "weights": "equal",
+            "pooling": dict.fromkeys(texts, "none"),
+            **{key: {t: empty for t in texts} for key, empty in (("shared", []), ("positive", []), ("bounds", {}))},
             "starts": 32,
             "seed": 0,
-            "shared": {t: [] for t in texts},
+            "objective": dict.fromkeys(texts, 0.01),
         },
         "scores": {**found.to_json(), "r2_interval": interval, "train_nmse": 0.01},
         "complexity": sum(e.complexity for e in parsed.values()),
@@ -170,7 +172,8 @@ def hostile() -> Standings:
         entry = an_entry(
             task, attack, {"loss": text}, {"loss": {"all": constants}}, author=attack, url=url, note=attack,
             tool=attack, constants_from=attack,
-            provenance={"command": attack, attack: attack, "origin": {attack: [attack]}}, fit={attack: attack, "loss": {attack: attack}},
+            provenance={"command": attack, attack: attack, "origin": {attack: [attack]}},
+            fit={attack: attack, "loss": {attack: attack}},
         )  # fmt: skip
         rows.append(a_row(entry, k, slug=f"../../{attack}"))
     source = replace(

@@ -246,7 +246,9 @@ def test_a_task_page_shows_card_charts_and_formulas(ordinary: dict[str, str]) ->
         assert said_by_card in text
     tags = Counter(tag for tag, _ in reader.elements)
     assert tags["math"] >= 3
-    assert sum("chart" in c.split() for c in reader.with_attribute("class")) == 7  # the front, and two of three laws
+    assert (
+        sum("chart" in c.split() for c in reader.with_attribute("class")) == 8
+    )  # front and intervals, two of three laws
 
 
 def test_grouped_laws_show_constants_per_group(ordinary: dict[str, str]) -> None:

@@ -30,12 +30,13 @@ _WIDE = 3.0  # ratio of the largest to the smallest value from which an axis of 
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis: its label, range, and whether it is logarithmic."""
+    """One axis: its label, range, whether it is logarithmic, and its ticks where they are not to be chosen."""
 
     label: str
     low: float
     high: float
     logarithmic: bool = False
+    given: tuple[float, ...] = ()
 
     def at(self, values: Array, length: float) -> Array:
         """Return positions in pixels from the low end; NaN where the axis has none."""
@@ -50,6 +51,8 @@ class Axis:
 
     def ticks(self) -> list[float]:
         """Return a handful of round positions."""
+        if self.given:
+            return list(self.given)
         return _log_ticks(self.low, self.high) if self.logarithmic else _linear_ticks(self.low, self.high)
 
 

@@ -20,13 +20,35 @@ def reproduce(entry: Entry) -> Commands:
     """Return how to get an entry's scores again from its task's rows."""
     verify = "sld leaderboard verify"
     if entry.kind == "program":
-        return Commands("This runs the program again, in its sandbox, and compares every score:", (verify,))
+        return Commands(
+            "This runs every program again, in its sandbox, and compares the scores:", (f"{verify} --programs",)
+        )
     if entry.constants_from != "refitted":
         return Commands("This predicts the held-out rows with its constants and compares every score:", (verify,))
-    task = shlex.quote(str(entry.task["name"]))
-    submit = f"sld submit {shlex.quote(_form(entry))} --task {task} --name {shlex.quote(entry.name)}"
-    explained = "The first fits the formula to the training rows and scores it; the second checks every stored entry:"
-    return Commands(explained, (submit, verify))
+    refit = f"{verify} --refit"
+    if not _is_plain(entry):
+        return Commands("This repeats every fit, as it is described above, and compares the scores:", (refit,))
+    task, name = shlex.quote(str(entry.task["name"])), shlex.quote(entry.name)
+    # a formula may begin with a minus, and is no option then
+    submit = f"sld submit --task {task} --name {name} -- {shlex.quote(_form(entry))}"
+    explained = (
+        "The first fits the formula to the training rows and scores it; the second repeats every fit and compares:"
+    )
+    return Commands(explained, (submit, refit))
+
+
+def _is_plain(entry: Entry) -> bool:
+    """Whether a formula by itself says how it was fitted."""
+
+    def all_are(key: str, *values: object) -> bool:
+        return all(value in values for value in entry.fit.get(key, {}).values())
+
+    return (
+        entry.fit.get("weights", "equal") == "equal"
+        and all_are("loss", "squared")
+        and all_are("pooling", "none")
+        and all(all_are(key, [], {}) for key in ("shared", "positive", "bounds"))
+    )
 
 
 def _form(entry: Entry) -> str:

@@ -34,17 +34,20 @@ from sld.core.table import Array, Table
 MOST_TARGETS = 6  # of a law, drawn
 _MOST_SAMPLED = 20_000  # rows that are looked at
 _MOST_DOTS_OF_LAW = 5000
+_MOST_INTERVALS = 20
+_LEAST_R2 = -1e6  # worse is off every chart
 
 
 @dataclass(frozen=True)
-class Front:
-    """One law in the chart of error against complexity."""
+class Ranked:
+    """One law in the charts of a task: place, score with its interval, complexity, and the page it leads to."""
 
-    complexity: int
-    error: float
+    place: int
     name: str
     href: str
-    label: str
+    r2: float
+    interval: tuple[float, float] | None
+    complexity: int | None
 
 
 def law_figures(law: Law, train: Table, held_out: Table | None, name: str, stem: str) -> tuple[Html, ...]:
@@ -82,14 +85,40 @@ def law_figures(law: Law, train: Table, held_out: Table | None, name: str, stem:
     return tuple(found)
 
 
-def front_figure(laws: Sequence[Front], stem: str) -> Html | None:
+def intervals_figure(laws: Sequence[Ranked], stem: str) -> Html | None:
+    """Return the best laws' R² with their intervals, so that equals are seen as such; None where none is known."""
+    shown = [law for law in laws[:_MOST_INTERVALS] if law.interval is not None]
+    if len(shown) < 2:
+        return None
+    centres = np.array([law.r2 for law in shown])
+    ends = np.array([law.interval for law in shown])  # (n_laws, 2)
+    x = span(np.concatenate([centres, near(ends.ravel(), centres, 0.4)]), "R² on held-out rows", logarithmic=False)
+    places = np.array([float(law.place) for law in shown])
+    # the first place is on top
+    ticks = tuple(places[:: max(1, len(places) // 10)].tolist())
+    y = Axis("place", places.max() + 0.7, places.min() - 0.7, given=ticks)
+    marks: list[Curve | Spot] = [
+        Curve(np.asarray(law.interval), np.full(2, float(law.place)), 0, "solid") for law in shown
+    ]
+    for law in shown:
+        assert law.interval is not None
+        low, high = (r2(end) for end in law.interval)
+        name = f"{law.place}. {cut(law.name, 80)}: R² {r2(law.r2)}, 90 % interval {low} to {high}"
+        marks.append(Spot(law.r2, float(law.place), 0, law.href, name))
+    description = f"R² of the {len(shown)} best laws, each with its interval. The table has the same numbers."
+    chart = Chart(f"{stem}-intervals", "R² with its interval", description, x, y, marks)
+    caption = "90 % intervals, from resampling the held-out rows: laws whose intervals overlap are hard to tell apart."
+    return el("figure", el("figcaption", el("b", "Scores. "), caption), draw(chart))
+
+
+def front_figure(laws: Sequence[Ranked], stem: str) -> Html | None:
     """Return error against complexity, with a line through the laws that no shorter one beats; None without laws."""
-    known = [law for law in laws if np.isfinite(law.error)]
+    known = [law for law in laws if law.complexity is not None and law.r2 > _LEAST_R2]
     if not known:
         return None
     # a perfect law has no place on a logarithmic axis
-    errors = np.array([max(law.error, 1e-12) for law in known])
-    sizes = np.array([float(law.complexity) for law in known])
+    errors = np.array([max(1.0 - law.r2, 1e-12) for law in known])
+    sizes = np.array([float(law.complexity or 0) for law in known])
     order = np.lexsort((errors, sizes))
     best: list[int] = []
     for k in order.tolist():
@@ -100,29 +129,18 @@ def front_figure(laws: Sequence[Front], stem: str) -> Html | None:
     # the line goes on to the right edge: longer laws have to beat it
     stairs = Curve(np.append(sizes[best], x.high), np.append(errors[best], errors[best[-1]]), 0, "step")
     behind = [k for k in order.tolist() if k not in best]
-    spots = [
-        Spot(
-            float(sizes[k]), float(errors[k]), 0 if k in best else 3, known[k].href,
-            f"{cut(known[k].name, 80)}: complexity {known[k].complexity}, error {errors[k]:.3g}",
-            known[k].label if k in best else "", k not in best,
-        )
-        for k in (*behind, *best)
-    ]  # fmt: skip
+    spots = []
+    for k in (*behind, *best):
+        law, ahead = known[k], k in best
+        name = f"{law.place}. {cut(law.name, 80)}: complexity {law.complexity}, error {errors[k]:.3g}"
+        label = str(law.place) if ahead else ""
+        spots.append(Spot(sizes[k], errors[k], 0 if ahead else 3, law.href, name, label, not ahead))
     words = "1 law" if len(known) == 1 else f"{len(known)} laws"
-    chart = Chart(
-        f"{stem}-front",
-        "Error against complexity",
-        f"{words} by complexity and error on held-out rows; a step line joins those that no shorter law beats. "
-        "The table has the same numbers.",
-        x, y, [stairs, *spots],
-    )  # fmt: skip
+    description = f"{words}; a step line joins those that no shorter law beats. The table has the same numbers."
+    chart = Chart(f"{stem}-front", "Error against complexity", description, x, y, [stairs, *spots])
     legend = _legend("", [(key(0), "no shorter law is better")] + ([(key(3, hollow=True), "others")] if behind else []))
-    return el(
-        "figure",
-        el("figcaption", "Numbers are places in the table; each marker leads to its law."),
-        draw(chart),
-        legend,
-    )
+    caption = "Numbers are places in the table; each marker leads to its law."
+    return el("figure", el("figcaption", el("b", "Error against complexity. "), caption), draw(chart), legend)
 
 
 # --- measured against predicted -------------------------------------------------------------------------------------

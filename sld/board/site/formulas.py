@@ -25,6 +25,11 @@ def formula(expression: Expression, name: str, values: dict[str, float] | None =
     return el("div", Html(" ".join(maths)), class_="formula")
 
 
+def symbol(name: str) -> Html:
+    """Return the name of a constant or variable as formulas show it."""
+    return Html(f"<math><mrow>{_symbol(name)}</mrow></math>")
+
+
 def _symbol(name: str) -> str:
     try:
         return to_mathml(parse(name, [name])).removeprefix(_OPEN).removesuffix(_CLOSE)

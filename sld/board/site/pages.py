@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sld.board.site.figures import Front, front_figure, law_figures
-from sld.board.site.formulas import NONE, badge, cell, constant, count, formula, lines, r2, small
+from sld.board.markdown import short_name, suite_title
+from sld.board.site.commands import reproduce
+from sld.board.site.figures import MOST_TARGETS, Ranked, front_figure, intervals_figure, law_figures
+from sld.board.site.formulas import NONE, badge, cell, constant, count, formula, lines, r2, small, symbol
 from sld.board.site.html import Html, cut, el, join, outward, page, said, visible, words
 from sld.board.standings import REPORTED, OverallRow, Row, Standings, TaskStandings
 from sld.core.errors import SldError
@@ -135,9 +137,6 @@ def _overview(standings: Standings, places: Sequence[_Placement]) -> str:
     return page("sld leaderboard", content, home="index.html")
 
 
-_SUITES = {"bundled": "the bundled tasks", "sldbench": "the SLDBench tasks", "": "other tasks"}
-
-
 def _overall_sections(rows: Sequence[OverallRow], places: Sequence[_Placement], *, reported: bool) -> Iterator[Html]:
     stems = {place.table.name: place.stem for place in places}
     chosen = [row for row in rows if (row.label == REPORTED) == reported]
@@ -153,7 +152,7 @@ def _overall_sections(rows: Sequence[OverallRow], places: Sequence[_Placement], 
 
 def _overall(rows: Sequence[OverallRow], suite: str, reported: bool, stems: Mapping[str, str]) -> Html:
     tasks = list(dict.fromkeys(t for row in rows for t, value in row.per_task.items() if value is not None))
-    what = _SUITES.get(suite, suite)
+    what = cut(suite_title(suite), 80)
     heading = f"Reported elsewhere, not verified here: {what}" if reported else f"Overall, verified: {what}"
     explained = (
         "Mean R² as its source gives it; the laws and programs behind these figures were not run here."
@@ -165,7 +164,7 @@ def _overall(rows: Sequence[OverallRow], suite: str, reported: bool, stems: Mapp
         _th("Name", "text"),
         _th("Mean R²", "number", first="descending"),
         _th("Tasks", "number", first="descending"),
-        *(_th(_task_heading(t, suite, stems), "number", first="descending") for t in tasks),
+        *(_th(_task_heading(t, tasks, stems), "number", first="descending") for t in tasks),
     ]
     body = []
     for row in rows[:MOST_ROWS]:
@@ -185,8 +184,8 @@ def _overall(rows: Sequence[OverallRow], suite: str, reported: bool, stems: Mapp
     )
 
 
-def _task_heading(name: str, suite: str, stems: Mapping[str, str]) -> Html:
-    shown = words(name.removeprefix(f"{suite}_") if suite else name)
+def _task_heading(name: str, names: Sequence[str], stems: Mapping[str, str]) -> Html:
+    shown = words(cut(short_name(name, names), 60))
     # the sort button takes the heading's place in the tab order, so the link to the task is in its card
     return el("span", shown, title=name) if name in stems else shown
 
@@ -258,7 +257,7 @@ def _task_page(place: _Placement) -> str:
             None if table.task is not None else _rows_elsewhere(table),
         ),
         _verified_section(place),
-        _front_section(place),
+        _comparison(place),
         *_top_laws(place),
         _reported_section(place),
         _data_card(place),
@@ -332,20 +331,16 @@ def _grouped(place: _Placement) -> bool:
     return task is not None and len(task.train.groups) > 1
 
 
-def _front_section(place: _Placement) -> Html | None:
-    laws = [
-        Front(
-            p.row.complexity,
-            1.0 - p.row.r2,
-            p.name,
-            f"../laws/{place.stem}/{p.stem}.html",
-            "" if p.row.rank is None else str(p.row.rank),
-        )
-        for p in place.verified[:MOST_ROWS]
-        if p.row.complexity is not None and p.row.r2 is not None and p.row.r2 > -1e6 and not _failed(p.row)
-    ]
-    figure = front_figure(laws, "all")
-    return None if figure is None else el("section", el("h2", "Error against complexity"), figure)
+def _comparison(place: _Placement) -> Html | None:
+    laws = []
+    for p in place.verified[:MOST_ROWS]:
+        row = p.row
+        if row.r2 is not None and row.rank is not None and not _failed(row):
+            interval = None if row.r2_low is None or row.r2_high is None else (row.r2_low, row.r2_high)
+            href = f"../laws/{place.stem}/{p.stem}.html"
+            laws.append(Ranked(row.rank, p.name, href, row.r2, interval, row.complexity))
+    figures = [figure for figure in (front_figure(laws, "all"), intervals_figure(laws, "all")) if figure is not None]
+    return el("section", el("h2", "Side by side"), el("div", *figures, class_="pair")) if figures else None
 
 
 def _failed(row: Row) -> bool:
@@ -586,8 +581,6 @@ def _formula_parts(place: _Placement, placed: _Placed) -> Iterator[Html]:
 
 
 def _not_drawn(law: Law | None) -> Html | None:
-    from sld.board.site.figures import MOST_TARGETS
-
     n = 0 if law is None else len(law.targets) - MOST_TARGETS
     return el("p", f"{count(n, 'further target')} not drawn.", class_="hint") if n > 0 else None
 
@@ -608,7 +601,7 @@ def _constants(law: Law, most: int) -> Html:
         left -= n * len(names)
         heading = law.group_column or "group"
         grouped = tuple(groups) != (ALL_ROWS,)
-        head = [_th(heading, None) if grouped else None, *(_th(name, None, kind="num") for name in names)]
+        head = [_th(heading, None) if grouped else None, *(_th(symbol(name), None, kind="num") for name in names)]
         body = [
             el(
                 "tr",
@@ -684,8 +677,6 @@ def _plain(value: Any) -> str:
 
 
 def _reproduce_section(place: _Placement, placed: _Placed) -> Html:
-    from sld.board.site.commands import reproduce
-
     entry = placed.row.entry
     assert entry is not None
     command = reproduce(entry)
