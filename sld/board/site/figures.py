@@ -92,7 +92,7 @@ def intervals_figure(laws: Sequence[Ranked], stem: str) -> Html | None:
         return None
     centres = np.array([law.r2 for law in shown])
     ends = np.array([law.interval for law in shown])  # (n_laws, 2)
-    x = span(np.concatenate([centres, near(ends.ravel(), centres, 0.4)]), "R² on held-out rows", logarithmic=False)
+    x = span(np.concatenate([centres, near(ends.ravel(), centres, 1.5)]), "R² on held-out rows", logarithmic=False)
     places = np.array([float(law.place) for law in shown])
     # the first place is on top
     ticks = tuple(places[:: max(1, len(places) // 10)].tolist())

@@ -23,6 +23,7 @@ MOST_ROWS = 400  # of a table on a page
 _TOP_LAWS = 3  # whose charts a task's page shows
 _MOST_JSON = 250_000  # characters
 _MOST_CONSTANTS = 4000  # cells of the tables of constants
+_MOST_OPEN = 6  # groups whose constants are not folded away
 _MOST_SOURCE = 60_000  # characters of a program
 _SAFE_STEM = re.compile(r"[a-z0-9][a-z0-9_-]{0,90}")
 
@@ -164,7 +165,7 @@ def _overall(rows: Sequence[OverallRow], suite: str, reported: bool, stems: Mapp
         _th("Name", "text"),
         _th("Mean R²", "number", first="descending"),
         _th("Tasks", "number", first="descending"),
-        *(_th(_task_heading(t, tasks, stems), "number", first="descending") for t in tasks),
+        *(_th(_task_heading(t, tasks, suite, stems), "number", first="descending") for t in tasks),
     ]
     body = []
     for row in rows[:MOST_ROWS]:
@@ -184,8 +185,9 @@ def _overall(rows: Sequence[OverallRow], suite: str, reported: bool, stems: Mapp
     )
 
 
-def _task_heading(name: str, names: Sequence[str], stems: Mapping[str, str]) -> Html:
-    shown = words(cut(short_name(name, names), 60))
+def _task_heading(name: str, names: Sequence[str], suite: str, stems: Mapping[str, str]) -> Html:
+    bare = {name: name.removeprefix(f"{suite}_") if suite else name for name in names}
+    shown = words(cut(short_name(bare[name], list(bare.values())), 60))
     # the sort button takes the heading's place in the tab order, so the link to the task is in its card
     return el("span", shown, title=name) if name in stems else shown
 
@@ -253,7 +255,7 @@ def _task_page(place: _Placement) -> str:
             "section",
             el("h1", said(place.title, 200)),
             el("p", el("code", words(cut(table.name, 100))), f" · version {table.version}", class_="quiet"),
-            el("p", said(table.card.extrapolation, 500), class_="lead") if table.card else None,
+            _what_is_asked(table),
             None if table.task is not None else _rows_elsewhere(table),
         ),
         _verified_section(place),
@@ -264,6 +266,12 @@ def _task_page(place: _Placement) -> str:
     )
     crumbs = (("Overview", "../index.html"), (place.title, None))
     return page(f"{place.title} · sld leaderboard", content, home="../index.html", crumbs=crumbs)
+
+
+def _what_is_asked(table: TaskStandings) -> Html | None:
+    if table.card is None or not table.card.extrapolation:
+        return None
+    return el("p", "Held out: ", said(table.card.extrapolation, 500), class_="lead")
 
 
 def _rows_elsewhere(table: TaskStandings) -> Html:
@@ -368,9 +376,17 @@ def _top_laws(place: _Placement) -> Iterator[Html]:
             _formulas(law),
             *placed.figures[:1],
             el("p", el("a", f"All {n} targets, and the constants", href=href), class_="more") if n > 1 else None,
-            _constants(law, 240) if n == 1 else None,
+            _constants_of_top(law) if n == 1 else None,
             class_="law",
         )
+
+
+def _constants_of_top(law: Law) -> Html:
+    """Return the constants, folded away where they are those of many groups."""
+    table = _constants(law, _MOST_CONSTANTS // 10)
+    if len(law.groups) <= _MOST_OPEN:
+        return table
+    return el("details", el("summary", f"Constants of {count(len(law.groups), 'group')}"), table, class_="unfolds")
 
 
 def _formulas(law: Law, filled: bool = False) -> Html:
@@ -541,7 +557,11 @@ def _score_panel(place: _Placement, placed: _Placed, task_page: str) -> Html:
     interval = None if row.r2_low is None or row.r2_high is None else f"{r2(row.r2_low)} to {r2(row.r2_high)}"
     train = entry.scores.get("train_nmse")
     tiles: list[tuple[str, str | None, str]] = [
-        ("R² on held-out rows", "failed" if _failed(row) else r2(row.r2), "pooled over groups; 1 is perfect"),
+        (
+            "R² on held-out rows",
+            "failed" if _failed(row) else r2(row.r2),
+            "pooled over groups; 1 is perfect" if _grouped(place) else "1 is perfect",
+        ),
         ("90 % interval", interval, "held-out rows resampled"),
         ("R² within groups", r2(row.r2_within) if _grouped(place) else None, "mean over groups"),
         ("NMSE", small(row.nmse), "squared error over variance"),
