@@ -311,6 +311,27 @@ def test_series_differ_by_more_than_colour() -> None:
     assert len({re.sub(r"s\d", "", key(k)) for k in range(N_STYLES)}) == N_STYLES
 
 
+NASTY = ["E", "N*0 + log(0 - E)", "exp(A*N)", "A/(N - N)", "A*1e90*N**9", "E + A*N**-a", "min(A, N)*0", "N**N"]
+
+
+@pytest.mark.parametrize("text", NASTY)
+@pytest.mark.parametrize("name", ["nanolm_chinchilla", "nanolm_mixture", "nanolm_lr_batch"])
+def test_any_law_that_parses_has_its_pages(name: str, text: str) -> None:
+    task = load_task(name)
+    columns = [t.column for t in task.card.targets]
+    names = task.train.parse(text).constants
+    constants = {c: {g: dict.fromkeys(names, 1e5) for g in task.train.groups} for c in columns}
+    entry = boards.an_entry(task, "law", dict.fromkeys(columns, text), constants)
+    failed = entry.scores["failed"]
+    unknown = {"r2_low": None, "r2_high": None, "nmse": None, "nmae": None, "are": None} if failed else {}
+    table = TaskStandings(name, "", 1, task.card, task, (boards.a_row(entry, 1, **unknown),))
+    for page_text in dict(site(Standings((table,), ()))).values():
+        Reader(page_text)
+        shown = re.sub(r"<pre.*?</pre>|<style.*?</style>|<script.*?</script>", "", page_text, flags=re.DOTALL)
+        assert not re.search(r"[ >\"](nan|inf)\b", shown)
+    assert not failed or "failed" in page_text
+
+
 # --- files ----------------------------------------------------------------------------------------------------------
 
 

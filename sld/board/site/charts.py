@@ -22,7 +22,7 @@ N_STYLES = 6  # colours and markers
 MOST_DOTS = 1200  # per chart; more cannot be told apart
 
 _WIDTH, _HEIGHT = 440, 320
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 10, 48
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66, 14, 10, 48
 _PLOT_W, _PLOT_H = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
 _TOLERANCE = 0.12  # of a pixel: what a curve may be off
 _WIDE = 3.0  # ratio of the largest to the smallest value from which an axis of a target is logarithmic
@@ -287,7 +287,7 @@ def _grid(chart: Chart) -> Html:
     parts.append(el("path", d=f"M{_LEFT} {_TOP}V{bottom}H{right}", class_="axis"))
     middle_x, middle_y = _LEFT + _PLOT_W / 2, _TOP + _PLOT_H / 2
     parts.append(el("text", _fitting(chart.x.label, 52), x=_px(middle_x), y=_HEIGHT - 8, text_anchor="middle"))
-    turned = f"translate(13 {_px(middle_y)}) rotate(-90)"
+    turned = f"translate(12 {_px(middle_y)}) rotate(-90)"
     parts.append(el("text", _fitting(chart.y.label, 38), transform=turned, text_anchor="middle"))
     return el("g", join(*parts), class_="axes", aria_hidden="true")
 

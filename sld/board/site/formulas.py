@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from sld.board.site.html import Html, el, join
+from sld.board.site.html import Html, cut, el, join
 from sld.core.errors import GrammarError
 from sld.core.expression import Expression, parse
 from sld.core.render import to_mathml
@@ -27,7 +27,10 @@ def formula(expression: Expression, name: str, values: dict[str, float] | None =
 
 def symbol(name: str) -> Html:
     """Return the name of a constant or variable as formulas show it."""
-    return Html(f"<math><mrow>{_symbol(name)}</mrow></math>")
+    # some readers pass over MathML in the head of a table
+    return join(
+        el("span", name, class_="hidden"), Html(f'<math aria-hidden="true"><mrow>{_symbol(name)}</mrow></math>')
+    )
 
 
 def _symbol(name: str) -> str:
@@ -95,7 +98,7 @@ def cell(shown: str, value: float | None = None, **attributes: object) -> Html:
 
 def badge(label: str) -> Html:
     """Return a label such as "refitted" as a small mark."""
-    return el("span", label, class_="badge b-" + re.sub(r"[^a-z]+", "-", label.lower()).strip("-"))
+    return el("span", cut(label, 40), class_="badge b-" + re.sub(r"[^a-z]+", "-", label.lower())[:40].strip("-"))
 
 
 def lines(*rows: tuple[str, object]) -> Html:

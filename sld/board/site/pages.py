@@ -375,18 +375,20 @@ def _top_laws(place: _Placement) -> Iterator[Html]:
             ),
             _formulas(law),
             *placed.figures[:1],
-            el("p", el("a", f"All {n} targets, and the constants", href=href), class_="more") if n > 1 else None,
-            _constants_of_top(law) if n == 1 else None,
+            el("p", el("a", f"Charts of all {n} targets", href=href), class_="more") if n > 1 else None,
+            _constants_of_top(law, placed.name),
             class_="law",
         )
 
 
-def _constants_of_top(law: Law) -> Html:
-    """Return the constants, folded away where they are those of many groups."""
-    table = _constants(law, _MOST_CONSTANTS // 10)
-    if len(law.groups) <= _MOST_OPEN:
+def _constants_of_top(law: Law, of: str) -> Html:
+    """Return the constants, folded away where they are many."""
+    table = _constants(law, _MOST_CONSTANTS // 10, of)
+    n_groups, n_targets = len(law.groups), len(law.targets)
+    if n_groups <= _MOST_OPEN and n_targets == 1:
         return table
-    return el("details", el("summary", f"Constants of {count(len(law.groups), 'group')}"), table, class_="unfolds")
+    parts = [count(n, what) for n, what in ((n_targets, "target"), (n_groups, "group")) if n > 1]
+    return el("details", el("summary", f"Constants of {' and '.join(parts)}"), table, class_="unfolds")
 
 
 def _formulas(law: Law, filled: bool = False) -> Html:
@@ -395,7 +397,7 @@ def _formulas(law: Law, filled: bool = False) -> Html:
     texts = {law.expressions[c].text for c in columns}
     single = len(law.groups) == 1
     if len(texts) == 1 and len(columns) > 1 and not filled:
-        return formula(law.expressions[columns[0]], "y")
+        return join(formula(law.expressions[columns[0]], "y"), el("p", "The same form for each target.", class_="hint"))
     shown = columns[:12]
     symbols = {t.column: t.symbol for t in law.targets}
     return join(
@@ -539,7 +541,9 @@ def _law_page(place: _Placement, placed: _Placed) -> str:
         head,
         el("section", el("h2", "Formula"), *_formula_parts(place, placed), broken) if row.kind == "formula" else None,
         el("section", el("h2", "Beside the data"), *placed.figures, _not_drawn(law)) if placed.figures else None,
-        el("section", el("h2", "Constants"), _constants(law, _MOST_CONSTANTS)) if law is not None else None,
+        el("section", el("h2", "Constants"), _constants(law, _MOST_CONSTANTS, placed.name))
+        if law is not None
+        else None,
         _program_section(entry.provenance) if row.kind == "program" else None,
         _origin_section(placed),
         _reproduce_section(place, placed),
@@ -605,7 +609,7 @@ def _not_drawn(law: Law | None) -> Html | None:
     return el("p", f"{count(n, 'further target')} not drawn.", class_="hint") if n > 0 else None
 
 
-def _constants(law: Law, most: int) -> Html:
+def _constants(law: Law, most: int, of: str) -> Html:
     """Return the constants per group, a table per target, with at most so many cells."""
     tables, left = [], most
     for target in law.targets:
@@ -630,7 +634,7 @@ def _constants(law: Law, most: int) -> Html:
             )
             for group, values in list(groups.items())[:n]
         ]
-        name = f"Constants of {target.column}" if len(law.targets) > 1 else "Constants"
+        name = f"Constants of {target.column if len(law.targets) > 1 else cut(of, 80)}"
         tables.append(_table(name, head, body, sortable=False, caption=len(law.targets) > 1))
         if n < len(groups):
             tables.append(el("p", f"{n} of {count(len(groups), 'group')}; the entry has all.", class_="hint"))
