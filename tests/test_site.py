@@ -398,7 +398,7 @@ def test_a_site_stopped_halfway_is_taken_up_again(tmp_path: Path, monkeypatch: p
 
 def test_the_largest_boards_still_fit() -> None:
     rng = np.random.default_rng(0)
-    groups, targets = 700, [f"loss of {k}" for k in range(8)]
+    groups, targets = 400, [f"loss of {k}" for k in range(8)]
     N = np.tile(np.geomspace(1e6, 1e9, 6), groups)
     columns: dict[str, object] = {t: 1 + 30 * N**-0.2 + 0.01 * rng.standard_normal(len(N)) for t in targets}
     columns |= {"N": N, "family": np.repeat([f"{k} & company" for k in range(groups)], 6)}
