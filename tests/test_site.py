@@ -23,7 +23,8 @@ from sld.board.site.charts import Axis, Chart, Curve, Dots, draw, span
 from sld.board.site.commands import reproduce
 from sld.board.site.formulas import NONE, formula, r2
 from sld.board.site.html import cut, el, escape, outward, page, safe_url, said, visible
-from sld.board.site.pages import site, stem_of
+from sld.board.site.pages import site
+from sld.board.site.places import stem_of
 from sld.board.standings import OverallRow, Standings, TaskStandings
 from sld.core.errors import UsageError
 from sld.core.expression import parse
@@ -236,6 +237,13 @@ def test_reported_figures_stand_apart_and_without_rank(ordinary: dict[str, str])
     text = ordinary["tasks/nanolm_chinchilla.html"]
     verified, _, reported = text.partition("Reported elsewhere, not verified here")
     assert "Chinchilla" in verified and "human" not in verified and "human" in reported
+
+
+def test_scores_that_nobody_could_check_are_not_called_verified() -> None:
+    tables = [replace(t, card=None, task=None) for t in boards.ordinary().tasks if t.name == "nanolm_mixture"]
+    pages = dict(site(Standings(tuple(tables), ())))
+    assert "verified law" not in " ".join(pages.values())
+    assert "with the scores that their entries record" in pages["tasks/nanolm_mixture.html"]
 
 
 def test_a_task_page_shows_card_charts_and_formulas(ordinary: dict[str, str]) -> None:
