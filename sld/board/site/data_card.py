@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sld.board.site.formulas import count, lines, small
-from sld.board.site.html import Html, el, join, outward, said, words
+from sld.board.site.html import Html, cited, el, join, outward, safe_url, said, words
 from sld.board.site.places import Placement
 from sld.board.site.tables import MOST_ROWS, table_of, th
 
@@ -45,7 +45,7 @@ def data_card(place: Placement) -> Html | None:
     if card.group is not None:
         n = "" if task is None else f", {count(len(task.train.groups), 'group')}"
         grouped = join(el("code", words(card.group)), n, f": {card.group_meaning}" if card.group_meaning else "")
-    paper = join(*(el("div", f"{key}: ", _paper(value)) for key, value in sorted(card.paper.items()))) or None
+    paper = join(*(el("div", f"{key}: ", _paper(key, value)) for key, value in sorted(card.paper.items()))) or None
     facts = lines(
         ("A row is", said(card.row, 300) if card.row else None),
         ("Rows to fit", train),
@@ -55,12 +55,15 @@ def data_card(place: Placement) -> Html | None:
         ("Constants allowed", f"{card.max_constants} per group and target"),
         ("Cost of a row", el("code", card.cost) if card.cost else None),
         ("Licence", said(card.licence, 200) if card.licence else None),
-        ("Provenance", said(card.provenance, 600) if card.provenance else None),
+        ("Provenance", cited(card.provenance, 600) if card.provenance else None),
         ("Paper", paper),
     )
     notes = [*card.notes, *(task.train.notes if task is not None else ())]
     defects = el("ul", *(el("li", said(note, 500)) for note in notes[:60])) if notes else None
-    laws = [el("li", el("b", said(law.name)), f": {law.source}" if law.source else None) for law in card.laws[:60]]
+    laws = [
+        el("li", el("b", said(law.name)), join(": ", cited(law.source)) if law.source else None)
+        for law in card.laws[:60]
+    ]
     return el(
         "section",
         el("h2", "The data"),
@@ -72,8 +75,13 @@ def data_card(place: Placement) -> Html | None:
     )
 
 
-def _paper(value: Any) -> Html:
-    return outward(value) if isinstance(value, str) else said(str(value))
+def _paper(key: str, value: Any) -> Html:
+    text = str(value)
+    if isinstance(value, list | tuple):
+        text = ", ".join(map(str, value))
+    if key.lower() == "arxiv" and text[:4].isdigit():
+        text = f"arXiv:{text}"
+    return outward(text) if safe_url(text) else cited(text)
 
 
 def _known_of(variable: Any) -> Iterator[str]:

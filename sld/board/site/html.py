@@ -20,6 +20,7 @@ _VOID = frozenset({"meta", "link", "br", "input"})
 _SHAPES = frozenset({"path", "rect"})  # of SVG: closed as in XML
 _URL = re.compile(r"https?://[A-Za-z0-9.\-]+(?::\d{1,5})?(?:[/?#][A-Za-z0-9\-._~:/?#@!$&()*+,;=%]*)?", re.IGNORECASE)
 _MOST_URL = 2000
+_PREPRINT = re.compile(r"arXiv:(\d{4}\.\d{4,5})(?!\d)")
 # controls, invisible separators, what turns the direction of writing, lone surrogates, non-characters
 _HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u180e\u200b\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\ufffe\uffff]"
@@ -97,6 +98,13 @@ def outward(url: str, label: str | None = None) -> Html:
     safe = safe_url(url)
     shown = said(label or re.sub(r"^https?://", "", url.strip(), flags=re.IGNORECASE), 120)
     return shown if safe is None else el("a", shown, href=safe, rel="nofollow noopener noreferrer external")
+
+
+def cited(text: str, most: int = 300) -> Html:
+    """Return a source with its preprints linked (`arXiv:2203.15556`)."""
+    parts = _PREPRINT.split(cut(text, most))  # text, number, text, number, ..., text
+    linked = [outward(f"https://arxiv.org/abs/{n}", f"arXiv:{n}") if k % 2 else escape(n) for k, n in enumerate(parts)]
+    return el("bdi", *linked)
 
 
 def words(name: str) -> Html:

@@ -9,7 +9,7 @@ from typing import Any
 from sld.board.site.commands import reproduce
 from sld.board.site.figures import MOST_TARGETS
 from sld.board.site.formulas import NONE, badge, constant, count, lines, r2, small
-from sld.board.site.html import Html, cut, el, join, outward, page, said, visible
+from sld.board.site.html import Html, cited, cut, el, join, outward, page, said, visible
 from sld.board.site.laws import MOST_CONSTANTS, constants_of, formulas_of
 from sld.board.site.places import Placed, Placement
 from sld.core.law import Law
@@ -124,7 +124,7 @@ def _origin_section(placed: Placed) -> Html:
     provenance = {k: v for k, v in entry.provenance.items() if k not in ("program", "command")}
     rows = [("Constants are", entry.constants_from), ("Made by", entry.tool)]
     rows += [(_spoken(key), value) for key, value in _flat(provenance)]
-    shown = lines(*((name, said(str(value), 400)) for name, value in rows if value not in (None, "")))
+    shown = lines(*((name, cited(str(value), 400)) for name, value in rows if value not in (None, "")))
     fit = [(_spoken(key), said(value, 300)) for key, value in _flat(entry.fit) if value not in ("", "[]", "{}", "none")]
     return el(
         "section",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from sld.board.site.data_card import data_card
 from sld.board.site.figures import Ranked, front_figure, intervals_figure
 from sld.board.site.formulas import NONE, badge, cell, count, r2, small
-from sld.board.site.html import Html, cut, el, join, outward, page, said, visible, words
+from sld.board.site.html import Html, cited, cut, el, join, outward, page, said, visible, words
 from sld.board.site.laws import MOST_CONSTANTS, constants_of, formulas_of
 from sld.board.site.overview import how_to_submit
 from sld.board.site.places import Placement
@@ -164,7 +164,7 @@ def _reported_section(place: Placement) -> Html | None:
             el("th", el("span", said(row.name, 120), class_="name"), scope="row"),
             cell(r2(row.r2), row.r2),
             el("td", said(row.note, 200)),
-            el("td", outward(row.url, row.source) if row.url else said(row.source, 200)),
+            el("td", outward(row.url, row.source) if row.url else cited(row.source, 200)),
         )
         for row in place.reported[:MOST_ROWS]
     ]
