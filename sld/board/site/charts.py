@@ -19,6 +19,8 @@ from sld.board.site.html import Html, el, join
 from sld.core.table import Array
 
 N_STYLES = 6  # colours and markers
+INK = -1  # the style of rows that belong to no series
+DASHES = ("d0", "d1", "d2", "d3", "d4")  # kinds of curves that have no markers of their own
 MOST_DOTS = 1200  # per chart; more cannot be told apart
 
 _WIDTH, _HEIGHT = 440, 320
@@ -68,7 +70,7 @@ class Dots:
 
 @dataclass(frozen=True)
 class Curve:
-    """A line: `kind` is solid, dashed, faint, guide or step."""
+    """A line: `kind` is solid, dashed, faint, guide, step or one of `DASHES`."""
 
     x: Array
     y: Array
@@ -160,7 +162,7 @@ def draw(chart: Chart) -> Html:
 def key(style: int, *, hollow: bool = False, line: str = "") -> Html:
     """Return the sample of a series for a legend."""
     stroke = el("path", d="M1 7H25", class_=f"l {line} s{style % N_STYLES}") if line else None
-    marker = el("path", d=_marker(style, 13.0, 7.0), class_=_class(style, hollow))
+    marker = None if line in DASHES else el("path", d=_marker(style, 13.0, 7.0), class_=_class(style, hollow))
     return el("svg", stroke, marker, viewBox="0 0 26 14", class_="key", aria_hidden="true")
 
 
@@ -199,7 +201,7 @@ def _positions(x: Array, y: Array, chart: Chart) -> tuple[Array, Array]:
 
 
 def _class(style: int, hollow: bool) -> str:
-    return f"m s{style % N_STYLES}{' hollow' if hollow else ''}"
+    return f"m {'ink' if style == INK else f's{style % N_STYLES}'}{' hollow' if hollow else ''}"
 
 
 def _px(value: float) -> str:
@@ -215,7 +217,7 @@ def _marker(style: int, x: float, y: float, r: float = 3.4) -> str:
         first = f"M{_px(x + points[0][0] * r)} {_px(y + points[0][1] * r)}"
         return first + "".join(f"l{_px(dx * r)} {_px(dy * r)}" for dx, dy in steps) + "z"
 
-    kind = style % N_STYLES
+    kind = 0 if style == INK else style % N_STYLES
     if kind == 0:
         size = _px(r)
         return f"M{_px(x - r)} {_px(y)}a{size} {size} 0 1 0 {_px(2 * r)} 0a{size} {size} 0 1 0 {_px(-2 * r)} 0z"

@@ -10,6 +10,8 @@ import numpy as np
 from sld.analysis import sections
 from sld.analysis.sections import Section, short
 from sld.board.site.charts import (
+    DASHES,
+    INK,
     MOST_DOTS,
     Axis,
     Chart,
@@ -63,12 +65,7 @@ def law_figures(law: Law, train: Table, held_out: Table | None, name: str, stem:
     Raises:
         SldError: The law does not suit the rows.
     """
-    if held_out is not None:
-        known = np.isin(np.array(held_out.groups), law.groups)[held_out.group_index]
-        held_out = held_out.take(known) if law.grouped and not known.all() else held_out
-        held_out = held_out if held_out.n_rows else None
-    if train.n_rows > _MOST_SAMPLED:
-        train = train.take(few(train.n_rows, _MOST_SAMPLED))
+    train, held_out = _rows_for(law, train, held_out)
     n = min(len(law.targets), MOST_TARGETS)
     most = max(100, min(MOST_DOTS, _MOST_DOTS_OF_LAW // n))
     found = []
@@ -83,6 +80,52 @@ def law_figures(law: Law, train: Table, held_out: Table | None, name: str, stem:
             heading = el("h3", "Target ", said(target)) if target else None
             found.append(el("div", heading, el("div", *shown, class_="pair"), class_="figures"))
     return tuple(found)
+
+
+def _rows_for(law: Law, train: Table, held_out: Table | None) -> tuple[Table, Table | None]:
+    """Return the rows that a law can be drawn beside: of groups that it knows, and not too many."""
+    if held_out is not None:
+        known = np.isin(np.array(held_out.groups), law.groups)[held_out.group_index]
+        held_out = held_out.take(known) if law.grouped and not known.all() else held_out
+        held_out = held_out if held_out.n_rows else None
+    if train.n_rows > _MOST_SAMPLED:
+        train = train.take(few(train.n_rows, _MOST_SAMPLED))
+    return train, held_out
+
+
+def together_figure(laws: Sequence[tuple[Ranked, Law]], train: Table, held_out: Table | None, stem: str) -> Html | None:
+    """Return the best laws' curves through one slice of the rows, that of the best law with most held-out rows."""
+    laws = laws[: len(DASHES)]
+    if len(laws) < 2:
+        return None
+    best = laws[0][1]
+    train, held_out = _rows_for(best, train, held_out)
+    section = sections.section(best, train, 0, held_out)
+    line = max((one for one in section.lines if not one.faint), key=lambda one: one.held_out.shape[1])
+    curves = [law.predict(line.points)[:, 0] for _, law in laws]
+    finite = np.concatenate(curves)
+    finite = finite[np.isfinite(finite)]
+    rows = np.concatenate([line.measured[1], line.held_out[1]])
+    if not len(finite) or not len(rows):
+        return None
+    y = span(np.concatenate([rows, near(finite, rows, 0.25)]), _axis_label(section.target))
+    wide = sections.is_logarithmic(section.variable, line.x)
+    x = span(line.x, _axis_label(section.variable), logarithmic=wide, share=0.02)
+    marks: list[Shade | Curve | Dots] = [] if section.beyond is None else [Shade(*section.beyond)]
+    marks += [Curve(line.x, curve, k, DASHES[k]) for k, curve in enumerate(curves)]
+    for values, hollow in ((line.measured, False), (line.held_out, True)):
+        chosen = few(values.shape[1], MOST_DOTS // 2)
+        marks.append(Dots(values[0, chosen], values[1, chosen], INK, hollow))
+    entries = [(key(k, line=DASHES[k]), f"{one.place}. {cut(one.name, 40)}") for k, (one, _) in enumerate(laws)]
+    entries += [(key(INK, hollow=True), "held out")] if line.held_out.shape[1] else []
+    where = f" at {section.told_apart_by} = {line.label}" if section.told_apart_by else ""
+    target = f" of {section.target.column}" if len(best.targets) > 1 else ""
+    moved = any("moved along the law" in note for note in section.notes)
+    notes = f"The best laws{target} along {section.variable.column}{where}" + (
+        "; measured values are moved along the first law to these values of the other variables." if moved else "."
+    )
+    chart = Chart(f"{stem}-together", f"The best laws along {section.variable.column}{where}", notes, x, y, marks)
+    return el("figure", el("figcaption", el("b", "Curves. "), said(notes)), draw(chart), _legend("", entries))
 
 
 def intervals_figure(laws: Sequence[Ranked], stem: str) -> Html | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sld.board.site.data_card import data_card
-from sld.board.site.figures import Ranked, front_figure, intervals_figure
+from sld.board.site.figures import Ranked, front_figure, intervals_figure, together_figure
 from sld.board.site.formulas import NONE, badge, cell, count, r2, small
 from sld.board.site.html import Html, cited, cut, el, join, outward, page, said, visible, words
 from sld.board.site.laws import MOST_CONSTANTS, constants_of, formulas_of
@@ -106,14 +106,20 @@ def _verified_section(place: Placement) -> Html | None:
 
 
 def _comparison(place: Placement) -> Html | None:
-    laws = []
+    laws: list[Ranked] = []
+    formulas: list[tuple[Ranked, Law]] = []
     for p in place.verified[:MOST_ROWS]:
         row = p.row
         if row.r2 is not None and row.rank is not None and not p.failed:
             interval = None if row.r2_low is None or row.r2_high is None else (row.r2_low, row.r2_high)
             href = f"../laws/{place.stem}/{p.stem}.html"
             laws.append(Ranked(row.rank, p.name, href, row.r2, interval, row.complexity))
-    figures = [figure for figure in (front_figure(laws, "all"), intervals_figure(laws, "all")) if figure is not None]
+            if p.law is not None:
+                formulas.append((laws[-1], p.law))
+    drawn = [front_figure(laws, "all"), intervals_figure(laws, "all")]
+    if place.table.task is not None:
+        drawn.append(together_figure(formulas, place.table.task.train, place.held_out, "all"))
+    figures = [figure for figure in drawn if figure is not None]
     return el("section", el("h2", "Side by side"), el("div", *figures, class_="pair")) if figures else None
 
 
