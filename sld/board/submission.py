@@ -483,8 +483,9 @@ def run_program(rows: Rows, source: Path, *, unsafe: bool = False) -> tuple[Arra
     Raises:
         SldError: It failed; the message says how.
     """
-    from sld.board import sandbox
+    from importlib import import_module
 
+    sandbox = import_module("sld.board.sandbox")
     result = sandbox.run_program(source, rows.train, points_of(rows.held_out), unsafe=unsafe)
     if result.status or result.predictions is None:
         raise SldError(f"{source.name}: {result.status or 'no predictions came back'}")
