@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sld.__main__ import main
 from sld.board.site import MARKER, write_site
 from sld.board.site.charts import Axis, Chart, Curve, Dots, draw, span
 from sld.board.site.commands import reproduce
@@ -376,6 +377,14 @@ def test_a_list_of_pages_cannot_name_a_file_to_remove(tmp_path: Path, listed: st
     (folder / MARKER).write_text(f"{listed}\n")
     write_site(boards.empty(), folder)
     assert all(victim.exists() for victim in victims)
+
+
+def test_the_command_writes_a_site_or_says_why_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["leaderboard", "--board", str(tmp_path / "board"), "--html", str(tmp_path / "site")]) == 0
+    assert (tmp_path / "site" / "index.html").exists()
+    capsys.readouterr()
+    assert main(["leaderboard", "--html", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:

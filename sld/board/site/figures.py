@@ -130,7 +130,8 @@ def together_figure(laws: Sequence[tuple[Ranked, Law]], train: Table, held_out: 
 
 def intervals_figure(laws: Sequence[Ranked], stem: str) -> Html | None:
     """Return the best laws' R² with their intervals, so that equals are seen as such; None where none is known."""
-    shown = [law for law in laws[:_MOST_INTERVALS] if law.interval is not None]
+    # a law that is worse than a constant by far would squeeze the others together
+    shown = [law for law in laws[:_MOST_INTERVALS] if law.interval is not None and law.r2 >= -1]
     if len(shown) < 2:
         return None
     centres = np.array([law.r2 for law in shown])
@@ -151,6 +152,7 @@ def intervals_figure(laws: Sequence[Ranked], stem: str) -> Html | None:
     description = f"R² of the {len(shown)} best laws, each with its interval. The table has the same numbers."
     chart = Chart(f"{stem}-intervals", "R² with its interval", description, x, y, marks)
     caption = "90 % intervals, from resampling the held-out rows: laws whose intervals overlap are hard to tell apart."
+    caption += " Laws below −1 are left out." if any(law.r2 < -1 for law in laws[:_MOST_INTERVALS]) else ""
     return el("figure", el("figcaption", el("b", "Scores. "), caption), draw(chart))
 
 

@@ -62,7 +62,7 @@ def r2(value: float | None) -> str:
         return NONE
     if value < -1000:
         return "< −1000"
-    text = f"{value:.3f}"
+    text = f"{value:.3f}" if value > -10 else f"{value:.0f}"
     if text == "1.000" and value < 1:
         text = f"{value:.4f}" if value < 0.99995 else "> 0.9999"
     return _minus(text)

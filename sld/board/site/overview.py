@@ -86,7 +86,7 @@ def _overall(rows: Sequence[OverallRow], suite: str, reported: bool, stems: Mapp
         el("h2", heading),
         el("p", explained, class_="hint"),
         tools(len(body)),
-        table_of(heading, head, body),
+        table_of(heading, head, body, kind="matrix"),
         left_out(len(rows), len(body)),
         class_="reported" if reported else None,
     )
@@ -137,7 +137,7 @@ def _card(place: Placement) -> Html:
     return el(
         "li",
         el("h3", el("a", said(place.title, 120), href=f"tasks/{place.stem}.html")),
-        el("p", el("code", words(cut(table.name, 100))), class_="quiet"),
+        el("p", el("code", words(cut(table.name, 100))), class_="quiet") if place.title != table.name else None,
         leader,
         el("p", " · ".join(part for part in (rows, *numbers) if part), class_="quiet"),
     )

@@ -33,6 +33,7 @@ def table_of(
     *,
     sortable: bool = True,
     caption: bool = False,
+    kind: str = "",
 ) -> Html:
     """Return a table with its name, which is shown as a caption only where the page does not say it already."""
     table = el(
@@ -40,7 +41,7 @@ def table_of(
         el("caption", name, class_=None if caption else "hidden"),
         el("thead", el("tr", *head)),
         el("tbody", Html("\n".join(body))),
-        class_="sortable" if sortable else None,
+        class_=f"{'sortable' if sortable else ''} {kind}".strip() or None,
     )
     # what does not fit scrolls inside its frame, not the page; a frame that scrolls has to be reachable by keyboard
     return el("div", table, class_="frame", tabindex="0", role="region", aria_label=name)
