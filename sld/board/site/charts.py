@@ -193,7 +193,7 @@ def _mark(mark: Dots | Curve | Spot | Shade, chart: Chart) -> Html:
         return el("path", d=_line(x, y, mark.kind == "step"), class_=f"l {mark.kind} s{mark.style % N_STYLES}")
     there = np.isfinite(x) & np.isfinite(y)
     shapes = "".join(_marker(mark.style, float(a), float(b)) for a, b in zip(x[there], y[there], strict=True))
-    return el("path", d=shapes, class_=_class(mark.style, mark.hollow))
+    return el("path", d=shapes, class_=_class(mark.style, mark.hollow)) if shapes else Html("")
 
 
 def _positions(x: Array, y: Array, chart: Chart) -> tuple[Array, Array]:
