@@ -12,9 +12,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import boards
 import numpy as np
 import pytest
+import site_samples as samples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,10 +33,10 @@ from sld.core.files import write_text_atomic
 from sld.core.task import load_task, task_from
 
 BOARDS: dict[str, Callable[[], Standings]] = {
-    "ordinary": boards.ordinary,
-    "empty": boards.empty,
-    "without entries": boards.without_entries,
-    "hostile": boards.hostile,
+    "ordinary": samples.ordinary,
+    "empty": samples.empty,
+    "without entries": samples.without_entries,
+    "hostile": samples.hostile,
 }
 VOID = {"meta", "link", "br", "wbr", "input"}
 
@@ -84,12 +84,12 @@ def pages(request: pytest.FixtureRequest) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def ordinary() -> dict[str, str]:
-    return dict(site(boards.ordinary()))
+    return dict(site(samples.ordinary()))
 
 
 @pytest.fixture(scope="module")
 def hostile() -> dict[str, str]:
-    return dict(site(boards.hostile()))
+    return dict(site(samples.hostile()))
 
 
 def test_every_page_is_well_formed(pages: dict[str, str]) -> None:
@@ -161,7 +161,7 @@ def test_text_comes_out_of_a_page_as_it_went_in_or_visible(text: str) -> None:
     assert reader.elements[0][1]["title"] == shown
 
 
-@pytest.mark.parametrize("attack", boards.HOSTILE.values(), ids=list(boards.HOSTILE))
+@pytest.mark.parametrize("attack", samples.HOSTILE.values(), ids=list(samples.HOSTILE))
 def test_hostile_text_stays_text(attack: str) -> None:
     for built in (el("td", attack), el("td", "x", title=attack), escape(attack), said(attack), outward(attack)):
         assert not re.search(r"<(script|img|svg|b)\b", built)
@@ -182,7 +182,7 @@ def test_no_character_hides_or_turns_around_the_text(hostile: dict[str, str]) ->
         text.encode("utf-8")
 
 
-@pytest.mark.parametrize("url", boards.HOSTILE_URLS)
+@pytest.mark.parametrize("url", samples.HOSTILE_URLS)
 def test_only_plain_web_addresses_become_links(url: str) -> None:
     assert safe_url(url) is None
     assert "<a" not in outward(url)
@@ -219,8 +219,8 @@ def test_file_names_are_safe_and_differ(names: list[str]) -> None:
 def test_a_command_to_paste_is_ours_and_quoted() -> None:
     task = load_task("nanolm_chinchilla")
     attack = "x'; rm -rf ~; echo '$(reboot)`id`"
-    text, constants = boards.CHINCHILLA["power law"]
-    entry = boards.an_entry(task, attack, {"loss": text}, {"loss": {"all": constants}})
+    text, constants = samples.CHINCHILLA["power law"]
+    entry = samples.an_entry(task, attack, {"loss": text}, {"loss": {"all": constants}})
     for line in reproduce(entry).lines:
         assert shlex.split(line)[0] == "sld"
         assert not {";", "rm", "&&", "|"} & set(shlex.split(line))
@@ -237,7 +237,7 @@ def law_pages(pages: dict[str, str]) -> Iterator[tuple[str, Reader]]:
 
 
 def test_every_entry_has_a_page_and_reported_figures_have_none(ordinary: dict[str, str]) -> None:
-    assert len([path for path in ordinary if path.startswith("laws/")]) == len(boards.CHINCHILLA) + 2
+    assert len([path for path in ordinary if path.startswith("laws/")]) == len(samples.CHINCHILLA) + 2
 
 
 def test_reported_figures_stand_apart_and_without_rank(ordinary: dict[str, str]) -> None:
@@ -247,7 +247,7 @@ def test_reported_figures_stand_apart_and_without_rank(ordinary: dict[str, str])
 
 
 def test_scores_that_nobody_could_check_are_not_called_verified() -> None:
-    tables = [replace(t, card=None, task=None) for t in boards.ordinary().tasks if t.name == "nanolm_mixture"]
+    tables = [replace(t, card=None, task=None) for t in samples.ordinary().tasks if t.name == "nanolm_mixture"]
     pages = dict(site(Standings(tuple(tables), ())))
     assert "1 verified law" not in " ".join(pages.values())
     assert "with the scores that their entries record" in pages["tasks/nanolm_mixture.html"]
@@ -335,10 +335,10 @@ def test_any_law_that_parses_has_its_pages(name: str, text: str) -> None:
     columns = [t.column for t in task.card.targets]
     names = task.train.parse(text).constants
     constants = {c: {g: dict.fromkeys(names, 1e5) for g in task.train.groups} for c in columns}
-    entry = boards.an_entry(task, "law", dict.fromkeys(columns, text), constants)
+    entry = samples.an_entry(task, "law", dict.fromkeys(columns, text), constants)
     failed = entry.scores["failed"]
     unknown = {"r2_low": None, "r2_high": None, "nmse": None, "nmae": None, "are": None} if failed else {}
-    table = TaskStandings(name, "", 1, task.card, task, (boards.a_row(entry, 1, **unknown),))
+    table = TaskStandings(name, "", 1, task.card, task, (samples.a_row(entry, 1, **unknown),))
     for page_text in dict(site(Standings((table,), ()))).values():
         Reader(page_text)
         shown = re.sub(r"<pre.*?</pre>|<style.*?</style>|<script.*?</script>", "", page_text, flags=re.DOTALL)
@@ -350,17 +350,17 @@ def test_any_law_that_parses_has_its_pages(name: str, text: str) -> None:
 
 
 def test_same_standings_same_bytes(tmp_path: Path) -> None:
-    first = write_site(boards.ordinary(), tmp_path / "a")
-    second = write_site(boards.ordinary(), tmp_path / "b")
+    first = write_site(samples.ordinary(), tmp_path / "a")
+    second = write_site(samples.ordinary(), tmp_path / "b")
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
     assert [p.relative_to(tmp_path / "a") for p in first] == [p.relative_to(tmp_path / "b") for p in second]
 
 
 def test_a_site_is_replaced_page_by_page_and_foreign_files_stay(tmp_path: Path) -> None:
-    before = write_site(boards.ordinary(), tmp_path)
+    before = write_site(samples.ordinary(), tmp_path)
     (tmp_path / "CNAME").write_text("example.org")
     (tmp_path / "tasks" / "mine.html").write_text("mine")
-    after = write_site(boards.without_entries(), tmp_path)
+    after = write_site(samples.without_entries(), tmp_path)
     assert (tmp_path / "CNAME").read_text() == "example.org" and (tmp_path / "tasks" / "mine.html").exists()
     assert [p for p in before if p.exists()] == [p for p in before if p in after]
     assert not (tmp_path / "laws" / "nanolm_chinchilla").exists()
@@ -369,13 +369,13 @@ def test_a_site_is_replaced_page_by_page_and_foreign_files_stay(tmp_path: Path) 
 @pytest.mark.parametrize("listed", ["../victim.html", "/etc/passwd", "tasks/../../victim.html", "laws/a/mine.html"])
 def test_a_list_of_pages_cannot_name_a_file_to_remove(tmp_path: Path, listed: str) -> None:
     folder = tmp_path / "site"
-    write_site(boards.empty(), folder)
+    write_site(samples.empty(), folder)
     victims = [tmp_path / "victim.html", folder / "laws" / "a" / "mine.html"]
     for victim in victims:
         victim.parent.mkdir(parents=True, exist_ok=True)
         victim.write_text("mine")
     (folder / MARKER).write_text(f"{listed}\n")
-    write_site(boards.empty(), folder)
+    write_site(samples.empty(), folder)
     assert all(victim.exists() for victim in victims)
 
 
@@ -390,14 +390,14 @@ def test_the_command_writes_a_site_or_says_why_not(tmp_path: Path, capsys: pytes
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(UsageError, match=r"holds other files \('thesis.tex' for one\)"):
-        write_site(boards.empty(), tmp_path)
+        write_site(samples.empty(), tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(UsageError, match="wanted a folder"):
-        write_site(boards.empty(), tmp_path / "file")
+        write_site(samples.empty(), tmp_path / "file")
 
 
 def test_a_site_stopped_halfway_is_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -411,11 +411,11 @@ def test_a_site_stopped_halfway_is_taken_up_again(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr("sld.board.site.write_text_atomic", stops)
     with pytest.raises(KeyboardInterrupt):
-        write_site(boards.ordinary(), tmp_path)
+        write_site(samples.ordinary(), tmp_path)
     monkeypatch.undo()
     left = [p for p in tmp_path.rglob("*.html")]
     assert left and all(p.read_text().endswith("</html>\n") for p in left)
-    assert all(p.exists() for p in write_site(boards.ordinary(), tmp_path))
+    assert all(p.exists() for p in write_site(samples.ordinary(), tmp_path))
 
 
 def test_the_largest_boards_still_fit() -> None:
@@ -427,12 +427,12 @@ def test_the_largest_boards_still_fit() -> None:
     task = task_from(columns, name="large", target=targets, scale="N", group="family")
     values = {"E": 1.0, "A": 30.123456789, "a": 0.2}
     constants = {t: dict.fromkeys(task.train.groups, values) for t in targets}
-    large = boards.an_entry(task, "&" * 80, dict.fromkeys(targets, "E + A*N**-a"), constants, note="&" * 500)
+    large = samples.an_entry(task, "&" * 80, dict.fromkeys(targets, "E + A*N**-a"), constants, note="&" * 500)
     short = {t: {group: {"A": 2.0} for group in task.train.groups} for t in targets}
-    other = boards.an_entry(task, '"' * 80, dict.fromkeys(targets, "A"), short, author="&" * 80)
-    listed = [boards.a_row(replace(large, kind="program"), k, slug=f"p{k}") for k in range(2, 7)]
-    figures = [boards.a_figure(f"{k} " + "&" * 70, 0.1) for k in range(450)]
-    rows = (boards.a_row(large, 1), boards.a_row(other, 2, slug="other"), *listed, *figures)
+    other = samples.an_entry(task, '"' * 80, dict.fromkeys(targets, "A"), short, author="&" * 80)
+    listed = [samples.a_row(replace(large, kind="program"), k, slug=f"p{k}") for k in range(2, 7)]
+    figures = [samples.a_figure(f"{k} " + "&" * 70, 0.1) for k in range(450)]
+    rows = (samples.a_row(large, 1), samples.a_row(other, 2, slug="other"), *listed, *figures)
     table = TaskStandings("large", "Large", 1, task.card, task, rows)
     means = {f"t{j}": 0.5 for j in range(15)}
     overall = tuple(OverallRow(f"{k} " + "&" * 70, "refitted", 0.5, 2, means) for k in range(450))
@@ -447,4 +447,4 @@ def test_json_shown_is_the_entry(ordinary: dict[str, str]) -> None:
         begin = text.index("characters", text.index("The entry")) + len("characters")
         data, _ = json.JSONDecoder().raw_decode(text[begin:].lstrip())
         hashes.add(data["hash"])
-    assert hashes == {row.entry.hash for table in boards.ordinary().tasks for row in table.rows if row.entry}
+    assert hashes == {row.entry.hash for table in samples.ordinary().tasks for row in table.rows if row.entry}

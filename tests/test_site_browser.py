@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boards
 import pytest
+import site_samples as samples
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -59,7 +59,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
-    write_site(boards.ordinary(), folder)
+    write_site(samples.ordinary(), folder)
     return folder
 
 
@@ -150,7 +150,7 @@ def test_the_keyboard_sorts(browser: Chrome, folder: Path) -> None:
     outline = focused.value_of_css_property("outline-style")
     assert outline == "solid", "the focus is seen"
     ActionChains(browser).send_keys(Keys.ENTER).perform()
-    n = len(boards.CHINCHILLA) + 1
+    n = len(samples.CHINCHILLA) + 1
     assert names(browser)[:n] == sorted(before[:n], key=str.casefold)
     ActionChains(browser).send_keys(Keys.SPACE).perform()
     assert names(browser)[:n] == sorted(before[:n], key=str.casefold, reverse=True)
@@ -166,7 +166,7 @@ def test_the_first_tab_stop_skips_to_the_content(browser: Chrome, folder: Path) 
 
 
 def test_a_search_filters_and_says_so(browser: Chrome, tmp_path: Path) -> None:
-    write_site(boards.hostile(), tmp_path)
+    write_site(samples.hostile(), tmp_path)
     view(browser, tmp_path / PAGES["task"])
     field = browser.find_element(By.CSS_SELECTOR, "input[type=search]")
     n = len(names(browser))
@@ -210,7 +210,7 @@ def test_following_a_link_by_click_and_back(browser: Chrome, folder: Path) -> No
 @pytest.mark.parametrize("width", [360, 768, 1280])
 @pytest.mark.parametrize("board", ["ordinary", "hostile"])
 def test_no_page_scrolls_sideways(browser: Chrome, tmp_path: Path, width: int, board: str) -> None:
-    pages = write_site(getattr(boards, board)(), tmp_path)
+    pages = write_site(getattr(samples, board)(), tmp_path)
     for page in [p for p in pages if p.parent.name != "nanolm_chinchilla"][:12] + pages[-3:]:
         view(browser, page, width=width)
         script = "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
@@ -250,7 +250,7 @@ def test_pages_print(browser: Chrome, folder: Path, page: str) -> None:
 
 
 def test_nothing_is_asked_of_a_network(browser: Chrome, folder: Path, tmp_path: Path) -> None:
-    write_site(boards.hostile(), tmp_path)
+    write_site(samples.hostile(), tmp_path)
     logged(browser, "performance")
     for page in [folder / p for p in PAGES.values()] + sorted(tmp_path.rglob("*.html"))[:10]:
         view(browser, page)
@@ -263,7 +263,7 @@ def test_nothing_is_asked_of_a_network(browser: Chrome, folder: Path, tmp_path: 
 
 
 def test_hostile_names_do_nothing(browser: Chrome, tmp_path: Path) -> None:
-    pages = write_site(boards.hostile(), tmp_path)
+    pages = write_site(samples.hostile(), tmp_path)
     for page in pages:
         view(browser, page)
         assert complaints(browser) == []
@@ -275,7 +275,7 @@ def test_hostile_names_do_nothing(browser: Chrome, tmp_path: Path) -> None:
 
 
 def test_text_from_right_to_left_stays_in_its_place(browser: Chrome, tmp_path: Path) -> None:
-    write_site(boards.hostile(), tmp_path)
+    write_site(samples.hostile(), tmp_path)
     view(browser, tmp_path / PAGES["task"])
     # the label behind a name stands to its right, whatever the name
     for row in browser.find_elements(By.CSS_SELECTOR, "table.sortable tbody tr"):
@@ -293,7 +293,7 @@ def test_copying_gives_the_entry(browser: Chrome, folder: Path) -> None:
     text = browser.execute_async_script(
         "const done = arguments[0]; navigator.clipboard.readText().then(done, e => done('refused: ' + e))"
     )
-    entry = next(r.entry for t in boards.ordinary().tasks for r in t.rows if r.slug == "law-1")
+    entry = next(r.entry for t in samples.ordinary().tasks for r in t.rows if r.slug == "law-1")
     assert entry is not None and json.loads(text) == json.loads(json.dumps(entry.to_json()))
 
 
@@ -301,7 +301,7 @@ def test_pages_are_complete_without_the_script(browser: Chrome, folder: Path) ->
     command(browser, "Emulation.setScriptExecutionDisabled", value=True)
     try:
         view(browser, folder / PAGES["task"])
-        assert len(names(browser)) == len(boards.CHINCHILLA) + 2
+        assert len(names(browser)) == len(samples.CHINCHILLA) + 2
         assert not browser.find_element(By.CSS_SELECTOR, "input[type=search]").is_displayed()
     finally:
         command(browser, "Emulation.setScriptExecutionDisabled", value=False)
