@@ -42,7 +42,8 @@ def main() -> None:
     answers = int(sys.argv[1])
     with os.fdopen(0, "rb", closefd=False) as stdin:
         job = json.load(stdin)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.close(0)
+    os.open(os.devnull, os.O_RDONLY)  # takes the lowest number, 0
     write, dumps, leave = os.write, json.dumps, os._exit  # before a program can put others in their place
 
     def say(answer: Mapping[str, Any]) -> None:
@@ -146,7 +147,7 @@ def answer_to(question: Mapping[str, Any]) -> Any:
     import numpy as np
 
     names = load(question["source"], question["functions"])
-    answers = []
+    answers: list[Any] = []
     for group in question["groups"]:
         X = np.array(group["X"], dtype=np.float64).reshape(-1, question["n_variables"])
         if question["kind"] == "fit":

@@ -19,9 +19,10 @@ from __future__ import annotations
 import ast
 import hashlib
 import math
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -136,7 +137,9 @@ def _shape(tree: ast.Module, name: str) -> Shape:
             for function, n in FUNCTIONS[shape].items():
                 _check_arguments(functions[function].args, function, n, name)
             return shape
-    wanted = "fit_scaling_law(data_points, loss_values) and scaling_law_func(data_points, params), or law(input_data, group)"
+    wanted = (
+        "fit_scaling_law(data_points, loss_values) and scaling_law_func(data_points, params), or law(input_data, group)"
+    )
     there = [f for f in FUNCTIONS["fit"] if f in functions]
     got = f"only {there[0]}" if there else "neither"
     raise DataError(f"{name} must define {wanted} at its top level; it has {got}")
@@ -147,7 +150,9 @@ def _check_arguments(arguments: ast.arguments, function: str, n: int, name: str)
     needed = len(places) - len(arguments.defaults)
     named = [a for a, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if default is None]
     if needed > n or named or (len(places) < n and arguments.vararg is None):
-        raise DataError(f"{name}: {function} is called with {n} arguments by position, and its definition does not allow it")
+        raise DataError(
+            f"{name}: {function} is called with {n} arguments by position, and its definition does not allow it"
+        )
 
 
 def run_program(
@@ -279,7 +284,7 @@ def _listed(answer: Any, n: int) -> list[Any] | None:
 def _is_number(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return abs(value) < 1.8e308 if isinstance(value, int) else math.isfinite(value)
+    return abs(value) <= sys.float_info.max  # false for NaN, and exact for a huge int
 
 
 def _numbers(block: Any, n: int, n_targets: int) -> Array | None:

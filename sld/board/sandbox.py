@@ -356,7 +356,9 @@ class _Child:
             status = ""
             if now >= deadline:
                 if ready_at is None:
-                    raise SldError(f"the program's process was not ready after {START_S:g} s; the machine is overloaded")
+                    raise SldError(
+                        f"the program's process was not ready after {START_S:g} s; the machine is overloaded"
+                    )
                 status = f"{doing} did not finish within {timeout_s:g} s"
             elif len(self.answered) > answer_bytes:
                 status = f"{doing} answered with more than {answer_bytes} bytes"
@@ -430,7 +432,9 @@ class _Child:
             raise SldError(f"the sandbox could not be set up: {_sentence(why[0])}")
         self._check_ready()
         if not rest:
-            return Outcome(None, f"{doing} ended its process ({_ending(code)}) without an answer", self._text(), seconds)
+            return Outcome(
+                None, f"{doing} ended its process ({_ending(code)}) without an answer", self._text(), seconds
+            )
         try:
             reply = json.loads(rest, parse_constant=_no_constant)
         except (ValueError, RecursionError):
