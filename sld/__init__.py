@@ -16,7 +16,7 @@ __version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from sld.api import discover, fit, predict, score
-    from sld.core.bundled import bundled_tasks
+    from sld.core.bundled import add_tasks_root, bundled_tasks
     from sld.core.card import Card, Target, Variable
     from sld.core.errors import DataError, GrammarError, SldError, UsageError
     from sld.core.expression import Expression, parse
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # `import sld` takes a few milliseconds: what a name needs is imported when the name is first used
 _HOMES = {
     "sld.api": ("discover", "fit", "predict", "score"),
-    "sld.core.bundled": ("bundled_tasks",),
+    "sld.core.bundled": ("add_tasks_root", "bundled_tasks"),
     "sld.core.card": ("Card", "Target", "Variable"),
     "sld.core.errors": ("DataError", "GrammarError", "SldError", "UsageError"),
     "sld.core.expression": ("Expression", "parse"),
@@ -55,6 +55,7 @@ __all__ = [
     "Task",
     "UsageError",
     "Variable",
+    "add_tasks_root",
     "bundled_tasks",
     "discover",
     "fit",

@@ -465,10 +465,24 @@ def caution(law: object, points: object) -> str:
 
 
 def task_list() -> list[dict[str, Any]]:
-    """Return a summary of every bundled task, from the cards alone; the rows are counted, not read."""
-    from sld.core.bundled import bundled_tasks, tasks_root
+    """Return a summary of every task that goes by a name, from the cards alone; the rows are counted, not read.
 
-    return [_summary(Card.read(tasks_root() / name), tasks_root() / name) for name in bundled_tasks()]
+    A card that cannot be read gives a summary with the reason under `problem`, since it may be anybody's file.
+    """
+    from sld.core.bundled import named_tasks
+
+    return [_summary_of(name, folder) for name, folder in named_tasks().items()]
+
+
+def _summary_of(name: str, folder: Path) -> dict[str, Any]:
+    from sld.core.bundled import ORIGIN_FILE, tasks_root
+
+    origin = "bundled" if folder.parent == tasks_root() else "fetched" if (folder / ORIGIN_FILE).is_file() else "added"
+    place = {"origin": origin, "path": str(folder)}
+    try:
+        return {**_summary(Card.read(folder), folder), "name": name, **place}
+    except DataError as error:
+        return {"name": name, "title": "", **place, "problem": str(error)}
 
 
 def _summary(card: Card, folder: Path | None) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def _command(group: typer.Typer, name: str, *examples: str) -> Callable[[Callabl
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Data = Annotated[
-    str, typer.Argument(metavar="TASK", help="Bundled task, task folder, or a table of runs (CSV, TSV, Parquet).")
+    str, typer.Argument(metavar="TASK", help="Task of `sld tasks`, task folder, or a table of runs (CSV, TSV, Parquet).")
 ]
 LawPath = Annotated[Path, typer.Argument(metavar="LAW", help="A law.json, or the run folder that holds it.")]
 Names = list[str] | None
@@ -179,8 +179,29 @@ def _sld(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
 ) -> None:
     """Discover scaling laws: one short formula that extrapolates, from a table of training runs."""
+    from sld.core import bundled
+
+    if (folder := _tasks_folder()) is not None:
+        bundled.add_tasks_root(folder)
+        # commands may be run one after another in one process: the next may have another environment
+        ctx.call_on_close(lambda: bundled.remove_tasks_root(folder))
     if ctx.invoked_subcommand is None:
         print(ctx.get_help())
+
+
+def _tasks_folder() -> Path | None:
+    """Return where fetched tasks are: below $SLD_DATA, $XDG_DATA_HOME/sld or ~/.local/share/sld; None without a home."""
+    import os
+
+    if own := os.environ.get("SLD_DATA"):
+        return Path(own) / "tasks"
+    shared = os.environ.get("XDG_DATA_HOME", "")
+    if os.path.isabs(shared):  # its specification says to ignore others
+        return Path(shared) / "sld" / "tasks"
+    try:
+        return Path.home() / ".local" / "share" / "sld" / "tasks"
+    except RuntimeError:  # no home folder
+        return None
 
 
 def _json_wanted(ctx: typer.Context, here: bool) -> bool:
@@ -193,10 +214,15 @@ app.add_typer(tasks_app, name="tasks")
 
 @tasks_app.callback(
     invoke_without_command=True,
-    epilog=_examples("sld tasks", "sld tasks show nanolm_chinchilla", "sld tasks check my_task/"),
+    epilog=_examples(
+        "sld tasks",
+        "sld tasks show nanolm_chinchilla",
+        "sld tasks check my_task/",
+        "sld tasks fetch sldbench",
+    ),
 )
 def tasks(ctx: typer.Context, json: Json = False) -> None:
-    """List the bundled tasks; show or check one."""
+    """List the tasks; show or check one; download a benchmark's."""
     ctx.obj = json
     if ctx.invoked_subcommand is None:
         from sld import api, cli_show
@@ -207,7 +233,7 @@ def tasks(ctx: typer.Context, json: Json = False) -> None:
 @_command(tasks_app, "show", "sld tasks show nanolm_chinchilla", "sld tasks show my_task/ --json")
 def tasks_show(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Bundled task, or a task folder.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Task of `sld tasks`, or a task folder.")],
     json: Json = False,
 ) -> None:
     """Show a task: its columns, rows, published laws and defects."""

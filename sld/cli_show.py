@@ -32,8 +32,12 @@ def tasks(summaries: Sequence[Mapping[str, Any]], json: bool) -> None:
         return
     rows = []
     for task in summaries:
+        name = task["name"] if task["origin"] == "bundled" else f"{task['name']} ({task['origin']})"
+        if "problem" in task:
+            remark(f"skipped {task['path']}: {task['problem']}")
+            continue
         size = f"{task['n_rows']} + {task['n_held_out_rows'] or 0}"
-        rows.append([task["name"], size, _relation(task), task["title"]])
+        rows.append([name, size, _relation(task), task["title"]])
     say_table(rows, ("task", "rows + held out", "law", "what"), indent="")
     remark("\nsld tasks show NAME tells more\nsld discover NAME searches its law")
 

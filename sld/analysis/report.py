@@ -500,12 +500,12 @@ def _latex_name(name: str) -> str:
 
 def _command(found: Discovery, task: Task | None) -> str:
     """Return the command that repeats the search."""
-    from sld.core.bundled import bundled_tasks
+    from sld.core.bundled import bundled_tasks, named_tasks
 
     words = ["sld", "discover"]
     if task is None:
         words.append("TASK")
-    elif task.name in bundled_tasks():
+    elif task.name in bundled_tasks() or (task.path is not None and named_tasks().get(task.name) == task.path):
         words.append(task.name)
     elif task.path is not None:
         words.append(str(task.path))

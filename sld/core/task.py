@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sld.core.bundled import bundled_tasks, tasks_root
+from sld.core.bundled import SUITES, bundled_tasks, named_tasks, tasks_root
 from sld.core.card import CARD_FILE, Card, PublishedLaw, Role, Target, Variable
 from sld.core.errors import DataError, UsageError, suggest
 from sld.core.table import Array, Table, constant_columns, outside_bounds, read_points, read_table, table_from
@@ -54,7 +55,7 @@ class Task:
 
 
 def load_task(name_or_path: str | Path) -> Task:
-    """Load a bundled task by name, or any task by its folder or `task.toml`.
+    """Load a bundled or fetched task by name, or any task by its folder or `task.toml`.
 
     Raises:
         UsageError: There is no such task; the message suggests a name.
@@ -71,9 +72,9 @@ def load_task(name_or_path: str | Path) -> Task:
 def task_folder(name_or_path: str | Path) -> Path:
     """Return the folder (or card) that a name or path stands for; raises UsageError."""
     text, path = str(name_or_path), Path(name_or_path)
-    bundled = bundled_tasks()
-    if isinstance(name_or_path, str) and text in bundled:
-        return tasks_root() / text
+    known = named_tasks()
+    if isinstance(name_or_path, str) and text in known:
+        return known[text]
     if path.is_dir():
         if not (path / CARD_FILE).is_file():
             raise DataError(f"folder {text!r} has no {CARD_FILE}; a task folder holds {CARD_FILE} and train.csv")
@@ -85,7 +86,15 @@ def task_folder(name_or_path: str | Path) -> Path:
         raise UsageError(f"{path.name} is a table, not a task: {way_out}")
     if path.suffix or len(path.parts) > 1:
         raise UsageError(f"no file or task folder {text!r}")
-    raise UsageError(suggest(text, bundled, kind="task", listing=f"sld tasks lists all {len(bundled)}"))
+    raise UsageError(_no_task(text, known))
+
+
+def _no_task(name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    for suite in SUITES:
+        if suite in name.casefold() and not any(other.startswith(f"{suite}_") for other in names):
+            return f"no task {name!r}; `sld tasks fetch {suite}` downloads the tasks of {suite}"
+    return suggest(name, names, kind="task", listing=f"sld tasks lists all {len(names)}")
 
 
 def _read(card: Card, folder: Path, file: str, *, lenient: bool = False) -> Table:

@@ -1,0 +1,116 @@
+"""Where entries lie: folders of JSON files, one per entry, written so that nobody's file is ever lost or halved."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sld.board.entry import MAX_BYTES, Entry
+from sld.core.errors import DataError, UsageError
+
+SUBMISSIONS = "submissions"
+
+
+@dataclass(frozen=True)
+class Added:
+    """What became of a submission: its file, or that of the same law which was there before."""
+
+    path: Path
+    new: bool
+
+
+@dataclass(frozen=True)
+class Board:
+    """Folders that hold `submissions/<task>/<name>.json`; the first is written to, all are read."""
+
+    roots: tuple[Path, ...]
+
+    def entries(self, task: str | None = None) -> Iterator[tuple[Path, Entry | DataError]]:
+        """Yield every file of a task (of all tasks by default) and its entry, or what is wrong with the file."""
+        seen: set[Path] = set()
+        for root in self.roots:
+            for path in _files(root, task):
+                real = path.parent.resolve() / path.name
+                if real not in seen:
+                    seen.add(real)
+                    yield path, _read(path)
+
+    def add(self, entry: Entry) -> Added:
+        """Write an entry to the first root, unless the same law is there already; no file is ever overwritten.
+
+        Raises:
+            UsageError: The folder cannot be made or written to.
+        """
+        folder = self.roots[0] / SUBMISSIONS / str(entry.task["name"])
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with _locked(folder):
+                for path, known in self.entries(str(entry.task["name"])):
+                    if isinstance(known, Entry) and known.identity == entry.identity:
+                        return Added(path, False)
+                return Added(_write_new(folder, entry), True)
+        except OSError as error:
+            raise UsageError(f"could not write to {folder}: {error.strerror or error}") from error
+
+
+def _files(root: Path, task: str | None) -> list[Path]:
+    folder = root / SUBMISSIONS
+    pattern = "*/*.json" if task is None else f"{task}/*.json"
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
+
+
+def _read(path: Path) -> Entry | DataError:
+    where = f"{path.parent.name}/{path.name}"
+    try:
+        # neither a link (out of the folder) nor a pipe (that never ends)
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return DataError(f"{where} is not a plain file")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        entry = Entry.from_bytes(content, where)
+    except OSError as error:
+        return DataError(f"could not read {where}: {error.strerror or error}")
+    except DataError as error:
+        return error
+    if path.parent.name != entry.task["name"]:
+        return DataError(f"{where} is an entry of task {entry.task['name']!r} and lies in another folder")
+    if path.stem != entry.file_stem:
+        return DataError(f"{where} should be called {entry.file_stem}.json")
+    return entry
+
+
+def _write_new(folder: Path, entry: Entry) -> Path:
+    for left in folder.glob(".*.tmp"):  # of writers that were killed: the lock is ours, so nobody is writing
+        left.unlink(missing_ok=True)
+    path = folder / f"{entry.file_stem}.json"
+    temporary = folder / f".{entry.file_stem}.{os.getpid()}.tmp"
+    try:
+        with temporary.open("xb") as file:
+            file.write(entry.file_bytes())
+            file.flush()
+            os.fsync(file.fileno())
+        # a link fails where a file is; a rename would take its place
+        os.link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder for one writer at a time; the system lets go of it when the process ends in any way."""
+    try:
+        import fcntl
+    except ImportError:  # no such locks here: two writers may then add one law twice, but harm no file
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
