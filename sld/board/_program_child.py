@@ -30,7 +30,7 @@ _ACCESS = {
     "device": _READ_FILE | _WRITE_FILE,
     "write": _READ_FILE | _READ_DIR | _WRITE_FILE | _REMOVE_FILE | _MAKE_REG | _TRUNCATE,
 }
-_MAX_DEPTH, _MAX_NUMBERS, _MAX_NAME = 8, 100_000, 40
+_MAX_DEPTH, _MAX_AXES, _MAX_NUMBERS, _MAX_NAME = 4, 3, 100_000, 40
 
 
 class _RefusedError(Exception):
@@ -211,6 +211,8 @@ def encoded(value: Any, name: str, depth: int = 0) -> dict[str, Any]:
     if isinstance(value, np.ndarray):
         if value.dtype.kind not in "fiub":
             raise _RefusedError(f"{name} returned an array of {value.dtype}; wanted numbers")
+        if value.ndim > _MAX_AXES:
+            raise _RefusedError(f"{name} returned an array with {value.ndim} axes; wanted at most {_MAX_AXES}")
         if value.size > _MAX_NUMBERS:
             raise _RefusedError(f"{name} returned an array of {value.size} numbers")
         numbers = [_number(x, name) for x in value.astype(np.float64).ravel().tolist()]

@@ -299,7 +299,7 @@ def _numbers(block: Any, n: int, n_targets: int) -> Array | None:
 
 def _count(data: Any, depth: int = 0) -> int:
     """Return how many numbers encoded parameters hold; negative when they are not well formed."""
-    if not isinstance(data, dict) or depth > 10:
+    if not isinstance(data, dict) or depth > 4:
         return -1
     kinds = [k for k in data if k != "shape"]
     if len(kinds) != 1 or ("shape" in data) != (kinds == ["array"]):
@@ -309,7 +309,7 @@ def _count(data: Any, depth: int = 0) -> int:
         return 1 if _is_number(value) else -1
     if kinds[0] == "array" and isinstance(value, list) and all(map(_is_number, value)):
         shape = data["shape"]
-        whole = isinstance(shape, list) and all(type(n) is int and 0 <= n for n in shape) and len(shape) <= 8
+        whole = isinstance(shape, list) and all(type(n) is int and 0 <= n for n in shape) and len(shape) <= 3
         return len(value) if whole and math.prod(shape) == len(value) else -1
     if kinds[0] == "dict" and isinstance(value, dict):
         parts = [_count(v, depth + 1) if k.isidentifier() else -1 for k, v in value.items()]
