@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
-    from sld.api import discover, fit, predict, score
+    from sld.api import discover, fit, leaderboard, predict, score, submit
     from sld.core.bundled import add_tasks_root, bundled_tasks
     from sld.core.card import Card, Target, Variable
     from sld.core.errors import DataError, GrammarError, SldError, UsageError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # `import sld` takes a few milliseconds: what a name needs is imported when the name is first used
 _HOMES = {
-    "sld.api": ("discover", "fit", "predict", "score"),
+    "sld.api": ("discover", "fit", "leaderboard", "predict", "score", "submit"),
     "sld.core.bundled": ("add_tasks_root", "bundled_tasks"),
     "sld.core.card": ("Card", "Target", "Variable"),
     "sld.core.errors": ("DataError", "GrammarError", "SldError", "UsageError"),
@@ -59,10 +59,12 @@ __all__ = [
     "bundled_tasks",
     "discover",
     "fit",
+    "leaderboard",
     "load_task",
     "parse",
     "predict",
     "score",
+    "submit",
     "table_from",
     "task_from",
 ]

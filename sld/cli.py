@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
+from sld import cli_board
 from sld import cli_output as output
+from sld.cli_typer import PLAIN as _PLAIN
+from sld.cli_typer import Group as _Group
+from sld.cli_typer import Json, data_folder
+from sld.cli_typer import command as _command
+from sld.cli_typer import examples as _examples
+from sld.cli_typer import json_wanted as _json_wanted
 from sld.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,51 +24,14 @@ RUNS_FOLDER = "sld-runs"
 DEFAULT_BUDGET = "30s"  # in the help; the search holds the number
 
 
-class _HelpFormatter(typer.Context.formatter_class):  # type: ignore[misc,valid-type]
-    """Help that stays readable where the terminal is narrow: descriptions go below their option."""
-
-    def write_dl(self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
-        # arguments come with their Python type, which tells a user nothing
-        shown = [(first.partition(" <")[0], second) for first, second in rows]
-        super().write_dl(shown, col_max if self.width > 70 else 6, col_spacing)
-
-
-def _with_own_help(ctx: Any) -> None:
-    import shutil
-
-    ctx.formatter_class = _HelpFormatter
-    ctx.terminal_width = min(shutil.get_terminal_size().columns, 100) - 2
-
-
-class _Command(TyperCommand):
-    def get_help(self, ctx: Any) -> str:
-        _with_own_help(ctx)
-        return super().get_help(ctx)
-
-
-class _Group(TyperGroup):
-    def get_help(self, ctx: Any) -> str:
-        _with_own_help(ctx)
-        return super().get_help(ctx)
-
-
-_PLAIN: dict[str, Any] = {"rich_markup_mode": None, "add_completion": False, "pretty_exceptions_enable": False}
 app = typer.Typer(cls=_Group, **_PLAIN)
 tasks_app = typer.Typer(cls=_Group, **_PLAIN)
 laws_app = typer.Typer(cls=_Group, **_PLAIN)
 
 
-def _examples(*lines: str) -> str:
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
-
-
-def _command(group: typer.Typer, name: str, *examples: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    return group.command(name, cls=_Command, epilog=_examples(*examples))
-
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Data = Annotated[
-    str, typer.Argument(metavar="TASK", help="Task of `sld tasks`, task folder, or a table of runs (CSV, TSV, Parquet).")
+    str,
+    typer.Argument(metavar="TASK", help="Task of `sld tasks`, task folder, or table of runs (CSV, TSV, Parquet)."),
 ]
 LawPath = Annotated[Path, typer.Argument(metavar="LAW", help="A law.json, or the run folder that holds it.")]
 Names = list[str] | None
@@ -190,23 +158,9 @@ def _sld(
 
 
 def _tasks_folder() -> Path | None:
-    """Return where fetched tasks are: below $SLD_DATA, $XDG_DATA_HOME/sld or ~/.local/share/sld; None without a home."""
-    import os
-
-    if own := os.environ.get("SLD_DATA"):
-        return Path(own) / "tasks"
-    shared = os.environ.get("XDG_DATA_HOME", "")
-    if os.path.isabs(shared):  # its specification says to ignore others
-        return Path(shared) / "sld" / "tasks"
-    try:
-        return Path.home() / ".local" / "share" / "sld" / "tasks"
-    except RuntimeError:  # no home folder
-        return None
-
-
-def _json_wanted(ctx: typer.Context, here: bool) -> bool:
-    """Whether --json stood after the command or after its group."""
-    return here or bool(ctx.parent and ctx.parent.obj)
+    """Return where fetched tasks are; None without a home."""
+    folder = data_folder()
+    return None if folder is None else folder / "tasks"
 
 
 app.add_typer(tasks_app, name="tasks")
@@ -461,3 +415,6 @@ def score(
     from sld import api, cli_show
 
     cli_show.scores(api.score(law, data), json)
+
+
+cli_board.register(app)

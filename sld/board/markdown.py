@@ -12,10 +12,11 @@ _HEAD = """# Leaderboard
 
 <!-- made by `sld leaderboard --markdown`; a test compares it with the entries -->
 
-R² on held-out rows (90 % interval from a bootstrap over these rows), pooled over groups; "within" is the mean of R² within groups. Refitted:
-the form is the submitter's, the constants were fitted by us to the training rows. As published, as given: constants scored as they came.
-`sld leaderboard verify` computes every number again. Figures "reported, not verified here" are what others published: they have no rank.
-In means over tasks, R² counts as at least −1.
+R² on held-out rows (90 %: interval from a bootstrap over these rows), pooled over groups; "within" is the mean of R²
+within groups. Refitted: the form is the submitter's, the constants were fitted by us to the training rows. As
+published, as given: constants scored as they came. `sld leaderboard verify` computes every number again. Figures
+"reported, not verified here" are what others published: they have no rank. In means over tasks, R² counts as at
+least −1.
 """
 
 
@@ -43,7 +44,7 @@ def short_name(task: str, names: Sequence[str]) -> str:
 def number(value: float | None, digits: int = 3) -> str:
     """Return a score with so many decimals, or a dash."""
     if value is None:
-        return "–"
+        return "-"
     return f"{value:.{digits}f}".replace("-", "−") if abs(value) < 1e4 else f"{value:.2g}".replace("-", "−")
 
 
@@ -54,7 +55,7 @@ def interval(row: Row) -> str:
 
 def _overall(rows: Sequence[OverallRow]) -> str:
     names = list(rows[0].per_task)
-    header = ["", "", "mean R²", "tasks", *(short_name(name, names) for name in names)]
+    header = ["name", "kind", "mean R²", "tasks", *(short_name(name, names) for name in names)]
     body = [
         [escaped(row.name), row.label, number(row.mean_r2), str(row.n_tasks), *map(number, row.per_task.values())]
         for row in rows
@@ -70,7 +71,7 @@ def _task(table: TaskStandings) -> str:
     ranked = [row for row in table.rows if row.rank is not None]
     reported = [row for row in table.rows if row.rank is None]
     if ranked:
-        header = ["", "law", "constants", "R²", "90 %", "within", "NMSE", "NMAE", "ARE", "nodes", "consts", "formula"]
+        header = ["", "law", "kind", "R²", "90 %", "within", "NMSE", "NMAE", "ARE", "nodes", "constants", "formula"]
         parts.append(_table(header, [_ranked(row) for row in ranked]))
     if reported:
         parts.append(f"{REPORTED.capitalize()}:")
@@ -81,7 +82,7 @@ def _task(table: TaskStandings) -> str:
 
 def _ranked(row: Row) -> list[str]:
     scores = [number(value) for value in (row.r2_within, row.nmse, row.nmae, row.are)]
-    sizes = ["–" if value is None else str(value) for value in (row.complexity, row.n_constants)]
+    sizes = ["-" if value is None else str(value) for value in (row.complexity, row.n_constants)]
     texts = dict.fromkeys(row.entry.expressions.values()) if row.entry is not None else {}
     formula = "; ".join(texts)
     shown = f"`{formula if len(formula) <= 120 else formula[:119] + '…'}`" if formula else ""
@@ -92,7 +93,7 @@ def _ranked(row: Row) -> list[str]:
 def escaped(text: str) -> str:
     """Return a free text that Markdown shows as it is."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_{}\[\]()#+!|~@:])", r"\\\1", text) if re.search(r"[\\`*{}\[\]#!|~@]|://|_", text) else text
+    return re.sub(r"([\\`*_\[\]#!|~@:])", r"\\\1", text)
 
 
 def _table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sld.board.entry import Entry, slug_of, task_digest
@@ -141,7 +142,8 @@ def standings(board: Board, tasks: Sequence[Task]) -> Standings:
         version = task.card.version if task is not None else max((e.task["version"] for e in own), default=1)
         suite = suites.get(name, "bundled" if name in bundled else "")
         card = None if task is None else task.card
-        tables.append(TaskStandings(name, card.title if card else "", version, card, task, rows, suite))
+        title = _title_in_suite(name, suite) if card is None else card.title
+        tables.append(TaskStandings(name, title, version, card, task, rows, suite))
     return Standings(tuple(tables), tuple(_overall(tables)), tuple(problems))
 
 
@@ -149,6 +151,14 @@ def task_of_suite(suite: str, task: str, known: Collection[str]) -> str:
     """Return the name under which a suite's task is known here; with the suite's name before it if not by itself."""
     full = f"{suite}_{task}"
     return task if task in known and full not in known else full
+
+
+def _title_in_suite(name: str, suite: str) -> str:
+    """Return the title of a suite's task whose rows are not here, from the card that we ship."""
+    from sld.core.card import Card
+
+    file = Path(__file__).parent / "suites" / suite / f"{name.removeprefix(f'{suite}_')}.toml"
+    return Card.read(file).title if suite and file.is_file() else ""
 
 
 def _trouble(entry: Entry, task: Task | None) -> str:

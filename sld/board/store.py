@@ -15,12 +15,20 @@ from sld.core.errors import DataError, UsageError
 SUBMISSIONS = "submissions"
 
 
+def bundled_board() -> Path | None:
+    """Return the folder that comes with the package: inside the wheel, or `leaderboard/` of a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    inside, beside = package / "_leaderboard", package.parent / "leaderboard"
+    return inside if inside.is_dir() else beside if beside.is_dir() else None
+
+
 @dataclass(frozen=True)
 class Added:
-    """What became of a submission: its file, or that of the same law which was there before."""
+    """What became of a submission: its file, or the file and entry of the same law which was there before."""
 
     path: Path
     new: bool
+    entry: Entry
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,28 @@ class Board:
     """Folders that hold `submissions/<task>/<name>.json`; the first is written to, all are read."""
 
     roots: tuple[Path, ...]
+
+    @staticmethod
+    def at(folder: str | Path | None = None, *, data: Path | None = None) -> Board:
+        """Return the board in `folder`, or else that of the checkout, or else the one among the user's `data`.
+
+        The entries that come with the package are read in every case.
+
+        Raises:
+            UsageError: There is nowhere to write to.
+        """
+        bundled = bundled_board()
+        if folder is not None:
+            first = Path(folder)
+            if first.exists() and not first.is_dir():
+                raise UsageError(f"the leaderboard {str(folder)!r} is not a folder")
+        elif bundled is not None and bundled.name == "leaderboard":
+            first = bundled
+        elif data is not None:
+            first = data / "leaderboard"
+        else:
+            raise UsageError("say which folder holds the leaderboard (--board DIR, or board=... in Python)")
+        return Board((first,) if bundled is None or bundled == first.resolve() else (first, bundled))
 
     def entries(self, task: str | None = None) -> Iterator[tuple[Path, Entry | DataError]]:
         """Yield every file of a task (of all tasks by default) and its entry, or what is wrong with the file."""
@@ -51,8 +81,8 @@ class Board:
             with _locked(folder):
                 for path, known in self.entries(str(entry.task["name"])):
                     if isinstance(known, Entry) and known.identity == entry.identity:
-                        return Added(path, False)
-                return Added(_write_new(folder, entry), True)
+                        return Added(path, False, known)
+                return Added(_write_new(folder, entry), True, entry)
         except OSError as error:
             raise UsageError(f"could not write to {folder}: {error.strerror or error}") from error
 

@@ -1,4 +1,4 @@
-"""Where tasks are that go by a name: the bundled ones, and folders added to them; reads no rows and imports no numpy."""
+"""Where tasks are that go by a name: the bundled ones and folders added to them; reads no rows, imports no numpy."""
 
 from __future__ import annotations
 

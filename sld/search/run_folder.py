@@ -29,6 +29,7 @@ EVENTS = "events.jsonl"
 CONFIG = "config.json"
 FRONT = "front.csv"
 LOCK = "run.lock"
+_TAIL_BYTES = 1 << 20  # an event has a few kilobytes
 
 
 class RunFolder:
@@ -155,6 +156,21 @@ class RunFolder:
             row = [c.complexity, c.n_constants, f"{c.score:.6g}", f"{c.train_nmse:.6g}", c.admissible, c.origin, c.text]
             writer.writerow(row)
         write_text_atomic(self.path / FRONT, buffer.getvalue())
+
+
+def summary_of(path: str | Path) -> dict[str, Any]:
+    """Return what a run folder says of its search: config, seconds, formulas tried; nothing where it says nothing."""
+    folder = Path(path)
+    found: dict[str, Any] = {}
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        with (folder / EVENTS).open("rb") as events:
+            events.seek(max(0, events.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            last = json.loads(events.read().splitlines()[-1])
+        found = {"config": dict(config), "seconds": float(last["t"]), "tried": int(last["i"]) + 1}
+    except (OSError, ValueError, KeyError, IndexError, TypeError, RecursionError):  # moved, cut short, another's file
+        return found
+    return found
 
 
 def to_event(index: int, candidate: Candidate, n_fits: int, seconds: float) -> dict[str, Any]:

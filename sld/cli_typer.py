@@ -1,0 +1,79 @@
+"""What all commands are made with: help that stays readable, examples, `--json`, the user's data folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+
+class _HelpFormatter(typer.Context.formatter_class):  # type: ignore[misc,valid-type]
+    """Help that stays readable where the terminal is narrow: descriptions go below their option."""
+
+    def write_dl(self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        # arguments come with their Python type, which tells a user nothing
+        shown = [(first.partition(" <")[0], second) for first, second in rows]
+        super().write_dl(shown, col_max if self.width > 70 else 6, col_spacing)
+
+
+def _with_own_help(ctx: Any) -> None:
+    import shutil
+
+    ctx.formatter_class = _HelpFormatter
+    ctx.terminal_width = min(shutil.get_terminal_size().columns, 100) - 2
+
+
+class Command(TyperCommand):
+    """A command with our help."""
+
+    def get_help(self, ctx: Any) -> str:
+        """Return the help, as wide as the terminal."""
+        _with_own_help(ctx)
+        return super().get_help(ctx)
+
+
+class Group(TyperGroup):
+    """A group of commands with our help."""
+
+    def get_help(self, ctx: Any) -> str:
+        """Return the help, as wide as the terminal."""
+        _with_own_help(ctx)
+        return super().get_help(ctx)
+
+
+PLAIN: dict[str, Any] = {"rich_markup_mode": None, "add_completion": False, "pretty_exceptions_enable": False}
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+
+def examples(*lines: str) -> str:
+    """Return the end of a command's help."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def command(group: typer.Typer, name: str, *lines: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that makes a function a command of `group`, with examples."""
+    return group.command(name, cls=Command, epilog=examples(*lines))
+
+
+def json_wanted(ctx: typer.Context, here: bool) -> bool:
+    """Whether --json stood after the command or after its group."""
+    return here or bool(ctx.parent and ctx.parent.obj)
+
+
+def data_folder() -> Path | None:
+    """Return where a user's own data are: $SLD_DATA, $XDG_DATA_HOME/sld or ~/.local/share/sld; None without a home."""
+    import os
+
+    if own := os.environ.get("SLD_DATA"):
+        return Path(own)
+    shared = os.environ.get("XDG_DATA_HOME", "")
+    if os.path.isabs(shared):  # its specification says to ignore others
+        return Path(shared) / "sld"
+    try:
+        return Path.home() / ".local" / "share" / "sld"
+    except RuntimeError:  # no home folder
+        return None
