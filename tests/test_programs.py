@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from programs import GOOD, GROUPED, TRAIN, TWO_TARGETS, law, points_of, run
 
 import sld
@@ -72,6 +74,15 @@ def test_what_is_no_program_gets_one_line(text: str, words: str) -> None:
         program_from(text, "mine.py")
     assert str(caught.value).startswith("mine.py ") or "mine.py: " in str(caught.value)
     assert len(str(caught.value)) < 250 and "\n" not in str(caught.value)
+
+
+@given(st.text(max_size=300) | st.text("def law(),:\n group=()[]{}'\"\\#\t*", max_size=300))
+@settings(max_examples=300, deadline=None)
+def test_any_text_is_a_program_or_a_line(text: str) -> None:
+    try:
+        assert program_from(text, "p.py").shape in ("fit", "law")
+    except DataError as error:
+        assert str(error).startswith(("p.py ", "p.py:")) and "\n" not in str(error)
 
 
 def test_a_program_may_take_more_arguments_when_they_have_defaults() -> None:

@@ -169,6 +169,27 @@ def test_an_attempt_is_refused(attempts: dict[str, object], name: str) -> None:
     assert str(attempts[name]).startswith("refused: ")
 
 
+@pytest.mark.parametrize("abi", [1, 2, 3, 4, 5, 6])
+def test_older_landlocks_hold_as_well(abi: int, tmp_path: Path) -> None:
+    if variant("landlock + seccomp").landlock < abi:
+        pytest.skip(f"this kernel's Landlock is older than {abi}")
+    (tmp_path / "file").write_text("untouched")
+    names = (
+        "held-out rows",
+        "/etc/passwd",
+        "append outside",
+        "empty outside",
+        "move out",
+        "memory of the parent",
+        "TCP",
+    )
+    head = f"held_out, outside, pid, port = {str(HELD_OUT_FILE)!r}, {str(tmp_path)!r}, {os.getpid()}, 9\n"
+    head += f"ATTEMPTS = { {name: ATTEMPTS[name] for name in names}!r}\n"
+    result = run(head + _PROGRAM, protection=Protection(None, abi, True))
+    assert result.status == "" and result.stdout.count("refused: ") == len(names)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"] and (tmp_path / "file").read_text() == "untouched"
+
+
 def test_nothing_outside_was_touched(attempts: dict[str, object]) -> None:
     outside = attempts["outside"]
     assert isinstance(outside, Path)
@@ -584,6 +605,19 @@ def test_a_sandbox_that_cannot_be_set_up_is_an_error_and_runs_nothing(monkeypatc
     monkeypatch.setattr(sandbox, "_lock", lambda *a: {**lock(*a), "seccomp": "0000"})
     with pytest.raises(SldError, match=r"could not be set up: .*seccomp"):
         run(law("print('ran')"))
+
+
+@pytest.mark.parametrize(
+    ("protection", "words"),
+    [
+        (Protection("/usr/bin/bwrap", 7, True), "bubblewrap + landlock + seccomp"),
+        (Protection(None, 7, True, ("bubblewrap: none",)), "landlock + seccomp (bubblewrap: none)"),
+        (Protection(None, 0, True, ("Landlock: none",)), "none (Landlock: none)"),
+        (Protection(None, 7, False), "none"),
+    ],
+)
+def test_half_a_protection_is_none(protection: Protection, words: str) -> None:
+    assert str(protection) == words and protection.enough == ("none" not in words.split()[0])
 
 
 def test_bubblewrap_that_does_not_work_is_passed_over_with_the_reason(

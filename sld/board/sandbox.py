@@ -88,10 +88,9 @@ class Protection:
         return self.seccomp and (self.bubblewrap is not None or self.landlock > 0)
 
     def __str__(self) -> str:
-        """What held, for an entry's provenance."""
+        """What held, for an entry's provenance; half a protection counts as none."""
         held = ("bubblewrap", self.bubblewrap), ("landlock", self.landlock), ("seccomp", self.seccomp)
-        names = [name for name, there in held if there]
-        text = " + ".join(names) if names else "none"
+        text = " + ".join(name for name, there in held if there) if self.enough else "none"
         return f"{text} ({'; '.join(self.missing)})" if self.missing else text
 
 
