@@ -5,6 +5,7 @@ Heavy modules are imported by the function that needs them, so that `sld tasks` 
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -645,7 +646,8 @@ class _Given:
 
 def _given_law(law: object, rows: Rows, constants: str, tail: str) -> _Given:
     text = law.strip() if isinstance(law, str) else ""
-    if text and not Path(text).suffix.lower() == ".json" and not Path(text).exists():
+    # os.path: a formula may be longer than a file's name can be, which pathlib raises
+    if text and not text.lower().endswith(".json") and not os.path.exists(text):
         return _given_text(text, rows, constants, tail)
     return _given_fitted(law, rows, constants, tail)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import fields
@@ -155,7 +156,7 @@ def leaderboard(
         raise UsageError("choose one of --json, --csv and --markdown")
     from sld import api
 
-    folders = [one for one in task or () if Path(one).is_dir()]
+    folders = [one for one in task or () if os.path.isdir(one)]
     found = api.leaderboard(_board(board), tasks=folders)
     names = [_task_name(one, found) for one in task or ()]
     if html is not None:
@@ -178,7 +179,7 @@ def _task_name(given: str, found: Standings) -> str:
     names = [table.name for table in found.tasks]
     if given in names:
         return given
-    if Path(given).is_dir():
+    if os.path.isdir(given):
         from sld.core.card import Card
 
         return Card.read(given).name

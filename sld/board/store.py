@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from sld.board.entry import MAX_BYTES, Entry
@@ -79,9 +80,13 @@ class Board:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with _locked(folder):
-                for path, known in self.entries(str(entry.task["name"])):
-                    if isinstance(known, Entry) and known.identity == entry.identity:
-                        return Added(path, False, known)
+                for root in self.roots:
+                    for path in _files(root, str(entry.task["name"])):
+                        if _identity(path) != entry.identity:
+                            continue
+                        known = _read(path)
+                        if isinstance(known, Entry):
+                            return Added(path, False, known)
                 return Added(_write_new(folder, entry), True, entry)
         except OSError as error:
             raise UsageError(f"could not write to {folder}: {error.strerror or error}") from error
@@ -111,6 +116,22 @@ def _read(path: Path) -> Entry | DataError:
     if path.stem != entry.file_stem:
         return DataError(f"{where} should be called {entry.file_stem}.json")
     return entry
+
+
+def _identity(path: Path) -> str | None:
+    """Return what says which law a file holds; None if it holds none."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return _identity_at(path, (found.st_ino, found.st_mtime_ns, found.st_size))
+
+
+@lru_cache(maxsize=10_000)
+def _identity_at(path: Path, stamp: tuple[int, int, int]) -> str | None:
+    # who submits many laws would otherwise read all of them again for each
+    entry = _read(path)
+    return entry.identity if isinstance(entry, Entry) else None
 
 
 def _write_new(folder: Path, entry: Entry) -> Path:
