@@ -133,9 +133,19 @@ def name(text: str) -> Node:
 
 def call(op: str, *args: Node) -> Node:
     """Return an operator node; a negated literal is folded so that text and tree agree one to one."""
-    if op == "neg" and args[0].op == "number":
-        return number(-args[0].value)
+    if len(args) == 1:
+        (arg,) = args
+        if arg.op == "name":
+            return _of_name(op, arg.name)
+        if op == "neg" and arg.op == "number":
+            return number(-arg.value)
     return Node(op, args)
+
+
+@lru_cache(maxsize=1 << 12)
+def _of_name(op: str, text: str) -> Node:
+    """Return a function of a name, the same node each time: `log(N)` and `-a` stand in most formulas."""
+    return Node(op, (name(text),))
 
 
 def substitute(node: Node, replacement: Mapping[str, Node]) -> Node:

@@ -119,4 +119,9 @@ def _combine(op: str, a: Node | None, b: Node | None) -> Node | None:
 
 
 def _times(a: Node, b: Node) -> Node:
-    return b if a == ONE else a if b == ONE else call("*", a, b)
+    return b if is_one(a) else a if is_one(b) else call("*", a, b)
+
+
+def is_one(node: Node) -> bool:
+    """Return whether node is the literal 1."""
+    return node.op == "number" and node.value == 1.0

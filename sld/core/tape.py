@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from sld.core.evaluation import Array, walk
 from sld.core.expression import Expression, Node, call, evaluate_scalar, number
-from sld.core.separation import ONE, linear_constants
+from sld.core.separation import ONE, is_one, linear_constants
 
 Ints = NDArray[np.int64]
 
@@ -246,7 +246,7 @@ def compile_tape(
     positive = [c for c in theta if c in positive] if positive else []
     builder = _Builder(theta, positive, expression.variables)
     # the constant basis first: what is left of the others is then centred, which conditions exponents near zero
-    order = sorted(bases, key=lambda c: bases[c] != ONE)
+    order = sorted(bases, key=lambda c: not is_one(bases[c]))
     outputs = [builder.as_row(bases[c]) for c in order]
     rest_slot = _NO_SLOT if rest is None else builder.as_row(rest)
     n_theta, n_literals, n_columns = len(theta), len(builder.literals), len(builder.columns)
