@@ -21,7 +21,8 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
 
 from sld.core.errors import GrammarError, suggest
 
@@ -43,14 +44,18 @@ MAX_LITERAL = 1e100  # in absolute value; constants beyond this are never meant
 
 
 class _Remembered:
-    """Slots for what a node is asked again and again; they are empty until then, and no part of its value."""
+    """Slots for what a node is asked again and again; they are empty until then, and no part of its value.
 
-    __slots__ = ("_hash", "_names")
+    Attributes:
+        names: Names of the variables and constants in this node and below.
+    """
+
+    __slots__ = ("_hash", "names")
     _hash: int
-    _names: frozenset[str]
+    names: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Node(_Remembered):
     """One node: a number (`op == "number"`), a name (`op == "name"`) or an operator with arguments."""
 
@@ -65,34 +70,51 @@ class Node(_Remembered):
         while stack:
             node = stack.pop()
             yield node
-            stack.extend(reversed(node.args))
+            if node.args:
+                stack.extend(node.args[::-1])
 
-    @property
-    def names(self) -> frozenset[str]:
-        """Names of the variables and constants in this node and below."""
-        found: frozenset[str] | None = getattr(self, "_names", None)
-        if found is None:
-            if len(self.args) == 2:
-                left, right = self.args[0].names, self.args[1].names
-                found = left if not right or left is right else right if not left else left | right
-            elif self.args:
-                found = self.args[0].names
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, wanted):  # noqa: ANN001, ANN204
+            """Fill a slot that is still empty; a property in its place would be asked every time."""
+            if wanted == "names":
+                found = _names_of(self)
+            elif wanted == "_hash":
+                found = hash((self.op, self.args, self.value, self.name))
             else:
-                found = frozenset((self.name,)) if self.op == "name" else _NO_NAMES
-            object.__setattr__(self, "_names", found)
-        return found
+                raise AttributeError(f"a node has no {wanted!r}")
+            object.__setattr__(self, wanted, found)
+            return found
 
     def __hash__(self) -> int:
         """Return a hash that is computed once: trees share their parts."""
-        found: int | None = getattr(self, "_hash", None)
-        if found is None:
-            found = hash((self.op, self.args, self.value, self.name))
-            object.__setattr__(self, "_hash", found)
-        return found
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        """Whether other is the same tree."""
+        if self is other:
+            return True
+        if not isinstance(other, Node):
+            return NotImplemented
+        return (
+            self.op == other.op
+            and self.value == other.value
+            and self.name == other.name
+            and self.args == other.args
+        )
 
     def __str__(self) -> str:
         """Return the text of the tree."""
         return to_text(self)
+
+
+def _names_of(node: Node) -> frozenset[str]:
+    if len(node.args) == 2:
+        left, right = node.args[0].names, node.args[1].names
+        return left if not right or left is right else right if not left else left | right
+    if node.args:
+        return node.args[0].names
+    return frozenset((node.name,)) if node.op == "name" else _NO_NAMES
 
 
 _NO_NAMES: frozenset[str] = frozenset()
@@ -103,16 +125,27 @@ def number(value: float) -> Node:
     return Node("number", value=float(value))
 
 
+@lru_cache(maxsize=1 << 12)
 def name(text: str) -> Node:
-    """Return a variable or constant."""
+    """Return a variable or constant: the same node for the same name, so that what is known of it is known once."""
     return Node("name", name=text)
 
 
 def call(op: str, *args: Node) -> Node:
     """Return an operator node; a negated literal is folded so that text and tree agree one to one."""
-    if op == "neg" and args[0].op == "number":
-        return number(-args[0].value)
+    if len(args) == 1:
+        (arg,) = args
+        if arg.op == "name":
+            return _of_name(op, arg.name)
+        if op == "neg" and arg.op == "number":
+            return number(-arg.value)
     return Node(op, args)
+
+
+@lru_cache(maxsize=1 << 12)
+def _of_name(op: str, text: str) -> Node:
+    """Return a function of a name, the same node each time: `log(N)` and `-a` stand in most formulas."""
+    return Node(op, (name(text),))
 
 
 def substitute(node: Node, replacement: Mapping[str, Node]) -> Node:
@@ -194,8 +227,16 @@ class Expression:
     @cached_property
     def constants(self) -> tuple[str, ...]:
         """Names of the constants in order of first appearance."""
-        known = set(self.variables)
-        return tuple(dict.fromkeys(n.name for n in self.tree.walk() if n.op == "name" and n.name not in known))
+        known = self.variables
+        found: dict[str, None] = {}
+        stack = [self.tree]
+        while stack:
+            node = stack.pop()
+            if node.args:
+                stack.extend(node.args[::-1])
+            elif node.op == "name" and node.name not in known:
+                found[node.name] = None
+        return tuple(found)
 
     @cached_property
     def used_variables(self) -> tuple[str, ...]:

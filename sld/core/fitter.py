@@ -10,6 +10,7 @@ import math
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -148,14 +149,18 @@ class Fitter:
         self.n_shared = len(self.shared)
         self.n_local = len(self.tape.constants) - self.n_shared
         self.columns = self.prepared.columns(self.tape.columns)
-        n = len(self.tape.constants)
-        self.lower, self.upper = np.full(n, -math.inf), np.full(n, math.inf)
-        for j, c in enumerate(self.tape.constants if self.positive or self.bounds else ()):
+        self.lower, self.upper = _unbounded(len(self.tape.constants))
+        if self.positive or self.bounds:
+            self._set_bounds()
+        self._set_prior()
+
+    def _set_bounds(self) -> None:
+        self.lower, self.upper = self.lower.copy(), self.upper.copy()
+        for j, c in enumerate(self.tape.constants):
             low, high = self._limits(c)
             if c in self.tape.positive:
                 low, high = math.log(max(low, 1e-200)), math.log(high) if high < math.inf else 230.0
             self.lower[j], self.upper[j] = low, high
-        self._set_prior()
 
     def _set_prior(self) -> None:
         self._mean, self._weight = NO_VECTOR, NO_MATRIX
@@ -332,6 +337,11 @@ class Fitter:
         out = np.empty(self.n_rows)
         out[self.order] = found if sound.all() else np.where(sound[self.group_of], found, np.nan)
         return np.exp(out) if self.log_output else out
+
+
+@lru_cache
+def _unbounded(n: int) -> tuple[Array, Array]:
+    return np.full(n, -math.inf), np.full(n, math.inf)
 
 
 def _factors(tree: Node) -> Iterator[str]:

@@ -33,6 +33,7 @@ _FLOOR = 1e-30  # of the data's own sum of squares: nothing is left to fit
 _HOPE = 1e-5  # over the tolerance: how many times its last gain each step left to a start is expected to gain
 _PATIENCE = 12  # steps that every start may take, whatever they gain
 _BLOCK = 256  # rows worked on together, so that a tape's slots stay in the first-level cache
+_TILE = 1024  # rows that are orthogonalised by themselves, so that all that one needs stays in the second-level cache
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -148,6 +149,20 @@ def _dot(x, y):  # type: ignore[no-untyped-def]
     for r in range(x.shape[0]):
         total += x[r] * y[r]
     return total
+
+
+@numba.njit(**_OPTIONS)
+def _stacked(n_tiles, n_linear):  # type: ignore[no-untyped-def]
+    """Return how many rows stand behind those of a group of so many tiles."""
+    return n_tiles * n_linear if n_tiles > 1 else 0
+
+
+@numba.njit(**_OPTIONS)
+def _bounds(tile, n_tiles, n_linear, lo, hi, behind):  # type: ignore[no-untyped-def]
+    """Return where a tile of the rows lo .. hi - 1 begins and ends, or what is left of all of them, the last one."""
+    if tile < n_tiles:
+        return lo + tile * _TILE, min(lo + (tile + 1) * _TILE, hi)
+    return behind, behind + _stacked(n_tiles, n_linear)
 
 
 @numba.njit(**_OPTIONS)
@@ -286,7 +301,7 @@ def _forward(row_ops, n_columns, s, rows, lo, hi):  # type: ignore[no-untyped-de
 def _reverse(row_ops, n_columns, s, rows, bar, sbar, lo, hi):  # type: ignore[no-untyped-def]
     """Propagate adjoints of row slots `bar` (filled at the outputs) to those of scalar slots `sbar`.
 
-    `bar` holds row results only (slot minus n_columns); columns do not depend on theta. The adjoint g of an
+    Both begin at row lo. `bar` holds row results only (slot minus n_columns); columns do not depend on theta. The adjoint g of an
     instruction is not needed once its operands have theirs, so it is overwritten by what both share.
     """
     for start in range(lo, hi, _BLOCK):
@@ -294,17 +309,18 @@ def _reverse(row_ops, n_columns, s, rows, bar, sbar, lo, hi):  # type: ignore[no
         m = end - start
         for i in range(row_ops.shape[0] - 1, -1, -1):
             code, a, b = row_ops[i, 0], row_ops[i, 1], row_ops[i, 2]
-            o, g, x = _row(rows, n_columns + i, start, end), _row(bar, i, start, end), _row(rows, a, start, end)
+            o, x = _row(rows, n_columns + i, start, end), _row(rows, a, start, end)
+            g = _row(bar, i, start - lo, end - lo)
             two = code == 0 or code == 2 or code == 5 or code == 7 or code == 10 or code == 12
             unary = code >= 14 and code <= 20
             y = _row(rows, b if two else 0, start, end)
             c = 0.0 if two else s[b]
             first = a >= n_columns
             second = b >= n_columns if two else not unary
-            ga = _row(bar, a - n_columns if first else 0, start, end)
-            gb = _row(sbar, 0, start, end)
+            ga = _row(bar, a - n_columns if first else 0, start - lo, end - lo)
+            gb = _row(sbar, 0, start - lo, end - lo)
             if second:
-                gb = _row(bar, b - n_columns, start, end) if two else _row(sbar, b, start, end)
+                gb = _row(bar, b - n_columns, start - lo, end - lo) if two else _row(sbar, b, start - lo, end - lo)
             # derivative by operand: factor ka (times a row: 1 = x, 2 = y, 3 = o), likewise kb
             ka, kb, times_a, times_b = 1.0, 1.0, 0, 0
             if code == 2 or code == 3:
@@ -369,51 +385,72 @@ def _reverse(row_ops, n_columns, s, rows, bar, sbar, lo, hi):  # type: ignore[no
 
 
 @numba.njit(**_OPTIONS)
-def _project(rows, outputs, rest, y_all, w_all, weighted, q_all, tri, z_all, c, lo, hi):  # type: ignore[no-untyped-def]
+def _project(  # type: ignore[no-untyped-def]
+    row_ops, n_columns, s, rows, outputs, rest, y_all, w_all, weighted, q_all, tri, z_all, c, lo, hi
+):
     """Solve the linear constants of one group by modified Gram-Schmidt; return the residual sum of squares.
 
     q_all (n_linear, n_rows) gets the orthonormal basis, z_all the residual y - prediction (times w), c the constants.
     A basis column that adds nothing to the earlier ones is dropped (its constant is 0).
+
+    A group of many rows is worked on in tiles: each is orthogonalised by itself, then what is left of all of them, the
+    triangles and the constants of each, as the rows of one more tile, which stands behind the others in q_all and z_all
+    (the QR factorisation of tall, narrow matrices; Demmel et al. 2012). A group of one tile needs no other.
     """
     n_linear = outputs.shape[0]
-    m = hi - lo
-    y, z = y_all[lo:hi], z_all[lo:hi]
-    w = w_all[lo:hi] if weighted else w_all
-    if rest >= 0:
-        f = _row(rows, rest, lo, hi)
-        for r in range(m):
-            z[r] = y[r] - f[r]
-    else:
-        _copy(z, y)
-    if weighted:
-        _multiply(z, w)
-    for k in range(n_linear):
-        qk = _row(q_all, k, lo, hi)
-        f = _row(rows, outputs[k], lo, hi)
-        _copy(qk, f)
-        if weighted:
-            _multiply(qk, w)
-        size = _dot(qk, qk)
-        for j in range(k):
-            t = _dot(_row(q_all, j, lo, hi), qk)
-            tri[j, k] = t
-            _add(qk, -t, _row(q_all, j, lo, hi))
-        left = _dot(qk, qk)
-        if not left > 1e-22 * size or not left < 1e290:
-            if not (size == size and size < 1e290):
-                return np.inf
-            tri[k, k] = 0.0
-            c[k] = 0.0
-            _fill(qk, 0.0)
-            continue
-        norm = np.sqrt(left)
-        tri[k, k] = norm
-        inverse = 1.0 / norm
-        for r in range(m):
-            qk[r] *= inverse
-        t = _dot(qk, z)
-        c[k] = t
-        _add(z, -t, qk)
+    n_tiles = (hi - lo + _TILE - 1) // _TILE
+    behind = q_all.shape[1] - _stacked(n_tiles, n_linear)
+    total = 0.0
+    for tile in range(n_tiles if n_tiles < 2 else n_tiles + 1):
+        begin, end = _bounds(tile, n_tiles, n_linear, lo, hi, behind)
+        m = end - begin
+        z = z_all[begin:end]
+        if tile < n_tiles:
+            _forward(row_ops, n_columns, s, rows, begin, end)
+            y = y_all[begin:end]
+            w = w_all[begin:end] if weighted else w_all
+            if rest >= 0:
+                f = _row(rows, rest, begin, end)
+                for r in range(m):
+                    z[r] = y[r] - f[r]
+            else:
+                _copy(z, y)
+            if weighted:
+                _multiply(z, w)
+        for k in range(n_linear):
+            qk = _row(q_all, k, begin, end)
+            if tile < n_tiles:
+                _copy(qk, _row(rows, outputs[k], begin, end))
+                if weighted:
+                    _multiply(qk, w)
+            size = _dot(qk, qk)
+            for j in range(k):
+                t = _dot(_row(q_all, j, begin, end), qk)
+                tri[j, k] = t
+                _add(qk, -t, _row(q_all, j, begin, end))
+            left = _dot(qk, qk)
+            if not left > 1e-22 * size or not left < 1e290:
+                if not (size == size and size < 1e290):
+                    return np.inf
+                tri[k, k] = 0.0
+                c[k] = 0.0
+                _fill(qk, 0.0)
+                continue
+            norm = np.sqrt(left)
+            tri[k, k] = norm
+            inverse = 1.0 / norm
+            for r in range(m):
+                qk[r] *= inverse
+            t = _dot(qk, z)
+            c[k] = t
+            _add(z, -t, qk)
+        total += _dot(z, z)
+        if n_tiles > 1 and tile < n_tiles:
+            at = behind + tile * n_linear
+            for k in range(n_linear):
+                z_all[at + k] = c[k]
+                for j in range(n_linear):
+                    q_all[j, at + k] = tri[k, j] if j >= k else 0.0
     for k in range(n_linear - 1, -1, -1):
         if tri[k, k] == 0.0:
             continue
@@ -421,38 +458,38 @@ def _project(rows, outputs, rest, y_all, w_all, weighted, q_all, tri, z_all, c, 
         for j in range(k + 1, n_linear):
             t -= tri[k, j] * c[j]
         c[k] = t / tri[k, k]
-    return _dot(z, z)
+    return total
 
 
 @numba.njit(**_OPTIONS)
 def _jacobian(  # type: ignore[no-untyped-def]
     p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s, d, bar, sbar, c, jac, lo, hi
 ):
-    """Derivative of the prediction with respect to theta on rows lo .. hi - 1, linear constants held: jac (p, n)."""
+    """Derivative of the prediction with respect to theta on rows lo .. hi - 1, linear constants held: jac (p, hi - lo)."""
     m = hi - lo
     for i in range(bar.shape[0]):
-        _fill(_row(bar, i, lo, hi), 0.0)
+        _fill(_row(bar, i, 0, m), 0.0)
     for i in range(sbar.shape[0]):
-        _fill(_row(sbar, i, lo, hi), 0.0)
+        _fill(_row(sbar, i, 0, m), 0.0)
     for k in range(outputs.shape[0]):
         slot = outputs[k] - n_columns
         if slot >= 0:
-            gi = _row(bar, slot, lo, hi)
+            gi = _row(bar, slot, 0, m)
             for r in range(m):
                 gi[r] += c[k]
     if rest >= n_columns:
-        gi = _row(bar, rest - n_columns, lo, hi)
+        gi = _row(bar, rest - n_columns, 0, m)
         for r in range(m):
             gi[r] += 1.0
     _reverse(row_ops, n_columns, s, rows, bar, sbar, lo, hi)
     first = p + n_literals
     for j in range(p):
-        jj = _row(jac, j, lo, hi)
-        _copy(jj, _row(sbar, j, lo, hi))
+        jj = _row(jac, j, 0, m)
+        _copy(jj, _row(sbar, j, 0, m))
         for i in range(scalar_ops.shape[0]):
             t = d[first + i, j]
             if t != 0.0:
-                _add(jj, t, _row(sbar, first + i, lo, hi))
+                _add(jj, t, _row(sbar, first + i, 0, m))
 
 
 @numba.njit(**_OPTIONS)
@@ -557,36 +594,50 @@ def _normal_equations(  # type: ignore[no-untyped-def]
     for i in range(n_shared):
         for j in range(n_shared):
             hss[i, j] = 0.0
+    n_linear = q.shape[0]
     for g in range(offsets.shape[0] - 1):
         lo, hi = offsets[g], offsets[g + 1]
-        _jacobian(
-            p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s[g], d[g], bar, sbar, c[g], jac, lo, hi
-        )
-        for j in range(p):
-            jj = _row(jac, j, lo, hi)
-            if weighted:
-                _multiply(jj, w[lo:hi])
-            for k in range(q.shape[0]):
-                qk = _row(q, k, lo, hi)
-                _add(jj, -_dot(qk, jj), qk)
-        for i in range(p):
-            for j in range(i + 2):
-                # the last one is the gradient
-                t = _dot(_row(jac, i, lo, hi), _row(jac, j, lo, hi) if j <= i else z[lo:hi])
-                if j > i:
-                    if i < n_shared:
-                        grad[i] += t
+        n_tiles = (hi - lo + _TILE - 1) // _TILE
+        behind = q.shape[1] - _stacked(n_tiles, n_linear)
+        room = jac.shape[1] - _stacked(n_tiles, n_linear)
+        for tile in range(n_tiles if n_tiles < 2 else n_tiles + 1):
+            begin, end = _bounds(tile, n_tiles, n_linear, lo, hi, behind)
+            at = 0 if tile < n_tiles else room
+            stop = at + end - begin
+            if tile < n_tiles:
+                _jacobian(
+                    p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s[g], d[g], bar, sbar, c[g],
+                    jac, begin, end,
+                )  # fmt: skip
+            for j in range(p):
+                jj = _row(jac, j, at, stop)
+                if weighted and tile < n_tiles:
+                    _multiply(jj, w[begin:end])
+                for k in range(n_linear):
+                    qk = _row(q, k, begin, end)
+                    t = _dot(qk, jj)
+                    _add(jj, -t, qk)
+                    if n_tiles > 1 and tile < n_tiles:
+                        jac[j, room + tile * n_linear + k] = t
+            for i in range(p):
+                for j in range(i + 2):
+                    # the last one is the gradient
+                    t = _dot(_row(jac, i, at, stop), _row(jac, j, at, stop) if j <= i else z[begin:end])
+                    if j > i:
+                        if i < n_shared:
+                            grad[i] += t
+                        else:
+                            grad[g * n_local + i] = t if tile == 0 else grad[g * n_local + i] + t
+                    elif i < n_shared:
+                        hss[i, j] += t
+                        if i != j:
+                            hss[j, i] += t
+                    elif j < n_shared:
+                        hgs[g, i - n_shared, j] = t if tile == 0 else hgs[g, i - n_shared, j] + t
                     else:
-                        grad[g * n_local + i] = t
-                elif i < n_shared:
-                    hss[i, j] += t
-                    if i != j:
-                        hss[j, i] += t
-                elif j < n_shared:
-                    hgs[g, i - n_shared, j] = t
-                else:
-                    hgg[g, i - n_shared, j - n_shared] = t
-                    hgg[g, j - n_shared, i - n_shared] = t
+                        t = t if tile == 0 else hgg[g, i - n_shared, j - n_shared] + t
+                        hgg[g, i - n_shared, j - n_shared] = t
+                        hgg[g, j - n_shared, i - n_shared] = t
 
 
 @numba.njit(**_OPTIONS)
@@ -650,18 +701,20 @@ def solve(  # type: ignore[no-untyped-def]
     n_starts = n_inherited + starts.shape[0]
     totals = np.empty(n_starts)
     rows = np.empty((n_columns + n_row_ops, n))
-    bar = np.empty((max(n_row_ops, 1), n))
-    sbar = np.empty((n_scalars, n))
+    m = min(n, _TILE)
+    behind = _stacked((n + _TILE - 1) // _TILE, n_linear)
+    bar = np.empty((max(n_row_ops, 1), m))
+    sbar = np.empty((n_scalars, m))
     s = np.empty((n_groups, n_scalars))
     d = np.zeros((n_groups, n_scalars, p))
     for g in range(n_groups):
         for j in range(p):
             d[g, j, j] = 1.0
     local = np.empty(p)
-    q = np.empty((n_linear, n))
+    q = np.empty((n_linear, n + behind))
     tri = np.zeros((n_linear, n_linear))
-    z = np.empty(n)
-    jac = np.empty((p, n))
+    z = np.empty(n + behind)
+    jac = np.empty((p, m + behind))
     c = np.zeros((n_groups, n_linear))
     best = np.zeros((n_groups, n_linear))
     hss = np.empty((n_shared, n_shared))
@@ -696,14 +749,15 @@ def solve(  # type: ignore[no-untyped-def]
                         for i in range(n_linear):
                             t += coefficients[k, first + g, i] * rows[outputs[i], r]
                         values[k, begin + r] = t
-                    if jacobians.shape[0] > 0:
+                    for from_row in range(lo, hi if jacobians.shape[0] > 0 else lo, _TILE):
+                        to_row = min(from_row + _TILE, hi)
                         _jacobian(
                             p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s[g], d[g], bar, sbar,
-                            coefficients[k, first + g], jac, lo, hi,
+                            coefficients[k, first + g], jac, from_row, to_row,
                         )  # fmt: skip
                         for j in range(p):
-                            for r in range(lo, hi):
-                                jacobians[k, j, begin + r] = jac[j, r]
+                            for r in range(to_row - from_row):
+                                jacobians[k, j, begin + from_row + r] = jac[j, r]
             continue
         y_p = y[begin:stop]
         w_p = w[begin:stop] if weighted else w
@@ -764,9 +818,10 @@ def solve(  # type: ignore[no-untyped-def]
                         for i in range(n_local):
                             local[n_shared + i] = trial[n_shared + g * n_local + i]
                         _scalars(p, literals, scalar_ops, local, s[g], d[g])
-                        lo, hi = at[g], at[g + 1]
-                        _forward(row_ops, n_columns, s[g], rows, lo, hi)
-                        new += _project(rows, outputs, rest, y_p, w_p, weighted, q, tri, z, c[g], lo, hi)
+                        new += _project(
+                            row_ops, n_columns, s[g], rows, outputs, rest, y_p, w_p, weighted, q, tri, z, c[g],
+                            at[g], at[g + 1],
+                        )  # fmt: skip
                         if not new < np.inf:
                             new = np.inf
                             break

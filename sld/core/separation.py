@@ -21,43 +21,52 @@ def linear_constants(expression: Expression, exclude: Collection[str] = ()) -> t
         linear constant. Together with the remaining constants they reproduce the expression exactly.
     """
     candidates = frozenset(expression.constants).difference(exclude)
-    while True:
-        conflict = _conflicts(expression.tree, candidates)
-        if not conflict:
-            return _split(expression.tree, candidates)
+    again = True
+    while again:
+        conflict, again = _conflicts(expression.tree, candidates)
         candidates -= conflict
+    return _split(expression.tree, candidates)
 
 
-_NOTHING: frozenset[str] = frozenset()
+def _conflicts(tree: Node, candidates: frozenset[str]) -> tuple[set[str], bool]:
+    """Return candidates that `tree` is not jointly linear in (those of the smaller factor of a product).
 
-
-def _conflicts(node: Node, candidates: frozenset[str]) -> frozenset[str]:
-    """Return candidates that `node` is not jointly linear in (those of the smaller factor of a product)."""
-    op = node.op
-    if op == "name" or candidates.isdisjoint(node.names):
-        return _NOTHING
-    if op == "+" or op == "-" or op == "neg":
-        found = _NOTHING
-        for arg in node.args:
-            if arg.op != "name" and (under := _conflicts(arg, candidates)):
+    The second value says whether more may come to light once these are gone.
+    """
+    found: set[str] = set()
+    again = False
+    stack = [tree]
+    while stack:
+        node = stack.pop()
+        op = node.op
+        if op == "name" or candidates.isdisjoint(node.names):
+            continue
+        if op == "+" or op == "-" or op == "neg":
+            stack += node.args
+        elif op == "*":
+            a, b = node.args
+            if candidates.isdisjoint(a.names):
+                stack.append(b)
+            elif candidates.isdisjoint(b.names):
+                stack.append(a)
+            elif _is_valley(b):
+                found.update(a.names & candidates)
+                again = True
+            elif _is_valley(a):
+                found.update(b.names & candidates)
+                again = True
+            elif under := _conflicts(a, candidates)[0] | _conflicts(b, candidates)[0]:
                 found |= under
-        return found
-    if op == "*":
-        a, b = node.args
-        if candidates.isdisjoint(a.names):
-            return _conflicts(b, candidates)
-        if candidates.isdisjoint(b.names):
-            return _conflicts(a, candidates)
-        left, right = a.names & candidates, b.names & candidates
-        if _is_valley(b):
-            return left
-        if _is_valley(a):
-            return right
-        found = _conflicts(a, candidates) | _conflicts(b, candidates)
-        return found or (left if len(left) < len(right) else right)
-    if op == "/":
-        return (node.args[1].names & candidates) | _conflicts(node.args[0], candidates)
-    return node.names & candidates
+                again = True
+            else:
+                left, right = a.names & candidates, b.names & candidates
+                found |= left if len(left) < len(right) else right
+        elif op == "/":
+            found.update(node.args[1].names & candidates)
+            stack.append(node.args[0])
+        else:
+            found.update(node.names & candidates)
+    return found, again
 
 
 def _is_valley(node: Node) -> bool:
@@ -70,23 +79,25 @@ def _is_valley(node: Node) -> bool:
 
 
 def _split(node: Node, linear: frozenset[str]) -> tuple[Node | None, dict[str, Node]]:
-    if node.op == "name" and node.name in linear:
+    op = node.op
+    if op == "name" and node.name in linear:
         return None, {node.name: ONE}
     if linear.isdisjoint(node.names):
         return node, {}
-    if node.op == "neg":
+    if op == "neg":
         rest, bases = _split(node.args[0], linear)
         return None if rest is None else call("neg", rest), {c: call("neg", b) for c, b in bases.items()}
-    if node.op in ("+", "-"):
-        (rest_a, bases_a), (rest_b, bases_b) = (_split(arg, linear) for arg in node.args)
-        rest = _combine(node.op, rest_a, rest_b)
-        bases = dict(bases_a)
+    if op == "+" or op == "-":
+        rest, bases = _split(node.args[0], linear)
+        rest_b, bases_b = _split(node.args[1], linear)
+        if rest_b is not None:
+            rest = _combine(op, rest, rest_b)
         for c, b in bases_b.items():
-            combined = _combine(node.op, bases.get(c), b)
+            combined = _combine(op, bases.get(c), b)
             assert combined is not None
             bases[c] = combined
         return rest, bases
-    if node.op == "*":
+    if op == "*":
         holder, factor = (1, 0) if linear.isdisjoint(node.args[0].names) else (0, 1)
         rest, bases = _split(node.args[holder], linear)
         other = node.args[factor]
@@ -108,4 +119,9 @@ def _combine(op: str, a: Node | None, b: Node | None) -> Node | None:
 
 
 def _times(a: Node, b: Node) -> Node:
-    return b if a == ONE else a if b == ONE else call("*", a, b)
+    return b if is_one(a) else a if is_one(b) else call("*", a, b)
+
+
+def is_one(node: Node) -> bool:
+    """Return whether node is the literal 1."""
+    return node.op == "number" and node.value == 1.0

@@ -20,7 +20,9 @@ from sld.core.expression import Node, call
 Use = Literal["linear", "base", "argument", "centre"]
 
 _SPREAD_FLOOR = 1e-12
+_NO_SPREAD: Array = np.array([_SPREAD_FLOOR])
 _ONE: Array = np.ones((1, 1))
+_NOTHING: Array = np.zeros((1, 1))
 _MAX_REMEMBERED = 1000  # sub-expressions; of a few dozen rows each
 
 
@@ -59,11 +61,12 @@ def draw_starts(
     for i, constant in enumerate(constants):
         value = sampler.values.get(constant)
         if value is not None:
-            out[:, i] = np.abs(value) if constant in positive else value
+            out[:, i] = value
     out[~np.isfinite(out)] = 1.0
-    for i, constant in enumerate(constants):
-        if constant in positive:
-            out[:, i] = np.maximum(out[:, i], 1e-300)
+    if positive:
+        for i, constant in enumerate(constants):
+            if constant in positive:
+                out[:, i] = np.maximum(np.abs(out[:, i]), 1e-300)
     return out
 
 
@@ -84,7 +87,8 @@ class Sample:
         self.columns = columns
         self.symbols = frozenset(columns)
         self._values: dict[Node, Array] = {}
-        self._statistics: dict[int, dict[str, Array]] = {}  # by the identity of the values, which stay alive above
+        # by the identity of the values, which stay alive above
+        self._statistics: dict[int, dict[Callable[[Array], Array], Array]] = {}
 
     def of(self, node: Node) -> Array:
         """Return the values of a constant-free node: (1, n_rows) or (1, 1)."""
@@ -108,23 +112,24 @@ class Sample:
         known = self._statistics.get(id(u))
         if known is None:
             return compute(u)
-        found = known.get(compute.__name__)
+        found = known.get(compute)
         if found is None:
-            found = known[compute.__name__] = compute(u)
+            found = known[compute] = compute(u)
         return found
 
 
 def _size(u: Array) -> Array:
     """Return the typical magnitude of u per start: exp of the mean log, zeros left out."""
-    a = np.abs(u)
-    logs = np.where((a > 0) & np.isfinite(a), np.log(a), np.nan)
-    known = ~np.isnan(logs)
+    logs = np.log(np.abs(u))
+    known = np.isfinite(logs)
+    if known.all():
+        return np.asarray(np.exp(np.add.reduce(logs, axis=1) / logs.shape[1]))
     return np.asarray(np.exp(np.where(known, logs, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)))
 
 
 def _spread(u: Array) -> Array:
     """Return the standard deviation of u per start, at least a little."""
-    clean = np.where(np.isfinite(u), u, 0.0)
+    clean = u if np.isfinite(u).all() else np.where(np.isfinite(u), u, 0.0)
     n = clean.shape[1]
     away = clean - np.add.reduce(clean, axis=1, keepdims=True) / n  # as np.std, which has 8 µs of its own
     return np.asarray(np.maximum(np.sqrt(np.add.reduce(away * away, axis=1) / n), _SPREAD_FLOOR))
@@ -182,8 +187,13 @@ class _Sampler:
     def log_uniform(self, low: float, high: float) -> Array:
         return np.asarray(np.exp(self.rng.uniform(*_logarithms(low, high), self.n)))
 
-    def sign(self, share_negative: float) -> Array:
-        return np.asarray(np.copysign(1.0, self.rng.random(self.n) - share_negative))
+    def sign(self, share_negative: float, size: Array) -> Array:
+        """Return positive sizes, a share of them turned negative."""
+        return np.asarray(np.copysign(size, self.rng.random(self.n) - share_negative))
+
+    def signed(self, share_negative: float, low: float, high: float) -> Array:
+        turned = self.rng.random(self.n) - share_negative
+        return np.asarray(np.copysign(self.log_uniform(low, high), turned))
 
     def pick(self, u: Array) -> Array:
         """Return the value of u at a random row, one per start."""
@@ -196,18 +206,17 @@ class _Sampler:
     def spread(self, u: Array) -> Array:
         return self.sample.statistic(_spread, u)
 
-    def reach_or_one(self) -> Array:
-        return np.ones(1) if self.reach is None else np.where(self.reach > _SPREAD_FLOOR, self.reach, 1.0)
+    def reach_or_one(self) -> Array | float:
+        if self.reach is None or self.reach is _NO_SPREAD:
+            return 1.0
+        return np.where(self.reach > _SPREAD_FLOOR, self.reach, 1.0)
 
     # -- the walk ------------------------------------------------------------------------------------------------
-
-    def has_constants(self, node: Node) -> bool:
-        return not self.constants.isdisjoint(node.names)
 
     def free(self, node: Node) -> bool:
         """Return whether node is made of constants alone and one of them has no value yet."""
         names = node.names
-        return not self.undrawn.isdisjoint(names) and names <= self.constants
+        return names <= self.constants and not self.undrawn.isdisjoint(names)
 
     def visit(self, node: Node, use: Use, needed: bool = True) -> Array:
         """Return the values of node, (n, m), (n, 1) or (1, m), drawing the constants in it.
@@ -216,6 +225,8 @@ class _Sampler:
         """
         if not needed and self.reach is None and self.undrawn.isdisjoint(node.names):
             return _ONE
+        if not node.args:
+            return self.leaf(node)
         known = self.seen.get(id(node))
         if known is None:
             known = self.first_visit(node, use, needed)
@@ -223,35 +234,38 @@ class _Sampler:
                 self.seen[id(node)] = known
         return known
 
+    def leaf(self, node: Node) -> Array:
+        word = node.name
+        if word in self.constants:
+            if word not in self.values:
+                self.assign(node, self.signed(0.3, 0.1, 3.0))
+            return self.values[word][:, None]
+        # what is neither is a linear constant: solved for, never drawn
+        return self.sample.of(node) if not word or word in self.sample.symbols else _ONE
+
     def first_visit(self, node: Node, use: Use, needed: bool) -> Array:
+        op, args = node.op, node.args
         # a sum on the way would forget the reach
-        if node.names <= self.sample.symbols and (self.reach is None or not node.args):
+        if node.names <= self.sample.symbols and (self.reach is None or (len(args) == 1 and not args[0].args)):
             return self.sample.of(node)
-        if node.op == "name":
-            if node.name not in self.constants:
-                return _ONE  # a linear constant: solved for, never drawn
-            if node.name not in self.values:
-                self.assign(node, self.sign(0.3) * self.log_uniform(0.1, 3.0))
-            return self.values[node.name][:, None]
-        if node.op == "**":
+        if op == "**":
             return self.power(node, use, needed)
-        if node.op in ("+", "-") and use in ("argument", "centre"):
+        sums = op == "+" or op == "-"
+        if sums and (use == "argument" or use == "centre"):
             self.settle_chain(node, use)
-        inner = self.inner(node, use)
-        if len(node.args) == 2:
-            a, b = node.args
+        inner = use if sums or op == "*" or op == "/" else self.inner(node, use)
+        if len(args) == 2:
+            a, b = args
             first, second = self.free(a), self.free(b)
             if first and not second:
                 self.assign(a, self.draw(node, a, self.visit(b, inner), use, first=True))
             elif second and not first:
                 self.assign(b, self.draw(node, b, self.visit(a, inner), use, first=False))
-        if not needed and self.reach is None and self.undrawn.isdisjoint(node.names):
-            return _ONE
-        return self.apply(node, [self.visit(arg, inner, needed) for arg in node.args], needed)
-
-    @staticmethod
-    def apply(node: Node, args: Sequence[Array], needed: bool) -> Array:
-        return apply_operator(node.op, args) if needed else _ONE
+        if needed:
+            return apply_operator(op, [self.visit(arg, inner) for arg in args])
+        for arg in args:
+            self.visit(arg, inner, False)
+        return _ONE
 
     def settle_chain(self, node: Node, use: Use) -> None:
         """Draw a sum that is a centre or an argument: the slopes first, then the constant that brings it to zero.
@@ -259,17 +273,22 @@ class _Sampler:
         In `log(lr) - c - g*log(N)` the optimum must lie among the data whatever g is, so c is drawn last.
         """
         terms = list(self.terms(node, 1.0))
-        level = next(((sign, term) for sign, term in terms if self.free(term)), None)
-        total = np.zeros((1, 1))
+        level = next((i for i, (_, term) in enumerate(terms) if self.free(term)), -1)
+        total, spread = _NOTHING, _NO_SPREAD
         # what has no constants first: the size of the data tells how far the slopes may move the centre
-        for sign, term in sorted(terms, key=lambda t: self.has_constants(t[1])):
-            if level is None or term is not level[1]:
-                self.reach = self.spread(total)
-                total = total + sign * self.visit(term, use)
+        for i in sorted(range(len(terms)), key=lambda i: not self.constants.isdisjoint(terms[i][1].names)):
+            if i != level:
+                sign, term = terms[i]
+                self.reach = spread
+                value = self.visit(term, use)
+                # of one quantity the spread is known
+                spread = self.spread(value if total is _NOTHING else total + sign * value)
+                total = total + sign * value
         self.reach = None
-        if level is not None:
-            noise = self.rng.normal(0.0, 1.0 if use == "argument" else 0.3, self.n) * self.spread(total)
-            self.assign(level[1], level[0] * (noise - self.pick(total)))
+        if level >= 0:
+            sign, term = terms[level]
+            noise = self.rng.normal(0.0, 1.0 if use == "argument" else 0.3, self.n) * spread
+            self.assign(term, sign * (noise - self.pick(total)))
 
     def terms(self, node: Node, sign: float) -> Iterator[tuple[float, Node]]:
         """Yield the signed terms of a sum; the logarithm of a product is the sum of the logarithms."""
@@ -305,7 +324,7 @@ class _Sampler:
             case "+" | "-":
                 wanted = self.size(u) * self.log_uniform(0.01, 10.0)
                 if use != "base" or not (u > 0).all():
-                    return self.sign(0.1) * wanted
+                    return self.sign(0.1, wanted)
                 if first and node.op == "-":
                     return np.asarray(u.max(axis=1) + wanted)
                 # the base of a power stays positive: a shift downwards ends short of the smallest value
@@ -314,46 +333,51 @@ class _Sampler:
                 return -shift if node.op == "-" else shift
             case "*":
                 if use == "argument":
-                    return self.sign(0.4) * self.log_uniform(0.1, 3.0) * self.reach_or_one() / self.spread(u)
+                    return self.signed(0.4, 0.1, 3.0) * self.reach_or_one() / self.spread(u)
                 if use == "centre":
                     spread = np.maximum(self.spread(u), 0.01 * self.size(u))
-                    return self.sign(0.4) * self.log_uniform(0.003, 0.3) * self.reach_or_one() / spread
+                    return self.signed(0.4, 0.003, 0.3) * self.reach_or_one() / spread
                 if use == "linear":
-                    return self.sign(0.2) * self.scale * self.log_uniform(0.05, 1.0) / self.size(u)
+                    return self.signed(0.2, 0.05, 1.0) * self.scale / self.size(u)
                 # the product of order one, or the constant itself: it may be a pure number, such as a count of epochs
                 pure = self.rng.random(self.n) < 0.4
-                return self.sign(0.1) * self.log_uniform(0.02, 20.0) / np.where(pure, 1.0, self.size(u))
+                return self.signed(0.1, 0.02, 20.0) / np.where(pure, 1.0, self.size(u))
             case "/":
                 if use == "argument" and not first:
-                    return self.sign(0.2) * self.log_uniform(0.3, 10.0) * self.spread(u)
-                return self.sign(0.1) * self.log_uniform(0.05, 20.0) * self.size(u)
+                    return self.signed(0.2, 0.3, 10.0) * self.spread(u)
+                return self.signed(0.1, 0.05, 20.0) * self.size(u)
             case "min" | "max":
                 return self.pick(u)
-        return self.sign(0.3) * self.log_uniform(0.1, 3.0)
+        return self.signed(0.3, 0.1, 3.0)
 
     def power(self, node: Node, use: Use, needed: bool) -> Array:
         base, exponent = node.args
         if exponent.op == "number":
             even = exponent.value == 2.0 or exponent.value == 4.0
-            parts = [self.visit(base, "centre" if even else "base", needed), self.visit(exponent, "base")]
-            return self.apply(node, parts, needed)
-        if self.free(base) and not self.free(exponent):
+            u = self.visit(base, "centre" if even else "base", needed)
+            return np.power(u, exponent.value) if needed else _ONE
+        drawn = not self.free(exponent)
+        if drawn and self.free(base):
             u = self.visit(exponent, "base")
             self.assign(base, np.exp(self.rng.normal(0.0, 1.0, self.n) / self.spread(u)))
-            return self.apply(node, [self.visit(base, "base", needed), u], needed)
-        u = self.visit(base, "base", needed or self.free(exponent))
-        if self.free(exponent):
-            value = self.log_uniform(0.04, 1.6)
-            if self.reach is not None:  # the logarithm of this power is a slope
-                value = self.log_uniform(0.003, 0.3) * self.reach_or_one() / self.sample.statistic(_log_spread, u)
-            elif use == "argument":
-                value *= 0.5
-            value = np.minimum(value, self.sample.statistic(_steepest, u))
-            if exponent.op == "neg":
-                value = -value
-            self.assign(exponent, value * self.sign(0.12))
-            return self.apply(node, [u, self.visit(exponent, "linear", needed)], needed)
-        return self.apply(node, [u, self.visit(exponent, "argument", needed)], needed)
+            return np.power(self.visit(base, "base"), u) if needed else _ONE
+        u = self.visit(base, "base", needed or not drawn)
+        if drawn or not self.free(exponent):  # the base may have the same constant
+            v = self.visit(exponent, "argument", needed)
+            return np.power(u, v) if needed else _ONE
+        value = self.log_uniform(0.04, 1.6)
+        if self.reach is not None:  # the logarithm of this power is a slope
+            value = self.log_uniform(0.003, 0.3) * self.reach_or_one() / self.sample.statistic(_log_spread, u)
+        elif use == "argument":
+            value *= 0.5
+        value = np.minimum(value, self.sample.statistic(_steepest, u))
+        # mostly a decline, whichever way it is written
+        value = self.sign(0.12, value)
+        if exponent.op == "neg":
+            self.assign(exponent.args[0], value)
+        else:
+            self.assign(exponent, value)
+        return np.power(u, self.visit(exponent, "linear")) if needed else _ONE
 
     def assign(self, node: Node, wanted: Array) -> None:
         """Give the constants of a constant-only node values such that it is worth `wanted` (roughly)."""
@@ -372,10 +396,10 @@ class _Sampler:
             # the second gets a plain value, the first makes up for it
             neutral = 0.0 if node.op in ("+", "-") else 1.0
             self.assign(b, np.full(self.n, neutral) + self.rng.normal(0.0, 0.3, self.n))
-        other, target = (b, a) if self.free(a) else (a, b)
+        first = self.free(a)
+        other, target = (b, a) if first else (a, b)
         v = self.visit(other, "linear")[:, 0]
         v = v if len(v) == self.n else np.repeat(v, self.n)
-        first = target is a
         match node.op:
             case "+":
                 rest = wanted - v

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from sld.core.evaluation import Array, walk
 from sld.core.expression import Expression, Node, call, evaluate_scalar, number
-from sld.core.separation import ONE, linear_constants
+from sld.core.separation import ONE, is_one, linear_constants
 
 Ints = NDArray[np.int64]
 
@@ -86,141 +86,132 @@ class Tape:
         return out
 
 
-_Slot = tuple[str, int]
-_Instruction = tuple[int, _Slot, _Slot | None]
+# A slot while the tape is being made: its number among those of its kind, plus the kind. Rows come last, so that one
+# comparison tells them from scalars.
+_THETA, _LITERAL, _SCALAR, _COLUMN, _ROW = (kind << 20 for kind in range(5))
+_NUMBER = (1 << 20) - 1
+_NO_SLOT = -1
+_Instruction = tuple[int, int, int]
 
 
 class _Builder:
-    """Turns trees into slots; equal instructions share one slot.
-
-    A slot is a kind and a number within the kind: "t" theta, "l" literal, "s" scalar result, "c" column, "r" row
-    result, and "f" for a sub-expression free of constants that becomes a column if an instruction needs it.
-    """
+    """Turns trees into slots; equal instructions share one slot."""
 
     def __init__(self, theta: Sequence[str], positive: Collection[str], variables: Collection[str]) -> None:
         self.theta = {c: i for i, c in enumerate(theta)}
-        self.positive = frozenset(positive)
+        self.positive = positive
         self.variables = frozenset(variables)
         self.literals: dict[float, int] = {}
-        self.free: list[Node] = []
         self.columns: dict[Node, int] = {}
         self.scalar_ops: dict[_Instruction, int] = {}
         self.row_ops: dict[_Instruction, int] = {}
-        self.seen: dict[int, _Slot] = {}  # by the node's identity: hashing trees costs more than building twice
+        self.seen: dict[int, int] = {}  # by the node's identity: hashing trees costs more than building twice
         self.made: list[Node] = []
 
-    def literal(self, value: float) -> _Slot:
-        return "l", self.literals.setdefault(value, len(self.literals))
+    def literal(self, value: float) -> int:
+        return _LITERAL + self.literals.setdefault(value, len(self.literals))
 
-    def folded(self, op: str, *slots: _Slot) -> _Slot:
+    def folded(self, op: str, *slots: int) -> int:
         values = list(self.literals)
-        return self.literal(evaluate_scalar(op, *(values[i] for _, i in slots)))
+        return self.literal(evaluate_scalar(op, *(values[slot - _LITERAL] for slot in slots)))
 
-    def free_of_constants(self, node: Node) -> _Slot:
-        self.free.append(node)
-        return "f", len(self.free) - 1
+    def column(self, node: Node) -> int:
+        if node.op == "**" and node.args[1].op == "number" and node.args[1].value == 0.5:
+            node = call("sqrt", node.args[0])
+        return _COLUMN + self.columns.setdefault(node, len(self.columns))
 
-    def column(self, node: Node) -> _Slot:
-        return "c", self.columns.setdefault(node, len(self.columns))
+    def scalar(self, code: int, a: int, b: int = _NO_SLOT) -> int:
+        return _SCALAR + self.scalar_ops.setdefault((code, a, b), len(self.scalar_ops))
 
-    def scalar(self, code: int, a: _Slot, b: _Slot | None = None) -> _Slot:
-        return "s", self.scalar_ops.setdefault((code, a, b), len(self.scalar_ops))
+    def row(self, code: int, a: int, b: int = _NO_SLOT) -> int:
+        return _ROW + self.row_ops.setdefault((code, a, b), len(self.row_ops))
 
-    def row(self, code: int, a: _Slot, b: _Slot | None = None) -> _Slot:
-        if a[0] == "f":
-            a = self.settled(a)
-        if b is not None and b[0] == "f":
-            b = self.settled(b)
-        return "r", self.row_ops.setdefault((code, a, b), len(self.row_ops))
-
-    def settled(self, slot: _Slot) -> _Slot:
-        return self.column(self.free[slot[1]]) if slot[0] == "f" else slot
-
-    def build(self, node: Node) -> _Slot:
+    def build(self, node: Node) -> int:
         op = node.op
+        if op == "name":
+            word = node.name
+            if word in self.variables:
+                return self.column(node)
+            slot = self.theta[word]
+            return self.scalar(EXP, slot) if word in self.positive else slot
         if op == "number":
             return self.literal(node.value)
-        if op == "name":
-            if node.name in self.variables:
-                return self.free_of_constants(node)
-            slot = ("t", self.theta[node.name])
-            return self.scalar(EXP, slot) if node.name in self.positive else slot
         known = self.seen.get(id(node))
         if known is None:
-            known = self.seen[id(node)] = self.power(node) if op == "**" else self._build(node)
+            if node.names <= self.variables and node.names:
+                known = self.column(node)
+            else:
+                known = self.power(node) if op == "**" else self._build(node)
+            self.seen[id(node)] = known
         return known
 
-    def _build(self, node: Node) -> _Slot:
-        a = self.build(node.args[0])
-        if len(node.args) == 1:
-            if a[0] == "f":
-                return self.free_of_constants(node)
-            if a[0] == "l":
-                return self.folded(node.op, a)
-            return (self.row if a[0] == "r" else self.scalar)(_UNARY[node.op], a)
-        b = self.build(node.args[1])
-        kinds = a[0] + b[0]
-        if kinds == "ll":
-            return self.folded(node.op, a, b)
-        if kinds in ("ff", "fl", "lf"):
-            return self.free_of_constants(node)
-        if a[0] in "fr":
-            return self.row((_BINARY if b[0] in "fr" else _WITH_SCALAR)[node.op], a, b)
-        if b[0] not in "fr":
-            return self.scalar(_BINARY[node.op], a, b)
-        return self.row(_WITH_SCALAR[node.op] if node.op in _COMMUTATIVE else _SCALAR_FIRST[node.op], b, a)
+    def _build(self, node: Node) -> int:
+        op, args = node.op, node.args
+        a = self.build(args[0])
+        if len(args) == 1:
+            if a >= _COLUMN:
+                return self.row(_UNARY[op], a)
+            return self.folded(op, a) if _LITERAL <= a < _SCALAR else self.scalar(_UNARY[op], a)
+        b = self.build(args[1])
+        if a >= _COLUMN:
+            return self.row(_BINARY[op] if b >= _COLUMN else _WITH_SCALAR[op], a, b)
+        if b >= _COLUMN:
+            return self.row(_WITH_SCALAR[op] if op in _COMMUTATIVE else _SCALAR_FIRST[op], b, a)
+        if _LITERAL <= a < _SCALAR and _LITERAL <= b < _SCALAR:
+            return self.folded(op, a, b)
+        return self.scalar(_BINARY[op], a, b)
 
-    def power(self, node: Node) -> _Slot:
+    def power(self, node: Node) -> int:
         base, exponent = node.args
-        if exponent.op == "number" and exponent.value == int(exponent.value) and 0 < abs(exponent.value) <= 16:
-            return self.whole_power(node, int(exponent.value))
-        if exponent.op == "number" and exponent.value == 0.5:
-            return self.build(self.kept(call("sqrt", base)))
-        a, b = self.build(base), self.build(exponent)
-        if a[0] + b[0] == "ll":
+        if exponent.op == "number":
+            if exponent.value == int(exponent.value) and 0 < abs(exponent.value) <= 16:
+                return self.whole_power(node, int(exponent.value))
+            if exponent.value == 0.5:
+                return self.build(self.kept(call("sqrt", base)))
+        b = self.build(exponent)
+        if b < _COLUMN and (base.names <= self.variables and base.names):
+            return self.row(EXPMUL_RS, self.build(self.kept(call("log", base))), b)
+        a = self.build(base)
+        if _LITERAL <= a < _SCALAR and _LITERAL <= b < _SCALAR:
             return self.folded("**", a, b)
-        if a[0] in "fl" and b[0] in "fl":
-            return self.free_of_constants(node)
         logarithm = self.kept(call("log", base))
-        if b[0] in "tls" and a[0] in "fr":
+        if b < _COLUMN <= a:
             return self.row(EXPMUL_RS, self.build(logarithm), b)
         return self.build(self.kept(call("exp", call("*", exponent, logarithm))))
 
-    def whole_power(self, node: Node, power: int) -> _Slot:
+    def whole_power(self, node: Node, power: int) -> int:
         """Multiply out: whole powers keep the sign of a negative base, exp(k*log(x)) would not."""
         base = self.build(node.args[0])
-        if base[0] == "f":
-            return self.free_of_constants(node)
-        if base[0] == "l":
+        if _LITERAL <= base < _SCALAR:
             return self.folded("**", base, self.literal(float(power)))
-        multiply = self.row if base[0] == "r" else self.scalar
-        product: _Slot | None = None
+        multiply = self.row if base >= _COLUMN else self.scalar
+        product = _NO_SLOT
         square, k = base, abs(power)
         while k:
             if k & 1:
-                product = square if product is None else multiply(MUL_RR, product, square)
+                product = square if product == _NO_SLOT else multiply(MUL_RR, product, square)
             k >>= 1
             if k:
                 square = multiply(MUL_RR, square, square)
-        assert product is not None
         if power > 0:
             return product
         one = self.literal(1.0)
-        return self.row(DIV_SR, product, one) if base[0] == "r" else self.scalar(DIV_RR, one, product)
+        return self.row(DIV_SR, product, one) if base >= _COLUMN else self.scalar(DIV_RR, one, product)
 
     def kept(self, node: Node) -> Node:
         """Keep a node made here alive: `seen` goes by identity."""
         self.made.append(node)
         return node
 
-    def as_row(self, slot: _Slot) -> _Slot:
+    def as_row(self, node: Node) -> int:
         """Return a row slot for an output."""
-        if slot[0] == "l":
-            return self.column(number(list(self.literals)[slot[1]]))
-        if slot[0] in "ts":
+        slot = self.build(node)
+        if slot >= _COLUMN:
+            return slot
+        if slot < _LITERAL or slot >= _SCALAR:
             # a scalar becomes a row by filling; the column operand only lends its length
             return self.row(FILL, self.column(ONE), slot)
-        return self.settled(slot)
+        return self.column(number(list(self.literals)[slot - _LITERAL]))
 
 
 def compile_tape(
@@ -247,38 +238,38 @@ def compile_tape(
         rest, bases = linear_constants(expression, {*shared, *nonlinear})
     else:
         rest, bases = (call("log", expression.tree) if log_output else expression.tree), {}
-    theta = [c for c in shared if c in expression.constants]
-    theta += [c for c in expression.constants if c not in bases and c not in theta]
-    positive = [c for c in theta if c in positive]
+    constants = expression.constants
+    theta = [c for c in constants if c not in bases]
+    if shared:
+        first = [c for c in shared if c in constants]
+        theta = first + [c for c in theta if c not in first]
+    positive = [c for c in theta if c in positive] if positive else []
     builder = _Builder(theta, positive, expression.variables)
     # the constant basis first: what is left of the others is then centred, which conditions exponents near zero
-    order = sorted(bases, key=lambda c: bases[c] != ONE)
-    outputs = [builder.as_row(builder.build(bases[c])) for c in order]
-    rest_slot = None if rest is None else builder.as_row(builder.build(rest))
+    order = sorted(bases, key=lambda c: not is_one(bases[c]))
+    outputs = [builder.as_row(bases[c]) for c in order]
+    rest_slot = _NO_SLOT if rest is None else builder.as_row(rest)
     n_theta, n_literals, n_columns = len(theta), len(builder.literals), len(builder.columns)
     # slots of one kind stand behind those of another
-    offset = {"t": 0, "l": n_theta, "s": n_theta + n_literals, "c": 0, "r": n_columns}
+    behind = (0, n_theta, n_theta + n_literals, 0, n_columns)
 
-    def final(slot: _Slot) -> int:
-        return slot[1] + offset[slot[0]]
-
-    def flat(instructions: Collection[_Instruction]) -> list[int]:
-        return [x for c, a, b in instructions for x in (c, final(a), 0 if b is None else final(b))]
+    def final(slot: int) -> int:
+        return 0 if slot == _NO_SLOT else (slot & _NUMBER) + behind[slot >> 20]
 
     # one array cut in three: numpy takes longer to make an array than to fill it
-    scalars, rows = flat(builder.scalar_ops), flat(builder.row_ops)
-    codes: Ints = np.array(scalars + rows + [final(s) for s in outputs], dtype=np.int64)
-    first, second = len(scalars), len(scalars) + len(rows)
+    numbers = [x for code, a, b in (*builder.scalar_ops, *builder.row_ops) for x in (code, final(a), final(b))]
+    codes: Ints = np.array(numbers + [final(slot) for slot in outputs], dtype=np.int64)
+    first_row, first_output = 3 * len(builder.scalar_ops), len(numbers)
     return Tape(
         constants=tuple(theta),
         positive=tuple(positive),
         linear=tuple(order),
         columns=tuple(builder.columns),
         literals=np.array(list(builder.literals), dtype=np.float64),
-        scalar_ops=codes[:first].reshape(-1, 3),
-        row_ops=codes[first:second].reshape(-1, 3),
-        outputs=codes[second:],
-        rest=-1 if rest_slot is None else final(rest_slot),
+        scalar_ops=codes[:first_row].reshape(-1, 3),
+        row_ops=codes[first_row:first_output].reshape(-1, 3),
+        outputs=codes[first_output:],
+        rest=-1 if rest is None else final(rest_slot),
         rest_tree=rest,
         bases=tuple(bases.values()),
     )
