@@ -7,8 +7,8 @@
     reply       what came back, with tokens and cost
     sent        what was left out or changed because the server refused it, and how often it was tried
 
-A line is whole on the disk before the reply is handed on, so a killed run has paid for nothing that it forgets. A line cut off
-by a kill is ignored. Taken up again, a run gets the recorded reply to a request that it made before, and pays nothing.
+A line is whole on the disk before the reply is handed on, so a killed run has paid for nothing that it forgets.
+A line cut off by a kill is ignored. Taken up again, a run gets the recorded reply to a request that it made before, and pays nothing.
 In replay nothing is written and no server is asked: identical requests get their replies in the order of the record.
 """
 
