@@ -7,7 +7,7 @@
     Server(handler=lambda request: reply(request.prompt.upper()))      # instead of a script
     Server([reply("1")], then=reply("2"))                              # after the script: always this
 
-`reply` streams by itself where the request asks for it. All waits end when the client goes away or the server is closed.
+`reply` streams by itself where the request asks for it. All waits end when the client goes away or the server closes.
 """
 
 from __future__ import annotations
@@ -95,12 +95,13 @@ def status(
     param: str | None = None,
     error_code: str | None = None,
     retry_after: float | str | None = None,
+    headers: Mapping[str, str] | None = None,
     **answer: Any,
 ) -> Answer:
     """Return an error as OpenAI's servers word it."""
     error = {"message": message or f"error {code}", "type": "error", "param": param, "code": error_code}
-    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-    return Answer(code, json.dumps({"error": error}).encode(), headers=headers, **answer)
+    wait = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    return Answer(code, json.dumps({"error": error}).encode(), headers={**wait, **(headers or {})}, **answer)
 
 
 def retry_at(seconds: float) -> str:
@@ -152,7 +153,7 @@ class Server:
         script: Sequence[Answer | Handler] = (),
         *,
         handler: Handler | None = None,
-        then: Answer | None = None,
+        then: Answer | Handler | None = None,
     ) -> None:
         self.requests: list[Request] = []
         self.script = list(script)
@@ -207,6 +208,7 @@ class Server:
 class _Http(http.server.ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 128  # many calls at once are part of the play
 
     def __init__(self, address: tuple[str, int], handler: type[http.server.BaseHTTPRequestHandler], played: Server):
         self.played = played
@@ -317,7 +319,8 @@ def pieces_of(completion: Mapping[str, Any]) -> Iterator[bytes]:
 
     for choice in completion["choices"]:
         message = choice["message"]
-        yield event([{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}])
+        more = {name: value for name, value in message.items() if name not in ("content", "tool_calls")}
+        yield event([{"index": 0, "delta": {**more, "content": ""}, "finish_reason": None}])
         text = message.get("content") or ""
         size = max(8, len(text) // 50)
         for start in range(0, len(text), size):

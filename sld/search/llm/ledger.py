@@ -123,13 +123,12 @@ class Booking:
 
     @classmethod
     def of(cls, reply: Reply) -> Booking:
-        """Return what `reply` used; a reply from the record used nothing."""
-        if reply.cached:
-            return cls(0, 0, 0.0, cached=True)
+        """Return what `reply` used."""
         return cls(
             reply.tokens_in,
             reply.tokens_out,
             reply.cost_usd,
+            cached=reply.cached,
             estimated=reply.estimated,
             failed=bool(reply.status),
         )

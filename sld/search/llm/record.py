@@ -8,7 +8,8 @@
     sent        what was left out or changed because the server refused it, and how often it was tried
 
 A line is whole on the disk before the reply is handed on, so a killed run has paid for nothing that it forgets.
-A line cut off by a kill is ignored. Taken up again, a run gets the recorded reply to a request that it made before, and pays nothing.
+A line cut off by a kill is ignored. A run that is taken up again gets the recorded reply to a request that it made
+before, and pays nothing.
 In replay nothing is written and no server is asked: identical requests get their replies in the order of the record.
 """
 
@@ -80,7 +81,7 @@ class Record:
         """Return the recorded reply to a request, or None.
 
         In replay the replies to identical requests come in their order, exactly as they were; after the last, none.
-        Otherwise the first usable one, marked as cached and free of cost.
+        Otherwise the first usable one, marked as cached; it took no tokens.
         """
         with self._lock:
             replies = self._answers.get(hash, [])
@@ -90,7 +91,8 @@ class Record:
                 return replies[i] if i < len(replies) else None
             for reply in replies:
                 if not reply.status:
-                    return replace(reply, cached=True, cost_usd=0.0, seconds=0.0)
+                    paid = replace(reply, tokens_in=0, tokens_out=0, tokens_cached=0, cost_usd=0.0)
+                    return replace(paid, cached=True, estimated=False, seconds=0.0)
             return None
 
     def add(
