@@ -106,6 +106,7 @@ def test_a_schema_is_sent_as_such() -> None:
         (status(400, "This server was not compiled with grammar support"), "response_format"),
         (status(400, "Tool use is not supported with this model"), "tools"),
         (status(404, "No endpoints found that support tool use"), "tools"),
+        (status(400, "tool_choice required is not supported"), "tool_choice"),
         (status(500, "tools param requires --jinja flag"), "tools"),
         (status(400, "stream_options is unknown"), "stream_options"),
         (status(400, "Streaming is not available"), "stream"),
@@ -115,13 +116,15 @@ def test_a_schema_is_sent_as_such() -> None:
 )
 def test_a_refused_field_is_left_out_from_then_on(refusal: Answer, changed: str) -> None:
     with Server([refusal], then=reply("fine")) as server:
-        got = ask(chat_at(server, seed=1, stream=True), times=2, schema=SCHEMA, tools=[TOOL])
+        got = ask(chat_at(server, seed=1, stream=True), times=2, schema=SCHEMA, tools=[TOOL], must_call=True)
     assert [g.text for g in got] == ["fine", "fine"]
     first, *later = server.bodies
     assert len(later) == 2
     for sent in later:
         different = {name for name in first.keys() | sent.keys() if first.get(name) != sent.get(name)} - {"messages"}
-        extra = {"max_tokens": {"max_completion_tokens"}, "stream": {"stream_options"}}.get(changed, set())
+        extra = {"max_tokens": {"max_completion_tokens"}, "stream": {"stream_options"}, "tools": {"tool_choice"}}.get(
+            changed, set()
+        )
         assert different == {changed} | extra
 
 

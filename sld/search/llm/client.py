@@ -199,10 +199,13 @@ class Chat:
         *,
         schema: Mapping[str, Any] | None = None,
         tools: Sequence[Mapping[str, Any]] = (),
+        must_call: bool = False,
         turn: int | None = None,
         within_s: float | None = None,
     ) -> Reply:
         """Ask; tries and waits take `within_s` seconds at most, and `turn` goes into the record.
+
+        With `must_call` the server is asked to make the model call one of the tools.
 
         Raises:
             UsageError: The record cannot be written.
@@ -212,6 +215,7 @@ class Chat:
             "messages": list(messages),
             "schema": schema,
             "tools": list(tools),
+            **({"must_call": True} if must_call and tools else {}),
             "settings": {
                 "max_tokens": self.settings.max_tokens,
                 "temperature": self.settings.temperature,

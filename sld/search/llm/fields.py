@@ -18,11 +18,21 @@ _WORDS = {  # how servers speak of a field
     "max_tokens": r"max_tokens",
     "temperature": r"temperature",
     "seed": r"\bseed\b",
-    "tools": r"\btools?\b|tool_choice|tool use|function[_ ]call",
+    "tool_choice": r"tool_choice",
+    "tools": r"\btools?\b|tool use|function[_ ]call",
     "stream": r"\bstream(ing)?\b",
 }
 _SCHEMA_STEPS = ("json_schema", "json_object", "none")
-_UNNAMED = ("stream_options", "response_format", "seed", "temperature", "stream", "tools")  # cheapest loss first
+# the cheapest loss first
+_UNNAMED = (
+    "stream_options",
+    "response_format",
+    "seed",
+    "temperature",
+    "stream",
+    "tool_choice",
+    "tools",
+)  # cheapest loss first
 _LEAST_TOKENS = 256
 _TOO_LONG = r"context (length|window|size)|maximum context|prompt is too long|too many tokens"
 
@@ -61,6 +71,8 @@ class Fields:
         body: dict[str, Any] = {"model": request["model"], "messages": request["messages"]}
         if request["tools"]:
             body["tools"] = request["tools"]
+            if request.get("must_call"):
+                body["tool_choice"] = "required"
         if request["schema"] is not None and (step := _SCHEMA_STEPS[self._schema_step]) != "none":
             schema = {"name": "reply", "schema": request["schema"], "strict": True}
             body["response_format"] = {"type": step} | ({"json_schema": schema} if step == "json_schema" else {})
@@ -73,8 +85,9 @@ class Fields:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         for name in self._refused:
             body.pop(name, None)
-        if "stream" not in body:
-            body.pop("stream_options", None)
+        for name, of in (("stream_options", "stream"), ("tool_choice", "tools")):
+            if of not in body:
+                body.pop(name, None)
         return body
 
     def learn(self, sent: Collection[str], code: int, message: str, param: str) -> bool:
