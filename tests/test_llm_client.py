@@ -399,6 +399,44 @@ def test_cancellation_closes_the_connection_at_once(stream: bool) -> None:
     assert ledger.room(10**9) == ""
 
 
+def test_cancelled_twice_and_closed_in_the_middle_leaves_no_connection() -> None:
+    async def cancelled(chat: Chat) -> None:
+        task = asyncio.create_task(chat.ask(MESSAGES))
+        while not server.requests:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        asyncio.get_running_loop().call_soon(task.cancel)
+        await chat.close()
+        await asyncio.gather(task, return_exceptions=True)
+
+    with Server([silence(30)]) as server:
+        asyncio.run(cancelled(chat_at(server)))
+        assert server.wait_for_disconnect(1.0)
+
+
+def test_closed_while_a_call_is_on_its_way() -> None:
+    async def closed(chat: Chat) -> Reply:
+        task = asyncio.create_task(chat.ask(MESSAGES))
+        while not server.requests:
+            await asyncio.sleep(0.01)
+        await chat.close()
+        got = await task
+        await chat.close()
+        return got
+
+    with Server([silence(30)]) as server:
+        got = asyncio.run(closed(chat_at(server, max_retries=0)))
+    assert got.status.startswith("the connection to 127.0.0.1:") or got.status.startswith("timed out")
+
+
+def test_what_the_first_call_needs_can_be_done_before() -> None:
+    with Server([reply("fine")]) as server:
+        chat = chat_at(server)
+        chat.prepare()
+        assert server.connections == 0
+        assert ask(chat)[0].text == "fine"
+
+
 def test_cancelled_while_waiting_for_the_next_try_costs_nothing() -> None:
     ledger = Ledger()
 

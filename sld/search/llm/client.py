@@ -250,6 +250,11 @@ class Chat:
         self._keep(call, request, hash, reply, turn)
         return reply
 
+    def prepare(self) -> None:
+        """Do now what the first call would do first: import `openai`, half a second of work; no connection is made."""
+        with contextlib.suppress(ValueError, ImportError):  # the first call says what is wrong
+            _ = self._open().chat.completions.with_streaming_response
+
     async def close(self) -> None:
         """Close all connections."""
         client, self._client = self._client, None
