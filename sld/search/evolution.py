@@ -8,7 +8,7 @@ their parent as a starting point.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -324,7 +324,7 @@ def children(
             proposal = _child(parent, other, chosen, table, int(rng.integers(2**31)), max_constants)
             if proposal is not None and proposal.key not in seen:
                 seen.add(proposal.key)
-                yield proposal
+                yield replace(proposal, lineage=parent.descent) if parent.of_model else proposal
                 break
 
 

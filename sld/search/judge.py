@@ -39,6 +39,7 @@ class Proposal:
     thorough: bool = False  # more starting points, on the folds too, and what groups share is decided
     island: int = 0
     bar: float = math.inf  # early score that a form has to come near, see `early_score`
+    lineage: tuple[str, ...] = ()  # see `Candidate`
 
     @staticmethod
     def of(forms: Sequence[Form]) -> Proposal:
@@ -97,6 +98,7 @@ class Judge:
             complexity=complexity,
             n_constants=n_constants,
             island=proposal.island,
+            lineage=proposal.lineage,
         )
         judged: list[_Judged] = []
         for j, form in enumerate(proposal.forms):
