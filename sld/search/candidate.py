@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from sld.search.verdict import Verdict
 
 
+MODEL = "llm:"  # how the origin of a language model's proposal begins
+_LINEAGE = 6  # ancestors that are remembered, beside the first
+
+
 @dataclass(frozen=True)
 class Judgement:
     """How one form did on one target.
@@ -59,6 +63,8 @@ class Candidate:
         status: "ok", or why the candidate has no score.
         constants: Target to group to constant to value, fitted on all training rows.
         island: Where it was bred; what is bred there has its parents from there.
+        lineage: Of what descends from a language model's proposal: that proposal with its origin, then its descendants
+            down to the parent (the oldest and the latest few).
     """
 
     expressions: Mapping[str, Expression]
@@ -77,6 +83,7 @@ class Candidate:
     status: str = "ok"
     constants: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     island: int = 0
+    lineage: tuple[str, ...] = ()
 
     @property
     def consensus(self) -> int:
@@ -85,8 +92,22 @@ class Candidate:
 
     @property
     def static(self) -> bool:
-        """Whether it was proposed as it stands, not bred from what did well on the folds."""
-        return not self.origin.startswith("evolution")
+        """Whether it was proposed as it stands, not bred from what did well on the folds (a model is told what did)."""
+        return not self.origin.startswith(("evolution", MODEL))
+
+    @property
+    def of_model(self) -> bool:
+        """Whether a language model proposed it, or something that it descends from."""
+        return bool(self.lineage) or self.origin.startswith(MODEL)
+
+    @property
+    def descent(self) -> tuple[str, ...]:
+        """The lineage of its children."""
+        if not self.of_model:
+            return ()
+        if not self.lineage:
+            return (f"{self.origin}: {self.text}",)
+        return (self.lineage[0], *self.lineage[1:][1 - _LINEAGE :], self.text)
 
     def of_target(self, target: int) -> Candidate:
         """Return the candidate of one target by itself (number of the table's target)."""
@@ -133,6 +154,7 @@ class Candidate:
             shared={t: c for p in parts for t, c in p.shared.items()},
             priors={t: q for p in parts for t, q in p.priors.items()},
             constants={t: c for p in parts for t, c in p.constants.items()},
+            lineage=next((p.lineage for p in parts if p.lineage), ()),
         )
 
     @property
@@ -166,6 +188,7 @@ class Discovery:
         config: Seed, budget, workers, proposers.
         single: The law of the best form by itself, when `law` follows a consensus instead; else None.
         best: The candidate of `single`; None with it.
+        llm: What a language model took part in: calls, cost, credit; empty without one.
     """
 
     law: Law
@@ -184,3 +207,4 @@ class Discovery:
     config: Mapping[str, Any]
     single: Law | None = None
     best: Candidate | None = None
+    llm: Mapping[str, Any] = field(default_factory=dict)

@@ -24,6 +24,7 @@ from sld.search.diverged import diverged_rows, sentence
 from sld.search.executors import Executor
 from sld.search.finishing import finish
 from sld.search.forms import Form
+from sld.search.guest import Guest, Invitation, Moment
 from sld.search.hall_of_fame import HallOfFame
 from sld.search.judge import Judge, Proposal
 from sld.search.proposers import ALL, KNOWN, Source, from_texts
@@ -42,6 +43,7 @@ from sld.search.run_folder import RunFolder, from_event, to_event
 DEFAULT_BUDGET = "30s"
 _SEARCH_SHARE = 0.85  # of the budget; the rest is for judging the finalists again
 _PROGRESS_EVERY_S = 0.2
+_PATIENCE_S = 0.05  # between two looks at a guest when there is nothing else to do
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ def discover(
     max_constants: int = 20,
     task: Mapping[str, Any] | None = None,
     progress: Callable[[Progress], None] | None = None,
+    guest: Invitation | None = None,
 ) -> Discovery:
     """Search the formula that extrapolates best from the low rungs of `table` to the higher ones.
 
@@ -112,6 +115,7 @@ def discover(
         max_constants: Limit per group and target.
         task: Name and version of the task, for the record.
         progress: Called a few times a second.
+        guest: Settings of somebody who thinks beside the search, such as a language model.
 
     Returns:
         The chosen law fitted on all rows, with everything the choice rests on. After Ctrl-C it is the best law so
@@ -157,13 +161,17 @@ def discover(
         "proposers": names,
         "formulas": [f if isinstance(f, str) else dict(f) for f in formulas],
         "max_constants": max_constants,
+        **({} if guest is None else guest.config),
     }
+    about = dict(task or {})
     if out is None:
-        search = Search(judge, source, limit, workers, progress, None)
+        visitor = None if guest is None else guest.accept(judge, None, about)
+        search = Search(judge, source, limit, workers, progress, None, visitor)
         search.run()
     else:
         with RunFolder(out, config) as folder:
-            search = Search(judge, source, limit, workers, progress, folder)
+            visitor = None if guest is None else guest.accept(judge, folder.path, about)
+            search = Search(judge, source, limit, workers, progress, folder, visitor)
             search.run()
             found = finish(search, table, everything, folds, seed, config, notes, budget)
             folder.write_front(found.front)
@@ -187,8 +195,12 @@ class Search:
         workers: int,
         progress: Callable[[Progress], None] | None,
         folder: RunFolder | None,
+        guest: Guest | None = None,
     ) -> None:
         """Prepare; `run` does it."""
+        self.guest = guest
+        self.taking_up = False
+        self.idle = False
         self.judge = judge
         self.source = source
         self.budget = budget
@@ -224,11 +236,14 @@ class Search:
     def run(self) -> None:
         """Search until the budget is used, then judge the finalists again; Ctrl-C ends either."""
         try:
+            if self.guest is not None:
+                self.guest.prepare()
             batches = self._batches()
             begun = self._take_up(batches)
             self._warm_up()
             with Executor(self.judge, self.workers) as executor:
                 self._loop(executor, chain([begun] if begun else [], batches))
+                self._dismiss()
                 self.halves = [Halves.of(hall) for hall in self.halls]
                 self._judge_again(executor)
         except KeyboardInterrupt:
@@ -236,13 +251,55 @@ class Search:
             self.halves = self.halves or [Halves.of(hall) for hall in self.halls]
         finally:
             self.source.close()
+            self._dismiss()
         if self.progress is not None:
             self.progress(self.state())
 
     def _batches(self) -> Iterator[list[Proposal]]:
         """Yield batches; each is made when all earlier results are in, so it does not depend on their timing."""
-        while batch := self.source.batch(self.hall):
-            yield batch
+        while True:
+            visiting = self._visit()
+            own = self.source.batch(self.hall)
+            ran_out, self.idle = not own and not self.idle, not own
+            if batch := [*visiting, *own]:
+                yield batch
+            elif not (ran_out and self.guest is not None) and not self._wait():
+                return
+
+    def _visit(self) -> list[Proposal]:
+        """Ask the guest what it has."""
+        if self.guest is None:
+            return []
+        moment = Moment(
+            hall=self.hall,
+            index=self.index,
+            n_fits=self.n_fits,
+            left=self._left(),
+            bar=self.source.bar(self.hall),
+            seen=self.source.seen,
+            counts=self.counts,
+            evolves=self.source.evolves,
+            idle=self.idle,
+            taking_up=self.taking_up,
+        )
+        return self.guest.collect(moment)
+
+    def _left(self) -> str:
+        if self.budget.fits is not None:
+            return f"{max(0, self.budget.fits - self.n_fits)} of {self.budget.fits} fits"
+        assert self.budget.seconds is not None
+        return f"{max(0.0, self.budget.seconds - self.seconds):.0f} of {self.budget.seconds:g} seconds"
+
+    def _wait(self) -> bool:
+        """With nothing left to try, wait a little for the guest; return whether there is a point in going on."""
+        if self.guest is None or self.taking_up or not self.guest.expects() or self.spent() >= _SEARCH_SHARE:
+            return False
+        time.sleep(_PATIENCE_S)
+        return True
+
+    def _dismiss(self) -> None:
+        if self.guest is not None:
+            self.guest.close()
 
     def _take_up(self, batches: Iterator[list[Proposal]]) -> list[Proposal]:
         """Take over what an earlier run in this folder did; its proposals come again in the same order.
@@ -252,6 +309,7 @@ class Search:
         batch: list[Proposal] = []
         if self.folder is None:
             return batch
+        self.taking_up = True
         for event in self.folder.events():
             if self.budget.fits is not None and self.spent() >= _SEARCH_SHARE:
                 break  # a smaller budget than before: the law is the one that it gives in an empty folder
@@ -265,6 +323,7 @@ class Search:
             batch = batch[1:]
             self._remember(candidate, n_fits)
             self.earlier_seconds = float(event.get("t", 0.0))
+        self.taking_up = False
         return batch
 
     def _warm_up(self) -> None:
@@ -305,6 +364,7 @@ class Search:
                 (Form(c.expressions[column], c.origin, shared=c.shared.get(column, ()), start=c.constants[column]),),
                 c.key,
                 thorough=True,
+                lineage=c.lineage,
             )
             for c in self.halves[0].members
         ]
@@ -339,6 +399,8 @@ class Search:
         if candidate.status == "ok" and len(self.halls) > 1:
             for j, hall in enumerate(self.halls):
                 hall.add(candidate.of_target(j))
+        if self.guest is not None:
+            self.guest.told(candidate, n_fits)
 
     def state(self) -> Progress:
         """Return what a progress bar shows."""

@@ -8,7 +8,8 @@ their parent as a starting point.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -295,8 +296,19 @@ MUTATIONS: Mapping[Mutation, float] = {
 }
 
 
+class Seen(Protocol):
+    """Keys of families, as a set has them."""
+
+    def __contains__(self, key: object, /) -> bool:
+        """Whether a family was tried."""
+        ...
+
+    def add(self, key: str, /) -> None:
+        """Remember one more."""
+
+
 def children(
-    parents: Sequence[Candidate], table: Table, seen: set[str], n: int, rng: np.random.Generator, max_constants: int
+    parents: Sequence[Candidate], table: Table, seen: Seen, n: int, rng: np.random.Generator, max_constants: int
 ) -> Iterator[Proposal]:
     """Yield up to `n` new families made from the parents, best parents first and most often.
 
@@ -324,7 +336,7 @@ def children(
             proposal = _child(parent, other, chosen, table, int(rng.integers(2**31)), max_constants)
             if proposal is not None and proposal.key not in seen:
                 seen.add(proposal.key)
-                yield proposal
+                yield replace(proposal, lineage=parent.descent) if parent.of_model else proposal
                 break
 
 

@@ -70,6 +70,8 @@ class Executor:
                 initializer=_begin,
                 initargs=(self.judge, os.getpid()),
             )
+            # the processes start with the first job, and they have to start before any thread of a guest does
+            self._pool.submit(_work, [])
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -108,6 +108,7 @@ def finish(
             config={**config, "budget": budget, "workers": search.workers, "rule": _RULE},
             single=None if chosen is best else _with_borrowed(single, table, everything),
             best=None if chosen is best else best,
+            llm={} if search.guest is None else search.guest.summary(chosen),
         )
 
 
@@ -226,6 +227,10 @@ def _fit_all(
         provenance["shared"] = {t: list(c) for t, c in chosen.shared.items()}
     if priors:
         provenance["priors"] = priors
+    if chosen.lineage:
+        provenance["lineage"] = list(chosen.lineage)
+    if "llm" in config:
+        provenance["llm"] = dict(config["llm"])
     if search.budget.fits is not None:
         provenance["n_fits"] = search.n_fits
     law = Law(

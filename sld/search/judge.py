@@ -39,6 +39,7 @@ class Proposal:
     thorough: bool = False  # more starting points, on the folds too, and what groups share is decided
     island: int = 0
     bar: float = math.inf  # early score that a form has to come near, see `early_score`
+    lineage: tuple[str, ...] = ()  # see `Candidate`
 
     @staticmethod
     def of(forms: Sequence[Form]) -> Proposal:
@@ -97,6 +98,7 @@ class Judge:
             complexity=complexity,
             n_constants=n_constants,
             island=proposal.island,
+            lineage=proposal.lineage,
         )
         judged: list[_Judged] = []
         for j, form in enumerate(proposal.forms):
@@ -167,7 +169,7 @@ class Judge:
         if not np.isfinite(fitter.columns).any(axis=1).all():
             return _Judged("not finite on the data", 0)
         n_nonlinear = len(fitter.tape.constants)
-        n_starts = _n_starts(n_nonlinear, len(self.table.groups)) * (2 if thorough else 1)
+        n_starts = _n_starts(n_nonlinear, len(self.table.groups)) * (2 if thorough else form.effort)
         starts = fitter.starts(n_starts, rng)
         self._use_hints(form, fitter, starts, rng)
         first = self._inherited(form, fitter, starts) if form.start else log_starts(fitter, 4, rng)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice
@@ -25,7 +26,7 @@ EVOLUTION = "evolution"
 _BATCH = 96
 _HEAD = 480  # static proposals before evolution has anything worth breeding
 _PARENTS = 32
-_ISLANDS = 4
+ISLANDS = 4
 _MIGRATION = 4  # every so many turns an island takes its parents from all
 _COUNT = 64  # candidates that may still become parents, members of a consensus or the choice
 
@@ -133,16 +134,22 @@ class Source:
             batch = list(islice(self._static, _BATCH)) if turn else self._bred(hall) if self.evolves else []
         self.drawn += len(batch)
         if len(self.table.targets) > 1:
-            return batch  # a form that is behind for one target may suit another
+            return batch
         # what is proposed as it stands is judged to the end: the consensus wants it even where it is behind
-        limit = bar(hall.ranked(), _COUNT, self._n_points)
+        limit = self.bar(hall)
         return [replace(p, bar=limit) if p.forms[0].origin == EVOLUTION else p for p in batch]
+
+    def bar(self, hall: HallOfFame) -> float:
+        """Return the early score that a bred form has to come near."""
+        if len(self.table.targets) > 1:
+            return math.inf  # a form that is behind for one target may suit another
+        return bar(hall.ranked(), _COUNT, self._n_points)
 
     def _bred(self, hall: HallOfFame) -> list[Proposal]:
         """Return children of the next island; every so often its parents come from all islands."""
         self.bred += 1
-        island = self.bred % _ISLANDS
-        everywhere = self.bred // _ISLANDS % _MIGRATION == 0
+        island = self.bred % ISLANDS
+        everywhere = self.bred // ISLANDS % _MIGRATION == 0
         parents = distinct(hall.ranked() if everywhere else hall.island(island), _PARENTS)
         rng = np.random.default_rng([self.seed, self.generation])
         made = children(parents, self.table, self.seen, _BATCH, rng, self.max_constants)

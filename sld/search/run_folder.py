@@ -183,6 +183,7 @@ def to_event(index: int, candidate: Candidate, n_fits: int, seconds: float) -> d
         "expression": {t: e.text for t, e in candidate.expressions.items()},
         **({"shared": {t: list(c) for t, c in candidate.shared.items()}} if candidate.shared else {}),
         **({"island": candidate.island} if candidate.island else {}),
+        **({"lineage": list(candidate.lineage)} if candidate.lineage else {}),
         "key": candidate.key,
         "status": candidate.status,
     }
@@ -235,6 +236,7 @@ def from_event(event: Mapping[str, Any], table: Table) -> tuple[Candidate, int]:
             status=event["status"],
             constants=event["constants"] if ok else {},
             island=event.get("island", 0),
+            lineage=tuple(event.get("lineage", ())),
         )
         return candidate, int(event["fits"])
     except (KeyError, TypeError, ValueError) as error:

@@ -1,0 +1,96 @@
+r"""What a model has earned, and what it may spend.
+
+Every candidate that raises the Pareto front earns: the best law by as much as it lowers the best score (in units of log
+error), a law of some size a little. What the model's proposals and their descendants earn per local fit is held against
+what the engine's own earn, both over the recent past, and decides the model's share of the fits to come:
+
+    share = floor + (cap - floor) * rate_model / (rate_model + rate_engine).
+
+A new model may spend as much as a few formulas cost; one that earns nothing keeps the floor. The whole is a function of
+the candidates in their order: no clock, no chance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sld.search.candidate import Candidate
+
+FLOOR = 0.01
+CAP = 0.5
+WELCOME = 24  # formulas that a new model may have judged, whatever the engine has done
+_MEMORY = 30_000.0  # fits after which what was earned counts 1/e
+_FRONT = 0.02  # earned by a law that is the best of its size only
+_MOST = 1.0  # earned by one candidate: a first law is not worth more than e times less error
+_AT_MOST = 96  # formulas that may be saved up
+
+
+@dataclass
+class Credit:
+    """The account of one model."""
+
+    earned: list[float] = field(default_factory=lambda: [0.0, 0.0])  # by the engine, by the model; fading
+    spent: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    fits: list[int] = field(default_factory=lambda: [0, 0])  # in all
+    judged: list[int] = field(default_factory=lambda: [0, 0])
+    gains: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    bests: list[int] = field(default_factory=lambda: [0, 0])  # how often one became the best law
+    shares: list[tuple[int, float]] = field(default_factory=list)  # candidates, share; where it changed
+    saved: float = 0.0  # fits
+    free: int = WELCOME  # formulas of the welcome that are left
+    _front: dict[int, float] = field(default_factory=dict)
+    _best: float = float("inf")
+
+    @property
+    def share(self) -> float:
+        """The share of the fits to come, FLOOR to CAP."""
+        engine, model = (e / s if s > 0 else 0.0 for e, s in zip(self.earned, self.spent, strict=True))
+        return FLOOR if model <= 0.0 else FLOOR + (CAP - FLOOR) * model / (model + engine)
+
+    @property
+    def price(self) -> float:
+        """Fits that a formula takes on average."""
+        return max(1.0, sum(self.fits) / max(1, sum(self.judged)))
+
+    @property
+    def affords(self) -> int:
+        """How many formulas the model may have judged now."""
+        return max(0, self.free + int(self.saved / self.price))
+
+    def note(self, candidate: Candidate, n_fits: int, *, charged: bool) -> None:
+        """Enter one candidate; `charged` when it was judged at the model's expense."""
+        who = int(candidate.of_model)
+        gain = self._gain(candidate, who)
+        fading = max(0.0, 1.0 - n_fits / _MEMORY)
+        for account in (self.earned, self.spent):
+            account[:] = [v * fading for v in account]
+        self.earned[who] += gain
+        self.spent[who] += n_fits
+        self.gains[who] += gain
+        self.fits[who] += n_fits
+        self.judged[who] += 1
+        share = self.share
+        if not charged:
+            self.saved += n_fits * share / (1.0 - share)
+        elif self.free:
+            self.free -= 1
+        else:
+            self.saved -= n_fits
+        self.saved = min(self.saved, _AT_MOST * self.price)
+        if not self.shares or abs(self.shares[-1][1] - share) > 0.02:
+            self.shares.append((sum(self.judged), round(share, 4)))
+
+    def _gain(self, candidate: Candidate, who: int) -> float:
+        if candidate.status != "ok" or not candidate.admissible or not candidate.score < float("inf"):
+            return 0.0
+        score, size = candidate.score, candidate.complexity
+        gain = 0.0
+        if score < self._best:
+            if self._best < float("inf"):
+                gain = min(_MOST, self._best - score)
+                self.bests[who] += 1
+            self._best = score
+        if all(score < s for n, s in self._front.items() if n <= size):
+            gain = max(gain, _FRONT) if self._front else gain
+            self._front = {n: s for n, s in self._front.items() if n < size or s < score} | {size: score}
+        return gain

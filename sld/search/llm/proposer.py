@@ -1,0 +1,106 @@
+"""The model as a proposer: it is shown the state of the search, and answers with formulas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sld.core.splits import Fold
+from sld.core.table import Table
+from sld.search.candidate import MODEL, Candidate
+from sld.search.guest import Moment
+from sld.search.llm.credit import Credit
+from sld.search.llm.prompt import WANTED, View, messages
+from sld.search.llm.replies import SCHEMA, Heard, Rejected, hear
+from sld.search.llm.reply import Reply
+from sld.search.llm.transcript import exchange
+from sld.search.llm.visitor import Question, Waiting
+from sld.search.selection import distinct
+
+_SOON = 300  # candidates after a reply that the engine tries before the model is asked again, if the best law is new
+_LATE = 2000  # if it is not
+_PATIENCE = 32  # how many times as long, at most, after replies that brought nothing
+_STUBBORN = 4  # patience up to which it is asked at once where the engine has nothing left to try
+_SHOWN = 12
+
+
+class Propose:
+    """Asks again and again, with what is new; seldom, where that brought nothing."""
+
+    finished = False
+
+    def __init__(
+        self, table: Table, folds: Sequence[Fold], *, model: str, task: str = "", max_constants: int = 20
+    ) -> None:
+        """Keep what every question is about."""
+        self.table, self.folds, self.task, self.max_constants = table, folds, task, max_constants
+        self.origin = f"{MODEL}{model}"
+        self._own: dict[str, tuple[str, str]] = {}  # key to text and outcome
+        self._rejected: list[Rejected] = []
+        self._last = -1  # candidates judged when the last reply came
+        self._best = ""  # key of the best law then
+        self._gain = 0.0
+        self._patience = 1
+        self._said: list[str] = []
+        self._asked = ""
+
+    def question(self, moment: Moment, credit: Credit, n_waiting: int) -> Question | None:
+        """Return a question when the last answer is used up and there is news."""
+        if self._last >= 0:
+            since = moment.index - self._last
+            if moment.idle:  # nobody else is at work
+                since = _LATE * _PATIENCE if self._patience <= _STUBBORN else 0
+            best = moment.hall.best if since >= _SOON * self._patience else None
+            news = best is not None and best.key != self._best
+            if n_waiting > WANTED or not (news or since >= _LATE * self._patience):
+                return None
+        asked = messages(self.view(moment))
+        self._asked = str(asked[-1]["content"])
+        return Question(asked, schema=SCHEMA)
+
+    def view(self, moment: Moment) -> View:
+        """Return what the model is shown."""
+        return View(
+            table=self.table,
+            folds=self.folds,
+            max_constants=self.max_constants,
+            task=self.task,
+            front=moment.hall.front(),
+            diverse=distinct(moment.hall.ranked(), _SHOWN),
+            own=list(self._own.values())[-_SHOWN:],
+            rejected=self._rejected,
+            tried=moment.index,
+            left=moment.left,
+            counts=moment.counts,
+        )
+
+    def hears(self, reply: Reply) -> Heard:
+        """Read the formulas in a reply."""
+        if reply.status or not reply.text:
+            return Heard()
+        return hear(reply.text, self.table, origin=self.origin, max_constants=self.max_constants)
+
+    def takes(self, reply: Reply, heard: Heard, moment: Moment, credit: Credit) -> list[Waiting]:
+        """Keep what the next question will say, and hand the proposals on."""
+        fruitful = credit.gains[1] > self._gain or self._last < 0
+        self._patience = 1 if fruitful and not reply.status else min(_PATIENCE, 2 * self._patience)
+        self._gain, self._last = credit.gains[1], moment.index
+        best = moment.hall.best
+        self._best = "" if best is None else best.key
+        if not reply.status:
+            self._rejected = list(heard.rejected)
+        for proposal, idea in heard.proposals:
+            self._own.setdefault(proposal.key, (idea.text, "not judged yet"))
+        self._said.append(exchange(moment.index, self._asked, reply, heard))
+        self._asked = ""
+        return [Waiting(proposal, idea.text) for proposal, idea in heard.proposals]
+
+    def judged(self, key: str, outcome: str, candidate: Candidate | None) -> None:
+        """Remember what became of a proposal, the latest last."""
+        text = self._own.pop(key, ("", ""))[0]
+        if text:
+            self._own[key] = (text, outcome)
+
+    def transcript(self) -> str:
+        """Return what was said since the last call."""
+        said, self._said = self._said, []
+        return "".join(said)

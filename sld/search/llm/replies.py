@@ -1,0 +1,241 @@
+"""From what a language model says to proposals: JSON, JSON somewhere in text, or plain lines, and always the grammar.
+
+Whatever comes is text from a stranger. It is cut to a size, searched for formulas, and each formula is read by the
+grammar of `sld.core.expression`, which evaluates nothing. What is not a formula is counted with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sld.core.errors import GrammarError
+from sld.core.table import Table
+from sld.search.forms import Form
+from sld.search.judge import Proposal
+
+MAX_IDEAS = 64  # of one reply
+MAX_TEXT = 200_000  # characters of a reply that are looked at
+MAX_EXPRESSION = 1000
+MAX_NODES = 80  # longer formulas take long to judge and are never chosen
+EFFORT = 3  # times the usual starting points: good constants of an engine's formula come from its parents
+_MAX_REASON = 200
+_MAX_LOOKS = 200  # places in a text where JSON is looked for
+
+SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {
+        "proposals": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"expression": {"type": "string"}, "reason": {"type": "string"}},
+                "required": ["expression", "reason"],
+                "additionalProperties": False,
+            },
+        }
+    },
+    "required": ["proposals"],
+    "additionalProperties": False,
+}
+_FORMULA = ("expression", "formula", "law", "equation", "form", "expr")
+_WHY = ("reason", "why", "rationale", "comment", "explanation")
+_LISTS = ("proposals", "expressions", "formulas", "laws", "candidates", "forms", "finals", "equations")
+
+
+@dataclass(frozen=True)
+class Idea:
+    """One formula as it was written, or one per target column, and why."""
+
+    expression: str | Mapping[str, str]
+    reason: str = ""
+
+    @property
+    def text(self) -> str:
+        """The formula on one line."""
+        if isinstance(self.expression, str):
+            return self.expression
+        return "; ".join(f"{t}: {e}" for t, e in self.expression.items())
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A formula that could not be taken, and why."""
+
+    text: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a reply came to.
+
+    Attributes:
+        proposals: What can be judged, with the idea behind each.
+        rejected: What cannot.
+        ignored: Ideas beyond the most that one reply may have, and repetitions.
+    """
+
+    proposals: tuple[tuple[Proposal, Idea], ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+    ignored: int = 0
+
+
+def hear(text: str, table: Table, *, origin: str, max_constants: int) -> Heard:
+    """Return the proposals in a reply."""
+    ideas, ignored = ideas_in(text, table)
+    proposals: dict[str, tuple[Proposal, Idea]] = {}
+    rejected = []
+    for idea in ideas:
+        found = proposal_of(idea, table, origin=origin, max_constants=max_constants)
+        if isinstance(found, Rejected):
+            rejected.append(found)
+        elif found.key in proposals:
+            ignored += 1
+        else:
+            proposals[found.key] = (found, idea)
+    return Heard(tuple(proposals.values()), tuple(rejected), ignored)
+
+
+def ideas_in(text: str, table: Table) -> tuple[list[Idea], int]:
+    """Return the first distinct ideas in a text, and how many more there were."""
+    text = re.sub(r"<think>.*?(</think>|$)", " ", text[:MAX_TEXT], flags=re.DOTALL)
+    found: dict[str, Idea] = {}
+    n = 0
+    columns = [t.column for t in table.targets]
+    for idea in _from_json(text, columns):
+        n += 1
+        if len(found) < MAX_IDEAS:
+            found.setdefault(idea.text, idea)
+    if not n:
+        for idea in _from_lines(text, columns):
+            n += 1
+            if len(found) < MAX_IDEAS:
+                found.setdefault(idea.text, idea)
+    return list(found.values()), n - len(found)
+
+
+def proposal_of(idea: Idea, table: Table, *, origin: str, max_constants: int) -> Proposal | Rejected:
+    """Return what can be judged, or why it cannot."""
+    forms = []
+    for j, target in enumerate(table.targets):
+        expression = idea.expression
+        if isinstance(expression, Mapping):
+            if target.column not in expression:
+                return Rejected(_line(idea.text), f"no formula for target {target.column!r}")
+            expression = expression[target.column]
+        if len(expression) > MAX_EXPRESSION:
+            return Rejected(_line(expression), f"{len(expression)} characters; at most {MAX_EXPRESSION}")
+        try:
+            parsed = table.parse(expression, j)
+        except GrammarError as error:
+            return Rejected(_line(expression), str(error))
+        if parsed.complexity > MAX_NODES:
+            return Rejected(_line(expression), f"{parsed.complexity} nodes; at most {MAX_NODES}")
+        if not parsed.used_variables:
+            return Rejected(_line(expression), f"it uses none of the variables {', '.join(table.symbols)[:100]}")
+        if not parsed.constants:
+            return Rejected(_line(expression), "it has no constants to fit")
+        if len(parsed.constants) > max_constants:
+            return Rejected(_line(expression), f"{len(parsed.constants)} constants; at most {max_constants}")
+        forms.append(Form(parsed, origin, rough=True, effort=EFFORT))
+    return Proposal.of(forms)
+
+
+def tidy(text: str) -> str:
+    """Return a formula without what people and models wrap around it; the grammar has the last word."""
+    text = _line(text, len(text)).strip("`$ ;,.")
+    # "loss = ..." and "L(N, D) = ...": what stands left of the last equals sign names the target
+    text = text.rpartition("=")[2].strip("`$ ;,.")
+    text = re.sub(r"\b(?:np|numpy|math|torch)\.(?=[a-z])", "", text)
+    text = re.sub(r"\bln\(", "log(", text)
+    for wrong, right in (("^", "**"), ("·", "*"), ("×", "*"), ("−", "-")):
+        text = text.replace(wrong, right)
+    return text
+
+
+def _from_json(text: str, columns: Sequence[str]) -> Iterator[Idea]:
+    """Yield the ideas in every JSON value in a text; of a value that is cut off, those that are whole."""
+    decoder = json.JSONDecoder()
+    position, looks = 0, 0
+    while looks < _MAX_LOOKS and (match := re.search(r"[{\[]", text[position:])):
+        looks += 1
+        start = position + match.start()
+        value, end = _decoded(decoder, text, start)
+        position = start + 1 if end is None else end
+        if end is not None:
+            yield from _from_value(value, columns)
+
+
+def _decoded(decoder: json.JSONDecoder, text: str, start: int) -> tuple[Any, int | None]:
+    try:
+        return decoder.raw_decode(text, start)
+    except (ValueError, RecursionError):
+        pass
+    # trailing commas: the commonest mistake
+    window = text[start : start + 20_000]
+    mended = re.sub(r",(\s*[}\]])", lambda m: " " + m[1], window)
+    if mended == window:
+        return None, None
+    try:
+        value, end = decoder.raw_decode(mended)
+    except (ValueError, RecursionError):
+        return None, None
+    return value, start + end  # a comma became a blank, so that lengths agree
+
+
+def _from_value(value: Any, columns: Sequence[str], depth: int = 0) -> Iterator[Idea]:
+    if depth > 4:
+        return
+    if isinstance(value, list):
+        for item in value:
+            if isinstance(item, str):
+                if _like_a_formula(tidy(item)):
+                    yield Idea(tidy(item))
+            else:
+                yield from _from_value(item, columns, depth + 1)
+    elif isinstance(value, dict):
+        formula = next((value[k] for k in _FORMULA if k in value), None)
+        reason = next((value[k] for k in _WHY if isinstance(value.get(k), str)), "")
+        if isinstance(formula, str) and formula.strip():
+            yield Idea(by_target(formula, columns), _line(reason, _MAX_REASON))
+        elif isinstance(formula, dict) and all(isinstance(e, str) for e in formula.values()):
+            yield Idea({str(t): tidy(e) for t, e in formula.items()}, _line(reason, _MAX_REASON))
+        elif formula is not None and not isinstance(formula, str):
+            yield from _from_value(formula, columns, depth + 1)
+        else:
+            for key in _LISTS:
+                if key in value:
+                    yield from _from_value(value[key], columns, depth + 1)
+
+
+def by_target(text: str, columns: Sequence[str]) -> str | dict[str, str]:
+    """Split "a: formula; b: formula" where a and b are target columns."""
+    parts = [part.partition(":") for part in text.split(";") if part.strip()]
+    names = [name.strip(" `") for name, colon, _ in parts if colon]
+    if len(names) == len(parts) and names and all(n in columns for n in names):
+        return {name.strip(" `"): tidy(formula) for name, _, formula in parts}
+    return tidy(text)
+
+
+def _from_lines(text: str, columns: Sequence[str]) -> Iterator[Idea]:
+    for line in text.splitlines():
+        bare = re.sub(r"^\s*(?:[-*•]\s+|\(?\d{1,3}[.):]\s+)+", "", line).strip()
+        quoted = re.search(r"`([^`]{3,})`", bare)
+        formula = quoted[1] if quoted else re.split(r"\s+(?:#|//|--|—|:)\s+", bare, maxsplit=1)[0]
+        if _like_a_formula(tidy(formula)):
+            reason = bare.replace(formula, "").strip(" `:#/—-")
+            yield Idea(by_target(formula, columns), _line(reason, _MAX_REASON))
+
+
+def _like_a_formula(text: str) -> bool:
+    """Whether a line is worth showing to the grammar: an operator, and no two words side by side."""
+    return bool(re.search(r"[*/+(-]", text)) and not re.search(r"[^\W\d]\w*\s+[^\W\d]\w*", text)
+
+
+def _line(text: str, most: int = 120) -> str:
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 2 * most + 100]).split())
+    return line if len(line) <= most else line[: most - 1] + "…"

@@ -1,0 +1,68 @@
+"""What was said between the search and the model, for a person to read: `llm/transcript.md`."""
+
+from __future__ import annotations
+
+import re
+
+from sld.search.llm.replies import Heard
+from sld.search.llm.reply import Reply
+
+_MAX_QUOTED = 20_000
+_MAX_LISTED = 40
+
+
+def exchange(index: int, asked: str, reply: Reply, heard: Heard) -> str:
+    """Return one question with its answer, and what came of it."""
+    lines = [f"\n## After {index} candidates\n"]
+    if asked:
+        lines += ["Asked:\n", quoted(asked)]
+    lines.append(answer(reply))
+    lines += outcome(heard)
+    return "\n".join(lines) + "\n"
+
+
+def answer(reply: Reply) -> str:
+    """Return what came back."""
+    facts = [f"{reply.tokens_in} tokens in, {reply.tokens_out} out"]
+    facts += [f"${reply.cost_usd:.4f}"] if reply.cost_usd else []
+    facts += [f"{reply.seconds:.1f} s"] if reply.seconds else []
+    facts += ["answered from the record"] if reply.cached else []
+    facts += ["cut off"] if reply.truncated else []
+    text = f"Answer ({', '.join(facts)}):\n"
+    if reply.status:
+        return f"{text}\nNone: {line(reply.status)}\n"
+    if reply.text:
+        text += "\n" + quoted(reply.text)
+    for call in reply.tool_calls:
+        text += f"\nTool `{line(call.name, 80)}`:\n\n{quoted(call.arguments)}"
+    return text
+
+
+def outcome(heard: Heard) -> list[str]:
+    """Return which formulas were taken and which were not."""
+    lines = []
+    if heard.proposals:
+        lines.append(f"Taken, {len(heard.proposals)}:\n")
+        for _, idea in heard.proposals[:_MAX_LISTED]:
+            lines.append(f"- `{line(idea.text)}`" + (f": {line(idea.reason)}" if idea.reason else ""))
+        lines.append("")
+    if heard.rejected:
+        lines.append(f"Not taken, {len(heard.rejected)}:\n")
+        lines += [f"- `{line(r.text)}`: {line(r.why)}" for r in heard.rejected[:_MAX_LISTED]]
+        lines.append("")
+    return lines
+
+
+def quoted(text: str) -> str:
+    """Return text in a fence that it cannot close."""
+    if len(text) > _MAX_QUOTED:
+        text = f"{text[:_MAX_QUOTED]}\n(and {len(text) - _MAX_QUOTED} more characters, in exchange.jsonl)"
+    text = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+    fence = "`" * (1 + max([2, *(len(run) for run in re.findall(r"`+", text))]))
+    return f"{fence}text\n{text.rstrip()}\n{fence}\n"
+
+
+def line(text: str, most: int = 300) -> str:
+    """Return text on one line that cannot leave its backquotes."""
+    plain = " ".join("".join(c if c.isprintable() else " " for c in text).split()).replace("`", "'")
+    return plain if len(plain) <= most else plain[: most - 1] + "…"
