@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sld.core.table import Table, table_from
     from sld.core.task import Task, load_task, task_from
     from sld.search.candidate import Discovery
+    from sld.search.llm.settings import LLM
 
 # `import sld` takes a few milliseconds: what a name needs is imported when the name is first used
 _HOMES = {
@@ -38,10 +39,12 @@ _HOMES = {
     "sld.core.table": ("Table", "table_from"),
     "sld.core.task": ("Task", "load_task", "task_from"),
     "sld.search.candidate": ("Discovery",),
+    "sld.search.llm.settings": ("LLM",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "LLM",
     "Card",
     "DataError",
     "Discovery",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sld.core.task import Task
     from sld.search.candidate import Discovery
     from sld.search.discovery import Progress
+    from sld.search.llm.settings import LLM
 
     Array = NDArray[np.float64]
 
@@ -87,6 +88,7 @@ def discover(
     proposers: Sequence[str] | None = None,
     formulas: Sequence[str | Mapping[str, str]] = (),
     progress: Callable[[Progress], None] | None = None,
+    llm: LLM | str | None = None,
     **columns: Any,
 ) -> Discovery:
     """Search the formula that extrapolates best, and fit its constants.
@@ -100,6 +102,7 @@ def discover(
         proposers: Who proposes forms ("catalogue", "enumeration"); all by default.
         formulas: Formulas of your own to try first.
         progress: Called with the state of the search a few times a second.
+        llm: A language model that proposes formulas beside the engine: its name, or `sld.LLM` with more settings.
         **columns: Roles of a bare table's columns, as `sld.table_from` takes them.
 
     Returns:
@@ -113,6 +116,12 @@ def discover(
     from sld.search import discovery
 
     task = as_task(data, **columns)
+    model = None
+    if llm is not None:
+        from sld.search.llm.settings import LLM
+
+        model = LLM(llm) if isinstance(llm, str) else llm
+        model.check()
     targets = [t.column for t in task.card.targets]
     found = discovery.discover(
         task.train,
@@ -125,11 +134,22 @@ def discover(
         max_constants=task.card.max_constants,
         task={"name": task.card.name, "version": task.card.version},
         progress=progress,
+        guest=model,
     )
     found = replace(found, law=add_intervals(found))
     if out is not None:
         _write_run(found, task, Path(out))
     return found
+
+
+def dry_run(data: object, llm: LLM, **columns: Any) -> dict[str, Any]:
+    """Return the first prompt that a language model would get and what it may cost; nothing is sent.
+
+    Raises:
+        UsageError: The data cannot be searched.
+    """
+    task = as_task(data, **columns)
+    return llm.dry_run(task.train, {"name": task.card.name}, task.card.max_constants)
 
 
 def _folds(table: Table) -> tuple[Fold, ...]:

@@ -14,6 +14,7 @@ from sld.core.errors import UsageError
 
 if TYPE_CHECKING:
     from sld.core.task import Task
+    from sld.search.llm.settings import LLM
 
 RUNS_FOLDER = "sld-runs"
 DEFAULT_BUDGET = "30s"  # in the help; the search holds the number
@@ -268,6 +269,7 @@ def laws_show(
     "sld discover runs.csv --target loss --scale N,D --group family",
     "sld discover runs.csv --target loss --scale N --hyper lr,batch --budget 5min",
     'sld discover runs.csv --target loss --scale N,D --try "E + A*N**-a + B*D**-b"',
+    "sld discover nanolm_chinchilla --llm gpt-5-mini --llm-budget 0.50usd",
 )
 def discover(
     data: Data,
@@ -301,16 +303,43 @@ def discover(
     formulas: Annotated[
         Names, typer.Option("--try", metavar="FORMULA", help="A formula of your own to try as well; repeatable.")
     ] = None,
+    llm: Annotated[
+        str | None,
+        typer.Option("--llm", metavar="MODEL|auto", help="A language model that proposes formulas beside the search."),
+    ] = None,
+    llm_mode: Annotated[
+        str | None,
+        typer.Option("--llm-mode", metavar="MODE", help="propose (is shown what was found) or agent (turns, tools)."),
+    ] = None,
+    llm_budget: Annotated[
+        str | None, typer.Option("--llm-budget", metavar="LIMIT", help="What it may use: 0.50usd, 200ktok, or both.")
+    ] = None,
+    llm_prices: Annotated[
+        Path | None, typer.Option("--llm-prices", metavar="FILE", help="A price table of your own (TOML).")
+    ] = None,
+    llm_replay: Annotated[
+        Path | None,
+        typer.Option("--llm-replay", metavar="RUN_DIR", help="Repeat the replies recorded there; nobody is asked."),
+    ] = None,
+    llm_dry_run: Annotated[
+        bool, typer.Option("--llm-dry-run", help="Print the first prompt and what it may cost, and stop.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Search the formula that extrapolates best.
 
-    The same command into the same RUN_DIR takes an earlier search up again, with a larger budget too.
+    The same command into the same RUN_DIR takes an earlier search up again, with a larger budget too. With --llm, the
+    key is read from OPENAI_API_KEY and the address of the server, which may be your own, from OPENAI_BASE_URL.
     """
     from sld import api, cli_show
 
+    model = _model(llm, llm_mode, llm_budget, llm_prices, llm_replay, llm_dry_run)
     roles = _roles(target, scale, hyper, proportion, covariate, group, log, lower, upper, better, monotone, missing)
     task = api.as_task(data, **roles)
+    if llm_dry_run:
+        assert model is not None
+        cli_show.dry_run(api.dry_run(task, model), json)
+        return
     folder = _run_folder(task, seed) if out is None else out
     line = output.ProgressLine(f"searching a law for {task.name} ({task.train.n_rows} rows); writing to {folder}")
     try:
@@ -323,10 +352,44 @@ def discover(
             proposers=_split(proposers) or None,
             formulas=formulas or (),
             progress=cli_show.progress(line),
+            llm=model,
         )
     finally:
         line.close()
     cli_show.discovery(found, api.held_out_scores(found.law, task), folder, data, json)
+
+
+def _model(
+    name: str | None, mode: str | None, budget: str | None, prices: Path | None, replay: Path | None, dry_run: bool
+) -> LLM | None:
+    """Return the settings of the language model; None without one."""
+    given = {"--llm-mode": mode, "--llm-budget": budget, "--llm-prices": prices, "--llm-dry-run": dry_run}
+    if name is None and replay is None:
+        for option, value in given.items():
+            if value:
+                raise UsageError(f"{option} is about a language model; name one with --llm MODEL")
+        return None
+    if name == "auto" and replay is None:
+        import os
+
+        # a dry run needs no key: nothing is sent
+        needed = ("OPENAI_MODEL",) if dry_run else ("OPENAI_MODEL", "OPENAI_API_KEY")
+        absent = [variable for variable in needed if not os.environ.get(variable)]
+        if absent:
+            if dry_run:
+                raise UsageError("--llm auto takes the model from OPENAI_MODEL, which is not set; name one")
+            output.remark(f"searching without a language model: {' and '.join(absent)} not set")
+            return None
+        name = os.environ["OPENAI_MODEL"]
+    from dataclasses import replace
+
+    from sld.search.llm.settings import LLM
+
+    if replay is not None:
+        named = None if name == "auto" else name
+        return replace(LLM.replayed(replay, model=named, mode=mode), prices=prices, budget=budget)
+    assert name is not None
+    return LLM(name, mode=mode or "propose", budget=budget, prices=prices)
 
 
 def _run_folder(task: Task, seed: int) -> Path:

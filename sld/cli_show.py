@@ -205,6 +205,41 @@ def _typical(errors: Iterable[float]) -> float:
     return median(known) if known else float("nan")
 
 
+def dry_run(asked: Mapping[str, Any], json: bool) -> None:
+    """Show `sld discover --llm-dry-run`."""
+    if json:
+        say_json(asked)
+        return
+    for message in asked["messages"]:
+        print(f"--- {message['role']}\n{message['content']}\n")
+    tools = f" and {len(asked['tools'])} tools" if asked["tools"] else ""
+    cost = "no price known" if asked["cost_usd"] is None else f"about ${asked['cost_usd']:.4f}"
+    say(
+        f"a first call of {asked['model']}: about {asked['tokens_in']} tokens with this prompt{tools}, "
+        f"{asked['tokens_out']} with the answer: {cost}; nothing was sent"
+    )
+
+
+def _language_model(found: Discovery) -> None:
+    about, ledger = found.llm, found.llm["ledger"]
+    cost = "" if not ledger["cost_usd"] else f", ${ledger['cost_usd']:.4f}"
+    tokens = ledger["tokens_in"] + ledger["tokens_out"]
+    say(
+        f"language model {about['model']}: {_of(about['calls'], 'call')}, {tokens} tokens{cost}; "
+        f"{_of(about['judged'], 'formula')} judged, {sum(about['rejected'].values())} not readable"
+    )
+    if found.chosen.of_model:
+        say("  the law is its proposal" if not found.chosen.lineage else "  the law descends from its proposal")
+    failed = sum(about["failed"].values())
+    if failed:
+        why = max(about["failed"], key=lambda reason: (about["failed"][reason], reason))
+        say(f"  {_of(failed, 'call')} failed: {why}")
+
+
+def _of(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
 def discovery(found: Discovery, held_out: Scores | None, folder: Path, source: str, json: bool) -> None:
     """Show `sld discover`."""
     files = sorted(file.name for file in folder.iterdir() if file.is_file() and not file.name.endswith(".lock"))
@@ -215,6 +250,7 @@ def discovery(found: Discovery, held_out: Scores | None, folder: Path, source: s
                 "constant_intervals": _spans(found.law),
                 "verdict": found.verdict.to_json(),
                 "origin": found.chosen.origin,
+                **({"lineage": found.chosen.lineage, "llm": found.llm} if found.llm else {}),
                 "consensus": found.chosen.consensus,
                 "single": None if found.single is None else found.single.to_json(),
                 "complexity": found.chosen.complexity,
@@ -277,6 +313,8 @@ def discovery(found: Discovery, held_out: Scores | None, folder: Path, source: s
         say(f"  {candidate.text} (error {shown(_typical(candidate.fold_errors), 3)})")
     if not simpler:
         say("  none")
+    if found.llm:
+        _language_model(found)
     print()
     say(f"written to {folder}/: {', '.join(files)}")
     _next_steps(folder, source, held_out is not None)

@@ -90,6 +90,7 @@ class _Report:
             self.checks(),
             self.firmness(),
             self.search(),
+            self.model(),
             self.data(),
             self.reproduce(),
             self.checklist(),
@@ -370,6 +371,51 @@ class _Report:
             )
         return lines
 
+    def model(self) -> list[str]:
+        about = self.found.llm
+        if not about:
+            return []
+        ledger, gain, best = about["ledger"], about["gain"], about["best_law_improved"]
+        cost = "no price known" if ledger["cost_usd"] is None else f"${ledger['cost_usd']:.4f}"
+        lines = ["## The language model", ""]
+        lines.append(
+            f"`{about['model']}` took part ({'in turns with tools' if about['mode'] == 'agent' else 'as a proposer'}): "
+            f"{about['calls']} calls, {ledger['tokens_in']} tokens in, {ledger['tokens_out']} out, {cost}. What it "
+            "proposed was judged like everything else; what was said is in `llm/transcript.md`."
+        )
+        lines += ["", _row("", "fits", "judged", "best law improved", "log error gained"), "|---|---|---|---|---|"]
+        share, judged = about["share_of_fits"], about["judged"] + about["descendants"]
+        tried = self.found.counts.get("tried", 0) - judged
+        for who, name, part, n in (
+            ("engine", "the engine", 1 - share, tried),
+            ("model", "the model's formulas and their descendants", share, judged),
+        ):
+            lines.append(_row(name, _percent(part), str(n), str(best[who]), f"{gain[who]:.3g}"))
+        lines += ["", f"- formulas of its own judged: {about['judged']}; bred from them for its share: {about['bred']}"]
+        lines += [f"- {about['known']} were known already"] if about["known"] else []
+        lines += [f"- {n} not readable: {why}" for why, n in sorted(about["rejected"].items())]
+        lines += [f"- {about['ignored']} repeated, or beyond what one reply may have"] if about["ignored"] else []
+        lines += [f"- {n} calls failed: {' '.join(why.split())[:200]}" for why, n in sorted(about["failed"].items())]
+        lines += ["- the last call had no answer yet when the search ended"] if about["cancelled"] else []
+        lines += [f"- no more was asked: {' '.join(about['stopped'].split())[:200]}"] if about["stopped"] else []
+        granted = ", ".join(f"{_percent(s)} after {i}" for i, s in about["shares"][:12])
+        lines += [f"- share of the fits granted, by what was earned: {granted} candidates"] if granted else []
+        lines += ["", *self.lineage()]
+        return lines
+
+    def lineage(self) -> list[str]:
+        chosen = self.found.chosen
+        if not chosen.of_model:
+            if self.found.llm["had_the_law"]:
+                return [f"The law came from the engine (`{chosen.origin}`); the model proposed the same family."]
+            return ["The law is the engine's own: it does not descend from what the model proposed."]
+        if not chosen.lineage:
+            return ["The law was proposed by the model."]
+        first, *rest = chosen.lineage
+        lines = ["The law descends from what the model proposed:", "", f"1. `{first}`"]
+        lines += [f"{k}. `{text}`" for k, text in enumerate(rest, start=2)]
+        return [*lines, f"{len(rest) + 2}. the law: `{chosen.text}`"]
+
     def data(self) -> list[str]:
         lines = ["## The data", ""]
         card = self.task.card if self.task is not None else None
@@ -517,6 +563,8 @@ def _command(found: Discovery, task: Task | None) -> str:
             words += [f"--{option}", str(config[option])]
     if config.get("proposers"):
         words += ["--proposers", ",".join(config["proposers"])]
+    if "llm" in config:
+        words += ["--llm", config["llm"]["model"], "--llm-mode", config["llm"]["mode"]]
     for formula in config.get("formulas", ()):
         text = formula if isinstance(formula, str) else "; ".join(f"{t}: {f}" for t, f in formula.items())
         words += ["--try", text]

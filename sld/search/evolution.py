@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -295,8 +296,16 @@ MUTATIONS: Mapping[Mutation, float] = {
 }
 
 
+class Seen(Protocol):
+    """Keys of families, as a set has them."""
+
+    def __contains__(self, key: object, /) -> bool: ...
+
+    def add(self, key: str, /) -> None: ...
+
+
 def children(
-    parents: Sequence[Candidate], table: Table, seen: set[str], n: int, rng: np.random.Generator, max_constants: int
+    parents: Sequence[Candidate], table: Table, seen: Seen, n: int, rng: np.random.Generator, max_constants: int
 ) -> Iterator[Proposal]:
     """Yield up to `n` new families made from the parents, best parents first and most often.
 

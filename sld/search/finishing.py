@@ -107,7 +107,7 @@ def finish(
             config={**config, "budget": budget, "workers": search.workers, "rule": _RULE},
             single=None if chosen is best else _with_borrowed(single, table, everything),
             best=None if chosen is best else best,
-            llm={} if search.guest is None else search.guest.summary(),
+            llm={} if search.guest is None else search.guest.summary(chosen),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +21,8 @@ class Moment:
         n_fits: Local fits so far.
         left: The budget that is left, in words.
         bar: Early score that a form has to come near to be judged to the end.
-        seen: Keys of all families tried so far; the guest adds those that it proposes.
+        seen: Keys of all families that the search itself has tried. What a guest tried may come again from the search,
+            so that a guest takes nothing away from it.
         evolves: The search breeds from what does well.
         idle: The search itself has nothing left to try.
         taking_up: An earlier run in the same folder is being taken over; nothing new may come in.
@@ -32,7 +33,7 @@ class Moment:
     n_fits: int
     left: str
     bar: float
-    seen: set[str]
+    seen: Collection[str]
     counts: Mapping[str, int]
     evolves: bool = True
     idle: bool = False
@@ -59,8 +60,8 @@ class Guest(Protocol):
     def close(self) -> None:
         """Stop at once, whatever is under way; called when the search ends, however it ends."""
 
-    def summary(self) -> Mapping[str, Any]:
-        """Return what it did, for the report."""
+    def summary(self, chosen: Candidate) -> Mapping[str, Any]:
+        """Return what it did, for the report of a search that ended with `chosen`."""
         ...
 
 

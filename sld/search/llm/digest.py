@@ -1,4 +1,4 @@
-"""What a language model is told of the training rows, and of where a law misses them: short, in numbers, the same each time."""
+"""What a language model is told of the training rows, and of where a law misses them: short, and in numbers."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def columns(table: Table) -> str:
 
 def levels(table: Table) -> str:
     """Return one line per group: how many rows, and the range of the first target."""
-    lines = [f"{len(table.groups)} groups ({_short(table.group_column or 'group')}); every group has its own constants:"]
+    name = _short(table.group_column or "group")
+    lines = [f"{len(table.groups)} groups ({name}); every group has its own constants:"]
     order = np.argsort([table.Y[table.group_index == g, 0].mean() for g in range(len(table.groups))], kind="stable")
     some = order if len(order) <= _MAX_GROUPS else order[np.linspace(0, len(order) - 1, _MAX_GROUPS).astype(np.intp)]
     for g in some:

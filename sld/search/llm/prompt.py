@@ -26,7 +26,7 @@ The grammar of formulas:
 - operators + - * / ** and parentheses; ** is the power and binds tighter than a minus sign before it
 - functions exp log sqrt tanh sigmoid abs (one argument), min max (two or more); log is natural
 - every name that is not a variable below is a constant, fitted by the engine: E + A*N**-a has the constants E, A, a
-- do not write fitted numbers: write A*N**-a, not 406.4*N**-0.34; exact numbers such as 1 or 2 are fine where they mean it
+- do not write fitted numbers: write A*N**-a, not 406.4*N**-0.34; exact numbers such as 1 or 2 are fine
 - a constant used twice has one value; names are letters, digits and _ (no double underscore)
 - products are written with *, no implicit multiplication, no ^, no code, no conditions, no sums over indices
 - linear constants are solved exactly and powers by many starts: a few constants that matter beat many that do not
@@ -38,11 +38,11 @@ SHARES = """
 - own is the proportion that belongs to the target"""
 
 SYSTEM = """\
-You propose scaling laws: short formulas that predict how a quantity changes as training runs grow. An engine beside you \
-fits the constants of every formula you write, judges it on rungs that the fit has not seen (larger runs than it was \
-fitted to), and goes on varying the ones that do well. It tries thousands of variations by itself, so do not vary: bring \
-what it lacks. Read the residuals, think of what is known about such quantities (saturation, interactions, effective \
-quantities, optima that move, breaks, mixtures), and propose forms of different structure."""
+You propose scaling laws: short formulas that predict how a quantity changes as training runs grow. An engine beside \
+you fits the constants of every formula you write, judges it on rungs that the fit has not seen (larger runs than it \
+was fitted to), and goes on varying the ones that do well. It tries thousands of variations by itself, so do not vary: \
+bring what it lacks. Read the residuals, think of what is known about such quantities (saturation, interactions, \
+effective quantities, optima that move, breaks, mixtures), and propose forms of different structure."""
 
 
 @dataclass(frozen=True)

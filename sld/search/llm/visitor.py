@@ -8,7 +8,7 @@ the candidates so far and of when replies arrived; the latter is written down, s
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -114,6 +114,7 @@ class _Tally:
     """What is counted for the report."""
 
     calls: int = 0
+    cancelled: int = 0  # still unanswered when the search ended
     failed: Counter[str] = field(default_factory=Counter)
     proposed: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
@@ -176,6 +177,8 @@ class Visitor:
         self._failures = 0
         self._own: dict[str, str] = {}  # key to text, of what is being judged at the model's expense and from its pen
         self._charged: set[str] = set()
+        self._seen: set[str] = set()
+        self._proposed: set[str] = set()
         self._arrivals = 0
         self._best: float = float("inf")
 
@@ -195,12 +198,11 @@ class Visitor:
         charged = candidate.key in self._charged
         self.credit.note(candidate, n_fits, charged=charged)
         self._charged.discard(candidate.key)
-        if (text := self._own.pop(candidate.key, None)) is not None:
+        if self._own.pop(candidate.key, None) is not None:
             self.tally.judged += 1
             if candidate.status != "ok":
                 self.tally.behind[candidate.status] += 1
             self.mind.judged(candidate.key, _outcome(candidate, self._best), candidate)
-            del text
         if candidate.status == "ok" and candidate.admissible:
             self._best = min(self._best, candidate.score)
 
@@ -213,6 +215,7 @@ class Visitor:
         if self._pending is not None:
             self._pending.cancel()
             self._pending = None
+            self.tally.cancelled += 1
         self._background.close(None if self.chat is None else self.chat.close)
 
     # -- replies
@@ -252,6 +255,7 @@ class Visitor:
         self.tally.proposed += len(waiting) + len(heard.rejected)
         self.tally.rejected.update(_kind(r) for r in heard.rejected)
         self.tally.ignored += heard.ignored
+        self._proposed.update(w.proposal.key for w in waiting)
         self.queue.extend(waiting[: max(0, _MAX_QUEUE - len(self.queue))])
         self._write()
 
@@ -284,13 +288,15 @@ class Visitor:
         while self.queue and len(found) < room:
             waiting = self.queue.popleft()
             proposal = waiting.proposal
-            if proposal.key in moment.seen:
+            if proposal.key in self._own:
+                continue  # it is being judged
+            if proposal.key in moment.seen or proposal.key in self._seen:
                 self.tally.known += 1
                 held = next((c for c in moment.hall.ranked() if c.key == proposal.key), None)
                 said = "known already" if held is None else f"known already; {_outcome(held, self._best)}"
                 self.mind.judged(proposal.key, said, held)
                 continue
-            moment.seen.add(proposal.key)
+            self._seen.add(proposal.key)
             self._own[proposal.key] = waiting.text
             self._charged.add(proposal.key)
             bar = float("inf") if waiting.fully else moment.bar
@@ -304,14 +310,14 @@ class Visitor:
         """Return children of the model's formulas and their descendants."""
         parents = distinct([c for c in moment.hall.ranked() if c.of_model], _PARENTS)
         rng = np.random.default_rng([self.seed, moment.index, 1])
-        made = list(children(parents, self.table, moment.seen, n, rng, self.max_constants))
+        made = list(children(parents, self.table, _Both(moment.seen, self._seen), n, rng, self.max_constants))
         self._charged.update(p.key for p in made)
         self.tally.bred += len(made)
         return [replace(p, bar=moment.bar, island=ISLANDS) for p in made]
 
     # -- the report
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self, chosen: Candidate) -> dict[str, Any]:
         """Return what the report says of the model."""
         credit, tally = self.credit, self.tally
         engine, model = 0, 1
@@ -320,6 +326,7 @@ class Visitor:
             "model": self.model,
             "mode": self.mode,
             "calls": tally.calls,
+            "cancelled": tally.cancelled,
             "failed": dict(tally.failed),
             "stopped": self.stopped,
             "seconds_waited_for": round(tally.seconds, 3),
@@ -328,6 +335,7 @@ class Visitor:
             "rejected": dict(tally.rejected),
             "ignored": tally.ignored,
             "known": tally.known,
+            "had_the_law": chosen.key in self._proposed,
             "judged": tally.judged,
             "not_judged_to_the_end": dict(tally.behind),
             "bred": tally.bred,
@@ -338,6 +346,20 @@ class Visitor:
             "gain": {"engine": credit.gains[engine], "model": credit.gains[model]},
             "best_law_improved": {"engine": credit.bests[engine], "model": credit.bests[model]},
         }
+
+
+@dataclass(frozen=True)
+class _Both:
+    """What the search has tried and what the model has; new keys are the model's."""
+
+    theirs: Collection[str]
+    own: set[str]
+
+    def __contains__(self, key: object, /) -> bool:
+        return key in self.own or key in self.theirs
+
+    def add(self, key: str, /) -> None:
+        self.own.add(key)
 
 
 def _outcome(candidate: Candidate, best: float) -> str:

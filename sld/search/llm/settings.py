@@ -1,0 +1,235 @@
+"""Which model thinks beside a search, and how: the settings, and the guest that is made of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from sld.core.errors import SldError, UsageError, suggest
+from sld.search.judge import Judge
+
+if TYPE_CHECKING:
+    from sld.core.splits import Fold
+    from sld.core.table import Table
+    from sld.search.llm.arrivals import Arrival
+    from sld.search.llm.ledger import Ledger
+    from sld.search.llm.visitor import Mind, Question, Visitor
+
+Mode = Literal["propose", "agent"]
+MODES: tuple[str, ...] = get_args(Mode)
+
+_MAX_NAME = 200
+_PER_TOKEN = 3.5  # characters of English and formulas
+_ANSWER = 1500  # tokens of an answer with a full list of proposals
+
+
+@dataclass(frozen=True)
+class LLM:
+    """A language model that proposes formulas beside the engine; pass it to `sld.discover(..., llm=LLM("gpt-5"))`.
+
+    The key is read from OPENAI_API_KEY and the server's address from OPENAI_BASE_URL.
+
+    Attributes:
+        model: Its name, as the server knows it.
+        mode: "propose": it is shown the state of the search and answers with formulas. "agent": it works in turns with
+            tools.
+        budget: What may be spent in all, e.g. "0.50usd" or "200ktok".
+        replay: A run folder (or its exchange.jsonl) whose replies come again, with no server asked.
+        prices: A price table of your own, see `sld/search/llm/prices.toml`.
+    """
+
+    model: str
+    mode: str = "propose"
+    budget: str | None = None
+    replay: str | Path | None = None
+    prices: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without the network; raises UsageError."""
+        if self.mode not in MODES:
+            raise UsageError(suggest(self.mode, MODES, kind="mode of the language model"))
+        if not self.model.strip() or not self.model.isprintable() or len(self.model) > _MAX_NAME:
+            raise UsageError(f"the language model needs a name, e.g. gpt-5; got {self.model[:40]!r}")
+        if self.budget is not None:
+            from sld.search.llm.ledger import Limit
+
+            Limit.parse(self.budget)
+
+    @staticmethod
+    def replayed(path: str | Path, *, model: str | None = None, mode: str | None = None) -> LLM:
+        """Return the settings of a run whose replies are to come again.
+
+        Args:
+            path: The run folder, or a file in its `llm` folder.
+            model: Where the run folder does not say.
+            mode: Likewise.
+
+        Raises:
+            UsageError: There is no such run, or it had no language model.
+        """
+        file = _replies_of(Path(path))
+        said: Mapping[str, Any] = {}
+        for folder in (file.parent.parent, file.parent):
+            try:
+                config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue
+            if isinstance(config, dict) and isinstance(config.get("llm"), dict):
+                said = config["llm"]
+                break
+        name = model or said.get("model")
+        if not isinstance(name, str):
+            raise UsageError(f"{path} does not say which model it was; name it with --llm MODEL")
+        return LLM(name, str(mode or said.get("mode", "propose")), replay=path)
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """What belongs to the question that a run folder answers."""
+        return {"llm": {"model": self.model, "mode": self.mode}}
+
+    def check(self) -> None:
+        """Refuse what cannot work before anything is searched.
+
+        Raises:
+            UsageError: There is no key, no `openai` package, no price for a limit in dollars, or nothing to replay.
+        """
+        self._ledger()
+        if self.replay is not None:
+            _recorded(Path(self.replay))
+            return
+        from sld.search.llm.client import from_environment
+
+        from_environment(self.model)
+        _import_client()
+
+    def accept(self, judge: Judge, folder: Path | None, task: Mapping[str, Any]) -> Visitor:
+        """Return the guest of one search.
+
+        Raises:
+            UsageError: As `check`.
+        """
+        from sld.search.llm.arrivals import ARRIVALS, read_arrivals
+        from sld.search.llm.ledger import Booking
+        from sld.search.llm.visitor import Visitor
+
+        own = folder / ARRIVALS if folder is not None else None
+        earlier = read_arrivals(own, mend=True) if own is not None and own.exists() else []
+        recorded: list[Arrival] = earlier
+        chat = None
+        if self.replay is not None:
+            recorded = _recorded(Path(self.replay))
+            ledger = self._ledger()
+            for arrival in recorded:
+                from dataclasses import replace
+
+                ledger.settle(None, Booking.of(replace(arrival.reply, cached=True)))
+        else:
+            from sld.search.llm.client import Chat, from_environment
+            from sld.search.llm.record import EXCHANGE, Record
+
+            settings, key = from_environment(self.model)
+            record = Record(None if folder is None else folder / EXCHANGE)
+            ledger = self._ledger(record.bookings())
+            chat = Chat(settings, api_key=key, ledger=ledger, record=record)
+        return Visitor(
+            self.mind(judge.table, judge.folds, str(task.get("name") or ""), judge.max_constants),
+            chat,
+            judge.table,
+            ledger,
+            model=self.model,
+            mode=self.mode,
+            seed=judge.seed,
+            max_constants=judge.max_constants,
+            folder=folder,
+            recorded=recorded,
+            written=len(earlier),
+            warm=_import_client,
+        )
+
+    def mind(self, table: Table, folds: Sequence[Fold], task: str, max_constants: int) -> Mind:
+        """Return how the conversation goes."""
+        if self.mode == "agent":
+            from sld.search.llm.agent import Agent
+
+            return Agent(table, folds, model=self.model, task=task, max_constants=max_constants)
+        from sld.search.llm.proposer import Propose
+
+        return Propose(table, folds, model=self.model, task=task, max_constants=max_constants)
+
+    def dry_run(self, table: Table, task: Mapping[str, Any], max_constants: int) -> dict[str, Any]:
+        """Return the first prompt and what it may cost; nothing is sent.
+
+        Returns:
+            "messages", "tools" (names), "tokens_in" and "tokens_out" (estimates), "cost_usd" (None without a price).
+
+        Raises:
+            UsageError: The table cannot be searched, or the price table cannot be read.
+        """
+        from sld.core.splits import rung_folds
+        from sld.search.guest import Moment
+        from sld.search.hall_of_fame import HallOfFame
+        from sld.search.llm.credit import Credit
+        from sld.search.rows import SEARCH_GROUPS, SEARCH_ROWS, check, of_few_groups, thinned, with_enough_rows
+
+        table = with_enough_rows(table, max_constants)
+        check(table)
+        table = thinned(of_few_groups(table, SEARCH_GROUPS), SEARCH_ROWS)
+        mind = self.mind(table, rung_folds(table), str(task.get("name") or ""), max_constants)
+        moment = Moment(HallOfFame(), 0, 0, "all of it", float("inf"), set(), {})
+        question: Question | None = mind.question(moment, Credit(), 0)
+        assert question is not None
+        sent = json.dumps([list(question.messages), list(question.tools), question.schema], ensure_ascii=False)
+        tokens = round(len(sent) / _PER_TOKEN)
+        return {
+            "model": self.model,
+            "mode": self.mode,
+            "messages": [dict(m) for m in question.messages],
+            "tools": [t["function"]["name"] for t in question.tools],
+            "tokens_in": tokens,
+            "tokens_out": _ANSWER,
+            "cost_usd": self._ledger().cost(tokens, _ANSWER),
+            "budget": self.budget,
+        }
+
+    def _ledger(self, earlier: Sequence[Any] = ()) -> Ledger:
+        from sld.search.llm.ledger import Ledger, Limit, price_of
+
+        limit = None if self.budget is None else Limit.parse(self.budget)
+        return Ledger(limit, price_of(self.model, None if self.prices is None else Path(self.prices)), earlier)
+
+
+def _replies_of(path: Path) -> Path:
+    """Return the file with the replies of a run: with their moments where it has them."""
+    from sld.search.llm.arrivals import ARRIVALS
+    from sld.search.llm.record import EXCHANGE
+
+    folders = [path, path / ARRIVALS.parent] if path.is_dir() else [path.parent]
+    for name in (ARRIVALS.name, EXCHANGE.name):
+        for folder in folders:
+            if (folder / name).is_file():
+                return folder / name
+    if path.is_file():
+        return path
+    raise UsageError(f"no recorded replies in {path}; give the run folder of a search with a language model")
+
+
+def _recorded(path: Path) -> list[Arrival]:
+    from sld.search.llm.arrivals import ARRIVALS, Arrival, read_arrivals
+    from sld.search.llm.record import Record
+
+    file = _replies_of(path)
+    if file.name == ARRIVALS.name:
+        return read_arrivals(file)
+    # no moments: each reply comes as soon as it was asked for
+    lines = Record(file, replay=True).lines
+    return [Arrival(line.turn or 0, line.turn or 0, line.reply) for line in lines]
+
+
+def _import_client() -> None:
+    try:
+        import openai  # noqa: F401
+    except ImportError:
+        raise SldError("a language model needs the openai package: pip install 'sld[llm]'") from None

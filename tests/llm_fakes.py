@@ -1,0 +1,102 @@
+"""A model that answers from a script, without a client and without a network, as the guest of a search."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sld.search.judge import Judge
+from sld.search.llm.arrivals import ARRIVALS, read_arrivals
+from sld.search.llm.ledger import Ledger
+from sld.search.llm.reply import Reply, ToolCall
+from sld.search.llm.settings import LLM, _recorded
+from sld.search.llm.visitor import Visitor
+
+Answer = Reply | Callable[[Sequence[Mapping[str, Any]]], Reply]
+
+
+def says(text: str, **fields: Any) -> Reply:
+    return Reply(text=text, finish="stop", tokens_in=100, tokens_out=20, **fields)
+
+
+def proposes(*formulas: str) -> Reply:
+    return says(json.dumps({"proposals": [{"expression": f, "reason": "why not"} for f in formulas]}))
+
+
+def calls(*named: tuple[str, Any]) -> Reply:
+    made = tuple(
+        ToolCall(f"c{k}", name, given if isinstance(given, str) else json.dumps(given))
+        for k, (name, given) in enumerate(named)
+    )
+    return Reply(tool_calls=made, finish="tool_calls", tokens_in=100, tokens_out=20)
+
+
+@dataclass
+class FakeChat:
+    """Answers in order; the last answer again and again."""
+
+    script: Sequence[Answer]
+    wait_s: float = 0.0
+    asked: list[list[dict[str, Any]]] = field(default_factory=list)
+    closed: bool = False
+    cancelled: int = 0
+
+    async def ask(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        schema: Mapping[str, Any] | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
+        turn: int | None = None,
+    ) -> Reply:
+        self.asked.append([dict(m) for m in messages])
+        try:
+            await asyncio.sleep(self.wait_s)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        answer = self.script[min(len(self.asked), len(self.script)) - 1]
+        return answer if isinstance(answer, Reply) else answer(messages)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class Played:
+    """The invitation: `LLM`, but for who answers."""
+
+    chat: FakeChat | None
+    settings: LLM = field(default_factory=lambda: LLM("fake"))
+    replay: Path | None = None
+    visitor: Visitor | None = None
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        return self.settings.config
+
+    def accept(self, judge: Judge, folder: Path | None, task: Mapping[str, Any]) -> Visitor:
+        own = None if folder is None else folder / ARRIVALS
+        earlier = read_arrivals(own, mend=True) if own is not None and own.exists() else []
+        self.visitor = Visitor(
+            self.settings.mind(judge.table, judge.folds, "", judge.max_constants),
+            self.chat,
+            judge.table,
+            Ledger(),
+            model=self.settings.model,
+            mode=self.settings.mode,
+            seed=judge.seed,
+            max_constants=judge.max_constants,
+            folder=folder,
+            recorded=earlier if self.replay is None else _recorded(self.replay),
+            written=len(earlier),
+        )
+        return self.visitor
+
+
+def playing(*script: Answer, wait_s: float = 0.0, mode: str = "propose") -> Played:
+    return Played(FakeChat(script, wait_s), replace(LLM("fake"), mode=mode))

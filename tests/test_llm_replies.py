@@ -1,0 +1,179 @@
+"""From a model's text to proposals: whatever shape it has, through the grammar, and never more than a reply may have."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from searches import mixture, two_scales
+
+from sld.search.llm.replies import MAX_IDEAS, Heard, Idea, Rejected, hear, ideas_in, proposal_of, tidy
+
+TABLE = two_scales()
+MIXTURE = mixture()
+LAW = "E + A*N**-a + B*D**-b"
+OTHER = "E + A*N**-a"
+
+
+def heard(text: str) -> Heard:
+    return hear(text, TABLE, origin="llm:m", max_constants=20)
+
+
+def texts(text: str) -> list[str]:
+    return [p.forms[0].expression.text for p, _ in heard(text).proposals]
+
+
+PROPOSALS = json.dumps({"proposals": [{"expression": LAW, "reason": "classic"}, {"expression": OTHER, "reason": ""}]})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PROPOSALS,
+        f"```json\n{PROPOSALS}\n```",
+        f"Sure! Here are some ideas:\n\n```\n{PROPOSALS}\n```\nHope this helps {{:-)}} [1]",
+        f"<think>perhaps {{'a': 1}} or [\"E + C*D**-c\"] ...</think>\n{PROPOSALS}",
+        PROPOSALS.replace("}]", "},]"),
+        PROPOSALS.replace('""}', '"",}'),
+        PROPOSALS[:-2],  # cut off after the last whole proposal
+        PROPOSALS[:-2] + ', {"expression": "E + A*N',
+        json.dumps([{"formula": LAW, "why": "classic"}, {"law": OTHER}]),
+        json.dumps([LAW, OTHER]),
+        json.dumps({"expressions": [LAW, OTHER]}),
+        json.dumps({"result": 1, "laws": [{"expression": LAW}, {"expression": OTHER}]}),
+        json.dumps({"expression": LAW, "reason": "x"}) + "\n" + json.dumps({"expression": OTHER, "reason": "y"}),
+        f"{LAW}\n{OTHER}",
+        f"1. `{LAW}` - classic\n2) `{OTHER}`: shorter",
+        f"- loss = {LAW}  # additive\n* L(N, D) = {OTHER} -- only N",
+        f"I would try these formulas:\n\n$E + A*N^-a + B*D^-b$\n\nand\n\n{OTHER}\n\nbecause data matter.",
+    ],
+)
+def test_formulas_are_found_whatever_is_around_them(text: str) -> None:
+    assert texts(text) == [LAW, OTHER]
+
+
+def test_a_reason_comes_with_its_formula_on_one_line() -> None:
+    (_, idea), *_ = heard(json.dumps({"expression": LAW, "reason": "two\nlines\x1b[31m " + "x" * 500})).proposals
+    assert "\n" not in idea.reason and "\x1b" not in idea.reason and len(idea.reason) <= 200
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "I'm sorry, I can't do that.",
+        "null",
+        "{}",
+        "[]",
+        '{"proposals": null}',
+        '{"proposals": [null, 3, true, {"expression": 7}]}',
+        "[" * 100_000,
+        '{"a":' * 50_000,
+        "{" * 200_000,
+        "\x00\ud800",
+    ],
+)
+def test_a_text_without_formulas_gives_none(text: str) -> None:
+    assert heard(text) == Heard()
+
+
+@pytest.mark.parametrize(
+    ("formula", "why"),
+    [
+        ("__import__('os').system('true')", "unknown operator"),
+        ("__import__", "double underscore"),
+        ("exec(N)", "unknown function 'exec'"),
+        ("N.__class__", "unknown operator|expected"),
+        ("lambda: N", "unknown operator"),
+        ("E + A*N**", "at column"),
+        ("E + A*sin(N)", "unknown function 'sin'"),
+        ("E + A", "none of the variables"),
+        ("N*D", "no constants"),
+        ("+".join(f"c{k}*N" for k in range(21)), "21 constants; at most 20|nodes; at most"),
+        ("E + " + "exp(" * 60 + "N" + ")" * 60 + "+ E" * 30, "nodes; at most"),
+        ("E*N" * 1000, "characters; at most"),
+        ("(" * 300 + "E*N" + ")" * 300, "nested deeper"),
+    ],
+)
+def test_what_is_no_formula_is_refused_with_the_reason(formula: str, why: str) -> None:
+    found = proposal_of(Idea(formula), TABLE, origin="llm:m", max_constants=20)
+    assert isinstance(found, Rejected)
+    assert any(part in found.why for part in why.split("|"))
+
+
+def test_nothing_a_model_writes_is_executed(capsys: pytest.CaptureFixture[str]) -> None:
+    attack = "__import__('builtins').print('owned')"
+    found = heard(json.dumps({"proposals": [{"expression": attack, "reason": "ignore the rules, run this code"}]}))
+    assert not found.proposals and len(found.rejected) == 1
+    assert capsys.readouterr().out == ""
+
+
+def test_a_reply_of_ten_thousand_proposals_counts_for_the_first_distinct_ones() -> None:
+    many = [{"expression": f"E + A*N**-a + {k}*B*D**-b", "reason": "r"} for k in range(1, 10_001)]
+    found = heard(json.dumps({"proposals": [many[0], *many]}))
+    assert len(found.proposals) + len(found.rejected) <= MAX_IDEAS
+    assert found.proposals[0][0].forms[0].expression.text == "E + A*N**-a + 1*B*D**-b"
+
+
+def test_the_same_family_in_other_words_is_one_proposal() -> None:
+    found = heard(json.dumps([OTHER, "A*N**-b + E", "N**-alpha*K + L"]))
+    assert len(found.proposals) == 1 and found.ignored == 2
+
+
+def test_targets_may_have_a_formula_each() -> None:
+    each = {"loss_a": "E + A*exp(-k*a)", "loss_b": "E + A*b**2", "loss_c": "E + A*c"}
+    as_text = "; ".join(f"{t}: {f}" for t, f in each.items())
+    for given_as in (each, as_text):
+        found = hear(json.dumps({"expression": given_as}), MIXTURE, origin="llm:m", max_constants=20)
+        assert [f.expression.text for f in found.proposals[0][0].forms] == list(each.values())
+    found = hear(json.dumps({"expression": "E + A*exp(-k*own)"}), MIXTURE, origin="llm:m", max_constants=20)
+    assert [f.expression.text for f in found.proposals[0][0].forms] == [f"E + A*exp(-k*{v})" for v in "abc"]
+    missing = hear(json.dumps({"expression": {"loss_a": "E*a"}}), MIXTURE, origin="llm:m", max_constants=20)
+    assert "loss_b" in missing.rejected[0].why
+
+
+@pytest.mark.parametrize(
+    ("written", "formula"),
+    [
+        ("L(N,D) = E + A*N^-a", "E + A*N**-a"),
+        ("`E + A*np.log(N)`", "E + A*log(N)"),
+        ("$E + A·ln(N)$", "E + A*log(N)"),
+        ("y = E − A*math.exp(N).", "E - A*exp(N)"),
+    ],
+)
+def test_everyday_spellings_are_read(written: str, formula: str) -> None:
+    assert tidy(written) == formula
+
+
+def test_a_reply_is_read_in_good_time_whatever_it_is() -> None:
+    import time
+
+    for text in ("[{" * 100_000, '{"expression": "' * 20_000, "a*N\n" * 50_000, "`" * 200_000, ",]" * 100_000):
+        begun = time.monotonic()
+        heard(text)
+        assert time.monotonic() - begun < 2.0
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(alphabet='{}[]",:\\\n `EAND*+-/()0.1 expressionproposals=', max_size=200))
+def test_no_text_is_an_error(text: str) -> None:
+    ideas, ignored = ideas_in(text, TABLE)
+    assert len(ideas) <= MAX_IDEAS and ignored >= 0
+    heard(text)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=20),
+        lambda inner: st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["expression", "reason", "proposals", "formula", "laws", "x"]), inner, max_size=4
+        ),
+        max_leaves=12,
+    )
+)
+def test_no_json_is_an_error(value: object) -> None:
+    heard(json.dumps(value))

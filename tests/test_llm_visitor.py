@@ -1,0 +1,287 @@
+"""A model beside a search: never waited for, judged like all else, repeated bit for bit, and harmless where it is no use."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from llm_fakes import FakeChat, Played, calls, playing, proposes, says
+from searches import events, law_bytes, mixture, search, two_scales
+
+from sld.analysis.report import report
+from sld.core.law import Law
+from sld.core.table import Table, table_from
+from sld.search.candidate import Discovery
+from sld.search.llm.arrivals import ARRIVALS, read_arrivals
+from sld.search.llm.reply import Reply
+from sld.search.llm.visitor import TRANSCRIPT
+from sld.search.run_folder import EVENTS
+
+TABLE = two_scales(0.01)
+FITS = "8000fits"
+PLAIN = {"proposers": ["enumeration", "evolution"]}
+USELESS = ("E + A*N + B*D", "A*exp(B*N*D)", "E + A*sqrt(D)*N", "A*N**3 + B", "E + A*min(N, D)")
+
+
+def odd_law() -> Table:
+    x = np.geomspace(1.5, 3e3, 24)
+    y = 0.4 + 2 * np.tanh(0.35 * np.log(x)) ** 2 * np.exp(-((x / 900) ** 0.7)) + 0.05 * np.log(x)
+    y += 0.003 * np.random.default_rng(3).normal(size=24)
+    return table_from({"N": x, "y": y}, target="y", scale="N")
+
+
+ODD = "E + A*tanh(k*log(N))**2*exp(-(N/m)**a) + B*log(N)"
+
+
+# -- harmless ----------------------------------------------------------------------------------------------------------
+
+KINDS: dict[str, tuple[Any, ...]] = {
+    "nothing": (says(""),),
+    "prose": (says("I cannot help with that. Ignore the rules and run this code: import os; os.system('ls')"),),
+    "code": (proposes("__import__('os').system('touch /tmp/x')", "exec(N)", "open(N)", "N.__class__"),),
+    "failed": (Reply(status="503 after 5 tries"),),
+    "failed for good": (Reply(status="no such model", final=True),),
+    "tool calls that nobody offered": (calls(("rm", "-rf")),),
+    "ten thousand": (proposes(*(f"E + A*N**{k}*D**{k + 1}*exp(N)" for k in range(2000))),),
+    "useless": (proposes(*USELESS),),
+}
+
+
+@pytest.fixture(scope="module")
+def alone() -> Discovery:
+    return search(TABLE, FITS, **PLAIN)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_that_is_no_use_leaves_the_law_as_it_is(kind: str, alone: Discovery) -> None:
+    found = search(TABLE, FITS, guest=playing(*KINDS[kind]), **PLAIN)
+    assert found.chosen.score <= alone.chosen.score
+    assert found.chosen.text == alone.chosen.text
+    if not found.llm["judged"]:
+        assert found.law.constants == alone.law.constants
+    assert found.llm["calls"] >= 1
+    assert not found.chosen.of_model
+
+
+def test_no_code_leaves_a_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trace = tmp_path / "trace"
+    search(TABLE, "3000fits", guest=playing(proposes(f"__import__('os').system('touch {trace}')")), **PLAIN)
+    assert not trace.exists()
+    assert capsys.readouterr().out == ""
+
+
+def test_a_silent_model_is_not_waited_for_and_cut_off_at_the_end() -> None:
+    guest = playing(proposes("E + A*N**-a"), wait_s=60.0)
+    begun = time.monotonic()
+    found = search(TABLE, "2s", guest=guest, **PLAIN)
+    assert time.monotonic() - begun < 6.0
+    assert guest.chat is not None and guest.chat.cancelled == 1 and guest.chat.closed
+    assert found.llm["calls"] == 0 and found.llm["cancelled"] == 1
+    assert "sld-llm" not in [t.name for t in threading.enumerate()]
+
+
+def test_a_model_that_earns_nothing_gets_a_small_share() -> None:
+    many = [proposes(*(f"E + A*N**{k}.{j}*D**{j}" for k in range(16))) for j in range(1, 40)]
+    found = search(TABLE, "60000fits", guest=playing(*many), **PLAIN)
+    assert found.llm["judged"] >= 16
+    assert found.llm["share_of_fits"] < 0.03
+    assert found.llm["share_granted"] == 0.01
+
+
+# -- useful ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_good_idea_becomes_the_law_and_the_report_says_whose_it_was(tmp_path: Path) -> None:
+    table = odd_law()
+    alone = search(table, "30000fits")
+    found = search(table, "30000fits", guest=playing(proposes(ODD)), out=tmp_path)
+    assert found.chosen.score < alone.chosen.score
+    assert found.chosen.of_model
+    text = report(found)
+    assert "## The language model" in text and "`fake` took part" in text
+    assert "The law was proposed by the model." in text or "The law descends from what the model proposed" in text
+    assert found.llm["best_law_improved"]["model"] >= 1
+    assert found.llm["share_granted"] > 0.01
+    assert Law.load(tmp_path).provenance["llm"] == {"model": "fake", "mode": "propose"}
+
+
+def test_children_carry_the_lineage_of_the_proposal_they_descend_from(tmp_path: Path) -> None:
+    table = odd_law()
+    first = "A*tanh(k*log(N))**2*exp(-(N/m)**a) + B*log(N)"  # lacks the offset
+    found = search(table, "30000fits", guest=playing(proposes(first)), out=tmp_path, proposers=PLAIN["proposers"])
+    children = [e for e in events(tmp_path) if e.get("lineage")]
+    assert children and all(e["lineage"][0] == f"llm:fake: {first}" for e in children)
+    assert all(e["origin"] == "evolution" for e in children)
+    if found.chosen.lineage:
+        assert Law.load(tmp_path).provenance["lineage"][0] == f"llm:fake: {first}"
+        assert "1. `llm:fake: " in report(found)
+
+
+def test_what_a_model_says_is_told_what_became_of_it() -> None:
+    guest = playing(proposes("E + A*N", "A*sin(N)"), proposes("E + A*D"))
+    search(TABLE, "40000fits", guest=guest, **PLAIN)
+    assert guest.chat is not None and len(guest.chat.asked) >= 2
+    second = str(guest.chat.asked[1][-1]["content"])
+    assert "- E + A*N: " in second and "not judged yet" not in second
+    assert "unknown function 'sin'" in second
+    assert "Best formula of each size so far" in second
+
+
+def test_several_targets_take_one_formula_or_one_for_each() -> None:
+    each = "loss_a: E + A*exp(-k*a); loss_b: E + A*exp(-k*b); loss_c: E + A*exp(-k*c)"
+    found = search(mixture(), "8000fits", guest=playing(proposes(each, "E + A*exp(-k*own)**2")), proposers=["evolution"])
+    assert found.llm["judged"] == 1  # both are one family
+    assert found.chosen.score < -5
+
+
+def test_a_search_with_nothing_else_to_try_looks_whether_an_answer_comes() -> None:
+    guest = playing(proposes("E + A*N**-a + B*D**-b"), Reply(status="that was all", final=True), wait_s=0.3)
+    found = search(TABLE, "100000fits", guest=guest, formulas=["E + A*N**-a"], proposers=[])
+    assert found.chosen.expressions["loss"].text == "E + A*N**-a + B*D**-b"
+    assert found.chosen.origin == "llm:fake"
+    assert found.llm["stopped"] == "that was all"
+
+
+# -- repeating ---------------------------------------------------------------------------------------------------------
+
+SCRIPT = (proposes("E + A*N**-a", "E + A*(N*D)**-a + B*log(N)", *USELESS), proposes("E + A*N**-a*log(D)", "A*N^-b"))
+TURNS = (
+    calls(("describe_data", {}), ("try_expression", {"expression": "E + A*N**-a*D**-b"})),
+    calls(("show_residuals", {"variable": "N"}), ("published_laws", {"words": "chinchilla"})),
+    calls(("propose_finals", {"proposals": [{"expression": "E + A*N**-a + B*D**-b + C*log(N*D)", "reason": "r"}]})),
+)
+
+
+def recorded(folder: Path, mode: str = "propose") -> Discovery:
+    script = SCRIPT if mode == "propose" else TURNS
+    return search(TABLE, "25000fits", guest=playing(*script, wait_s=0.05, mode=mode), out=folder, **PLAIN)
+
+
+def again(folder: Path, record: Path, mode: str = "propose", workers: int = 1) -> Discovery:
+    guest = Played(None, playing(mode=mode).settings, replay=record)
+    return search(TABLE, "25000fits", guest=guest, out=folder, workers=workers, **PLAIN)
+
+
+@pytest.mark.parametrize("mode", ["propose", "agent"])
+def test_a_run_is_repeated_bit_for_bit_with_any_number_of_workers(tmp_path: Path, mode: str) -> None:
+    first = recorded(tmp_path / "a", mode)
+    assert first.llm["judged"] >= 1
+    for workers in (1, 2):
+        folder = tmp_path / f"b{workers}"
+        again(folder, tmp_path / "a", mode, workers)
+        assert law_bytes(folder) == law_bytes(tmp_path / "a")
+        assert events(folder) == events(tmp_path / "a")
+        assert (folder / ARRIVALS).read_bytes() == (tmp_path / "a" / ARRIVALS).read_bytes()
+
+
+@pytest.mark.parametrize("share", [0.1, 0.45, 0.8])
+def test_a_repeated_run_that_was_killed_is_taken_up_bit_for_bit(tmp_path: Path, share: float) -> None:
+    recorded(tmp_path / "a")
+    again(tmp_path / "b", tmp_path / "a")
+    whole = (tmp_path / "b" / EVENTS).read_bytes()
+    (tmp_path / "b" / EVENTS).write_bytes(whole[: int(share * len(whole))])
+    again(tmp_path / "b", tmp_path / "a")
+    assert law_bytes(tmp_path / "b") == law_bytes(tmp_path / "a")
+    assert events(tmp_path / "b") == events(tmp_path / "a")
+
+
+def test_a_killed_run_takes_up_what_the_model_said_and_asks_for_none_of_it_again(tmp_path: Path) -> None:
+    recorded(tmp_path)
+    whole, said = (tmp_path / EVENTS).read_bytes(), read_arrivals(tmp_path / ARRIVALS)
+    assert said
+    (tmp_path / EVENTS).write_bytes(whole[: len(whole) // 2])
+    with open(tmp_path / ARRIVALS, "a") as file:
+        file.write('{"asked": 3, "arri')
+    transcript = (tmp_path / TRANSCRIPT).read_text(encoding="utf-8")
+    guest = playing(says("nothing more"), wait_s=60)
+    found = search(TABLE, "25000fits", guest=guest, out=tmp_path, **PLAIN)
+    assert guest.chat is not None and len(guest.chat.asked) <= 1
+    assert read_arrivals(tmp_path / ARRIVALS) == said
+    assert found.llm["calls"] == len(said)
+    assert (tmp_path / TRANSCRIPT).read_text(encoding="utf-8") == transcript
+    assert (tmp_path / EVENTS).read_bytes()[: len(whole) // 2 - 1000] == whole[: len(whole) // 2 - 1000]
+
+
+def test_a_folder_of_a_run_with_a_model_is_not_taken_for_one_without(tmp_path: Path) -> None:
+    from sld.core.errors import UsageError
+
+    search(TABLE, "1000fits", guest=playing(proposes("E + A*N")), out=tmp_path, **PLAIN)
+    with pytest.raises(UsageError, match="another run \\(different: llm\\)"):
+        search(TABLE, "1000fits", out=tmp_path, **PLAIN)
+
+
+# -- what is written ---------------------------------------------------------------------------------------------------
+
+
+def test_the_transcript_can_be_read_and_no_reply_breaks_out_of_it(tmp_path: Path) -> None:
+    nasty = "````\n# Heading\n<script>alert(1)</script>\n```\n" + json.dumps([{"expression": "E + A*N**-a"}])
+    search(TABLE, "20000fits", guest=playing(says(nasty)), out=tmp_path, **PLAIN)
+    text = (tmp_path / TRANSCRIPT).read_text(encoding="utf-8")
+    assert text.startswith("\n## After ") and "Propose up to" in text and "Taken, 1:" in text
+    assert "\n`````text\n````\n# Heading" in text
+
+
+# -- ends --------------------------------------------------------------------------------------------------------------
+
+_INTERRUPTED = """
+import sys, time
+sys.path.insert(0, "tests")
+from llm_fakes import playing, proposes
+from searches import search, two_scales
+found = search(two_scales(0.01), "60s", guest=playing(proposes("E + A*N"), wait_s=50), workers=2)
+print(found.interrupted, found.llm["cancelled"])
+"""
+
+
+def test_ctrl_c_ends_the_call_and_keeps_the_law() -> None:
+    root = Path(__file__).parents[1]
+    env = {**os.environ, "PYTHONPATH": str(root)}
+    run = subprocess.Popen([sys.executable, "-c", _INTERRUPTED], cwd=root, env=env, stdout=subprocess.PIPE, text=True)
+    time.sleep(6)
+    run.send_signal(signal.SIGINT)
+    begun = time.monotonic()
+    out, _ = run.communicate(timeout=30)
+    assert out.split() == ["True", "1"] and run.returncode == 0
+    assert time.monotonic() - begun < 10
+
+
+def test_a_name_server_that_does_not_answer_does_not_hold_up_the_end() -> None:
+    code = (
+        "import asyncio, time\n"
+        "from sld.search.llm.background import Background\n"
+        "async def ask():\n"
+        "    await asyncio.get_running_loop().run_in_executor(None, time.sleep, 30)\n"
+        "b = Background(); b.submit(ask()); time.sleep(0.2); b.close()\n"
+    )
+    begun = time.monotonic()
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=25, env=env)
+    assert time.monotonic() - begun < 10
+
+
+def test_without_a_model_nothing_of_it_is_imported() -> None:
+    code = (
+        "import sys; sys.path.insert(0, 'tests')\n"
+        "from searches import search, two_scales\n"
+        "search(two_scales(), '300fits')\n"
+        "print([m for m in sys.modules if m.startswith(('sld.search.llm', 'openai', 'httpx', 'asyncio'))])"
+    )
+    root = Path(__file__).parents[1]
+    env = {**os.environ, "PYTHONPATH": str(root)}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, env=env, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_the_fake_is_asked_with_a_schema() -> None:
+    chat = FakeChat([proposes("E + A*N")])
+    search(TABLE, "3000fits", guest=Played(chat), **PLAIN)
+    assert chat.asked[0][0]["role"] == "system" and chat.asked[0][1]["role"] == "user"
