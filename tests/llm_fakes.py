@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sld.search.judge import Judge
-from sld.search.llm.arrivals import ARRIVALS, read_arrivals
+from sld.search.llm.arrivals import ARRIVALS, Arrival, append_arrival, read_arrivals
 from sld.search.llm.ledger import Ledger
 from sld.search.llm.reply import Reply, ToolCall
 from sld.search.llm.settings import LLM, _recorded
@@ -96,6 +96,13 @@ class Played:
             written=len(earlier),
         )
         return self.visitor
+
+
+def arriving(folder: Path, *replies: tuple[int, Reply], mode: str = "propose") -> Played:
+    """Return a model whose replies come when so many candidates have been judged."""
+    for index, reply in replies:
+        append_arrival(folder / ARRIVALS, Arrival(0, index, reply))
+    return Played(None, replace(LLM("fake"), mode=mode), replay=folder)
 
 
 def playing(*script: Answer, wait_s: float = 0.0, mode: str = "propose") -> Played:

@@ -168,9 +168,11 @@ def test_no_text_is_an_error(text: str) -> None:
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=20),
-        lambda inner: st.lists(inner, max_size=4)
-        | st.dictionaries(
-            st.sampled_from(["expression", "reason", "proposals", "formula", "laws", "x"]), inner, max_size=4
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.dictionaries(
+                st.sampled_from(["expression", "reason", "proposals", "formula", "laws", "x"]), inner, max_size=4
+            )
         ),
         max_leaves=12,
     )

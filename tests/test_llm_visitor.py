@@ -12,34 +12,33 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from llm_fakes import FakeChat, Played, calls, playing, proposes, says
+from llm_fakes import FakeChat, Played, arriving, calls, playing, proposes, says
 from searches import events, law_bytes, mixture, search, two_scales
 
 from sld.analysis.report import report
 from sld.core.law import Law
-from sld.core.table import Table, table_from
 from sld.search.candidate import Discovery
+from sld.search.llm import proposer
 from sld.search.llm.arrivals import ARRIVALS, read_arrivals
 from sld.search.llm.reply import Reply
 from sld.search.llm.visitor import TRANSCRIPT
 from sld.search.run_folder import EVENTS
 
 TABLE = two_scales(0.01)
-FITS = "8000fits"
+FITS = "6000fits"
 PLAIN = {"proposers": ["enumeration", "evolution"]}
 USELESS = ("E + A*N + B*D", "A*exp(B*N*D)", "E + A*sqrt(D)*N", "A*N**3 + B", "E + A*min(N, D)")
 
 
-def odd_law() -> Table:
-    x = np.geomspace(1.5, 3e3, 24)
-    y = 0.4 + 2 * np.tanh(0.35 * np.log(x)) ** 2 * np.exp(-((x / 900) ** 0.7)) + 0.05 * np.log(x)
-    y += 0.003 * np.random.default_rng(3).normal(size=24)
-    return table_from({"N": x, "y": y}, target="y", scale="N")
+LAW = "E + A*N**-a + B*D**-b"
 
 
-ODD = "E + A*tanh(k*log(N))**2*exp(-(N/m)**a) + B*log(N)"
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model is asked again after every batch."""
+    monkeypatch.setattr(proposer, "_SOON", 90)
+    monkeypatch.setattr(proposer, "_LATE", 90)
 
 
 # -- harmless ----------------------------------------------------------------------------------------------------------
@@ -91,7 +90,7 @@ def test_a_silent_model_is_not_waited_for_and_cut_off_at_the_end() -> None:
 
 def test_a_model_that_earns_nothing_gets_a_small_share() -> None:
     many = [proposes(*(f"E + A*N**{k}.{j}*D**{j}" for k in range(16))) for j in range(1, 40)]
-    found = search(TABLE, "60000fits", guest=playing(*many), **PLAIN)
+    found = search(TABLE, "30000fits", guest=playing(*many), **PLAIN)
     assert found.llm["judged"] >= 16
     assert found.llm["share_of_fits"] < 0.03
     assert found.llm["share_granted"] == 0.01
@@ -101,34 +100,44 @@ def test_a_model_that_earns_nothing_gets_a_small_share() -> None:
 
 
 def test_a_good_idea_becomes_the_law_and_the_report_says_whose_it_was(tmp_path: Path) -> None:
-    table = odd_law()
-    alone = search(table, "30000fits")
-    found = search(table, "30000fits", guest=playing(proposes(ODD)), out=tmp_path)
-    assert found.chosen.score < alone.chosen.score
-    assert found.chosen.of_model
-    text = report(found)
-    assert "## The language model" in text and "`fake` took part" in text
-    assert "The law was proposed by the model." in text or "The law descends from what the model proposed" in text
-    assert found.llm["best_law_improved"]["model"] >= 1
-    assert found.llm["share_granted"] > 0.01
+    few = {"formulas": ["E + A*N**-a"], "proposers": []}
+    found = search(TABLE, "20000fits", guest=playing(proposes(LAW), says("")), out=tmp_path, **few)
+    assert found.chosen.text == LAW and found.chosen.origin == "llm:fake"
     assert Law.load(tmp_path).provenance["llm"] == {"model": "fake", "mode": "propose"}
+    assert found.llm["best_law_improved"]["model"] == 1 and found.llm["share_granted"] > 0.1
+    text = report(found)
+    assert "## The language model" in text and "`fake` took part (as a proposer): " in text
+    assert "The law was proposed by the model." in text
 
 
 def test_children_carry_the_lineage_of_the_proposal_they_descend_from(tmp_path: Path) -> None:
-    table = odd_law()
-    first = "A*tanh(k*log(N))**2*exp(-(N/m)**a) + B*log(N)"  # lacks the offset
-    found = search(table, "30000fits", guest=playing(proposes(first)), out=tmp_path, proposers=PLAIN["proposers"])
+    first = "A*N**-a + B*D**-b"  # lacks the offset
+    few = {"formulas": ["E + A*N**-a"], "proposers": ["evolution"]}
+    guest = arriving(tmp_path / "said", (1, proposes(first)))
+    found = search(TABLE, "20000fits", guest=guest, out=tmp_path, **few)
     children = [e for e in events(tmp_path) if e.get("lineage")]
     assert children and all(e["lineage"][0] == f"llm:fake: {first}" for e in children)
     assert all(e["origin"] == "evolution" for e in children)
-    if found.chosen.lineage:
-        assert Law.load(tmp_path).provenance["lineage"][0] == f"llm:fake: {first}"
-        assert "1. `llm:fake: " in report(found)
+    assert found.llm["descendants"] == len(children)
+    assert found.chosen.lineage and not found.chosen.static
+    assert Law.load(tmp_path).provenance["lineage"] == list(found.chosen.lineage)
+    assert f"1. `llm:fake: {first}`" in report(found)
+
+
+def test_what_the_model_says_is_never_taken_from_the_engine(tmp_path: Path) -> None:
+    # the enumeration comes to the same family later, and judges it as its own
+    for name, guest in (("with", playing(proposes("E + A*N**-a*D**-b"))), ("without", None)):
+        search(TABLE, "12000fits", guest=guest, out=tmp_path / name, proposers=["enumeration"])
+    own, alone = (
+        [e["key"] for e in events(tmp_path / name) if e["origin"] == "enumeration"] for name in ("with", "without")
+    )
+    n = min(len(own), len(alone))
+    assert own[:n] == alone[:n] and n > 200
 
 
 def test_what_a_model_says_is_told_what_became_of_it() -> None:
     guest = playing(proposes("E + A*N", "A*sin(N)"), proposes("E + A*D"))
-    search(TABLE, "40000fits", guest=guest, **PLAIN)
+    search(TABLE, "12000fits", guest=guest, **PLAIN)
     assert guest.chat is not None and len(guest.chat.asked) >= 2
     second = str(guest.chat.asked[1][-1]["content"])
     assert "- E + A*N: " in second and "not judged yet" not in second
@@ -138,7 +147,9 @@ def test_what_a_model_says_is_told_what_became_of_it() -> None:
 
 def test_several_targets_take_one_formula_or_one_for_each() -> None:
     each = "loss_a: E + A*exp(-k*a); loss_b: E + A*exp(-k*b); loss_c: E + A*exp(-k*c)"
-    found = search(mixture(), "8000fits", guest=playing(proposes(each, "E + A*exp(-k*own)**2")), proposers=["evolution"])
+    found = search(
+        mixture(), "8000fits", guest=playing(proposes(each, "E + A*exp(-k*own)**2")), proposers=["evolution"]
+    )
     assert found.llm["judged"] == 1  # both are one family
     assert found.chosen.score < -5
 
@@ -155,7 +166,7 @@ def test_a_search_with_nothing_else_to_try_looks_whether_an_answer_comes() -> No
 
 SCRIPT = (proposes("E + A*N**-a", "E + A*(N*D)**-a + B*log(N)", *USELESS), proposes("E + A*N**-a*log(D)", "A*N^-b"))
 TURNS = (
-    calls(("describe_data", {}), ("try_expression", {"expression": "E + A*N**-a*D**-b"})),
+    calls(("describe_data", {}), ("try_expression", {"expression": "E + A*N**-a*D**-b*log(N*D)"})),
     calls(("show_residuals", {"variable": "N"}), ("published_laws", {"words": "chinchilla"})),
     calls(("propose_finals", {"proposals": [{"expression": "E + A*N**-a + B*D**-b + C*log(N*D)", "reason": "r"}]})),
 )
@@ -163,12 +174,12 @@ TURNS = (
 
 def recorded(folder: Path, mode: str = "propose") -> Discovery:
     script = SCRIPT if mode == "propose" else TURNS
-    return search(TABLE, "25000fits", guest=playing(*script, wait_s=0.05, mode=mode), out=folder, **PLAIN)
+    return search(TABLE, "14000fits", guest=playing(*script, wait_s=0.02, mode=mode), out=folder, **PLAIN)
 
 
 def again(folder: Path, record: Path, mode: str = "propose", workers: int = 1) -> Discovery:
     guest = Played(None, playing(mode=mode).settings, replay=record)
-    return search(TABLE, "25000fits", guest=guest, out=folder, workers=workers, **PLAIN)
+    return search(TABLE, "14000fits", guest=guest, out=folder, workers=workers, **PLAIN)
 
 
 @pytest.mark.parametrize("mode", ["propose", "agent"])
@@ -203,7 +214,7 @@ def test_a_killed_run_takes_up_what_the_model_said_and_asks_for_none_of_it_again
         file.write('{"asked": 3, "arri')
     transcript = (tmp_path / TRANSCRIPT).read_text(encoding="utf-8")
     guest = playing(says("nothing more"), wait_s=60)
-    found = search(TABLE, "25000fits", guest=guest, out=tmp_path, **PLAIN)
+    found = search(TABLE, "14000fits", guest=guest, out=tmp_path, **PLAIN)
     assert guest.chat is not None and len(guest.chat.asked) <= 1
     assert read_arrivals(tmp_path / ARRIVALS) == said
     assert found.llm["calls"] == len(said)
@@ -224,7 +235,7 @@ def test_a_folder_of_a_run_with_a_model_is_not_taken_for_one_without(tmp_path: P
 
 def test_the_transcript_can_be_read_and_no_reply_breaks_out_of_it(tmp_path: Path) -> None:
     nasty = "````\n# Heading\n<script>alert(1)</script>\n```\n" + json.dumps([{"expression": "E + A*N**-a"}])
-    search(TABLE, "20000fits", guest=playing(says(nasty)), out=tmp_path, **PLAIN)
+    search(TABLE, "6000fits", guest=playing(says(nasty)), out=tmp_path, **PLAIN)
     text = (tmp_path / TRANSCRIPT).read_text(encoding="utf-8")
     assert text.startswith("\n## After ") and "Propose up to" in text and "Taken, 1:" in text
     assert "\n`````text\n````\n# Heading" in text

@@ -259,10 +259,10 @@ class Search:
         while True:
             visiting = self._visit()
             own = self.source.batch(self.hall)
-            self.idle = not own
+            ran_out, self.idle = not own and not self.idle, not own
             if batch := [*visiting, *own]:
                 yield batch
-            elif not self._wait():
+            elif not (ran_out and self.guest is not None) and not self._wait():
                 return
 
     def _visit(self) -> list[Proposal]:

@@ -19,6 +19,7 @@ from sld.search.selection import distinct
 _SOON = 300  # candidates after a reply that the engine tries before the model is asked again, if the best law is new
 _LATE = 2000  # if it is not
 _PATIENCE = 32  # how many times as long, at most, after replies that brought nothing
+_STUBBORN = 4  # patience up to which it is asked at once where the engine has nothing left to try
 _SHOWN = 12
 
 
@@ -46,6 +47,8 @@ class Propose:
         """Return a question when the last answer is used up and there is news."""
         if self._last >= 0:
             since = moment.index - self._last
+            if moment.idle:  # nobody else is at work
+                since = _LATE * _PATIENCE if self._patience <= _STUBBORN else 0
             best = moment.hall.best if since >= _SOON * self._patience else None
             news = best is not None and best.key != self._best
             if n_waiting > WANTED or not (news or since >= _LATE * self._patience):

@@ -24,7 +24,7 @@ from sld.search.guest import Moment
 from sld.search.judge import Proposal
 from sld.search.llm.arrivals import ARRIVALS, Arrival, append, append_arrival
 from sld.search.llm.background import Background
-from sld.search.llm.credit import Credit
+from sld.search.llm.credit import FLOOR, Credit
 from sld.search.llm.ledger import Ledger
 from sld.search.llm.replies import Heard, Rejected
 from sld.search.llm.reply import Reply
@@ -35,7 +35,7 @@ TRANSCRIPT = Path("llm") / "transcript.md"
 MAX_CALLS = 400
 _GIVE_UP = 6  # replies in a row that could not be used
 _PARENTS = 32
-_LEAST_BRED = 24  # children in a batch, at least: fewer are not worth a look for parents
+_LEAST_BRED = 12  # children in a batch, at least: fewer are not worth a look for parents
 _MOST_BRED = 96
 _MAX_QUEUE = 256
 
@@ -190,8 +190,9 @@ class Visitor:
     def collect(self, moment: Moment) -> list[Proposal]:
         """Return what of the model's is to be judged next."""
         self._receive(moment)
+        found = self._next(moment)
         self._ask(moment)
-        return self._next(moment)
+        return found
 
     def told(self, candidate: Candidate, n_fits: int) -> None:
         """Enter a candidate in the account; the model hears of its own."""
@@ -302,7 +303,8 @@ class Visitor:
             bar = float("inf") if waiting.fully else moment.bar
             island = (self.tally.judged + len(found)) % ISLANDS
             found.append(replace(proposal, bar=bar, island=island))
-        if not found and not self.queue and not moment.idle and moment.evolves and room >= _LEAST_BRED:
+        breeds = moment.evolves and not moment.idle and self.credit.share > FLOOR
+        if breeds and not found and not self.queue and room >= _LEAST_BRED:
             found = self._bred(moment, min(room, _MOST_BRED))
         return found
 

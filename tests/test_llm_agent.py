@@ -1,0 +1,183 @@
+"""The agent: turns with tools that see training rows only, and answers to whatever it calls."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from llm_fakes import FakeChat, Played, calls, playing, proposes, says
+from searches import CATALOGUE, grouped, search, two_scales
+
+from sld.core.table import Table
+from sld.search.candidate import Discovery
+from sld.search.llm import agent
+from sld.search.llm.agent import MAX_CALLS_A_TURN, MAX_TURNS
+from sld.search.llm.reply import Reply
+from sld.search.llm.tools import NAMES, TOOLS, ToolError, arguments_of, describe_data, published_laws
+from sld.search.llm.visitor import TRANSCRIPT
+
+TABLE = two_scales(0.01)
+LAW = "E + A*N**-a + B*D**-b"
+FINALS = calls(("propose_finals", {"proposals": [{"expression": LAW, "reason": "additive"}]}))
+
+
+def play(*script: Any, table: Table = TABLE, **options: Any) -> tuple[Discovery, FakeChat]:
+    guest = playing(*script, mode="agent")
+    # the engine has one formula of its own: the search goes on as long as the agent works
+    found = search(table, "60000fits", guest=guest, formulas=["E + A*N**-a"], proposers=[], **options)
+    assert guest.chat is not None
+    return found, guest.chat
+
+
+def answers(chat: FakeChat, turn: int) -> list[str]:
+    """What the tools answered to the calls of a turn, counted from 1."""
+    last = chat.asked[turn]
+    start = max(i for i, m in enumerate(last) if m["role"] == "assistant")
+    return [m["content"] for m in last[start + 1 :]]
+
+
+def test_an_agent_works_in_turns_and_its_finals_are_judged(tmp_path: Any) -> None:
+    found, chat = play(
+        calls(("describe_data", {}), ("show_best", {})),
+        calls(("try_expression", {"expression": "E + A*N**-a*D**-b"})),
+        calls(("show_residuals", {"variable": "N", "expression": "E + A*N**-a*D**-b"})),
+        FINALS,
+        out=tmp_path,
+    )
+    assert found.chosen.text == LAW and found.chosen.origin == "llm:fake"
+    assert len(chat.asked) == 4 and found.llm["calls"] == 4
+    data, best = answers(chat, 1)
+    assert "all 30 rows" in data and "E + A*N**-a | score" in best
+    (tried,) = answers(chat, 2)
+    assert tried.startswith("E + A*N**-a*D**-b | score") and "folds" in tried and "constants" in tried
+    (residuals,) = answers(chat, 3)
+    assert "measured minus fitted along N" in residuals
+    text = (tmp_path / TRANSCRIPT).read_text(encoding="utf-8")
+    assert "## Turn 4" in text and "Tool `try_expression`" in text and "Answer of `show_residuals`" in text
+
+
+@pytest.mark.parametrize(
+    ("call", "wanted"),
+    [
+        (("delete_everything", {}), "no tool 'delete_everything'; there are describe_data"),
+        (("try_expresion", {"expression": LAW}), "did you mean 'try_expression'"),
+        (("try_expression", {}), "try_expression needs 'expression'"),
+        (("try_expression", '{"expression": "E + A*N'), "are not JSON"),
+        (("try_expression", "[1]"), "must be an object"),
+        (("try_expression", {"expression": 7}), "must be of type string"),
+        (("try_expression", {"expression": "__import__('os')"}), "unknown operator"),
+        (("try_expression", {"expression": LAW, "file": "/etc/passwd"}), "no argument 'file'"),
+        (("describe_data", {"group": "x"}), "no group 'x'"),
+        (("describe_data", {"where": {"M": [0, 1]}}), "no column 'M'"),
+        (("describe_data", {"where": {"N": "all"}}), "needs [low, high]"),
+        (("describe_data", {"where": {"N": [5, 6]}}), "no training row lies there"),
+        (("show_residuals", {"variable": "Z"}), "no variable 'Z'"),
+        (("show_residuals", {"variable": "N", "expression": "E+A*D**2"}), "call try_expression first"),
+        (("published_laws", {"words": "zzz"}), "no published law has these words"),
+        (("propose_finals", {"proposals": []}), "no proposal could be read"),
+        (("propose_finals", {"proposals": [{"expression": "sin(N)"}]}), "unknown function 'sin'"),
+        (("", "\x00"), "no tool ''"),
+    ],
+)
+def test_a_call_that_is_wrong_is_answered_with_what_is_wrong(call: tuple[str, Any], wanted: str) -> None:
+    found, chat = play(calls(call), FINALS)
+    (answer,) = answers(chat, 1)
+    assert wanted in answer
+    assert found.chosen.text == LAW
+
+
+def test_the_conversation_that_is_sent_back_is_one_that_servers_take() -> None:
+    _, chat = play(calls(("bad name\n", '{"x": '), ("show_best", {}), ("show_best", "{}")), FINALS)
+    sent = chat.asked[1]
+    made = next(m for m in sent if m["role"] == "assistant")["tool_calls"]
+    assert [json.loads(c["function"]["arguments"]) for c in made] == [{}, {}, {}]
+    assert made[0]["function"]["name"] == "bad_name_"
+    assert [m["tool_call_id"] for m in sent if m["role"] == "tool"] == [c["id"] for c in made]
+    assert len({c["id"] for c in made}) == 3
+
+
+def test_more_calls_than_a_turn_may_have_are_not_done() -> None:
+    _, chat = play(calls(*[("show_best", {})] * (MAX_CALLS_A_TURN + 2)), FINALS)
+    assert [a.startswith("not done") for a in answers(chat, 1)] == [False] * MAX_CALLS_A_TURN + [True] * 2
+
+
+def test_a_formula_in_plain_text_is_taken_and_the_model_reminded_of_the_tools() -> None:
+    found, chat = play(says(f"I think it is `{LAW}`"), FINALS)
+    assert "1 formulas were taken" in chat.asked[1][-1]["content"]
+    assert found.chosen.text == LAW
+
+
+def test_a_model_that_only_talks_is_left_alone_soon() -> None:
+    found, chat = play(says("Let me think."))
+    assert len(chat.asked) == 2 and found.chosen.text == "E + A*N**-a"
+
+
+def test_a_model_that_never_ends_has_its_turns() -> None:
+    _, chat = play(calls(("show_best", {})))
+    assert len(chat.asked) == MAX_TURNS
+
+
+def test_a_failed_call_is_made_again_and_too_many_are_not() -> None:
+    found, _ = play(Reply(status="500"), FINALS)
+    assert found.chosen.text == LAW and found.llm["failed"] == {"500": 1}
+    found, chat = play(Reply(status="500"))
+    assert len(chat.asked) == 6 and found.llm["stopped"] == "500"
+
+
+def test_a_formula_tried_twice_is_answered_twice() -> None:
+    _, chat = play(calls(*[("try_expression", {"expression": "E + A*D**-a"})] * 2), FINALS)
+    first, second = answers(chat, 1)
+    assert first == second and "score" in first
+
+
+def test_a_formula_that_the_engine_has_tried_is_answered_at_once() -> None:
+    _, chat = play(calls(("try_expression", {"expression": "E + A*N**-a"})), FINALS)
+    assert "known already; score" in answers(chat, 1)[0]
+
+
+def test_a_long_conversation_loses_its_oldest_turns_and_keeps_calls_with_their_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(agent, "_MAX_KEPT", 3000)
+    _, chat = play(*[calls(("describe_data", {}))] * 8, FINALS)
+    last = chat.asked[-1]
+    assert [m["role"] for m in last[:3]] == ["system", "user", "assistant"] and len(last) < 8
+    for k, m in enumerate(last):
+        if m["role"] == "tool":
+            assert last[k - 1]["role"] in ("assistant", "tool")
+
+
+def test_a_slice_is_described_by_group_and_range() -> None:
+    text = describe_data(grouped(), "a", {"N": [10, 200]})
+    assert "all 3 rows" in text and "\nb," not in text
+
+
+def test_published_laws_are_written_over_the_table() -> None:
+    assert "E + A*N**-alpha + B*D**-beta | Chinchilla" in published_laws(TABLE, "chinchilla")
+
+
+def test_every_tool_is_a_schema_that_its_own_arguments_pass() -> None:
+    for t in TOOLS:
+        parameters = t["function"]["parameters"]
+        assert t["type"] == "function" and parameters["additionalProperties"] is False
+        assert set(parameters["required"]) <= set(parameters["properties"])
+    assert arguments_of("show_best", "") == {}
+    with pytest.raises(ToolError):
+        arguments_of(NAMES[1], "{" * 10_000)
+
+
+def test_tools_see_the_rows_of_the_search_only() -> None:
+    guest = Played(FakeChat([calls(("describe_data", {})), FINALS]))
+    assert guest.settings.mode == "propose"
+    _, chat = play(calls(("describe_data", {})), proposes("E + A*N"), FINALS)
+    shown = answers(chat, 1)[0]
+    numbers = {line.split(",")[-1] for line in shown.splitlines() if line.count(",") == 2}
+    measured = {f"{y:.5g}" for y in TABLE.Y[:, 0]}
+    assert numbers - {"loss"} == measured
+
+
+def test_agents_and_engine_work_side_by_side() -> None:
+    guest = playing(calls(("try_expression", {"expression": "E + A*(N*D)**-a*log(N)"})), FINALS, mode="agent")
+    found = search(TABLE, "15000fits", guest=guest, proposers=CATALOGUE)
+    assert found.counts["tried"] > 200 and found.llm["judged"] >= 1
