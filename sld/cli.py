@@ -374,11 +374,14 @@ def _model(
 
         # a dry run needs no key: nothing is sent
         needed = ("OPENAI_MODEL",) if dry_run else ("OPENAI_MODEL", "OPENAI_API_KEY")
-        absent = [variable for variable in needed if not os.environ.get(variable)]
+        from importlib.util import find_spec
+
+        absent = [f"{variable} is not set" for variable in needed if not os.environ.get(variable, "").strip()]
+        absent += [] if find_spec("openai") else ["the openai package is not installed"]
         if absent:
             if dry_run:
-                raise UsageError("--llm auto takes the model from OPENAI_MODEL, which is not set; name one")
-            output.remark(f"searching without a language model: {' and '.join(absent)} not set")
+                raise UsageError(f"--llm auto: {absent[0]}; name a model with --llm MODEL")
+            output.remark(f"searching without a language model: {' and '.join(absent)}")
             return None
         name = os.environ["OPENAI_MODEL"]
     from dataclasses import replace

@@ -213,10 +213,10 @@ def dry_run(asked: Mapping[str, Any], json: bool) -> None:
     for message in asked["messages"]:
         print(f"--- {message['role']}\n{message['content']}\n")
     tools = f" and {len(asked['tools'])} tools" if asked["tools"] else ""
-    cost = "no price known" if asked["cost_usd"] is None else f"about ${asked['cost_usd']:.4f}"
+    cost = "no price known" if asked["cost_usd"] is None else f"${asked['cost_usd']:.4f} at most"
     say(
         f"a first call of {asked['model']}: about {asked['tokens_in']} tokens with this prompt{tools}, "
-        f"{asked['tokens_out']} with the answer: {cost}; nothing was sent"
+        f"and up to {asked['tokens_out']} of the answer, {cost}; nothing was sent"
     )
 
 

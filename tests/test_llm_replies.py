@@ -1,4 +1,4 @@
-"""From a model's text to proposals: whatever shape it has, through the grammar, and never more than a reply may have."""
+"""From a model's text to proposals: whatever shape it has, through the grammar, and never more than allowed."""
 
 from __future__ import annotations
 

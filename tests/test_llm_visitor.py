@@ -1,4 +1,4 @@
-"""A model beside a search: never waited for, judged like all else, repeated bit for bit, and harmless where it is no use."""
+"""A model beside a search: never waited for, judged like all else, repeated bit for bit, harmless where no use."""
 
 from __future__ import annotations
 

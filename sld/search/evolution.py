@@ -299,9 +299,12 @@ MUTATIONS: Mapping[Mutation, float] = {
 class Seen(Protocol):
     """Keys of families, as a set has them."""
 
-    def __contains__(self, key: object, /) -> bool: ...
+    def __contains__(self, key: object, /) -> bool:
+        """Whether a family was tried."""
+        ...
 
-    def add(self, key: str, /) -> None: ...
+    def add(self, key: str, /) -> None:
+        """Remember one more."""
 
 
 def children(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from sld.core.errors import SldError, UsageError, suggest
+from sld.core.errors import UsageError, suggest
 from sld.search.judge import Judge
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ Mode = Literal["propose", "agent"]
 MODES: tuple[str, ...] = get_args(Mode)
 
 _MAX_NAME = 200
-_PER_TOKEN = 3.5  # characters of English and formulas
-_ANSWER = 1500  # tokens of an answer with a full list of proposals
+_ANSWER = 8192  # tokens at most: models that reason count that as well
+_TIMEOUT_S = 180.0  # nobody waits for it
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,6 @@ class LLM:
         from sld.search.llm.client import from_environment
 
         from_environment(self.model)
-        _import_client()
 
     def accept(self, judge: Judge, folder: Path | None, task: Mapping[str, Any]) -> Visitor:
         """Return the guest of one search.
@@ -123,8 +122,6 @@ class LLM:
             recorded = _recorded(Path(self.replay))
             ledger = self._ledger()
             for arrival in recorded:
-                from dataclasses import replace
-
                 ledger.settle(None, Booking.of(replace(arrival.reply, cached=True)))
         else:
             from sld.search.llm.client import Chat, from_environment
@@ -133,6 +130,7 @@ class LLM:
             settings, key = from_environment(self.model)
             record = Record(None if folder is None else folder / EXCHANGE)
             ledger = self._ledger(record.bookings())
+            settings = replace(settings, timeout_s=_TIMEOUT_S, max_tokens=_ANSWER)
             chat = Chat(settings, api_key=key, ledger=ledger, record=record)
         return Visitor(
             self.mind(judge.table, judge.folds, str(task.get("name") or ""), judge.max_constants),
@@ -163,7 +161,8 @@ class LLM:
         """Return the first prompt and what it may cost; nothing is sent.
 
         Returns:
-            "messages", "tools" (names), "tokens_in" and "tokens_out" (estimates), "cost_usd" (None without a price).
+            "messages", "tools" (names), "tokens_in" (estimate), "tokens_out" and "cost_usd" (at most; no cost without a
+            price).
 
         Raises:
             UsageError: The table cannot be searched, or the price table cannot be read.
@@ -171,7 +170,9 @@ class LLM:
         from sld.core.splits import rung_folds
         from sld.search.guest import Moment
         from sld.search.hall_of_fame import HallOfFame
+        from sld.search.llm.client import Chat, Settings
         from sld.search.llm.credit import Credit
+        from sld.search.llm.record import Record
         from sld.search.rows import SEARCH_GROUPS, SEARCH_ROWS, check, of_few_groups, thinned, with_enough_rows
 
         table = with_enough_rows(table, max_constants)
@@ -181,8 +182,9 @@ class LLM:
         moment = Moment(HallOfFame(), 0, 0, "all of it", float("inf"), set(), {})
         question: Question | None = mind.question(moment, Credit(), 0)
         assert question is not None
-        sent = json.dumps([list(question.messages), list(question.tools), question.schema], ensure_ascii=False)
-        tokens = round(len(sent) / _PER_TOKEN)
+        asked = Settings(self.model, max_tokens=_ANSWER)
+        chat = Chat(asked, api_key="none", ledger=self._ledger(), record=Record(None))
+        tokens, cost = chat.estimate(question.messages, schema=question.schema, tools=question.tools)
         return {
             "model": self.model,
             "mode": self.mode,
@@ -190,7 +192,7 @@ class LLM:
             "tools": [t["function"]["name"] for t in question.tools],
             "tokens_in": tokens,
             "tokens_out": _ANSWER,
-            "cost_usd": self._ledger().cost(tokens, _ANSWER),
+            "cost_usd": cost,
             "budget": self.budget,
         }
 
@@ -229,7 +231,4 @@ def _recorded(path: Path) -> list[Arrival]:
 
 
 def _import_client() -> None:
-    try:
-        import openai  # noqa: F401
-    except ImportError:
-        raise SldError("a language model needs the openai package: pip install 'sld[llm]'") from None
+    import openai  # noqa: F401
