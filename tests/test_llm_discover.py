@@ -180,9 +180,9 @@ def test_a_run_that_is_taken_up_pays_for_nothing_twice(tmp_path: Path, monkeypat
 
 
 def test_a_limit_in_tokens_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Server(then=reply(proposals("E + A*N**-a*log(D)"), usage=(9_000, 1000))) as server:
+    with Server(then=reply(proposals("E + A*N**-a*log(D)"), usage=(15_000, 1000))) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        found = search(TABLE, "30000fits", guest=LLM("m", budget="25ktok"), **PLAIN)
+        found = search(TABLE, "12000fits", guest=LLM("m", budget="25ktok"), **PLAIN)
     ledger = found.llm["ledger"]
     assert ledger["tokens_in"] + ledger["tokens_out"] <= 25_000
     assert "25000 tokens" in found.llm["stopped"] and ledger["limit"] == "25000tok"
@@ -206,7 +206,7 @@ def test_discover_with_a_model_says_what_it_did(
 ) -> None:
     with Server(then=reply(proposals("E + A*N**-a*log(D)*D**b", "A*sin(N)"), usage=(1000, 100))) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        options = ("--budget", "9000fits", "--out", "run", "--llm", "gpt-5-mini", "--llm-budget", "0.50usd")
+        options = ("--budget", "4000fits", "--out", "run", "--llm", "gpt-5-mini", "--llm-budget", "0.50usd")
         code, out, _ = sld(capsys, "discover", TASK, *options)
         assert code == 0 and re.search(r"language model gpt-5-mini: \d+ calls?, \d+ tokens, \$0\.\d+;", out)
         code, out, _ = sld(capsys, "discover", TASK, *options, "--json")
@@ -218,7 +218,7 @@ def test_discover_with_a_model_says_what_it_did(
     assert json.loads(Path("run/config.json").read_text())["llm"] == {"model": "gpt-5-mini", "mode": "propose"}
     check_secrets(tmp_path)
     code, out, _ = sld(
-        capsys, "discover", TASK, "--budget", "9000fits", "--out", "again", "--llm-replay", "run", "--json"
+        capsys, "discover", TASK, "--budget", "4000fits", "--out", "again", "--llm-replay", "run", "--json"
     )
     assert code == 0 and json.loads(out)["law"] == document["law"]
     assert Law.load("again").to_json() == Law.load("run").to_json()

@@ -18,7 +18,7 @@ from sld.search.candidate import Candidate
 
 FLOOR = 0.01
 CAP = 0.5
-WELCOME = 16  # formulas that a new model may have judged, whatever the engine has done
+WELCOME = 24  # formulas that a new model may have judged, whatever the engine has done
 _MEMORY = 30_000.0  # fits after which what was earned counts 1/e
 _FRONT = 0.02  # earned by a law that is the best of its size only
 _MOST = 1.0  # earned by one candidate: a first law is not worth more than e times less error

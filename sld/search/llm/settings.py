@@ -122,7 +122,7 @@ class LLM:
             recorded = _recorded(Path(self.replay))
             ledger = self._ledger()
             for arrival in recorded:
-                ledger.settle(None, Booking.of(replace(arrival.reply, cached=True)))
+                ledger.settle(None, Booking(0, 0, 0.0, cached=True, failed=bool(arrival.reply.status)))
         else:
             from sld.search.llm.client import Chat, from_environment
             from sld.search.llm.record import EXCHANGE, Record
