@@ -11,7 +11,7 @@ Three parts:
   has the fold score that it reaches alone in the whole budget? `--ideas best` replays the published laws that suit the
   table, in the order of their own fold scores (a model that knows the literature and reads the table), `catalogue` in
   the order of the catalogue (one that only knows the literature), `earlier` the front of an earlier search with another
-  seed and the catalogue (one that knows what such tables follow).
+  seed, three times the time and the catalogue (one that knows what such tables follow).
 - nonsense: a server that replays formulas that are none or explain nothing. How many fits does the search lose?
 - idle: a server that never answers. Likewise.
 
@@ -38,7 +38,7 @@ import numpy as np
 from sld.core.errors import SldError
 from sld.core.splits import rung_folds
 from sld.core.task import Task, load_task
-from sld.search.discovery import discover
+from sld.search.discovery import Budget, discover
 from sld.search.judge import Judge
 from sld.search.llm.settings import LLM
 from sld.search.proposers import from_catalogue
@@ -124,9 +124,11 @@ def published(task: Task, how: str, seed: int) -> list[str]:
 
 
 def front_of_earlier(task: Task, budget: str, seed: int, workers: int) -> list[str]:
-    """Return the front of a search with another seed, the best first."""
+    """Return the front of a longer search with another seed, the best first."""
+    limit = Budget.parse(budget)
+    longer = f"{3 * limit.fits}fits" if limit.fits is not None else f"{3 * (limit.seconds or 0.0):g}s"
     found = discover(
-        task.train, seed=seed + 1000, budget=budget, workers=workers, max_constants=task.card.max_constants
+        task.train, seed=seed + 1000, budget=longer, workers=workers, max_constants=task.card.max_constants
     )
     return [c.text for c in rank(found.front)]
 
@@ -172,17 +174,17 @@ def run(
             guest=llm,
         )
         wall = time.monotonic() - begun
-        curve: list[tuple[float, float]] = []
+        curve: list[tuple[float, int, float]] = []
         n_fits, own_fits, last = 0, 0, 0.0
         for line in (out / EVENTS).read_text(encoding="utf-8").splitlines():
             event = json.loads(line)
             n_fits += event["fits"]
             own_fits += event["fits"] if event["origin"].startswith("llm:") else 0
             last = event["t"]
-            if event["status"] == "ok" and event["admissible"] and (not curve or event["score"] < curve[-1][1]):
-                curve.append((event["t"], event["score"]))
+            if event["status"] == "ok" and event["admissible"] and (not curve or event["score"] < curve[-1][2]):
+                curve.append((event["t"], n_fits, event["score"]))
     return {
-        "curve": [[round(t, 2), round(s, 5)] for t, s in curve],
+        "curve": [[round(t, 2), n, round(s, 5)] for t, n, s in curve],
         "tried": found.counts["tried"],
         "fits": n_fits,
         "fits_of_engine": n_fits - own_fits,
@@ -192,9 +194,9 @@ def run(
     }
 
 
-def reached(curve: Sequence[Sequence[float]], score: float) -> float | None:
-    """Return when a curve of (seconds, best score) first is at `score` or below."""
-    return next((float(t) for t, s in curve if s <= score + 1e-9), None)
+def reached(curve: Sequence[Sequence[float]], score: float, k: int = 0) -> float | None:
+    """Return when a curve of (seconds, fits, best score) first is at `score` or below: seconds, or fits with k = 1."""
+    return next((float(clock[k]) for *clock, s in curve if s <= score + 1e-9), None)
 
 
 def measure(task: Task, part: str, seed: int, repeat: int, args: argparse.Namespace) -> dict[str, Any]:
@@ -221,20 +223,23 @@ def measure(task: Task, part: str, seed: int, repeat: int, args: argparse.Namesp
     return {"without": other if first_with else one, "with": one if first_with else other, "n_ideas": len(ideas)}
 
 
-def ratio_of(result: Mapping[str, Any]) -> float | None:
-    """Return how many times sooner the model brought the search to the score that it reaches alone."""
+def ratio_of(result: Mapping[str, Any], k: int = 0) -> float | None:
+    """Return how many times sooner the model brought the search to the score that it reaches alone; in fits with k = 1.
+
+    Fits do not depend on what else the machine does; seconds are what a user waits.
+    """
     alone, with_model = result["without"]["curve"], result["with"]["curve"]
     if not alone:
         return None
-    goal = alone[-1][1]
-    then, now = reached(alone, goal), reached(with_model, goal)
+    goal = alone[-1][2]
+    then, now = reached(alone, goal, k), reached(with_model, goal, k)
     assert then is not None
-    return 0.0 if now is None else float(then) / max(float(now), 0.05)
+    return 0.0 if now is None else then / max(now, 0.05)
 
 
 def per_second(run: Mapping[str, Any], what: str) -> float:
     """Return a rate over the search itself."""
-    return float(run[what]) / max(run["seconds"], 1e-9)
+    return float(run[what]) / max(float(run["seconds"]), 1e-9)
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
@@ -271,20 +276,21 @@ def table_of(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         how = f"{some[0]['workers']} workers, {some[0]['latency']:g} s a reply"
         yield f"## Useful ideas ({ideas}), {budget} a run, {how}\n"
         yield "Without the catalogue. The goal is the fold score that the search reaches alone in the whole time.\n"
-        yield "| task | seed | ideas | goal | alone (s) | with (s) | times sooner | final score with | share of fits |"
-        yield "|---|---|---|---|---|---|---|---|---|"
+        yield "| task | seed | ideas | goal | alone (s) | with (s) | times sooner | in fits | final with | its share |"
+        yield "|---|---|---|---|---|---|---|---|---|---|"
         ratios: dict[str, list[float]] = {}
         for r in sorted(some, key=lambda r: (r["task"], r["seed"], r["repeat"])):
             ratio = ratio_of(r)
             if ratio is None:
                 continue
-            goal = r["without"]["curve"][-1][1]
+            goal = r["without"]["curve"][-1][2]
             then, now = reached(r["without"]["curve"], goal), reached(r["with"]["curve"], goal)
             ratios.setdefault(r["task"], []).append(ratio)
             shown = "never" if now is None else f"{now:.1f}"
+            final, share = r["with"]["curve"][-1][2], r["with"]["llm"]["share_of_fits"]
             yield (
-                f"| {r['task']} | {r['seed']} | {r['n_ideas']} | {goal:.3f} | {then:.1f} | {shown} | {ratio:.1f} "
-                f"| {r['with']['curve'][-1][1]:.3f} | {100 * r['with']['llm']['share_of_fits']:.0f} % |"
+                f"| {r['task']} | {r['seed']} | {r['n_ideas']} | {goal:.3f} | {then:.1f} | {shown} "
+                f"| {ratio:.1f} | {ratio_of(r, 1):.1f} | {final:.3f} | {100 * share:.0f} % |"
             )
         good = sum(median(v) >= 3.0 for v in ratios.values())
         yield f"\nThree times sooner or more (median of a task): **{good} of {len(ratios)} tasks** (bar: half).\n"

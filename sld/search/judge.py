@@ -169,7 +169,7 @@ class Judge:
         if not np.isfinite(fitter.columns).any(axis=1).all():
             return _Judged("not finite on the data", 0)
         n_nonlinear = len(fitter.tape.constants)
-        n_starts = _n_starts(n_nonlinear, len(self.table.groups)) * (2 if thorough else 1)
+        n_starts = _n_starts(n_nonlinear, len(self.table.groups)) * (2 if thorough else form.effort)
         starts = fitter.starts(n_starts, rng)
         self._use_hints(form, fitter, starts, rng)
         first = self._inherited(form, fitter, starts) if form.start else log_starts(fitter, 4, rng)

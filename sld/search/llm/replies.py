@@ -21,6 +21,7 @@ MAX_IDEAS = 64  # of one reply
 MAX_TEXT = 200_000  # characters of a reply that are looked at
 MAX_EXPRESSION = 1000
 MAX_NODES = 80  # longer formulas take long to judge and are never chosen
+EFFORT = 3  # times the usual starting points: good constants of an engine's formula come from its parents
 _MAX_REASON = 200
 _MAX_LOOKS = 200  # places in a text where JSON is looked for
 
@@ -140,7 +141,7 @@ def proposal_of(idea: Idea, table: Table, *, origin: str, max_constants: int) ->
             return Rejected(_line(expression), "it has no constants to fit")
         if len(parsed.constants) > max_constants:
             return Rejected(_line(expression), f"{len(parsed.constants)} constants; at most {max_constants}")
-        forms.append(Form(parsed, origin, rough=True))
+        forms.append(Form(parsed, origin, rough=True, effort=EFFORT))
     return Proposal.of(forms)
 
 
