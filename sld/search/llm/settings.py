@@ -144,7 +144,7 @@ class LLM:
             folder=folder,
             recorded=recorded,
             written=len(earlier),
-            warm=_import_client,
+            warm=None if chat is None else chat.prepare,
         )
 
     def mind(self, table: Table, folds: Sequence[Fold], task: str, max_constants: int) -> Mind:
@@ -228,7 +228,3 @@ def _recorded(path: Path) -> list[Arrival]:
     # no moments: each reply comes as soon as it was asked for
     lines = Record(file, replay=True).lines
     return [Arrival(line.turn or 0, line.turn or 0, line.reply) for line in lines]
-
-
-def _import_client() -> None:
-    import openai  # noqa: F401

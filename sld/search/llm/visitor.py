@@ -184,7 +184,7 @@ class Visitor:
 
     def prepare(self) -> None:
         """Import the client before the clock starts."""
-        if self.warm is not None and self.chat is not None:
+        if self.warm is not None:
             self.warm()
 
     def collect(self, moment: Moment) -> list[Proposal]:
