@@ -7,7 +7,6 @@ same functions compute an entry and verify it.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,6 +28,7 @@ from sld.core.errors import DataError, SldError, UsageError
 from sld.core.scoring import Scores, scores
 
 if TYPE_CHECKING:
+    from sld.board.programs import Program, ProgramResult
     from sld.core.expression import Expression
     from sld.core.fitting import FitResult
     from sld.core.law import Law
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 STARTS = 64
 SETTLED = 1e-7  # of the target's deviation: a refit that moves no prediction by more has arrived
-MAX_SOURCE = 200_000  # bytes of a program
 MAX_NUMBERS = 40  # written into one formula
 
 _ROUNDS = 20  # of refits until the predictions rest
@@ -436,8 +435,10 @@ def program_entry(
         UsageError: There is no such file, or it is too long or no text.
         SldError: The program failed, or nothing here can hold it and `unsafe` is not set.
     """
-    text = read_source(source)
-    predictions, seconds, protection = run_program(rows, source, unsafe=unsafe)
+    from sld.board.programs import read_program
+
+    program = read_program(source)
+    result, predictions = run_program(rows, program, unsafe=unsafe)
     return Entry(
         task=rows.identity,
         name=signature.name,
@@ -447,49 +448,46 @@ def program_entry(
         kind="program",
         constants_from="refitted",
         expressions={},
-        key=hashlib.sha256(text.encode()).hexdigest(),
+        key=program.sha256,
         constants={},
         fit={},
         scores={**rows.score(predictions), "train_nmse": None},
         complexity=None,
-        n_constants=None,
+        n_constants=result.n_constants,
         tool=_tool(),
         provenance={
             **provenance,
-            "program": {"sha256": hashlib.sha256(text.encode()).hexdigest(), "source": text},
-            "seconds": round(seconds, 3),
-            "protection": protection,
+            "program": {
+                "sha256": program.sha256,
+                "source": program.source,
+                "parameters": result.parameters,
+                "note": result.note,
+            },
+            "seconds": round(result.seconds, 3),
+            "protection": result.protection,
         },
     )
 
 
-def read_source(path: Path) -> str:
-    """Return the text of a program; raises UsageError."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"could not read {path}: {error.strerror or error}") from error
-    if len(content) > MAX_SOURCE:
-        raise UsageError(f"a program may have {MAX_SOURCE} bytes, {path.name} has {len(content)}")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path.name} is not UTF-8 text (byte {error.start})") from error
-
-
-def run_program(rows: Rows, source: Path, *, unsafe: bool = False) -> tuple[Array, float, str]:
-    """Return predictions (n_rows, n_targets) of a program for the held-out points, seconds, and what held it.
+def run_program(rows: Rows, program: Program, *, unsafe: bool = False) -> tuple[ProgramResult, Array]:
+    """Run a program in the sandbox; return what came of it and predictions (n_rows, n_targets) of the held-out points.
 
     Raises:
         SldError: It failed; the message says how.
     """
-    from importlib import import_module
+    from sld.board import programs
 
-    sandbox = import_module("sld.board.sandbox")
-    result = sandbox.run_program(source, rows.train, points_of(rows.held_out), unsafe=unsafe)
+    result = programs.run_program(
+        program,
+        rows.train,
+        points_of(rows.held_out),
+        max_constants=rows.task.card.max_constants,
+        hidden=() if rows.task.path is None else (rows.task.path,),
+        unsafe=unsafe,
+    )
     if result.status or result.predictions is None:
-        raise SldError(f"{source.name}: {result.status or 'no predictions came back'}")
-    return result.predictions, result.seconds, result.protection
+        raise SldError(f"{program.name}: {result.status or 'no predictions came back'}")
+    return result, result.predictions
 
 
 def points_of(table: Table) -> Table:

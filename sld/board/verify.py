@@ -12,12 +12,9 @@ predictions 1e-3 of the target's standard deviation; a program's R² 1e-3.
 
 from __future__ import annotations
 
-import hashlib
 import math
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sld.board.entry import Entry
@@ -193,21 +190,24 @@ def _compare_scores(said: Mapping[str, Any], found: Mapping[str, Any], tolerance
 
 
 def _check_program(entry: Entry, rows: Rows, run: bool, unsafe: bool) -> str:
+    from sld.board.programs import program_from
+
     _check_task(entry, rows)
     program = entry.provenance.get("program")
     source = program.get("source") if isinstance(program, Mapping) else None
     if not isinstance(source, str) or not isinstance(program, Mapping):
         raise DataError("a program's entry holds its source")
-    digest = hashlib.sha256(source.encode()).hexdigest()
-    if program.get("sha256") != digest or entry.key != digest:
+    read = program_from(source)
+    if read.sha256 != program.get("sha256") or read.sha256 != entry.key:
         raise DataError("the source is not the one that the entry was made from")
     if not run:
         return "program: file and hash checked, not run (--programs runs it)"
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "program.py"
-        path.write_text(source, encoding="utf-8")
-        predictions, seconds, protection = run_program(rows, path, unsafe=unsafe)
+    result, predictions = run_program(rows, read, unsafe=unsafe)
+    if result.n_constants != entry.n_constants:
+        raise DataError(
+            f"run again, the program has {result.n_constants} constants, the entry says {entry.n_constants}"
+        )
     found = rows.score(predictions)
     if _apart(found["r2"], entry.scores["r2"], _ROUNDING) > PROGRAM_TOLERANCE or not math.isfinite(found["r2"]):
         raise DataError(f"run again, the program's R² is {found['r2']:.6f}, the entry says {entry.scores['r2']:.6f}")
-    return f"program: run again in {seconds:.1f} s ({protection})"
+    return f"program: run again in {result.seconds:.1f} s ({result.protection})"

@@ -1,0 +1,69 @@
+"""Small tables, and what a program is run under: every protection that this machine offers."""
+
+from dataclasses import replace
+from textwrap import dedent
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sld.board.programs import ProgramResult, program_from, run_program
+from sld.board.sandbox import Protection, detect
+from sld.core.table import Table, table_from
+
+N = [1.0, 2.0, 3.0, 4.0, 1.0, 2.0, 3.0, 4.0]
+FAMILY = ["a", "a", "a", "a", "b", "b", "b", "b"]
+TRAIN = table_from({"N": N, "loss": [10 / n + 1 for n in N]}, target="loss", scale="N")
+GROUPED = table_from(
+    {"N": N, "loss": [10 / n + (f == "b") for n, f in zip(N, FAMILY, strict=True)], "family": FAMILY},
+    target="loss",
+    scale="N",
+    group="family",
+)
+TWO_TARGETS = table_from({"N": N, "x": [2 * n for n in N], "y": [3 * n for n in N]}, target=["x", "y"], scale="N")
+
+GOOD = """
+import numpy as np
+
+def fit_scaling_law(data_points, loss_values):
+    columns = np.column_stack([1 / data_points[:, 0], np.ones(len(data_points))])
+    return np.linalg.lstsq(columns, loss_values, rcond=None)[0]
+
+def scaling_law_func(data_points, params):
+    return params[0] / data_points[:, 0] + params[1]
+"""
+
+
+def points_of(table: Table) -> Table:
+    """Return the inputs alone."""
+    return replace(table, targets=(), Y=np.empty((table.n_rows, 0)), own_shares=())
+
+
+def run(source: str, train: Table = TRAIN, protection: Protection | None = None, **options: Any) -> ProgramResult:
+    """Run a program's text on a table and ask it for predictions at its own points."""
+    limits: dict[str, Any] = {"fit_timeout_s": 20.0, "predict_timeout_s": 20.0, **options}
+    return run_program(program_from(dedent(source)), train, points_of(train), protection=protection, **limits)
+
+
+def law(body: str) -> str:
+    """Return a program whose law does something first and then predicts 1."""
+    lines = "\n".join("    " + line for line in dedent(body).strip().splitlines())
+    return f"def law(input_data, group):\n{lines}\n    return [{{'loss': 1.0}} for _ in input_data]\n"
+
+
+VARIANTS = ("bubblewrap + landlock + seccomp", "landlock + seccomp", "bubblewrap + seccomp")
+
+
+def variant(name: str) -> Protection:
+    """Return one way of locking up; skips the test with the reason where this machine does not offer it."""
+    found = detect()
+    landlock = found.landlock if "landlock" in name else 0
+    bwrap = found.bubblewrap if "bubblewrap" in name else None
+    lacking = [
+        *(["Landlock"] if "landlock" in name and not landlock else []),
+        *(["bubblewrap"] if "bubblewrap" in name and bwrap is None else []),
+        *(["seccomp"] if not found.seccomp else []),
+    ]
+    if lacking:
+        pytest.skip(f"this machine lacks {', '.join(lacking)}: {'; '.join(found.missing)}")
+    return Protection(bwrap, landlock, True)
