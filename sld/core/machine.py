@@ -301,8 +301,8 @@ def _forward(row_ops, n_columns, s, rows, lo, hi):  # type: ignore[no-untyped-de
 def _reverse(row_ops, n_columns, s, rows, bar, sbar, lo, hi):  # type: ignore[no-untyped-def]
     """Propagate adjoints of row slots `bar` (filled at the outputs) to those of scalar slots `sbar`.
 
-    Both begin at row lo. `bar` holds row results only (slot minus n_columns); columns do not depend on theta. The adjoint g of an
-    instruction is not needed once its operands have theirs, so it is overwritten by what both share.
+    Both begin at row lo. `bar` holds row results only (slot minus n_columns); columns do not depend on theta. The adjoint
+    g of an instruction is not needed once its operands have theirs, so it is overwritten by what both share.
     """
     for start in range(lo, hi, _BLOCK):
         end = min(start + _BLOCK, hi)
@@ -465,7 +465,7 @@ def _project(  # type: ignore[no-untyped-def]
 def _jacobian(  # type: ignore[no-untyped-def]
     p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s, d, bar, sbar, c, jac, lo, hi
 ):
-    """Derivative of the prediction with respect to theta on rows lo .. hi - 1, linear constants held: jac (p, hi - lo)."""
+    """Derivative of the prediction by theta on rows lo .. hi - 1, linear constants held: jac (p, hi - lo)."""
     m = hi - lo
     for i in range(bar.shape[0]):
         _fill(_row(bar, i, 0, m), 0.0)
