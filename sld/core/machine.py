@@ -301,8 +301,8 @@ def _forward(row_ops, n_columns, s, rows, lo, hi):  # type: ignore[no-untyped-de
 def _reverse(row_ops, n_columns, s, rows, bar, sbar, lo, hi):  # type: ignore[no-untyped-def]
     """Propagate adjoints of row slots `bar` (filled at the outputs) to those of scalar slots `sbar`.
 
-    Both begin at row lo. `bar` holds row results only (slot minus n_columns); columns do not depend on theta. The adjoint
-    g of an instruction is not needed once its operands have theirs, so it is overwritten by what both share.
+    Both begin at row lo. `bar` holds row results only (slot minus n_columns); columns do not depend on theta. The
+    adjoint g of an instruction is not needed once its operands have theirs, so it is overwritten by what both share.
     """
     for start in range(lo, hi, _BLOCK):
         end = min(start + _BLOCK, hi)
