@@ -207,7 +207,7 @@ def test_limits_are_checked_again(tmp_path: Path, rows: Rows) -> None:
     ("change", "message"),
     [
         ({}, ""),
-        ({"source": "import os"}, "not the one"),
+        ({"source": "def law(input_data, group):\n    return []\n"}, "not the one"),
         ({"source": 3}, "holds its source"),
         ({"sha256": "0" * 64}, "not the one"),
     ],
@@ -217,7 +217,7 @@ def test_the_source_of_a_program_is_checked_without_running_it(
 ) -> None:
     import hashlib
 
-    source = "raise SystemExit('run!')\n"
+    source = "def law(input_data, group):\n    raise SystemExit('run!')\n"
     digest = hashlib.sha256(source.encode()).hexdigest()
     data = entry.to_json()
     data |= {"kind": "program", "expressions": {}, "constants": {}, "fit": {}, "key": digest}

@@ -64,11 +64,11 @@ def _overall(rows: Sequence[OverallRow]) -> str:
 
 
 def _task(table: TaskStandings) -> str:
-    title = f"## {escaped(table.name)}" + (f" (version {table.version})" if table.card is not None else "")
-    parts = [title]
+    ranked = [row for row in table.rows if row.rank is not None]
+    # the same text whether or not the rows of a task with reported figures alone are here
+    parts = [f"## {escaped(table.name)}" + (f" (version {table.version})" if ranked else "")]
     if table.title:
         parts.append(f"{escaped(table.title)}.")
-    ranked = [row for row in table.rows if row.rank is not None]
     reported = [row for row in table.rows if row.rank is None]
     if ranked:
         header = ["", "law", "kind", "R²", "90 %", "within", "NMSE", "NMAE", "ARE", "nodes", "constants", "formula"]

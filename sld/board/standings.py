@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sld.board.entry import Entry, slug_of, task_digest
@@ -155,10 +154,10 @@ def task_of_suite(suite: str, task: str, known: Collection[str]) -> str:
 
 def _title_in_suite(name: str, suite: str) -> str:
     """Return the title of a suite's task whose rows are not here, from the card that we ship."""
-    from sld.core.card import Card
+    from sld.board.fetch import load_suite, suites
 
-    file = Path(__file__).parent / "suites" / suite / f"{name.removeprefix(f'{suite}_')}.toml"
-    return Card.read(file).title if suite and file.is_file() else ""
+    cards = [task.card for task in load_suite(suite).tasks] if suite in suites() else []
+    return next((card.title for card in cards if card.name == name), "")
 
 
 def _trouble(entry: Entry, task: Task | None) -> str:

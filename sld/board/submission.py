@@ -37,9 +37,11 @@ if TYPE_CHECKING:
 
 STARTS = 64
 SETTLED = 1e-7  # of the target's deviation: a refit that moves no prediction by more has arrived
+CREEPING = 1e-4  # the most that the last of many refits may move; some forms have their optimum at infinity
+CREEPING_LOSS = 1e-7  # and the most by which it may lower the loss; both a tenth of what verifying allows
 MAX_NUMBERS = 40  # written into one formula
 
-_ROUNDS = 20  # of refits until the predictions rest
+_ROUNDS = 300  # of refits until the predictions rest
 _REPLICATES = 1000
 _MAX_DRAWS = 2_000_000  # rows drawn for an interval, unless that leaves fewer than a few hundred replicates
 _LEAST_REPLICATES = 200
@@ -308,7 +310,7 @@ def refitted(rows: Rows, law: Law, settings: Settings, start: Law | None) -> tup
 
     Raises:
         UsageError: A setting does not suit the form, or there are fewer rows than constants.
-        SldError: The fit failed.
+        SldError: The fit failed, or never comes to rest.
     """
     constants, objectives = {}, {}
     for j, column in enumerate(rows.targets):
@@ -321,15 +323,21 @@ def refitted(rows: Rows, law: Law, settings: Settings, start: Law | None) -> tup
             raise SldError(f"could not fit {expression.text} to {column!r}: {found.status}")
         constants[column], objectives[column] = found.constants, found.loss
     fitted = replace(law, constants=constants)
+    moved = gain = math.inf
     for _ in range(_ROUNDS):
         again = improved(rows, fitted, settings)
         if again is None:
             break
         moved = distance(rows, fitted, again[0])
+        gain = max(1.0 - again[1][c] / objectives[c] if objectives[c] > 0 else 0.0 for c in rows.targets)
         fitted, objectives = again
         if moved < SETTLED:
             break
-    return fitted, objectives
+    if moved < CREEPING and gain < CREEPING_LOSS:
+        return fitted, objectives
+    # what creeps along a valley would fail its verification, and could stop wherever it scores best
+    way_out = "use a form with fewer constants, or bounds (sld fit --bounds, then submit its law.json)"
+    raise SldError(f"the fit does not come to rest, since the training rows leave the constants open; {way_out}")
 
 
 def improved(rows: Rows, law: Law, settings: Settings) -> tuple[Law, dict[str, float]] | None:
