@@ -128,7 +128,8 @@ def tree() -> list[str]:
 def test_tree_lists_every_module_and_nothing_else() -> None:
     listed = tree()
     package = [p for p in listed if p.startswith("sld/")]
-    files = {p.relative_to(ROOT).as_posix() for p in (ROOT / "sld").rglob("*") if p.suffix in (".py", ".toml")}
+    kinds = (".py", ".toml", ".css", ".js")
+    files = {p.relative_to(ROOT).as_posix() for p in (ROOT / "sld").rglob("*") if p.suffix in kinds}
     shown = {p for p in files if p == "sld/__init__.py" or not p.endswith("__init__.py")}
     folders = {f"{Path(p).parent.as_posix()}/" for p in files}
     assert sorted(package) == sorted(shown | folders)
