@@ -195,9 +195,9 @@ def _only(found: Standings, names: Sequence[str]) -> Standings:
 
 
 def _write_site(found: Standings, folder: Path, json: bool) -> None:
-    from importlib import import_module
+    from sld.board.site import write_site
 
-    pages = import_module("sld.board.site").write_site(found, folder)
+    pages = write_site(found, folder)
     if json:
         output.say_json({"folder": str(folder), "files": [str(page) for page in pages]})
     else:

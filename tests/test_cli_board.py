@@ -167,6 +167,14 @@ def test_markdown_is_the_file(command: Run) -> None:
     )
 
 
+def test_the_site_is_written_with_a_page_for_each_task(command: Run, tmp_path: Path) -> None:
+    outcome = command("leaderboard", "--html", "site", "--json")
+    files = outcome.document["files"]
+    assert outcome.code == 0 and (tmp_path / "site" / "index.html").is_file()
+    assert all((tmp_path / file).is_file() for file in files)
+    assert any("nanolm_moe" in file for file in files)
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
 def test_tables_fit_the_terminal(command: Run, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     monkeypatch.setenv("COLUMNS", str(width))

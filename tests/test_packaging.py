@@ -63,6 +63,7 @@ def test_wheel_works_outside_the_checkout(archives: tuple[Path, Path], tmp_path:
     listed = run("-m", "sld", "tasks")
     assert [task for task in TASKS if task not in listed] == []
     assert "chinchilla" in run("-m", "sld", "laws")
+    assert "Farseer" in run("-m", "sld", "leaderboard", "nanolm_chinchilla", "--json")
 
 
 def test_source_archive_builds_and_tests_without_the_repository(archives: tuple[Path, Path]) -> None:

@@ -191,6 +191,21 @@ def test_constants_for_groups_that_the_task_lacks_are_refused(tmp_path: Path) ->
         submitted(law_of(one.task, "E + A*N**-a"), two.task, tmp_path / "board", constants="given")
 
 
+def test_a_fit_that_never_rests_is_refused(rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sld.board import submission
+
+    steps = iter(range(1, 10_000))
+
+    def creep(rows: Rows, law: sld.Law, settings: Settings) -> tuple[sld.Law, dict[str, float]]:
+        k = next(steps)
+        return law_of(rows.task, "E + A*N**-a", E=1.5 + k / 100, A=8.0, a=0.3), {"loss": 1.0 / k}
+
+    monkeypatch.setattr(submission, "improved", creep)
+    with pytest.raises(SldError, match="does not come to rest"):
+        submitted("E + A*N**-a", rows.task, tmp_path)
+    assert not list(tmp_path.rglob("*.json"))
+
+
 def test_a_task_without_held_out_rows_is_refused(tmp_path: Path) -> None:
     task = write_task(tmp_path, held_out=False)
     with pytest.raises(UsageError, match="no held-out rows"):
