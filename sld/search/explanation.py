@@ -11,8 +11,9 @@ fits. A form that somebody published is named by its place among some 250 of the
 nodes. The noise is the same everywhere or in proportion to the value, whichever suits the form.
 
 The account says nothing about rows beyond the data when no form is the truth: then it prefers the one with the most
-constants. So it only counts when its form is the truth as far as the folds can tell: when it predicts the rows that a
-fold judges no worse than the noise and the uncertainty of its constants allow (the predictive test of Chow 1960).
+constants. So it only counts when its form may be the truth: when it predicts the rows that a fold judges no worse than
+the noise and the uncertainty of its constants allow (the predictive test of Chow 1960), and when its errors at
+neighbouring rows do not go together.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from sld.search.selection import is_exact
 _PUBLISHED = math.log(250.0)  # nats that name one of the published forms
 _PER_NODE = 1.0  # nats for a node of a form put together from parts
 _PER_CONSTANT = 1.0
-_LEVEL = 0.05  # of the test, all folds together
+_LEVEL = 0.05  # of both tests and all folds together
 _ROWS_PER_CONSTANT = 4  # with fewer the test passes whatever the form
 _LEAST_FREEDOM = 2
 _EXACT = 1e-14  # NMSE: rounding
@@ -46,7 +47,7 @@ class Explanation:
     Attributes:
         candidate: Its candidate.
         proportional: Whether the noise is in proportion to the value; else it is the same everywhere.
-        p: Of the test that its errors on the folds are noise, all folds together; at most 1.
+        p: Of the tests that its errors are noise, together; at most 1.
     """
 
     candidate: Candidate
@@ -58,7 +59,7 @@ class Explanation:
         """What the user should know."""
         noise = "in proportion to the value" if self.proportional else "the same everywhere"
         return (
-            f"the formula explains the rows and the folds down to their noise, which is {noise} (p = {self.p:.2g}): "
+            f"the formula explains the table and its folds down to the noise, which is {noise} (p = {self.p:.2g}): "
             "of the forms that are equal within it the one with the shortest description was chosen"
         )
 
@@ -78,7 +79,7 @@ def explanation(judge: Judge, members: Sequence[Candidate], target: int) -> Expl
         best = min((_account(judge, c, target) for c in usable), key=lambda a: (a.nats, a.candidate.key))
         if not math.isfinite(best.nats) or judge.table.n_rows < _ROWS_PER_CONSTANT * best.n_constants:
             return None
-        p = _predictive_test(judge, best, target)
+        p = 2.0 * min(_predictive_test(judge, best, target), _neighbour_test(best, target))
     return Explanation(best.candidate, best.proportional, min(p, 1.0)) if p >= _LEVEL else None
 
 
@@ -91,7 +92,7 @@ class _Account:
     proportional: bool
     n_constants: int
     fitter: Fitter
-    start: Array
+    values: Array
     weights: Array
 
 
@@ -118,8 +119,7 @@ def _account(judge: Judge, candidate: Candidate, target: int) -> _Account:
     n_constants = (len(expression.constants) - n_shared) * len(table.groups) + n_shared
     named = _PUBLISHED if _is_published(candidate) else _PER_NODE * expression.complexity
     total = nats + n_constants * (0.5 * math.log(n) + _PER_CONSTANT) + named
-    start = values[:, : len(fitter.tape.constants)]
-    return _Account(candidate, total, proportional, n_constants, fitter, start, weights)
+    return _Account(candidate, total, proportional, n_constants, fitter, values, weights)
 
 
 def _even_nats(residuals: Array, variance: float) -> float:
@@ -163,18 +163,39 @@ def _predictive_test(judge: Judge, account: _Account, target: int) -> float:
 
     fitter, table = account.fitter, judge.table
     own = len(account.candidate.expressions[table.targets[target].column].constants) - fitter.n_shared
+    first = account.values[:, : len(fitter.tape.constants)]
     found: list[float] = []
     for fold in judge.folds:
         freedom = len(fold.train) - own * len(np.unique(table.group_index[fold.train])) - fitter.n_shared
         if freedom < _LEAST_FREEDOM:
             continue
-        both, start = _squares(account, np.concatenate([fold.train, fold.test]), account.start, target)
+        both, start = _squares(account, np.concatenate([fold.train, fold.test]), first, target)
         lower, _ = _squares(account, fold.train, start, target)
         if not (math.isfinite(both) and lower > 0):
             continue
         n = len(fold.test)
         found.append(float(fdtrc(n, freedom, max(both - lower, 0.0) / n / (lower / freedom))))
     return min(found) * len(found) if found else 0.0
+
+
+def _neighbour_test(account: _Account, target: int) -> float:
+    """Return the p-value of the residuals being independent, against neighbours with residuals of one sign.
+
+    The neighbour of a row is the one next to it in its group, by rank in every variable.
+    """
+    from scipy.special import ndtr
+
+    fitter, table = account.fitter, account.fitter.table
+    residuals = np.sqrt(account.weights) * (table.Y[:, target] - fitter.predict(account.values))
+    ranks = [np.unique(x, return_inverse=True)[1] for x in table.X.T]
+    apart = sum((np.abs(r[:, None] - r) / max(int(r.max()), 1) for r in ranks), np.zeros((table.n_rows, table.n_rows)))
+    apart[table.group_index[:, None] != table.group_index] += len(ranks) + 1
+    np.fill_diagonal(apart, np.inf)
+    next_to = apart.argmin(axis=1)
+    n = len(residuals)
+    mutual = int((next_to[next_to] == np.arange(n)).sum())
+    z = float(residuals @ residuals[next_to]) / float(residuals @ residuals) * n / math.sqrt(n + mutual)
+    return float(ndtr(-z))
 
 
 def _squares(account: _Account, rows: NDArray[np.intp], start: Array, target: int) -> tuple[float, Array]:
