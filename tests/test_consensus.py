@@ -14,6 +14,7 @@ from sld.core.kernel import Array, evaluate
 from sld.core.scoring import scores
 from sld.core.splits import rung_folds
 from sld.core.table import Table, table_from
+from sld.search import finishing
 from sld.search.admissible import HARD_REACH
 from sld.search.candidate import Candidate
 from sld.search.consensus import MEMBERS, Consensus, Halves
@@ -141,8 +142,10 @@ def test_mixtures_without_a_scale_are_judged_outside_their_own_range() -> None:
     assert X.std() > 1.1 * table.X.std()
 
 
-def test_a_discovery_offers_both_laws(tmp_path: Path) -> None:
+def test_a_discovery_offers_both_laws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = two_scales(0.01)
+    # a form that explained the table would be handed out alone
+    monkeypatch.setattr(finishing, "explanation", lambda *_: None)
     found = search(table, "6000fits", out=tmp_path)
     assert found.chosen.consensus > 3
     assert found.single is not None

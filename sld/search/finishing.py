@@ -19,6 +19,7 @@ from sld.core.splits import frontier_weights
 from sld.core.table import Table
 from sld.search.candidate import Candidate, Discovery
 from sld.search.consensus import Consensus
+from sld.search.explanation import Explanation, explanation
 from sld.search.judge import Judge
 from sld.search.robust import huber_beside, robust_fit
 from sld.search.rows import FIT_ROWS, thinned
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _FINAL_STARTS = 12  # for groups that the search has not seen
 _RULE = "one_standard_error"
+_EXPLAINED = "shortest_account"  # where a form explains a target down to its noise
 
 
 def finish(
@@ -60,6 +62,9 @@ def finish(
     """
     with _uninterrupted():
         best = _best(search)
+        explained = [explanation(search.judge, halves.members, j) for j, halves in enumerate(search.halves)]
+        best = _with_explained(best, explained)
+        rule = _EXPLAINED if any(explained) else _RULE
         if best is None:
             if search.interrupted:
                 raise KeyboardInterrupt
@@ -75,16 +80,21 @@ def finish(
         notes.extend(search.source.notes)
         if search.exhausted:
             notes.append("every formula of the search space was tried before the budget was used")
-        agreed = [Consensus.of(search.judge, halves, j) for j, halves in enumerate(search.halves)]
+        notes.extend(_about(table, explained))
+        # a form that is right gains nothing from what the others say
+        agreed = [
+            Consensus.of(search.judge, halves, j) if explained[j] is None else None
+            for j, halves in enumerate(search.halves)
+        ]
         chosen = _distilled(search, best, agreed)
-        single, trouble = _fit_all(best, table, seed, config, search, budget, [None] * len(table.targets))
+        single, trouble = _fit_all(best, table, seed, config, search, budget, [None] * len(table.targets), rule)
         best = replace(best, constants=single.constants)
         law = single
         if chosen is None:
             chosen = best
             notes.extend(trouble)
         else:
-            law, trouble = _fit_all(chosen, table, seed, config, search, budget, agreed)
+            law, trouble = _fit_all(chosen, table, seed, config, search, budget, agreed, rule)
             chosen = replace(chosen, constants=law.constants)
             notes.extend(trouble)
         ranked = search.hall.ranked()[:50]
@@ -105,7 +115,7 @@ def finish(
             notes=tuple(notes),
             table=table,
             verdict=judged,
-            config={**config, "budget": budget, "workers": search.workers, "rule": _RULE},
+            config={**config, "budget": budget, "workers": search.workers, "rule": rule},
             single=None if chosen is best else _with_borrowed(single, table, everything),
             best=None if chosen is best else best,
             llm={} if search.guest is None else search.guest.summary(chosen),
@@ -127,6 +137,23 @@ def _best(search: Search) -> Candidate | None:
     return composed
 
 
+def _with_explained(best: Candidate | None, explained: Sequence[Explanation | None]) -> Candidate | None:
+    """Return the best form with the explanation of each target that has one in its place."""
+    if best is None or not any(explained):
+        return best
+    return Candidate.joined([best.of_target(j) if e is None else e.candidate for j, e in enumerate(explained)])
+
+
+def _about(table: Table, explained: Sequence[Explanation | None]) -> list[str]:
+    """Return a note for each target whose form explains the rows down to their noise."""
+    several = len(table.targets) > 1
+    return [
+        (f"{t.column}: " if several else "") + e.sentence
+        for t, e in zip(table.targets, explained, strict=True)
+        if e is not None
+    ]
+
+
 def _distilled(search: Search, best: Candidate, agreed: Sequence[Consensus | None]) -> Candidate | None:
     """Return the formulas that follow the consensus, target by target; None where every target keeps its best form."""
     parts = []
@@ -145,6 +172,7 @@ def _fit_all(
     search: Search,
     budget: str,
     agreed: Sequence[Consensus | None],
+    rule: str,
 ) -> tuple[Law, list[str]]:
     """Fit the chosen forms on all rows and the points of a consensus, from many starts and what the search found."""
     rows = thinned(table, FIT_ROWS)
@@ -211,7 +239,7 @@ def _fit_all(
         "rows": config["rows"],
         "score": chosen.score,
         "fold_errors": [e if np.isfinite(e) else None for e in chosen.fold_errors],
-        "rule": _RULE,
+        "rule": rule,
         "budget": budget,
         "tool": f"sld {_version()}",
     }

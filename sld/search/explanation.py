@@ -1,0 +1,209 @@
+r"""The form that explains the rows down to their noise, where there is one: the shortest account of the table.
+
+Where rows hold a law and noise, many forms are equally good on the folds, and the lowest score is luck. Every row tells
+them apart better than the few rows of the folds do, so the forms are compared by how many nats it takes to write the
+table down with each (Rissanen 1978): the errors, the constants, and the form itself,
+
+    -log likelihood + K (log(n)/2 + 1) + nats that name the form.
+
+The first two are Schwarz's criterion (1978) with one nat more for each constant, for the luck of the best of many
+fits. A form that somebody published is named by its place among some 250 of them; one put together from parts by its
+nodes. The noise is the same everywhere or in proportion to the value, whichever suits the form.
+
+The account says nothing about rows beyond the data when no form is the truth: then it prefers the one with the most
+constants. So it only counts when its form may be the truth: when it predicts the rows that a fold judges no worse than
+the noise and the uncertainty of its constants allow (the predictive test of Chow 1960), and when its errors at
+neighbouring rows do not go together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sld.core.fitting import Fitter
+from sld.core.kernel import Array
+from sld.search.candidate import Candidate
+from sld.search.judge import Judge
+from sld.search.selection import is_exact
+
+_PUBLISHED = math.log(250.0)  # nats that name one of the published forms
+_PER_NODE = 1.0  # nats for a node of a form put together from parts
+_PER_CONSTANT = 1.0
+_LEVEL = 0.05  # of both tests and all folds together
+_ROWS_PER_CONSTANT = 4  # with fewer the test passes whatever the form
+_LEAST_FREEDOM = 2
+_EXACT = 1e-14  # NMSE: rounding
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A form that explains the rows down to their noise.
+
+    Attributes:
+        candidate: Its candidate.
+        proportional: Whether the noise is in proportion to the value; else it is the same everywhere.
+        p: Of the tests that its errors are noise, together; at most 1.
+    """
+
+    candidate: Candidate
+    proportional: bool
+    p: float
+
+    @property
+    def sentence(self) -> str:
+        """What the user should know."""
+        noise = "in proportion to the value" if self.proportional else "the same everywhere"
+        return (
+            f"the formula explains the table and its folds down to the noise, which is {noise} (p = {self.p:.2g}): "
+            "of the forms that are equal within it the one with the shortest description was chosen"
+        )
+
+
+def explanation(judge: Judge, members: Sequence[Candidate], target: int) -> Explanation | None:
+    """Return the shortest account of the rows, if it passes the test; None too where a form is exact.
+
+    Args:
+        judge: Of the search, with its rows and folds.
+        members: Candidates of this one target.
+        target: Its number.
+    """
+    if not members or any(is_exact(c) for c in members):
+        return None
+    usable = [c for c in members if c.admissible] or list(members)
+    with np.errstate(all="ignore"):
+        best = min((_account(judge, c, target) for c in usable), key=lambda a: (a.nats, a.candidate.key))
+        if not math.isfinite(best.nats) or judge.table.n_rows < _ROWS_PER_CONSTANT * best.n_constants:
+            return None
+        p = 2.0 * min(_predictive_test(judge, best, target), _neighbour_test(best, target))
+    return Explanation(best.candidate, best.proportional, min(p, 1.0)) if p >= _LEVEL else None
+
+
+@dataclass(frozen=True)
+class _Account:
+    """What it takes to write the table down with one form; `fitter` weighs the rows as its noise asks."""
+
+    candidate: Candidate
+    nats: float
+    proportional: bool
+    n_constants: int
+    fitter: Fitter
+    values: Array
+    weights: Array
+
+
+def _account(judge: Judge, candidate: Candidate, target: int) -> _Account:
+    table = judge.table
+    (column, expression), *_ = candidate.expressions.items()
+    shared = candidate.shared.get(column, ())
+    y, n = table.Y[:, target], table.n_rows
+    even = Fitter(expression, table, target, shared=shared)
+    values = _fitted(even, _known(candidate, even, column))
+    prediction = even.predict(values)
+    nats = _even_nats(y - prediction, judge.variance[target])
+    fitter, proportional, weights = even, False, np.ones(n)
+    size = np.abs(prediction)
+    if np.isfinite(size).all() and (size > 0).all():
+        by_size = np.maximum(size, 1e-12 * size.max()) ** -2.0
+        by_size /= by_size.mean()
+        relative = Fitter(expression, table, target, shared=shared, weights=by_size)
+        found = _fitted(relative, values)
+        other = _relative_nats(y, relative.predict(found), judge.variance[target])
+        if other < nats:
+            nats, fitter, values, proportional, weights = other, relative, found, True, by_size
+    n_shared = len(shared)
+    n_constants = (len(expression.constants) - n_shared) * len(table.groups) + n_shared
+    named = _PUBLISHED if _is_published(candidate) else _PER_NODE * expression.complexity
+    total = nats + n_constants * (0.5 * math.log(n) + _PER_CONSTANT) + named
+    return _Account(candidate, total, proportional, n_constants, fitter, values, weights)
+
+
+def _even_nats(residuals: Array, variance: float) -> float:
+    found = 0.5 * len(residuals) * math.log(float(np.mean(residuals**2)) / variance + _EXACT)
+    return found if math.isfinite(found) else math.inf
+
+
+def _relative_nats(y: Array, prediction: Array, variance: float) -> float:
+    size = np.abs(prediction)
+    if not (np.isfinite(size).all() and (size > 0).all()):
+        return math.inf
+    errors = float(np.mean(((y - prediction) / size) ** 2))
+    return float(0.5 * len(y) * math.log(errors + _EXACT) + np.log(size).sum() - 0.5 * len(y) * math.log(variance))
+
+
+def _is_published(candidate: Candidate) -> bool:
+    """Whether somebody wrote the form down: the catalogue, or whoever asked for the search."""
+    return candidate.static and not candidate.origin.startswith("enumeration")
+
+
+def _known(candidate: Candidate, fitter: Fitter, column: str) -> Array:
+    """Return the search's constants in the fitter's order: (n_groups, n_constants)."""
+    constants = candidate.constants[column]
+    rows = [[constants[g][c] for c in fitter.names] for g in fitter.table.groups]
+    return np.array(rows, dtype=np.float64).reshape(len(rows), len(fitter.names))
+
+
+def _fitted(fitter: Fitter, values: Array) -> Array:
+    """Return the optimum next to known constants, or these where none is found."""
+    start = values[:, : len(fitter.tape.constants)]
+    found = fitter.solve(start[:1], inherited=start, refit_bounds=False)
+    return found.values if found.ok and np.isfinite(fitter.predict(found.values)).all() else values
+
+
+def _predictive_test(judge: Judge, account: _Account, target: int) -> float:
+    """Return the p-value, times the number of folds that could be tested; 0 where none could.
+
+    On each fold the sum of squares of a fit to both parts is compared with that of a fit to the lower rungs alone.
+    """
+    from scipy.special import fdtrc
+
+    fitter, table = account.fitter, judge.table
+    own = len(account.candidate.expressions[table.targets[target].column].constants) - fitter.n_shared
+    first = account.values[:, : len(fitter.tape.constants)]
+    found: list[float] = []
+    for fold in judge.folds:
+        freedom = len(fold.train) - own * len(np.unique(table.group_index[fold.train])) - fitter.n_shared
+        if freedom < _LEAST_FREEDOM:
+            continue
+        both, start = _squares(account, np.concatenate([fold.train, fold.test]), first, target)
+        lower, _ = _squares(account, fold.train, start, target)
+        if not (math.isfinite(both) and lower > 0):
+            continue
+        n = len(fold.test)
+        found.append(float(fdtrc(n, freedom, max(both - lower, 0.0) / n / (lower / freedom))))
+    return min(found) * len(found) if found else 0.0
+
+
+def _neighbour_test(account: _Account, target: int) -> float:
+    """Return the p-value of the residuals being independent, against neighbours with residuals of one sign.
+
+    The neighbour of a row is the one next to it in its group, by rank in every variable.
+    """
+    from scipy.special import ndtr
+
+    fitter, table = account.fitter, account.fitter.table
+    residuals = np.sqrt(account.weights) * (table.Y[:, target] - fitter.predict(account.values))
+    ranks = [np.unique(x, return_inverse=True)[1] for x in table.X.T]
+    apart = sum((np.abs(r[:, None] - r) / max(int(r.max()), 1) for r in ranks), np.zeros((table.n_rows, table.n_rows)))
+    apart[table.group_index[:, None] != table.group_index] += len(ranks) + 1
+    np.fill_diagonal(apart, np.inf)
+    next_to = apart.argmin(axis=1)
+    n = len(residuals)
+    mutual = int((next_to[next_to] == np.arange(n)).sum())
+    z = float(residuals @ residuals[next_to]) / float(residuals @ residuals) * n / math.sqrt(n + mutual)
+    return float(ndtr(-z))
+
+
+def _squares(account: _Account, rows: NDArray[np.intp], start: Array, target: int) -> tuple[float, Array]:
+    """Return the weighted sum of squares of a fit to some rows, infinity where it failed, and where it ended."""
+    fitter = account.fitter
+    solution = fitter.solve(start[:1], rows, inherited=start, max_iterations=80, tolerance=1e-10, refit_bounds=False)
+    if not solution.ok:
+        return math.inf, start
+    residuals = fitter.table.Y[:, target] - fitter.predict(solution.values)
+    ended = solution.values[:, : start.shape[1]]
+    return float((account.weights * residuals**2)[rows].sum()), np.where(np.isfinite(ended), ended, start)
