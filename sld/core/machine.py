@@ -21,7 +21,9 @@ from numba.extending import intrinsic
 
 # No reordering that could hide a NaN: only contraction to fused multiply-add, and reordered sums where marked.
 _PLAIN: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy"}
-_OPTIONS: dict[str, Any] = {**_PLAIN, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+# No counting of references either: the views that these functions make of arrays, many for each loop of a few dozen
+# rows, live no longer than the arrays. So none of them may allocate or give a view to `solve`, which does count.
+_OPTIONS: dict[str, Any] = {**_PLAIN, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
 _SUMS: dict[str, Any] = {**_OPTIONS, "fastmath": {"contract", "reassoc", "nsz"}}
 
 _MAGIC = 6755399441055744.0  # 1.5 * 2**52: adding it leaves the rounded integer in the low bits
@@ -112,7 +114,7 @@ def _log(x):  # type: ignore[no-untyped-def]
     return v if x == x else x
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(inline="always", **_OPTIONS)
 def _row(a, i, lo, hi):  # type: ignore[no-untyped-def]
     """Row i of `a`, columns lo .. hi - 1: loops over it start at zero, which lets them become vector code."""
     return a[i, lo:hi]
@@ -737,7 +739,7 @@ def solve(  # type: ignore[no-untyped-def]
         for g in range(n_groups + 1):
             at[g] = offsets[first + g] - begin
         for i in range(n_columns):
-            _copy(_row(rows, i, 0, stop - begin), _row(columns, i, begin, stop))
+            _copy(rows[i, : stop - begin], columns[i, begin:stop])
         if values.shape[0] > 0:
             for k in range(n_inherited):
                 for g in range(n_groups):
