@@ -75,7 +75,7 @@ class Node(_Remembered):
 
     if not TYPE_CHECKING:
 
-        def __getattr__(self, wanted):  # noqa: ANN001, ANN204
+        def __getattr__(self, wanted):
             """Fill a slot that is still empty; a property in its place would be asked every time."""
             if wanted == "names":
                 found = _names_of(self)
@@ -96,12 +96,7 @@ class Node(_Remembered):
             return True
         if not isinstance(other, Node):
             return NotImplemented
-        return (
-            self.op == other.op
-            and self.value == other.value
-            and self.name == other.name
-            and self.args == other.args
-        )
+        return self.op == other.op and self.value == other.value and self.name == other.name and self.args == other.args
 
     def __str__(self) -> str:
         """Return the text of the tree."""

@@ -154,17 +154,18 @@ def _dot(x, y):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(**_OPTIONS)
-def _stacked(n_tiles, n_linear):  # type: ignore[no-untyped-def]
-    """Return how many rows stand behind those of a group of so many tiles."""
-    return n_tiles * n_linear if n_tiles > 1 else 0
+def _behind(n_rows, n_linear):  # type: ignore[no-untyped-def]
+    """Return room for what is left of the tiles of so many rows, of groups of more than one tile: at most two a tile."""
+    return (2 * n_rows + _TILE - 1) // _TILE * n_linear
 
 
 @numba.njit(**_OPTIONS)
-def _bounds(tile, n_tiles, n_linear, lo, hi, behind):  # type: ignore[no-untyped-def]
+def _bounds(tile, n_tiles, n_linear, lo, hi, n):  # type: ignore[no-untyped-def]
     """Return where a tile of the rows lo .. hi - 1 begins and ends, or what is left of all of them, the last one."""
     if tile < n_tiles:
         return lo + tile * _TILE, min(lo + (tile + 1) * _TILE, hi)
-    return behind, behind + _stacked(n_tiles, n_linear)
+    begin = n + _behind(lo, n_linear)
+    return begin, begin + n_tiles * n_linear
 
 
 @numba.njit(**_OPTIONS)
@@ -303,8 +304,8 @@ def _forward(row_ops, n_columns, s, rows, lo, hi):  # type: ignore[no-untyped-de
 def _reverse(row_ops, n_columns, s, rows, bar, sbar, lo, hi):  # type: ignore[no-untyped-def]
     """Propagate adjoints of row slots `bar` (filled at the outputs) to those of scalar slots `sbar`.
 
-    Both begin at row lo. `bar` holds row results only (slot minus n_columns); columns do not depend on theta. The adjoint g of an
-    instruction is not needed once its operands have theirs, so it is overwritten by what both share.
+    Both begin at row lo. `bar` holds row results only (slot minus n_columns); columns do not depend on theta. The
+    adjoint g of an instruction is not needed once its operands have theirs, so it is overwritten by what both share.
     """
     for start in range(lo, hi, _BLOCK):
         end = min(start + _BLOCK, hi)
@@ -388,7 +389,7 @@ def _reverse(row_ops, n_columns, s, rows, bar, sbar, lo, hi):  # type: ignore[no
 
 @numba.njit(**_OPTIONS)
 def _project(  # type: ignore[no-untyped-def]
-    row_ops, n_columns, s, rows, outputs, rest, y_all, w_all, weighted, q_all, tri, z_all, c, lo, hi
+    row_ops, n_columns, s, rows, outputs, rest, y_all, w_all, weighted, q_all, tri, z_all, c, lo, hi, n
 ):
     """Solve the linear constants of one group by modified Gram-Schmidt; return the residual sum of squares.
 
@@ -396,15 +397,15 @@ def _project(  # type: ignore[no-untyped-def]
     A basis column that adds nothing to the earlier ones is dropped (its constant is 0).
 
     A group of many rows is worked on in tiles: each is orthogonalised by itself, then what is left of all of them, the
-    triangles and the constants of each, as the rows of one more tile, which stands behind the others in q_all and z_all
+    triangles and the constants of each, as the rows of one more tile, which stands behind all n rows in q_all and z_all
     (the QR factorisation of tall, narrow matrices; Demmel et al. 2012). A group of one tile needs no other.
     """
     n_linear = outputs.shape[0]
     n_tiles = (hi - lo + _TILE - 1) // _TILE
-    behind = q_all.shape[1] - _stacked(n_tiles, n_linear)
+    behind = n + _behind(lo, n_linear)
     total = 0.0
     for tile in range(n_tiles if n_tiles < 2 else n_tiles + 1):
-        begin, end = _bounds(tile, n_tiles, n_linear, lo, hi, behind)
+        begin, end = _bounds(tile, n_tiles, n_linear, lo, hi, n)
         m = end - begin
         z = z_all[begin:end]
         if tile < n_tiles:
@@ -467,7 +468,7 @@ def _project(  # type: ignore[no-untyped-def]
 def _jacobian(  # type: ignore[no-untyped-def]
     p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s, d, bar, sbar, c, jac, lo, hi
 ):
-    """Derivative of the prediction with respect to theta on rows lo .. hi - 1, linear constants held: jac (p, hi - lo)."""
+    """Derivative of the prediction with respect to theta on rows lo .. hi - 1, linear constants held: jac (p, m)."""
     m = hi - lo
     for i in range(bar.shape[0]):
         _fill(_row(bar, i, 0, m), 0.0)
@@ -588,7 +589,7 @@ def _step(  # type: ignore[no-untyped-def]
 @numba.njit(**_OPTIONS)
 def _normal_equations(  # type: ignore[no-untyped-def]
     n_shared, n_local, offsets, p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s, d,
-    bar, sbar, c, jac, q, z, w, weighted, hss, hgs, hgg, grad,
+    bar, sbar, c, jac, q, z, w, weighted, hss, hgs, hgg, grad, n,
 ):  # fmt: skip
     """Fill the blocks of J'J (hss, hgs, hgg) and J'z (grad), the linear constants projected out of J."""
     for i in range(grad.shape[0]):
@@ -600,10 +601,9 @@ def _normal_equations(  # type: ignore[no-untyped-def]
     for g in range(offsets.shape[0] - 1):
         lo, hi = offsets[g], offsets[g + 1]
         n_tiles = (hi - lo + _TILE - 1) // _TILE
-        behind = q.shape[1] - _stacked(n_tiles, n_linear)
-        room = jac.shape[1] - _stacked(n_tiles, n_linear)
+        room = jac.shape[1] - (n_tiles * n_linear if n_tiles > 1 else 0)
         for tile in range(n_tiles if n_tiles < 2 else n_tiles + 1):
-            begin, end = _bounds(tile, n_tiles, n_linear, lo, hi, behind)
+            begin, end = _bounds(tile, n_tiles, n_linear, lo, hi, n)
             at = 0 if tile < n_tiles else room
             stop = at + end - begin
             if tile < n_tiles:
@@ -704,7 +704,7 @@ def solve(  # type: ignore[no-untyped-def]
     totals = np.empty(n_starts)
     rows = np.empty((n_columns + n_row_ops, n))
     m = min(n, _TILE)
-    behind = _stacked((n + _TILE - 1) // _TILE, n_linear)
+    behind = _behind(n, n_linear) if n > _TILE else 0
     bar = np.empty((max(n_row_ops, 1), m))
     sbar = np.empty((n_scalars, m))
     s = np.empty((n_groups, n_scalars))
@@ -788,7 +788,7 @@ def solve(  # type: ignore[no-untyped-def]
                         break
                     _normal_equations(
                         n_shared, n_local, at, p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s, d,
-                        bar, sbar, c, jac, q, z, w_p, weighted, hss, hgs, hgg, grad,
+                        bar, sbar, c, jac, q, z, w_p, weighted, hss, hgs, hgg, grad, n,
                     )  # fmt: skip
                     if prior_weight.shape[0] > 0:
                         _prior(theta, prior_mean, prior_weight, n_shared, n_local, n_groups, hgg, grad, True)
@@ -822,7 +822,7 @@ def solve(  # type: ignore[no-untyped-def]
                         _scalars(p, literals, scalar_ops, local, s[g], d[g])
                         new += _project(
                             row_ops, n_columns, s[g], rows, outputs, rest, y_p, w_p, weighted, q, tri, z, c[g],
-                            at[g], at[g + 1],
+                            at[g], at[g + 1], n,
                         )  # fmt: skip
                         if not new < np.inf:
                             new = np.inf
