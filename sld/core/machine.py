@@ -155,7 +155,7 @@ def _dot(x, y):  # type: ignore[no-untyped-def]
 
 @numba.njit(**_OPTIONS)
 def _behind(n_rows, n_linear):  # type: ignore[no-untyped-def]
-    """Return room for what is left of the tiles of so many rows, of groups of more than one tile: at most two a tile."""
+    """Return room for what is left of the tiles of so many rows, in groups of two tiles or more: two for each."""
     return (2 * n_rows + _TILE - 1) // _TILE * n_linear
 
 
