@@ -268,7 +268,19 @@ def test_a_hash_is_no_part_of_what_is_pickled() -> None:
     tree = parse("E + A*N**-a", ("N",)).tree
     remembered = hash(tree), tree.names
     again = pickle.loads(pickle.dumps(tree))
-    assert not hasattr(again, "_hash")
+    with pytest.raises(AttributeError):
+        object.__getattribute__(again, "_hash")
     assert again == tree
     assert (hash(again), again.names) == remembered
     assert tree.names == {"E", "A", "N", "a"}
+
+
+def test_a_name_and_a_function_of_it_are_the_same_node_each_time() -> None:
+    first, second = parse("A*log(N) + N**-a", ("N",)).tree, parse("E + log(N)*B**-a", ("N",)).tree
+    assert first.args[0].args[1] is second.args[1].args[0]
+    assert first.args[1].args[1] is second.args[1].args[1].args[1]
+
+
+def test_nodes_have_no_other_attributes() -> None:
+    with pytest.raises(AttributeError):
+        _ = parse("A", ()).tree.nmaes  # type: ignore[attr-defined]

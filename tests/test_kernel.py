@@ -356,3 +356,23 @@ def test_numpy_interpreter_returns_all_slots() -> None:
     tape = compile_tape(parse("exp(a*N) + exp(b)", VARIABLES), project=False)
     rows, scalars = run_numpy(tape, tape.column_values(columns(4), 4), np.array([[0.1, 0.2], [0.3, 0.4]]))
     assert rows.shape == (tape.n_slots, 2, 4) and scalars.shape[1] == 2
+
+
+@pytest.mark.parametrize(
+    ("form", "linear"),
+    [
+        # a chain of factors is looked at again once the exponents are out of the way
+        ("A*N**-a*D**-b", {"A"}),
+        ("A*N**-a*(log(D) - c)**2 + E", {"E"}),
+        ("A*(B + C*N**a)/(D + G)", {"B", "C"}),
+        ("A + A*N**A", set()),
+    ],
+)
+def test_what_stays_in_the_search_of_a_product(form: str, linear: set[str]) -> None:
+    assert set(linear_constants(parse(form, VARIABLES))[1]) == linear
+
+
+def test_a_root_of_a_column_is_a_column() -> None:
+    tape = compile_tape(parse("A*N**0.5 + B*sqrt(N) + C*(2*N)", VARIABLES))
+    assert [str(c) for c in tape.columns] == ["sqrt(N)", "2*N"]
+    assert len(tape.row_ops) == 0 and len(tape.literals) == 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -233,8 +233,6 @@ class Fitter:
             weights: Square-root weights in the fitter's row order, instead of those given at construction.
             refit_bounds: Fit again with linear constants in the search where the free optimum breaks a bound.
         """
-        from sld.core import machine
-
         tape = self.tape
         w = self.weights if weights is None else weights
         columns, y, offsets = self.columns, self.y, self.offsets
@@ -254,7 +252,7 @@ class Fitter:
         thetas = np.empty((1, n_present, n_theta))
         coefficients = np.empty((1, n_present, len(tape.linear)))
         sums, at_best = np.empty(n_present), np.empty(n_present, dtype=np.int64)
-        machine.solve(
+        _solve()(
             self.n_shared, self.n_local, offsets, tape.literals, tape.scalar_ops, tape.row_ops, tape.outputs,
             tape.rest, columns, y, y if w is None else w, w is not None, begin, more, self.lower, self.upper,
             max_iterations, tolerance, thetas, coefficients, sums, at_best, NO_MATRIX, NO_STACK,
@@ -337,6 +335,14 @@ class Fitter:
         out = np.empty(self.n_rows)
         out[self.order] = found if sound.all() else np.where(sound[self.group_of], found, np.nan)
         return np.exp(out) if self.log_output else out
+
+
+@lru_cache
+def _solve() -> Callable[..., None]:
+    """Return the machine's entry; numba is slow to import, and an import statement in each fit is not free either."""
+    from sld.core import machine
+
+    return machine.solve  # type: ignore[no-any-return]
 
 
 @lru_cache

@@ -21,7 +21,9 @@ from numba.extending import intrinsic
 
 # No reordering that could hide a NaN: only contraction to fused multiply-add, and reordered sums where marked.
 _PLAIN: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy"}
-_OPTIONS: dict[str, Any] = {**_PLAIN, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+# No counting of references either: the views that these functions make of arrays, many for each loop of a few dozen
+# rows, live no longer than the arrays. So none of them may allocate or give a view to `solve`, which does count.
+_OPTIONS: dict[str, Any] = {**_PLAIN, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
 _SUMS: dict[str, Any] = {**_OPTIONS, "fastmath": {"contract", "reassoc", "nsz"}}
 
 _MAGIC = 6755399441055744.0  # 1.5 * 2**52: adding it leaves the rounded integer in the low bits
@@ -112,7 +114,7 @@ def _log(x):  # type: ignore[no-untyped-def]
     return v if x == x else x
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(inline="always", **_OPTIONS)
 def _row(a, i, lo, hi):  # type: ignore[no-untyped-def]
     """Row i of `a`, columns lo .. hi - 1: loops over it start at zero, which lets them become vector code."""
     return a[i, lo:hi]
@@ -152,17 +154,18 @@ def _dot(x, y):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(**_OPTIONS)
-def _stacked(n_tiles, n_linear):  # type: ignore[no-untyped-def]
-    """Return how many rows stand behind those of a group of so many tiles."""
-    return n_tiles * n_linear if n_tiles > 1 else 0
+def _behind(n_rows, n_linear):  # type: ignore[no-untyped-def]
+    """Return room for what is left of the tiles of so many rows, in groups of two tiles or more: two for each."""
+    return (2 * n_rows + _TILE - 1) // _TILE * n_linear
 
 
 @numba.njit(**_OPTIONS)
-def _bounds(tile, n_tiles, n_linear, lo, hi, behind):  # type: ignore[no-untyped-def]
+def _bounds(tile, n_tiles, n_linear, lo, hi, n):  # type: ignore[no-untyped-def]
     """Return where a tile of the rows lo .. hi - 1 begins and ends, or what is left of all of them, the last one."""
     if tile < n_tiles:
         return lo + tile * _TILE, min(lo + (tile + 1) * _TILE, hi)
-    return behind, behind + _stacked(n_tiles, n_linear)
+    begin = n + _behind(lo, n_linear)
+    return begin, begin + n_tiles * n_linear
 
 
 @numba.njit(**_OPTIONS)
@@ -386,7 +389,7 @@ def _reverse(row_ops, n_columns, s, rows, bar, sbar, lo, hi):  # type: ignore[no
 
 @numba.njit(**_OPTIONS)
 def _project(  # type: ignore[no-untyped-def]
-    row_ops, n_columns, s, rows, outputs, rest, y_all, w_all, weighted, q_all, tri, z_all, c, lo, hi
+    row_ops, n_columns, s, rows, outputs, rest, y_all, w_all, weighted, q_all, tri, z_all, c, lo, hi, n
 ):
     """Solve the linear constants of one group by modified Gram-Schmidt; return the residual sum of squares.
 
@@ -394,15 +397,15 @@ def _project(  # type: ignore[no-untyped-def]
     A basis column that adds nothing to the earlier ones is dropped (its constant is 0).
 
     A group of many rows is worked on in tiles: each is orthogonalised by itself, then what is left of all of them, the
-    triangles and the constants of each, as the rows of one more tile, which stands behind the others in q_all and z_all
+    triangles and the constants of each, as the rows of one more tile, which stands behind all n rows in q_all and z_all
     (the QR factorisation of tall, narrow matrices; Demmel et al. 2012). A group of one tile needs no other.
     """
     n_linear = outputs.shape[0]
     n_tiles = (hi - lo + _TILE - 1) // _TILE
-    behind = q_all.shape[1] - _stacked(n_tiles, n_linear)
+    behind = n + _behind(lo, n_linear)
     total = 0.0
     for tile in range(n_tiles if n_tiles < 2 else n_tiles + 1):
-        begin, end = _bounds(tile, n_tiles, n_linear, lo, hi, behind)
+        begin, end = _bounds(tile, n_tiles, n_linear, lo, hi, n)
         m = end - begin
         z = z_all[begin:end]
         if tile < n_tiles:
@@ -465,7 +468,7 @@ def _project(  # type: ignore[no-untyped-def]
 def _jacobian(  # type: ignore[no-untyped-def]
     p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s, d, bar, sbar, c, jac, lo, hi
 ):
-    """Derivative of the prediction by theta on rows lo .. hi - 1, linear constants held: jac (p, hi - lo)."""
+    """Derivative of the prediction with respect to theta on rows lo .. hi - 1, linear constants held: jac (p, m)."""
     m = hi - lo
     for i in range(bar.shape[0]):
         _fill(_row(bar, i, 0, m), 0.0)
@@ -586,7 +589,7 @@ def _step(  # type: ignore[no-untyped-def]
 @numba.njit(**_OPTIONS)
 def _normal_equations(  # type: ignore[no-untyped-def]
     n_shared, n_local, offsets, p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s, d,
-    bar, sbar, c, jac, q, z, w, weighted, hss, hgs, hgg, grad,
+    bar, sbar, c, jac, q, z, w, weighted, hss, hgs, hgg, grad, n,
 ):  # fmt: skip
     """Fill the blocks of J'J (hss, hgs, hgg) and J'z (grad), the linear constants projected out of J."""
     for i in range(grad.shape[0]):
@@ -598,10 +601,9 @@ def _normal_equations(  # type: ignore[no-untyped-def]
     for g in range(offsets.shape[0] - 1):
         lo, hi = offsets[g], offsets[g + 1]
         n_tiles = (hi - lo + _TILE - 1) // _TILE
-        behind = q.shape[1] - _stacked(n_tiles, n_linear)
-        room = jac.shape[1] - _stacked(n_tiles, n_linear)
+        room = jac.shape[1] - (n_tiles * n_linear if n_tiles > 1 else 0)
         for tile in range(n_tiles if n_tiles < 2 else n_tiles + 1):
-            begin, end = _bounds(tile, n_tiles, n_linear, lo, hi, behind)
+            begin, end = _bounds(tile, n_tiles, n_linear, lo, hi, n)
             at = 0 if tile < n_tiles else room
             stop = at + end - begin
             if tile < n_tiles:
@@ -702,7 +704,7 @@ def solve(  # type: ignore[no-untyped-def]
     totals = np.empty(n_starts)
     rows = np.empty((n_columns + n_row_ops, n))
     m = min(n, _TILE)
-    behind = _stacked((n + _TILE - 1) // _TILE, n_linear)
+    behind = _behind(n, n_linear) if n > _TILE else 0
     bar = np.empty((max(n_row_ops, 1), m))
     sbar = np.empty((n_scalars, m))
     s = np.empty((n_groups, n_scalars))
@@ -737,7 +739,7 @@ def solve(  # type: ignore[no-untyped-def]
         for g in range(n_groups + 1):
             at[g] = offsets[first + g] - begin
         for i in range(n_columns):
-            _copy(_row(rows, i, 0, stop - begin), _row(columns, i, begin, stop))
+            _copy(rows[i, : stop - begin], columns[i, begin:stop])
         if values.shape[0] > 0:
             for k in range(n_inherited):
                 for g in range(n_groups):
@@ -786,7 +788,7 @@ def solve(  # type: ignore[no-untyped-def]
                         break
                     _normal_equations(
                         n_shared, n_local, at, p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s, d,
-                        bar, sbar, c, jac, q, z, w_p, weighted, hss, hgs, hgg, grad,
+                        bar, sbar, c, jac, q, z, w_p, weighted, hss, hgs, hgg, grad, n,
                     )  # fmt: skip
                     if prior_weight.shape[0] > 0:
                         _prior(theta, prior_mean, prior_weight, n_shared, n_local, n_groups, hgg, grad, True)
@@ -820,7 +822,7 @@ def solve(  # type: ignore[no-untyped-def]
                         _scalars(p, literals, scalar_ops, local, s[g], d[g])
                         new += _project(
                             row_ops, n_columns, s[g], rows, outputs, rest, y_p, w_p, weighted, q, tri, z, c[g],
-                            at[g], at[g + 1],
+                            at[g], at[g + 1], n,
                         )  # fmt: skip
                         if not new < np.inf:
                             new = np.inf

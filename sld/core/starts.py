@@ -70,9 +70,16 @@ def draw_starts(
     return out
 
 
+def _between(low: float, high: float, at: Array) -> Array:
+    """Return the numbers at 0 to 1 of the way from low to high, on the logarithmic axis."""
+    first, length = _logarithms(low, high)
+    return np.asarray(np.exp(at * length + first))
+
+
 @lru_cache
-def _logarithms(low: float, high: float) -> tuple[np.float64, np.float64]:
-    return np.log(low), np.log(high)
+def _logarithms(low: float, high: float) -> tuple[float, float]:
+    first, last = float(np.log(low)), float(np.log(high))
+    return first, last - first
 
 
 class Sample:
@@ -185,15 +192,15 @@ class _Sampler:
     # -- drawing -------------------------------------------------------------------------------------------------
 
     def log_uniform(self, low: float, high: float) -> Array:
-        return np.asarray(np.exp(self.rng.uniform(*_logarithms(low, high), self.n)))
+        return _between(low, high, self.rng.random(self.n))
 
     def sign(self, share_negative: float, size: Array) -> Array:
         """Return positive sizes, a share of them turned negative."""
         return np.asarray(np.copysign(size, self.rng.random(self.n) - share_negative))
 
     def signed(self, share_negative: float, low: float, high: float) -> Array:
-        turned = self.rng.random(self.n) - share_negative
-        return np.asarray(np.copysign(self.log_uniform(low, high), turned))
+        first, second = self.rng.random((2, self.n))  # for the sign, then for the size
+        return np.asarray(np.copysign(_between(low, high, second), first - share_negative))
 
     def pick(self, u: Array) -> Array:
         """Return the value of u at a random row, one per start."""
@@ -365,14 +372,17 @@ class _Sampler:
         if drawn or not self.free(exponent):  # the base may have the same constant
             v = self.visit(exponent, "argument", needed)
             return np.power(u, v) if needed else _ONE
-        value = self.log_uniform(0.04, 1.6)
         if self.reach is not None:  # the logarithm of this power is a slope
-            value = self.log_uniform(0.003, 0.3) * self.reach_or_one() / self.sample.statistic(_log_spread, u)
-        elif use == "argument":
-            value *= 0.5
+            _, size, turned = self.rng.random((3, self.n))
+            value = _between(0.003, 0.3, size) * self.reach_or_one() / self.sample.statistic(_log_spread, u)
+        else:
+            size, turned = self.rng.random((2, self.n))
+            value = _between(0.04, 1.6, size)
+            if use == "argument":
+                value *= 0.5
         value = np.minimum(value, self.sample.statistic(_steepest, u))
         # mostly a decline, whichever way it is written
-        value = self.sign(0.12, value)
+        value = np.copysign(value, turned - 0.12)
         if exponent.op == "neg":
             self.assign(exponent.args[0], value)
         else:
