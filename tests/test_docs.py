@@ -21,7 +21,8 @@ CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 HEADINGS = [
-    *("Install", "Two commands", "Your own table", "In Python", "What it does, and how it judges", "What is where"),
+    *("Install", "Two commands", "Your own table", "Leaderboard", "The official benchmark", "With a language model"),
+    *("In Python", "What it does, and how it judges", "What is where"),
     *("Add a task", "Citation", "Licence"),
 ]
 

@@ -128,7 +128,9 @@ def law(input_data, group):
             print("@", json.dumps([name, "done"]), flush=True)
         except BaseException as error:
             print("@", json.dumps([name, "refused: " + type(error).__name__]), flush=True)
-    seen["modules"] = sorted(name for name in sys.modules if name.split(".")[0] == "sld")
+    # an empty folder may stand where the package was: it can be imported, without any file
+    of_sld = [(name, module) for name, module in sys.modules.items() if name.split(".")[0] == "sld"]
+    seen["modules"] = sorted(name for name, module in of_sld if getattr(module, "__file__", None))
     open("mine", "w").write("text")
     seen["own file"] = open("mine").read()
     print("@", json.dumps(["seen", seen]), flush=True)
