@@ -114,12 +114,6 @@ def _log(x):  # type: ignore[no-untyped-def]
     return v if x == x else x
 
 
-@numba.njit(inline="always", **_OPTIONS)
-def _row(a, i, lo, hi):  # type: ignore[no-untyped-def]
-    """Row i of `a`, columns lo .. hi - 1: loops over it start at zero, which lets them become vector code."""
-    return a[i, lo:hi]
-
-
 @numba.njit(**_OPTIONS)
 def _fill(x, value):  # type: ignore[no-untyped-def]
     for r in range(x.shape[0]):
@@ -232,10 +226,10 @@ def _forward(row_ops, n_columns, s, rows, lo, hi):  # type: ignore[no-untyped-de
         m = end - start
         for i in range(row_ops.shape[0]):
             code = row_ops[i, 0]
-            o = _row(rows, n_columns + i, start, end)
-            x = _row(rows, row_ops[i, 1], start, end)
+            o = rows[n_columns + i, start:end]
+            x = rows[row_ops[i, 1], start:end]
             two = code == 0 or code == 2 or code == 5 or code == 7 or code == 10 or code == 12
-            y = _row(rows, row_ops[i, 2] if two else 0, start, end)
+            y = rows[row_ops[i, 2] if two else 0, start:end]
             c = 0.0 if two else s[row_ops[i, 2]]
             if code == 0 or code == 2:
                 sign = 1.0 if code == 0 else -1.0
@@ -312,18 +306,18 @@ def _reverse(row_ops, n_columns, s, rows, bar, sbar, lo, hi):  # type: ignore[no
         m = end - start
         for i in range(row_ops.shape[0] - 1, -1, -1):
             code, a, b = row_ops[i, 0], row_ops[i, 1], row_ops[i, 2]
-            o, x = _row(rows, n_columns + i, start, end), _row(rows, a, start, end)
-            g = _row(bar, i, start - lo, end - lo)
+            o, x = rows[n_columns + i, start:end], rows[a, start:end]
+            g = bar[i, start - lo : end - lo]
             two = code == 0 or code == 2 or code == 5 or code == 7 or code == 10 or code == 12
             unary = code >= 14 and code <= 20
-            y = _row(rows, b if two else 0, start, end)
+            y = rows[b if two else 0, start:end]
             c = 0.0 if two else s[b]
             first = a >= n_columns
             second = b >= n_columns if two else not unary
-            ga = _row(bar, a - n_columns if first else 0, start - lo, end - lo)
-            gb = _row(sbar, 0, start - lo, end - lo)
+            ga = bar[a - n_columns if first else 0, start - lo : end - lo]
+            gb = sbar[0, start - lo : end - lo]
             if second:
-                gb = _row(bar, b - n_columns, start - lo, end - lo) if two else _row(sbar, b, start - lo, end - lo)
+                gb = bar[b - n_columns, start - lo : end - lo] if two else sbar[b, start - lo : end - lo]
             # derivative by operand: factor ka (times a row: 1 = x, 2 = y, 3 = o), likewise kb
             ka, kb, times_a, times_b = 1.0, 1.0, 0, 0
             if code == 2 or code == 3:
@@ -413,7 +407,7 @@ def _project(  # type: ignore[no-untyped-def]
             y = y_all[begin:end]
             w = w_all[begin:end] if weighted else w_all
             if rest >= 0:
-                f = _row(rows, rest, begin, end)
+                f = rows[rest, begin:end]
                 for r in range(m):
                     z[r] = y[r] - f[r]
             else:
@@ -421,16 +415,16 @@ def _project(  # type: ignore[no-untyped-def]
             if weighted:
                 _multiply(z, w)
         for k in range(n_linear):
-            qk = _row(q_all, k, begin, end)
+            qk = q_all[k, begin:end]
             if tile < n_tiles:
-                _copy(qk, _row(rows, outputs[k], begin, end))
+                _copy(qk, rows[outputs[k], begin:end])
                 if weighted:
                     _multiply(qk, w)
             size = _dot(qk, qk)
             for j in range(k):
-                t = _dot(_row(q_all, j, begin, end), qk)
+                t = _dot(q_all[j, begin:end], qk)
                 tri[j, k] = t
-                _add(qk, -t, _row(q_all, j, begin, end))
+                _add(qk, -t, q_all[j, begin:end])
             left = _dot(qk, qk)
             if not left > 1e-22 * size or not left < 1e290:
                 if not (size == size and size < 1e290):
@@ -471,28 +465,28 @@ def _jacobian(  # type: ignore[no-untyped-def]
     """Derivative of the prediction with respect to theta on rows lo .. hi - 1, linear constants held: jac (p, m)."""
     m = hi - lo
     for i in range(bar.shape[0]):
-        _fill(_row(bar, i, 0, m), 0.0)
+        _fill(bar[i, 0:m], 0.0)
     for i in range(sbar.shape[0]):
-        _fill(_row(sbar, i, 0, m), 0.0)
+        _fill(sbar[i, 0:m], 0.0)
     for k in range(outputs.shape[0]):
         slot = outputs[k] - n_columns
         if slot >= 0:
-            gi = _row(bar, slot, 0, m)
+            gi = bar[slot, 0:m]
             for r in range(m):
                 gi[r] += c[k]
     if rest >= n_columns:
-        gi = _row(bar, rest - n_columns, 0, m)
+        gi = bar[rest - n_columns, 0:m]
         for r in range(m):
             gi[r] += 1.0
     _reverse(row_ops, n_columns, s, rows, bar, sbar, lo, hi)
     first = p + n_literals
     for j in range(p):
-        jj = _row(jac, j, 0, m)
-        _copy(jj, _row(sbar, j, 0, m))
+        jj = jac[j, 0:m]
+        _copy(jj, sbar[j, 0:m])
         for i in range(scalar_ops.shape[0]):
             t = d[first + i, j]
             if t != 0.0:
-                _add(jj, t, _row(sbar, first + i, 0, m))
+                _add(jj, t, sbar[first + i, 0:m])
 
 
 @numba.njit(**_OPTIONS)
@@ -612,11 +606,11 @@ def _normal_equations(  # type: ignore[no-untyped-def]
                     jac, begin, end,
                 )  # fmt: skip
             for j in range(p):
-                jj = _row(jac, j, at, stop)
+                jj = jac[j, at:stop]
                 if weighted and tile < n_tiles:
                     _multiply(jj, w[begin:end])
                 for k in range(n_linear):
-                    qk = _row(q, k, begin, end)
+                    qk = q[k, begin:end]
                     t = _dot(qk, jj)
                     _add(jj, -t, qk)
                     if n_tiles > 1 and tile < n_tiles:
@@ -624,7 +618,7 @@ def _normal_equations(  # type: ignore[no-untyped-def]
             for i in range(p):
                 for j in range(i + 2):
                     # the last one is the gradient
-                    t = _dot(_row(jac, i, at, stop), _row(jac, j, at, stop) if j <= i else z[begin:end])
+                    t = _dot(jac[i, at:stop], jac[j, at:stop] if j <= i else z[begin:end])
                     if j > i:
                         if i < n_shared:
                             grad[i] += t
