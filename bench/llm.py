@@ -62,13 +62,13 @@ def serve(file: Path, latency: float) -> None:
     sys.path.insert(0, str(HERE.parent / "tests"))
     from llm_server import Answer, Request, Server, reply, silence
 
-    ideas: list[str] = json.loads(file.read_text(encoding="utf-8"))
+    ideas: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
     given = 0
 
     def handler(request: Request) -> Answer:
         nonlocal given
         part, given = ideas[given : given + PER_REPLY], given + PER_REPLY
-        text = json.dumps({"proposals": [{"expression": e, "reason": "replayed"} for e in part]})
+        text = json.dumps({"proposals": [{**idea, "reason": "replayed"} for idea in part]})
         return reply(text, usage=(1500, 300), wait_s=latency)
 
     with Server(handler=handler if ideas else lambda _: silence(3600.0)) as server:
@@ -79,7 +79,7 @@ def serve(file: Path, latency: float) -> None:
 class Playing:
     """A server as a context; inside, the environment points at it."""
 
-    def __init__(self, ideas: Sequence[str], latency: float) -> None:
+    def __init__(self, ideas: Sequence[Mapping[str, Any]], latency: float) -> None:
         """Write down what it says."""
         self.file = Path(tempfile.mkstemp(suffix=".json")[1])
         self.file.write_text(json.dumps(list(ideas)), encoding="utf-8")
@@ -104,7 +104,7 @@ class Playing:
 # -- what they say -----------------------------------------------------------------------------------------------------
 
 
-def published(task: Task, how: str, seed: int) -> list[str]:
+def published(task: Task, how: str, seed: int) -> list[dict[str, Any]]:
     """Return the catalogue's forms over the task's variables, one text for all targets or one for each."""
     columns = [t.column for t in task.train.targets]
     proposals = list({p.key: p for p in from_catalogue(task.train)}.values())
@@ -120,20 +120,21 @@ def published(task: Task, how: str, seed: int) -> list[str]:
         texts.append(
             own[0] if len(set(own)) == 1 else "; ".join(f"{c}: {t}" for c, t in zip(columns, own, strict=True))
         )
-    return texts
+    return [{"expression": text} for text in texts]
 
 
-def front_of_earlier(task: Task, budget: str, seed: int, workers: int) -> list[str]:
+def front_of_earlier(task: Task, budget: str, seed: int, workers: int) -> list[dict[str, Any]]:
     """Return the front of a longer search with another seed, the best first."""
     limit = Budget.parse(budget)
     longer = f"{3 * limit.fits}fits" if limit.fits is not None else f"{3 * (limit.seconds or 0.0):g}s"
     found = discover(
         task.train, seed=seed + 1000, budget=longer, workers=workers, max_constants=task.card.max_constants
     )
-    return [c.text for c in rank(found.front)]
+    shared = [sorted({name for names in c.shared.values() for name in names}) for c in rank(found.front)]
+    return [{"expression": c.text, "shared": s} for c, s in zip(rank(found.front), shared, strict=True)]
 
 
-def nonsense(task: Task, seed: int, n: int = 4000) -> list[str]:
+def nonsense(task: Task, seed: int, n: int = 4000) -> list[dict[str, Any]]:
     """Return formulas that explain nothing, and texts that are none."""
     rng = np.random.default_rng([seed, 99])
     symbols = list(task.train.symbols)
@@ -150,7 +151,7 @@ def nonsense(task: Task, seed: int, n: int = 4000) -> list[str]:
         lambda: f"__import__('os').getpid() + {pick()}",
         lambda: f"A*{pick()} +* B",
     )
-    return [shapes[int(rng.integers(len(shapes)))]() for _ in range(n)]
+    return [{"expression": shapes[int(rng.integers(len(shapes)))]()} for _ in range(n)]
 
 
 # -- measuring ---------------------------------------------------------------------------------------------------------

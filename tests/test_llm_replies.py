@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from searches import mixture, two_scales
 
-from sld.search.llm.replies import MAX_IDEAS, Heard, Idea, Rejected, hear, ideas_in, proposal_of, tidy
+from sld.core.table import Table, table_from
+from sld.search.judge import Proposal
+from sld.search.llm.replies import MAX_IDEAS, Heard, Idea, Rejected, hear, ideas_in, proposal_of, schema, tidy
 
 TABLE = two_scales()
 MIXTURE = mixture()
@@ -179,3 +181,37 @@ def test_no_text_is_an_error(text: str) -> None:
 )
 def test_no_json_is_an_error(value: object) -> None:
     heard(json.dumps(value))
+
+
+def grouped() -> Table:
+    columns = {"N": [1.0, 2, 4, 8, 1, 2, 4, 8], "loss": [3.0, 2, 1.5, 1.2, 5, 4, 3.5, 3.2], "g": list("aaaabbbb")}
+    return table_from(columns, target="loss", scale=["N"], group="g")
+
+
+@pytest.mark.parametrize(
+    ("said", "taken"),
+    [
+        (["a"], ("a",)),
+        (["a", "A", "E", "k"], ("a",)),  # linear constants are each group's own, and k is none of the formula
+        ([], ()),
+        ("a", ()),
+        ([["a"], 3, None, " a "], ("a",)),
+        ({"a": 1}, ()),
+    ],
+)
+def test_groups_share_the_constants_that_the_model_names(said: object, taken: tuple[str, ...]) -> None:
+    text = json.dumps({"proposals": [{"expression": "E + A*N**-a", "reason": "", "shared": said}]})
+    ((proposal, _),) = hear(text, grouped(), origin="llm:m", max_constants=20).proposals
+    assert proposal.forms[0].shared == taken
+
+
+def test_what_is_shared_tells_two_proposals_apart() -> None:
+    some = [{"expression": "E + A*N**-a", "shared": s} for s in ([], ["a"])]
+    found = hear(json.dumps({"proposals": some}), grouped(), origin="llm:m", max_constants=20)
+    assert len(found.proposals) == 2 and found.proposals[1][1].text == "E + A*N**-a (shared: a)"
+
+
+def test_without_groups_nothing_is_shared_or_asked_for() -> None:
+    assert "shared" not in json.dumps(schema(TABLE)) and "shared" in json.dumps(schema(grouped()))
+    found = proposal_of(Idea("E + A*N**-a", "", ("a",)), TABLE, origin="llm:m", max_constants=20)
+    assert isinstance(found, Proposal) and found.forms[0].shared == ()

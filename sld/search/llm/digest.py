@@ -55,7 +55,7 @@ def columns(table: Table) -> str:
 def levels(table: Table) -> str:
     """Return one line per group: how many rows, and the range of the first target."""
     name = _short(table.group_column or "group")
-    lines = [f"{len(table.groups)} groups ({name}); every group has its own constants:"]
+    lines = [f"{len(table.groups)} groups ({name}):"]
     order = np.argsort([table.Y[table.group_index == g, 0].mean() for g in range(len(table.groups))], kind="stable")
     some = order if len(order) <= _MAX_GROUPS else order[np.linspace(0, len(order) - 1, _MAX_GROUPS).astype(np.intp)]
     for g in some:

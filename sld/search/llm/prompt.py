@@ -30,8 +30,12 @@ The grammar of formulas:
 - a constant used twice has one value; names are letters, digits and _ (no double underscore)
 - products are written with *, no implicit multiplication, no ^, no code, no conditions, no sums over indices
 - linear constants are solved exactly and powers by many starts: a few constants that matter beat many that do not
-- with groups, one formula serves all groups and each group gets its own constants
 - shorter formulas win when they predict as well"""
+
+GROUPS = """
+- one formula serves all groups, and each group gets its own constants, except those that you name under "shared": they
+  have one value for all groups. Exponents and scales often are the same where levels differ, and a shared constant is
+  firmer. Linear constants cannot be shared"""
 
 SHARES = """
 - sum(k_share*share) stands for the sum over all proportions: share is each in turn, k_share one constant for each
@@ -82,7 +86,7 @@ def messages(view: View) -> Messages:
 
 def system(table: Table) -> str:
     """Return who the model is and what the grammar has."""
-    return f"{SYSTEM}\n\n{GRAMMAR}{SHARES if table.shares else ''}"
+    return f"{SYSTEM}\n\n{GRAMMAR}{GROUPS if len(table.groups) > 1 else ''}{SHARES if table.shares else ''}"
 
 
 def about(view: View) -> list[str]:
@@ -121,6 +125,8 @@ def describe(candidate: Candidate) -> str:
     errors = " ".join(_short(e) for e in candidate.fold_errors)
     line = f"{candidate.text} | score {candidate.score:.3f}, error {_short(typical(candidate.fold_errors))}"
     line += f" (folds {errors}), fit error {_short(candidate.train_nmse)}, {candidate.n_constants} constants"
+    if shared := sorted({c for names in candidate.shared.values() for c in names}):
+        line += f", shared: {' '.join(shared)}"
     if not candidate.admissible:
         line += f"; fails a check: {candidate.reasons[0] if candidate.reasons else 'beyond the data'}"
     return _cut(line)
@@ -171,10 +177,11 @@ def _ask(view: View) -> str:
     if len(view.table.targets) > 1:
         first, second = (t.column for t in view.table.targets[:2])
         several = f' One formula for all targets, or "{first}: formula; {second}: formula; ..." with one for each.'
+    shared = ', "shared": ["a"]' if len(view.table.groups) > 1 else ""
     return (
         f"Propose up to {WANTED} formulas, the most promising first, each of different structure.{several} "
         "Answer with JSON and nothing else: "
-        '{"proposals": [{"expression": "E + A*x**-a", "reason": "one line"}]}'
+        f'{{"proposals": [{{"expression": "E + A*x**-a"{shared}, "reason": "one line"}}]}}'
     )
 
 

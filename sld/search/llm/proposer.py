@@ -10,7 +10,7 @@ from sld.search.candidate import MODEL, Candidate
 from sld.search.guest import Moment
 from sld.search.llm.credit import Credit
 from sld.search.llm.prompt import WANTED, View, messages
-from sld.search.llm.replies import SCHEMA, Heard, Rejected, hear
+from sld.search.llm.replies import Heard, Rejected, hear, schema
 from sld.search.llm.reply import Reply
 from sld.search.llm.transcript import exchange
 from sld.search.llm.visitor import Question, Waiting
@@ -55,7 +55,7 @@ class Propose:
                 return None
         asked = messages(self.view(moment))
         self._asked = str(asked[-1]["content"])
-        return Question(asked, schema=SCHEMA)
+        return Question(asked, schema=schema(self.table))
 
     def view(self, moment: Moment) -> View:
         """Return what the model is shown."""

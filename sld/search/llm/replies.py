@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sld.core.errors import GrammarError
+from sld.core.expression import MAX_NAME, Expression
+from sld.core.kernel import linear_constants
 from sld.core.table import Table
 from sld.search.forms import Form
 from sld.search.judge import Proposal
@@ -23,24 +25,31 @@ MAX_EXPRESSION = 1000
 MAX_NODES = 80  # longer formulas take long to judge and are never chosen
 EFFORT = 3  # times the usual starting points: good constants of an engine's formula come from its parents
 _MAX_REASON = 200
+_MAX_SHARED = 40
 _MAX_LOOKS = 200  # places in a text where JSON is looked for
 
-SCHEMA: Mapping[str, Any] = {
-    "type": "object",
-    "properties": {
-        "proposals": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {"expression": {"type": "string"}, "reason": {"type": "string"}},
-                "required": ["expression", "reason"],
-                "additionalProperties": False,
-            },
-        }
-    },
-    "required": ["proposals"],
-    "additionalProperties": False,
-}
+_SHARED = {"type": "array", "items": {"type": "string"}}
+
+
+def schema(table: Table) -> Mapping[str, Any]:
+    """Return the JSON schema of a reply; with groups a proposal also says which constants they share."""
+    properties: dict[str, Any] = {"expression": {"type": "string"}, "reason": {"type": "string"}}
+    if len(table.groups) > 1:
+        properties["shared"] = _SHARED
+    proposal = {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+    return {
+        "type": "object",
+        "properties": {"proposals": {"type": "array", "items": proposal}},
+        "required": ["proposals"],
+        "additionalProperties": False,
+    }
+
+
 _FORMULA = ("expression", "formula", "law", "equation", "form", "expr")
 _WHY = ("reason", "why", "rationale", "comment", "explanation")
 _LISTS = ("proposals", "expressions", "formulas", "laws", "candidates", "forms", "finals", "equations")
@@ -48,17 +57,18 @@ _LISTS = ("proposals", "expressions", "formulas", "laws", "candidates", "forms",
 
 @dataclass(frozen=True)
 class Idea:
-    """One formula as it was written, or one per target column, and why."""
+    """One formula as it was written, or one per target column, why, and the constants that groups have in common."""
 
     expression: str | Mapping[str, str]
     reason: str = ""
+    shared: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
         """The formula on one line."""
-        if isinstance(self.expression, str):
-            return self.expression
-        return "; ".join(f"{t}: {e}" for t, e in self.expression.items())
+        each = {"": self.expression} if isinstance(self.expression, str) else self.expression
+        text = "; ".join(f"{t}: {e}" if t else e for t, e in each.items())
+        return text + (f" (shared: {', '.join(self.shared)})" if self.shared else "")
 
 
 @dataclass(frozen=True)
@@ -141,8 +151,16 @@ def proposal_of(idea: Idea, table: Table, *, origin: str, max_constants: int) ->
             return Rejected(_line(expression), "it has no constants to fit")
         if len(parsed.constants) > max_constants:
             return Rejected(_line(expression), f"{len(parsed.constants)} constants; at most {max_constants}")
-        forms.append(Form(parsed, origin, rough=True, effort=EFFORT))
+        forms.append(Form(parsed, origin, shared=_shareable(idea.shared, parsed, table), rough=True, effort=EFFORT))
     return Proposal.of(forms)
+
+
+def _shareable(names: Sequence[str], expression: Expression, table: Table) -> tuple[str, ...]:
+    """Return which of the constants groups can have in common: shape, since linear ones are solved for each group."""
+    if not names or len(table.groups) < 2:
+        return ()
+    linear = linear_constants(expression)[1]
+    return tuple(c for c in expression.constants if c in names and c not in linear)
 
 
 def tidy(text: str) -> str:
@@ -200,16 +218,25 @@ def _from_value(value: Any, columns: Sequence[str], depth: int = 0) -> Iterator[
     elif isinstance(value, dict):
         formula = next((value[k] for k in _FORMULA if k in value), None)
         reason = next((value[k] for k in _WHY if isinstance(value.get(k), str)), "")
+        shared = shared_in(value)
         if isinstance(formula, str) and formula.strip():
-            yield Idea(by_target(formula, columns), _line(reason, _MAX_REASON))
+            yield Idea(by_target(formula, columns), _line(reason, _MAX_REASON), shared)
         elif isinstance(formula, dict) and all(isinstance(e, str) for e in formula.values()):
-            yield Idea({str(t): tidy(e) for t, e in formula.items()}, _line(reason, _MAX_REASON))
+            yield Idea({str(t): tidy(e) for t, e in formula.items()}, _line(reason, _MAX_REASON), shared)
         elif formula is not None and not isinstance(formula, str):
             yield from _from_value(formula, columns, depth + 1)
         else:
             for key in _LISTS:
                 if key in value:
                     yield from _from_value(value[key], columns, depth + 1)
+
+
+def shared_in(value: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names under "shared", whatever else stands there."""
+    named = value.get("shared")
+    if not isinstance(named, list):
+        return ()
+    return tuple(dict.fromkeys(n.strip()[:MAX_NAME] for n in named[:_MAX_SHARED] if isinstance(n, str) and n.strip()))
 
 
 def by_target(text: str, columns: Sequence[str]) -> str | dict[str, str]:

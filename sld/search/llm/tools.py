@@ -41,6 +41,7 @@ def _tool(name: str, about: str, properties: Mapping[str, Any], required: Sequen
 
 
 _FORMULA = {"type": "string", "description": "In the grammar, e.g. E + A*N**-a"}
+_SHARED = {"type": "array", "items": {"type": "string"}, "description": "Constants with one value for all groups"}
 TOOLS: tuple[dict[str, Any], ...] = (
     _tool(
         "describe_data",
@@ -57,7 +58,7 @@ TOOLS: tuple[dict[str, Any], ...] = (
     _tool(
         "try_expression",
         "Fit a formula and judge it: score (lower is better), error on unseen rungs, fit error, checks, constants.",
-        {"expression": _FORMULA},
+        {"expression": _FORMULA, "shared": _SHARED},
         ["expression"],
     ),
     _tool(
@@ -80,7 +81,7 @@ TOOLS: tuple[dict[str, Any], ...] = (
                 "type": "array",
                 "items": {
                     "type": "object",
-                    "properties": {"expression": _FORMULA, "reason": {"type": "string"}},
+                    "properties": {"expression": _FORMULA, "shared": _SHARED, "reason": {"type": "string"}},
                     "required": ["expression", "reason"],
                 },
             }
