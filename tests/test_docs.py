@@ -112,6 +112,21 @@ def test_readme_has_scores_and_real_output() -> None:
         assert re.search(rf"<!-- {begin}\b.*? -->\n(.+?)<!-- end of {end} -->", README, flags=re.DOTALL)
 
 
+def test_scores_in_readme_are_those_of_the_leaderboard() -> None:
+    from sld import api
+
+    named = {t.name: t.rows for t in api.leaderboard().tasks}
+    rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (\S+) \| (\S+) \|$", README, flags=re.MULTILINE)
+    assert len(rows) == 7
+    for name, *shown in rows:
+        own = {r.name: r.r2 for r in named[name] if r.label == "as given"}
+        published = max(r.r2 for r in named[name] if r.r2 is not None and not r.name.startswith("sld, "))
+        short = own["sld, 60 s"]
+        # a longer search that ends at the same law adds no entry
+        wanted = [published, short, own.get("sld, 10 min", short)]
+        assert [f"{x:.3f}".replace("-", "−") for x in wanted if x is not None] == shown
+
+
 def tree() -> list[str]:
     """Return the paths of README's tree."""
     block = README.partition("<!-- tree -->")[2].partition("<!-- end of tree -->")[0]
