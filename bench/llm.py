@@ -15,8 +15,8 @@ Three parts:
 - nonsense: a server that replays formulas that are none or explain nothing. How many fits does the search lose?
 - idle: a server that never answers. Likewise.
 
-Every run is one line of bench/llm.jsonl, so that the same command goes on where it was stopped. Runs with and without a
-model alternate, so that a busy machine slows both.
+Every run is one line of bench/results/llm.jsonl, so that the same command goes on where it was stopped. Runs with and
+without a model alternate, so that a busy machine slows both.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ PARTS = ("useful", "nonsense", "idle")
 IDEAS = ("best", "catalogue", "earlier")
 WITHOUT_CATALOGUE = ("enumeration", "evolution")
 PER_REPLY = 16
-RESULTS, TABLE = HERE / "llm.jsonl", HERE / "llm.md"
+RESULTS, TABLE = HERE / "results" / "llm.jsonl", HERE / "llm.md"
 
 
 # -- servers, each in a process of its own, as a model would be elsewhere ----------------------------------------------
@@ -271,7 +271,7 @@ def find_tasks(data: Path, names: Sequence[str]) -> list[Path]:
 def table_of(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield bench/llm.md."""
     yield "# A language model beside the search\n"
-    yield "Servers on loopback play the model, see `bench/llm.py`.\n"
+    yield "Servers on loopback play the model, see `bench/llm.py`. The runs of a pair alternate.\n"
     for budget, ideas in sorted({(r["budget"], r["ideas"]) for r in results if r["part"] == "useful"}):
         some = [r for r in results if r["part"] == "useful" and (r["budget"], r["ideas"]) == (budget, ideas)]
         how = f"{some[0]['workers']} workers, {some[0]['latency']:g} s a reply"
@@ -368,9 +368,8 @@ def main() -> None:
                         file=sys.stderr,
                         flush=True,
                     )
-    command = " ".join(["python", "bench/llm.py", *sys.argv[1:]])
-    text = "\n".join(table_of(results)) + f"\nLast command: `{command}`\n"
-    args.out.with_suffix(".md").write_text(text, encoding="utf-8")
+    text = "\n".join(table_of(results)) + "\n"
+    (TABLE if args.out == RESULTS else args.out.with_suffix(".md")).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
