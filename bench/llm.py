@@ -11,7 +11,7 @@ Three parts:
   has the fold score that it reaches alone in the whole budget? `--ideas best` replays the published laws that suit the
   table, in the order of their own fold scores (a model that knows the literature and reads the table), `catalogue` in
   the order of the catalogue (one that only knows the literature), `earlier` the front of an earlier search with another
-  seed, three times the time and the catalogue (one that knows what such tables follow).
+  seed, three times the time and the catalogue (one that knows what such tables follow), constants to two digits.
 - nonsense: a server that replays formulas that are none or explain nothing. How many fits does the search lose?
 - idle: a server that never answers. Likewise.
 
@@ -38,6 +38,7 @@ import numpy as np
 from sld.core.errors import SldError
 from sld.core.splits import rung_folds
 from sld.core.task import Task, load_task
+from sld.search.candidate import Candidate
 from sld.search.discovery import Budget, discover
 from sld.search.judge import Judge
 from sld.search.llm.settings import LLM
@@ -130,8 +131,21 @@ def front_of_earlier(task: Task, budget: str, seed: int, workers: int) -> list[d
     found = discover(
         task.train, seed=seed + 1000, budget=longer, workers=workers, max_constants=task.card.max_constants
     )
-    shared = [sorted({name for names in c.shared.values() for name in names}) for c in rank(found.front)]
-    return [{"expression": c.text, "shared": s} for c, s in zip(rank(found.front), shared, strict=True)]
+    return [_as_idea(c) for c in rank(found.front)]
+
+
+def _as_idea(c: Candidate) -> dict[str, Any]:
+    """Return a candidate as a model would write it: with what groups share, and about what the constants are."""
+    values: dict[str, list[float]] = {}
+    for by_group in c.constants.values():
+        for constants in by_group.values():
+            for name, value in constants.items():
+                values.setdefault(name, []).append(value)
+    return {
+        "expression": c.text,
+        "shared": sorted({name for names in c.shared.values() for name in names}),
+        "start": [{"name": name, "value": float(f"{median(found):.2g}")} for name, found in values.items()],
+    }
 
 
 def nonsense(task: Task, seed: int, n: int = 4000) -> list[dict[str, Any]]:

@@ -215,3 +215,25 @@ def test_without_groups_nothing_is_shared_or_asked_for() -> None:
     assert "shared" not in json.dumps(schema(TABLE)) and "shared" in json.dumps(schema(grouped()))
     found = proposal_of(Idea("E + A*N**-a", "", ("a",)), TABLE, origin="llm:m", max_constants=20)
     assert isinstance(found, Proposal) and found.forms[0].shared == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "taken"),
+    [
+        ([{"name": "a", "value": 0.3}], {"a": 0.3}),
+        ({"a": 0.3, "b": 1}, {"a": 0.3, "b": 1.0}),
+        ([{"name": " a", "value": 0.3}, {"name": "k", "value": 2}], {"a": 0.3}),  # k is none of the formula
+        ([{"name": "a", "value": "0.3"}, {"value": 1}, 7, None], {}),
+        ([{"name": "a", "value": 10**400}, {"name": "b", "value": True}], {}),
+        ("a = 0.3", {}),
+    ],
+)
+def test_fits_begin_where_the_model_says_too(said: object, taken: dict[str, float]) -> None:
+    text = json.dumps({"proposals": [{"expression": LAW, "reason": "", "start": said}]})
+    ((proposal, _),) = heard(text).proposals
+    assert proposal.forms[0].start == ({"all": taken} if taken else {})
+
+
+def test_a_start_that_is_not_finite_is_left_out() -> None:
+    ((proposal, _),) = heard('{"expression": "E + A*N**-a", "start": {"a": NaN, "A": Infinity}}').proposals
+    assert proposal.forms[0].start == {}

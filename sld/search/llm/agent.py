@@ -14,7 +14,7 @@ from sld.search.guest import Moment
 from sld.search.llm import tools, transcript
 from sld.search.llm.credit import Credit
 from sld.search.llm.prompt import View, about, system
-from sld.search.llm.replies import Heard, Idea, Rejected, by_target, hear, proposal_of, shared_in
+from sld.search.llm.replies import Heard, Idea, Rejected, by_target, hear, proposal_of, shared_in, start_in
 from sld.search.llm.reply import Reply, ToolCall
 from sld.search.llm.tools import MAX_ANSWER, ToolError
 from sld.search.llm.visitor import Question, Waiting
@@ -160,13 +160,14 @@ class Agent:
             case "show_best":
                 call.answer = tools.show_best(moment)
             case "try_expression":
-                return self._try(call, given["expression"], shared_in(given))
+                return self._try(call, given)
             case "propose_finals":
                 return self._finals(call, given)
         return []
 
-    def _try(self, call: _Call, text: str, shared: tuple[str, ...]) -> list[Waiting]:
-        idea = Idea(by_target(text, [t.column for t in self.table.targets]), shared=shared)
+    def _try(self, call: _Call, given: Mapping[str, Any]) -> list[Waiting]:
+        expression = by_target(given["expression"], [t.column for t in self.table.targets])
+        idea = Idea(expression, shared=shared_in(given), start=start_in(given))
         found = proposal_of(idea, self.table, origin=self.origin, max_constants=self.max_constants)
         if isinstance(found, Rejected):
             raise ToolError(f"{found.text}: {found.why}")

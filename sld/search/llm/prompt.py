@@ -26,7 +26,8 @@ The grammar of formulas:
 - operators + - * / ** and parentheses; ** is the power and binds tighter than a minus sign before it
 - functions exp log sqrt tanh sigmoid abs (one argument), min max (two or more); log is natural
 - every name that is not a variable below is a constant, fitted by the engine: E + A*N**-a has the constants E, A, a
-- do not write fitted numbers: write A*N**-a, not 406.4*N**-0.34; exact numbers such as 1 or 2 are fine
+- do not write fitted numbers: write A*N**-a, not 406.4*N**-0.34; exact numbers such as 1 or 2 are fine. Where you know
+  about what an exponent or a scale is, say it under "start", and the fit begins there too; else leave "start" empty
 - a constant used twice has one value; names are letters, digits and _ (no double underscore)
 - products are written with *, no implicit multiplication, no ^, no code, no conditions, no sums over indices
 - linear constants are solved exactly and powers by many starts: a few constants that matter beat many that do not
@@ -181,7 +182,8 @@ def _ask(view: View) -> str:
     return (
         f"Propose up to {WANTED} formulas, the most promising first, each of different structure.{several} "
         "Answer with JSON and nothing else: "
-        f'{{"proposals": [{{"expression": "E + A*x**-a"{shared}, "reason": "one line"}}]}}'
+        f'{{"proposals": [{{"expression": "E + A*x**-a"{shared}, "start": [{{"name": "a", "value": 0.3}}], '
+        '"reason": "one line"}]}'
     )
 
 

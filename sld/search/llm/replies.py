@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sld.core.errors import GrammarError
-from sld.core.expression import MAX_NAME, Expression
+from sld.core.expression import MAX_LITERAL, MAX_NAME, Expression
 from sld.core.kernel import linear_constants
 from sld.core.table import Table
 from sld.search.forms import Form
@@ -26,14 +26,27 @@ MAX_NODES = 80  # longer formulas take long to judge and are never chosen
 EFFORT = 3  # times the usual starting points: good constants of an engine's formula come from its parents
 _MAX_REASON = 200
 _MAX_SHARED = 40
+_MAX_START = 40
 _MAX_LOOKS = 200  # places in a text where JSON is looked for
 
 _SHARED = {"type": "array", "items": {"type": "string"}}
+_START = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "value": {"type": "number"}},
+        "required": ["name", "value"],
+        "additionalProperties": False,
+    },
+}
 
 
 def schema(table: Table) -> Mapping[str, Any]:
-    """Return the JSON schema of a reply; with groups a proposal also says which constants they share."""
-    properties: dict[str, Any] = {"expression": {"type": "string"}, "reason": {"type": "string"}}
+    """Return the JSON schema of a reply; with groups a proposal also says which constants they share.
+
+    Every property is required and no other allowed, since some servers take no other schema.
+    """
+    properties: dict[str, Any] = {"expression": {"type": "string"}, "start": _START, "reason": {"type": "string"}}
     if len(table.groups) > 1:
         properties["shared"] = _SHARED
     proposal = {
@@ -57,11 +70,17 @@ _LISTS = ("proposals", "expressions", "formulas", "laws", "candidates", "forms",
 
 @dataclass(frozen=True)
 class Idea:
-    """One formula as it was written, or one per target column, why, and the constants that groups have in common."""
+    """One formula as it was written, or one per target column, and why.
+
+    Attributes:
+        shared: Constants that groups have in common.
+        start: Where to start from, by constant.
+    """
 
     expression: str | Mapping[str, str]
     reason: str = ""
     shared: tuple[str, ...] = ()
+    start: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -151,7 +170,10 @@ def proposal_of(idea: Idea, table: Table, *, origin: str, max_constants: int) ->
             return Rejected(_line(expression), "it has no constants to fit")
         if len(parsed.constants) > max_constants:
             return Rejected(_line(expression), f"{len(parsed.constants)} constants; at most {max_constants}")
-        forms.append(Form(parsed, origin, shared=_shareable(idea.shared, parsed, table), rough=True, effort=EFFORT))
+        shared = _shareable(idea.shared, parsed, table)
+        known = {c: idea.start[c] for c in parsed.constants if c in idea.start}
+        start = dict.fromkeys(table.groups, known) if known else {}
+        forms.append(Form(parsed, origin, shared=shared, start=start, rough=True, effort=EFFORT))
     return Proposal.of(forms)
 
 
@@ -218,11 +240,11 @@ def _from_value(value: Any, columns: Sequence[str], depth: int = 0) -> Iterator[
     elif isinstance(value, dict):
         formula = next((value[k] for k in _FORMULA if k in value), None)
         reason = next((value[k] for k in _WHY if isinstance(value.get(k), str)), "")
-        shared = shared_in(value)
+        more = (_line(reason, _MAX_REASON), shared_in(value), start_in(value))
         if isinstance(formula, str) and formula.strip():
-            yield Idea(by_target(formula, columns), _line(reason, _MAX_REASON), shared)
+            yield Idea(by_target(formula, columns), *more)
         elif isinstance(formula, dict) and all(isinstance(e, str) for e in formula.values()):
-            yield Idea({str(t): tidy(e) for t, e in formula.items()}, _line(reason, _MAX_REASON), shared)
+            yield Idea({str(t): tidy(e) for t, e in formula.items()}, *more)
         elif formula is not None and not isinstance(formula, str):
             yield from _from_value(formula, columns, depth + 1)
         else:
@@ -237,6 +259,22 @@ def shared_in(value: Mapping[str, Any]) -> tuple[str, ...]:
     if not isinstance(named, list):
         return ()
     return tuple(dict.fromkeys(n.strip()[:MAX_NAME] for n in named[:_MAX_SHARED] if isinstance(n, str) and n.strip()))
+
+
+def start_in(value: Mapping[str, Any]) -> dict[str, float]:
+    """Return the values under "start", as a list of names and values or as an object."""
+    given = value.get("start")
+    pairs: list[tuple[Any, Any]] = []
+    if isinstance(given, dict):
+        pairs = list(given.items())
+    elif isinstance(given, list):
+        pairs = [(item.get("name"), item.get("value")) for item in given if isinstance(item, dict)]
+    return {n.strip(): float(v) for n, v in pairs[:_MAX_START] if isinstance(n, str) and _is_usable(v)}
+
+
+def _is_usable(value: object) -> bool:
+    # a bool is an int to Python; an int may be too large for a float
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_LITERAL
 
 
 def by_target(text: str, columns: Sequence[str]) -> str | dict[str, str]:

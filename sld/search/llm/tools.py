@@ -41,6 +41,11 @@ def _tool(name: str, about: str, properties: Mapping[str, Any], required: Sequen
 
 
 _FORMULA = {"type": "string", "description": "In the grammar, e.g. E + A*N**-a"}
+_START = {
+    "type": "array",
+    "items": {"type": "object", "properties": {"name": {"type": "string"}, "value": {"type": "number"}}},
+    "description": "Where the fit may begin, for exponents and scales that you know about; optional",
+}
 _SHARED = {"type": "array", "items": {"type": "string"}, "description": "Constants with one value for all groups"}
 TOOLS: tuple[dict[str, Any], ...] = (
     _tool(
@@ -58,7 +63,7 @@ TOOLS: tuple[dict[str, Any], ...] = (
     _tool(
         "try_expression",
         "Fit a formula and judge it: score (lower is better), error on unseen rungs, fit error, checks, constants.",
-        {"expression": _FORMULA, "shared": _SHARED},
+        {"expression": _FORMULA, "shared": _SHARED, "start": _START},
         ["expression"],
     ),
     _tool(
@@ -81,7 +86,12 @@ TOOLS: tuple[dict[str, Any], ...] = (
                 "type": "array",
                 "items": {
                     "type": "object",
-                    "properties": {"expression": _FORMULA, "shared": _SHARED, "reason": {"type": "string"}},
+                    "properties": {
+                        "expression": _FORMULA,
+                        "shared": _SHARED,
+                        "start": _START,
+                        "reason": {"type": "string"},
+                    },
                     "required": ["expression", "reason"],
                 },
             }
