@@ -167,8 +167,9 @@ def test_a_search_goes_on_beside_a_real_model(mode: str, tmp_path: Path, monkeyp
     with local_model(context=8192) as address:  # the model was trained for this much
         monkeypatch.setenv("OPENAI_BASE_URL", address)
         monkeypatch.setenv("OPENAI_API_KEY", "none")
+        monkeypatch.setattr("sld.search.llm.settings._ANSWER", 200)  # it knows no end
         asked = LLM("smollm2", mode=mode, budget="100ktok")
-        found = api.discover("nanolm_chinchilla", budget="40s", workers=1, out=tmp_path, llm=asked)
+        found = api.discover("nanolm_chinchilla", budget="60s", workers=1, out=tmp_path, llm=asked)
     calls = [json.loads(line) for line in (tmp_path / "llm" / "exchange.jsonl").read_text("utf-8").splitlines()]
     print(json.dumps(found.llm, indent=1), *(call["reply"] for call in calls), sep="\n")
     assert any(call["reply"]["tokens_out"] > 0 for call in calls)
