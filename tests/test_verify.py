@@ -210,6 +210,9 @@ def test_limits_are_checked_again(tmp_path: Path, rows: Rows) -> None:
         ({"source": "def law(input_data, group):\n    return []\n"}, "not the one"),
         ({"source": 3}, "holds its source"),
         ({"sha256": "0" * 64}, "not the one"),
+        ({"predictions": None}, "predictions of 1 numbers each"),
+        ({"predictions": [[1.0]]}, "predictions of 1 numbers each"),
+        ({"predictions": "scaled"}, "comes out as"),
     ],
 )
 def test_the_source_of_a_program_is_checked_without_running_it(
@@ -222,7 +225,13 @@ def test_the_source_of_a_program_is_checked_without_running_it(
     data = entry.to_json()
     data |= {"kind": "program", "expressions": {}, "constants": {}, "fit": {}, "key": digest}
     data |= {"complexity": None, "n_constants": None}
-    data["provenance"] = {"program": {"sha256": digest, "source": source, **change}}
+    made = entry.law(rows.task).predict(rows.held_out)
+    if change.get("predictions") == "scaled":
+        change = {"predictions": (made * 1.01).tolist()}
+    data["scores"] = {**data["scores"], "train_nmse": None}
+    data["provenance"] = {
+        "program": {"sha256": digest, "source": source, "predictions": made.tolist(), **change},
+    }
     from boards import rehashed
 
     (finding,) = found_in(tmp_path, rows, rehashed(data))

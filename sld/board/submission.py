@@ -470,6 +470,7 @@ def program_entry(
                 "source": program.source,
                 "parameters": result.parameters,
                 "note": result.note,
+                "predictions": predictions.tolist(),  # of the held-out points, so that scores can be computed again
             },
             "seconds": round(result.seconds, 3),
             "protection": result.protection,

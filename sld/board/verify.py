@@ -4,7 +4,8 @@ For each file: it is whole and its hash right, the task and its version are know
 key, complexity and number of constants are those of its formulas, the task's limits are kept, and the scores come out
 again. Constants that "we fitted" have to be an optimum of the training loss: one more fit that starts from them may
 neither lower the loss nor move a prediction. `refit` repeats the whole fit and so finds a better optimum elsewhere,
-too; programs are run again only on request, since that takes their time and a sandbox.
+too. A program's scores are computed from the predictions in its entry; it is run again only on request, since that
+takes its time and a sandbox.
 
 Tolerances, relative: scores 1e-6 (other machines round differently, nothing else may differ), training loss 1e-6,
 predictions 1e-3 of the target's standard deviation; a program's R² 1e-3.
@@ -16,6 +17,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from sld.board.entry import Entry
 from sld.board.reported import reported
@@ -36,6 +39,7 @@ from sld.core.errors import DataError, SldError
 
 if TYPE_CHECKING:
     from sld.core.law import Law
+    from sld.core.table import Array
     from sld.core.task import Task
 
 SCORE_TOLERANCE = 1e-6
@@ -189,6 +193,17 @@ def _compare_scores(said: Mapping[str, Any], found: Mapping[str, Any], tolerance
                 raise DataError(f"{key} comes out as {b!r}, the entry says {a!r}")
 
 
+def _recorded(program: Mapping[str, Any], rows: Rows) -> Array:
+    """Return the predictions that a program's entry holds, one per held-out row and target."""
+    shape = (rows.held_out.n_rows, len(rows.targets))
+    given = program.get("predictions")
+    cells = [row if isinstance(row, list) else [] for row in given] if isinstance(given, list) else []
+    numbers = all(type(value) in (int, float) for row in cells for value in row)
+    if not numbers or [len(row) for row in cells] != [shape[1]] * shape[0]:
+        raise DataError(f"a program's entry holds {shape[0]} predictions of {shape[1]} numbers each")
+    return np.array(cells, dtype=np.float64)
+
+
 def _check_program(entry: Entry, rows: Rows, run: bool, unsafe: bool) -> str:
     from sld.board.programs import program_from
 
@@ -200,8 +215,9 @@ def _check_program(entry: Entry, rows: Rows, run: bool, unsafe: bool) -> str:
     read = program_from(source)
     if read.sha256 != program.get("sha256") or read.sha256 != entry.key:
         raise DataError("the source is not the one that the entry was made from")
+    _compare_scores(entry.scores, {**rows.score(_recorded(program, rows)), "train_nmse": None}, SCORE_TOLERANCE)
     if not run:
-        return "program: file and hash checked, not run (--programs runs it)"
+        return "program: scores computed from the predictions it made, not run again (--programs runs it)"
     result, predictions = run_program(rows, read, unsafe=unsafe)
     if result.n_constants != entry.n_constants:
         raise DataError(
