@@ -55,8 +55,22 @@ def test_verify_runs_it_again_when_asked(entry: Entry, tmp_path: Path) -> None:
     assert thorough.ok and "run again" in thorough.remark and "seccomp" in thorough.remark
 
 
-def test_verify_finds_an_edited_score_and_an_edited_count(entry: Entry, tmp_path: Path) -> None:
-    better = replace(entry, scores={**entry.scores, "r2": 0.999}, hash="")
+def test_verify_finds_an_edited_score_without_running_it(entry: Entry, tmp_path: Path) -> None:
+    board = Board((tmp_path,))
+    board.add(replace(entry, scores={**entry.scores, "r2": 0.999}, hash=""))
+    (finding,) = verify(board, [TASK])
+    assert "the entry says 0.999" in finding.problem
+
+
+def test_verify_finds_edited_predictions_and_an_edited_count(entry: Entry, tmp_path: Path) -> None:
+    made = ROWS.held_out.Y * 1.001
+    program = {**entry.provenance["program"], "predictions": made.tolist()}
+    better = replace(
+        entry,
+        scores={**ROWS.score(made), "train_nmse": None},
+        provenance={**entry.provenance, "program": program},
+        hash="",
+    )
     fewer = replace(entry, n_constants=1, hash="")
     for k, (edited, words) in enumerate([(better, "the program's R²"), (fewer, "constants, the entry says 1")]):
         board = Board((tmp_path / str(k),))
