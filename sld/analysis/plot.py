@@ -19,9 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sld.analysis import sections
-from sld.analysis.sections import Section, short
+from sld.analysis.sections import WIDE, Section, axis_label, near, range_of, short
 from sld.core.axes import levels, position
-from sld.core.card import Target, Variable
 from sld.core.files import write_bytes_atomic
 from sld.core.law import Law
 from sld.core.scoring import Scores, scores
@@ -38,7 +37,6 @@ _MOST_SAMPLED = 20_000  # rows that are looked at
 _MOST_ROWS = 3000  # drawn per panel; more cannot be told apart
 _WIDTH, _HEIGHT = 11.5, 4.3  # inches; height of one row of panels
 _DPI = 130
-_WIDE = 3.0  # ratio of the largest to the smallest value from which an axis of a target is logarithmic
 _STYLE: dict[str, Any] = {
     "font.size": 9.5,
     "axes.spines.top": False,
@@ -128,13 +126,13 @@ def _measured_against_predicted(
         predicted = np.concatenate([predicted, values[:, j]])
         hollow = np.concatenate([hollow, np.ones(len(rows), dtype=np.bool_)])
     finite = np.isfinite(predicted)
-    shown = np.concatenate([measured, _near(predicted[finite], measured)])
-    logarithmic = bool((shown > 0).all() and shown.max() >= _WIDE * shown.min())
+    shown = np.concatenate([measured, near(predicted[finite], measured, reach=0.35)])
+    logarithmic = bool((shown > 0).all() and shown.max() >= WIDE * shown.min())
     low, high = _margins(shown, logarithmic)
     size = _marker_size(len(measured))
     for k in range(int(level.max()) + 1):
         at = level == k
-        label = _range(x[at])
+        label = range_of(x[at])
         for is_hollow in (False, True):
             rows = _few(np.flatnonzero(at & finite & (hollow == is_hollow)))
             if len(rows):
@@ -147,7 +145,7 @@ def _measured_against_predicted(
     _scale(ax, "both", logarithmic, (low, high))
     target = law.targets[j]
     ax.set(xlim=(low, high), ylim=(low, high))
-    ax.set_xlabel(_printable(f"measured {_axis_label(target)}"))
+    ax.set_xlabel(_printable(f"measured {axis_label(target)}"))
     ax.set_ylabel(_printable(f"predicted {target.column}"))
     ax.text(
         0.03, 0.97, _quality(measured, predicted, hollow, table, held_out, judged), transform=ax.transAxes, va="top"
@@ -210,8 +208,8 @@ def _curves(ax: Axes, law: Law, section: Section) -> None:
     colours = iter(zip(_colours(len(bold)), range(len(bold)), strict=True))
     rows = np.concatenate([np.concatenate([line.measured[1], line.held_out[1]]) for line in bold])
     curves = np.concatenate([line.y for line in bold])
-    shown = np.concatenate([rows, _near(curves[np.isfinite(curves)], rows, reach=0.25)])
-    logarithmic = bool((shown > 0).all() and shown.max() >= _WIDE * shown.min())
+    shown = np.concatenate([rows, near(curves[np.isfinite(curves)], rows, reach=0.25)])
+    logarithmic = bool((shown > 0).all() and shown.max() >= WIDE * shown.min())
     low, high = _margins(shown, logarithmic)
     size = _marker_size(len(rows))
     for line in lines:
@@ -243,8 +241,8 @@ def _curves(ax: Axes, law: Law, section: Section) -> None:
     _scale(ax, "x", horizontal, span)
     _scale(ax, "y", logarithmic, (low, high))
     ax.set(xlim=span, ylim=(low, high))
-    ax.set_xlabel(_printable(_axis_label(section.variable)))
-    ax.set_ylabel(_printable(_axis_label(section.target)))
+    ax.set_xlabel(_printable(axis_label(section.variable)))
+    ax.set_ylabel(_printable(axis_label(section.target)))
     if any(line.held_out.shape[1] for line in bold):
         ax.plot([], [], "o", mfc="none", mec="0.2", markersize=5, linestyle="none", label="held-out rows")
     if section.notes:
@@ -288,16 +286,6 @@ def _colours(n: int) -> list[str]:
 
 def _few(rows: NDArray[np.intp]) -> NDArray[np.intp]:
     return rows if len(rows) <= _MOST_ROWS else rows[np.linspace(0, len(rows) - 1, _MOST_ROWS).astype(np.intp)]
-
-
-def _near(values: Array, about: Array, reach: float = 0.35) -> Array:
-    """Return `values` cut to the range of `about` and a little beyond: one wild curve must not flatten the rest."""
-    low, high = float(about.min()), float(about.max())
-    if low > 0 and high >= _WIDE * low:
-        room = (high / low) ** reach
-        return np.clip(values, low / room, high * room)
-    room = reach * ((high - low) or abs(high) or 1.0)
-    return np.clip(values, low - room if low - room > 0 or low <= 0 else 0.5 * low, high + room)
 
 
 def _margins(values: Array, logarithmic: bool, share: float = 0.05) -> tuple[float, float]:
@@ -350,19 +338,6 @@ def _legend(ax: Axes, heading: str) -> None:
             loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=columns, title=_printable(heading) or None,
             title_fontsize=9, handlelength=1.6, columnspacing=1.4,
         )  # fmt: skip
-
-
-def _range(values: Array) -> str:
-    low, high = short(float(values.min())), short(float(values.max()))
-    return low if low == high else f"{low} to {high}"
-
-
-def _axis_label(column: Variable | Target) -> str:
-    unit = "" if column.unit in ("", "1", "-") else column.unit
-    logarithm = column.log if isinstance(column, Variable) else None
-    if logarithm and not unit.startswith("log"):
-        unit = f"{logarithm} of {unit}" if unit else str(logarithm)
-    return column.column if not unit else f"{column.column}, {unit}" if "(" in unit else f"{column.column} ({unit})"
 
 
 # --- the formula above ----------------------------------------------------------------------------------------------

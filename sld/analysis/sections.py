@@ -23,6 +23,7 @@ from sld.core.table import ALL_ROWS, Array, Table
 Rows = NDArray[np.intp]
 
 MAX_LINES = 6
+WIDE = 3.0  # ratio of the largest to the smallest value from which an axis of a target is logarithmic
 _MOST_FAINT = 60
 _TIGHT = 0.05  # of a natural logarithm: rows this close are at one level
 _GRID = 160
@@ -122,6 +123,31 @@ def short(value: float) -> str:
         if limit <= size < 1e16:
             return f"{value / unit:.3g}{suffix}"
     return f"{value:.4g}".replace("e+", "e")
+
+
+def range_of(values: Array) -> str:
+    """Return the smallest and the largest value, or the one there is."""
+    low, high = short(float(values.min())), short(float(values.max()))
+    return low if low == high else f"{low} to {high}"
+
+
+def axis_label(column: Variable | Target) -> str:
+    """Return the name of a column with its unit."""
+    unit = "" if column.unit in ("", "1", "-") else column.unit
+    logarithm = column.log if isinstance(column, Variable) else None
+    if logarithm and not unit.startswith("log"):
+        unit = f"{logarithm} of {unit}" if unit else str(logarithm)
+    return column.column if not unit else f"{column.column}, {unit}" if "(" in unit else f"{column.column} ({unit})"
+
+
+def near(values: Array, about: Array, reach: float = 0.3) -> Array:
+    """Return `values` cut to the range of `about` and a little beyond: one wild curve must not flatten the rest."""
+    low, high = float(about.min()), float(about.max())
+    if low > 0 and high >= WIDE * low:
+        room = (high / low) ** reach
+        return np.clip(values, low / room, high * room)
+    room = reach * ((high - low) or abs(high) or 1.0)
+    return np.clip(values, low - room if low - room > 0 or low <= 0 else 0.5 * low, high + room)
 
 
 def _used(law: Law) -> set[str]:

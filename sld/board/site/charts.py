@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from sld.analysis.sections import short
+from sld.analysis.sections import WIDE, short
 from sld.board.site.html import Html, el, join
 from sld.core.table import Array
 
@@ -27,7 +27,6 @@ _WIDTH, _HEIGHT = 440, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 66, 14, 10, 48
 _PLOT_W, _PLOT_H = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
 _TOLERANCE = 0.12  # of a pixel: what a curve may be off
-_WIDE = 3.0  # ratio of the largest to the smallest value from which an axis of a target is logarithmic
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def span(values: Array, label: str, *, logarithmic: bool | None = None, share: f
     """Return an axis that holds all values with a margin; logarithmic where they are positive and wide."""
     low, high = float(values.min()), float(values.max())
     if logarithmic is None:
-        logarithmic = low > 0 and high >= _WIDE * low
+        logarithmic = low > 0 and high >= WIDE * low
     if low == high:
         room = abs(low) * 0.1 or 1.0
         low, high = (low / 1.1, high * 1.1) if logarithmic else (low - room, high + room)
@@ -125,16 +124,6 @@ def span(values: Array, label: str, *, logarithmic: bool | None = None, share: f
     else:
         low, high = low - share * (high - low), high + share * (high - low)
     return Axis(label, low, high, logarithmic)
-
-
-def near(values: Array, about: Array, reach: float = 0.3) -> Array:
-    """Return `values` cut to the range of `about` and a little beyond: one wild curve must not flatten the rest."""
-    low, high = float(about.min()), float(about.max())
-    if low > 0 and high >= _WIDE * low:
-        room = (high / low) ** reach
-        return np.clip(values, low / room, high * room)
-    room = reach * ((high - low) or abs(high) or 1.0)
-    return np.clip(values, low - room if low - room > 0 or low <= 0 else 0.5 * low, high + room)
 
 
 def draw(chart: Chart) -> Html:

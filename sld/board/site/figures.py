@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sld.analysis import sections
-from sld.analysis.sections import Section, short
+from sld.analysis.sections import Section, axis_label, near, range_of, short
 from sld.board.site.charts import (
     DASHES,
     INK,
@@ -22,13 +22,11 @@ from sld.board.site.charts import (
     draw,
     few,
     key,
-    near,
     span,
 )
 from sld.board.site.formulas import NONE, r2
 from sld.board.site.html import Html, cut, el, join, said
 from sld.core.axes import levels, position
-from sld.core.card import Target, Variable
 from sld.core.law import Law
 from sld.core.scoring import scores
 from sld.core.table import Array, Table
@@ -108,9 +106,9 @@ def together_figure(laws: Sequence[tuple[Ranked, Law]], train: Table, held_out: 
     rows = np.concatenate([line.measured[1], line.held_out[1]])
     if not len(finite) or not len(rows):
         return None
-    y = span(np.concatenate([rows, near(finite, rows, 0.25)]), _axis_label(section.target))
+    y = span(np.concatenate([rows, near(finite, rows, 0.25)]), axis_label(section.target))
     wide = sections.is_logarithmic(section.variable, line.x)
-    x = span(line.x, _axis_label(section.variable), logarithmic=wide, share=0.02)
+    x = span(line.x, axis_label(section.variable), logarithmic=wide, share=0.02)
     marks: list[Shade | Curve | Dots] = [] if section.beyond is None else [Shade(*section.beyond)]
     marks += [Curve(line.x, curve, k, DASHES[k]) for k, curve in enumerate(curves)]
     for values, hollow in ((line.measured, False), (line.held_out, True)):
@@ -207,14 +205,14 @@ def _measured_against_predicted(
     shown = np.concatenate([measured, near(predicted[finite], measured)])
     axis = span(shown, "")
     target = law.targets[j]
-    x = Axis(f"measured {_axis_label(target)}", axis.low, axis.high, axis.logarithmic)
+    x = Axis(f"measured {axis_label(target)}", axis.low, axis.high, axis.logarithmic)
     y = Axis(f"predicted {target.column}", axis.low, axis.high, axis.logarithmic)
     ends = np.array([axis.low, axis.high])
     marks: list[Dots | Curve] = [Curve(ends, ends, 0, "guide")]
     entries = []
     share = most / max(len(measured), most)
     for k in range(int(level.max()) + 1):
-        label = _range(along[level == k])
+        label = range_of(along[level == k])
         for is_hollow in (False, True):
             rows = np.flatnonzero((level == k) & finite & (hollow == is_hollow))
             rows = rows[few(len(rows), max(1, int(len(rows) * share)))] if len(rows) else rows
@@ -251,10 +249,10 @@ def _curves(law: Law, train: Table, j: int, held_out: Table | None, about: str, 
     curves = curves[np.isfinite(curves)]
     if not len(curves):
         return None
-    y = span(np.concatenate([rows, near(curves, rows, 0.25)]) if len(rows) else curves, _axis_label(section.target))
+    y = span(np.concatenate([rows, near(curves, rows, 0.25)]) if len(rows) else curves, axis_label(section.target))
     positions = np.concatenate([line.x for line in section.lines])
     wide = sections.is_logarithmic(section.variable, positions)
-    x = span(positions, _axis_label(section.variable), logarithmic=wide, share=0.02)
+    x = span(positions, axis_label(section.variable), logarithmic=wide, share=0.02)
     marks: list[Shade | Curve | Dots] = [] if section.beyond is None else [Shade(*section.beyond)]
     marks += [Curve(line.x, line.y, 0, "faint") for line in section.lines if line.faint]
     dots: list[Dots] = []
@@ -302,16 +300,3 @@ def _sentence(text: str) -> str:
 def _legend(heading: str, entries: Sequence[tuple[Html, str]]) -> Html:
     items = [el("li", sample, said(label, 60)) for sample, label in entries]
     return el("ul", join(el("li", said(heading, 40), class_="of") if heading else None, *items), class_="legend")
-
-
-def _range(values: Array) -> str:
-    low, high = short(float(values.min())), short(float(values.max()))
-    return low if low == high else f"{low} to {high}"
-
-
-def _axis_label(column: Variable | Target) -> str:
-    unit = "" if column.unit in ("", "1", "-") else column.unit
-    logarithm = column.log if isinstance(column, Variable) else None
-    if logarithm and not unit.startswith("log"):
-        unit = f"{logarithm} of {unit}" if unit else str(logarithm)
-    return column.column if not unit else f"{column.column}, {unit}" if "(" in unit else f"{column.column} ({unit})"
