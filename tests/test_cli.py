@@ -10,15 +10,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from commands import Outcome, Run, runner
 
 from sld import api, cli_show
-from sld.__main__ import main
 from sld.core import task as core_task
 from sld.core.law import Law
 from sld.core.task import load_task, tasks_root
@@ -30,33 +28,10 @@ QUICK = ("--budget", "300fits", "--workers", "1")
 SCORE_KEYS = {"r2", "r2_within", "nmse", "nmae", "are", "n_rows"}
 
 
-@dataclass
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Outcome]
-
-
 @pytest.fixture
 def sld(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Runs a command in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("COLUMNS", raising=False)
-
-    def run(*arguments: object) -> Outcome:
-        capsys.readouterr()
-        code = main([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
-
-    return run
+    return runner(capsys, monkeypatch, tmp_path)
 
 
 def surroundings() -> dict[str, str]:

@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 from boards import damaged, write_task
-from test_cli import Outcome, Run, child, in_terminal, one_line
-
-from sld.__main__ import main
+from commands import Outcome, Run, runner
+from test_cli import child, in_terminal, one_line
 
 FORM = "E + A*N**-a"
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,16 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture
 def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Runs a command in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("COLUMNS", raising=False)
-
-    def run(*arguments: object) -> Outcome:
-        capsys.readouterr()
-        code = main([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
-
-    return run
+    return runner(capsys, monkeypatch, tmp_path)
 
 
 @pytest.fixture
