@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+PLOT_FILE = "plot.png"
+
 _MARKERS = "os^Dvp"
 _MOST_TARGETS = 6
 _MOST_SAMPLED = 20_000  # rows that are looked at
