@@ -30,6 +30,10 @@ def module_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 2 else parts)
 
 
+def is_module(name: str) -> bool:
+    return (PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").exists()
+
+
 def imported(node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
@@ -37,7 +41,7 @@ def imported(node: ast.AST) -> Iterator[str]:
         assert node.level == 0, "imports are absolute here"
         assert node.module is not None
         if node.module == "sld":
-            yield from (f"sld.{alias.name}" for alias in node.names if (PACKAGE / f"{alias.name}.py").exists())
+            yield from (f"sld.{alias.name}" for alias in node.names if is_module(alias.name))
         else:
             yield node.module
 

@@ -283,7 +283,7 @@ class _Refits:
     ) -> dict[str, Any]:
         everything = np.arange(self.table.n_rows)
         fitted = self.fitter.predict(self.values)
-        scale = _Scale.of(self.y, fitted, self.table.group_index)
+        scale = _Scale.of(self.y, fitted)
         noise = self.noise(everything, fitted, scale)
         replicates = self.replicates(everything, self.values, n_replicates)
         errors = [self.judged(train, test, scale, n_replicates, rivals) for train, test in folds]
@@ -389,7 +389,7 @@ class _Scale:
     log: bool
 
     @staticmethod
-    def of(y: Array, fitted: Array, group_index: NDArray[np.intp]) -> _Scale:
+    def of(y: Array, fitted: Array) -> _Scale:
         """Return the scale on which a normal distribution gives the residuals the higher likelihood."""
         if not ((y > 0).all() and (fitted > 0).all()):
             return _Scale(False)

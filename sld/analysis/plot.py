@@ -8,7 +8,6 @@ and dashed beyond them.
 from __future__ import annotations
 
 import io
-import math
 import textwrap
 from collections.abc import Sequence
 from functools import cache
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sld.analysis import sections
-from sld.analysis.sections import WIDE, Section, axis_label, near, range_of, short
+from sld.analysis.sections import WIDE, Section, axis_label, near, range_of, round_positions, short
 from sld.core.axes import levels, position
 from sld.core.files import write_bytes_atomic
 from sld.core.law import Law
@@ -30,6 +29,8 @@ from sld.core.table import Array, Table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+PLOT_FILE = "plot.png"
 
 _MARKERS = "os^Dvp"
 _MOST_TARGETS = 6
@@ -147,22 +148,14 @@ def _measured_against_predicted(
     ax.set(xlim=(low, high), ylim=(low, high))
     ax.set_xlabel(_printable(f"measured {axis_label(target)}"))
     ax.set_ylabel(_printable(f"predicted {target.column}"))
-    ax.text(
-        0.03, 0.97, _quality(measured, predicted, hollow, table, held_out, judged), transform=ax.transAxes, va="top"
-    )
+    quality = _quality(measured, predicted, hollow, "held out" if judged is None else "judged")
+    ax.text(0.03, 0.97, quality, transform=ax.transAxes, va="top")
     _legend(ax, main.column)
 
 
-def _quality(
-    measured: Array,
-    predicted: Array,
-    hollow: NDArray[np.bool_],
-    table: Table,
-    held_out: Table | None,
-    judged: tuple[NDArray[np.intp], Array] | None,
-) -> str:
+def _quality(measured: Array, predicted: Array, hollow: NDArray[np.bool_], hollow_are: str) -> str:
     lines = []
-    for which, name in ((~hollow, "rows fitted to"), (hollow, "held out" if judged is None else "judged")):
+    for which, name in ((~hollow, "rows fitted to"), (hollow, hollow_are)):
         if which.any():
             r2 = _r2(scores(measured[which], predicted[which]))
             lines.append(f"R² = {r2}  ({int(which.sum())} {name})")
@@ -316,12 +309,7 @@ def _scale(ax: Axes, which: str, logarithmic: bool, span: tuple[float, float]) -
 
 def _ticks(low: float, high: float) -> list[float]:
     """Return about six round positions on a logarithmic axis."""
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    found: list[float] = []
-    for steps in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)):
-        found = [s * 10.0**d for d in decades for s in steps if low <= s * 10.0**d <= high]
-        if len(found) >= 4:
-            break
+    found = round_positions(low, high)
     if len(found) < 3:
         from matplotlib.ticker import MaxNLocator
 

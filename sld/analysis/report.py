@@ -15,6 +15,7 @@ from sld.analysis import effects
 from sld.analysis.checklist import NOT_REPORTED, filled, known_fields
 from sld.analysis.diagnosis import diagnose
 from sld.analysis.intervals import Interval, constant_intervals, predict_intervals
+from sld.analysis.plot import PLOT_FILE
 from sld.analysis.sections import short
 from sld.core.errors import SldError
 from sld.core.files import write_text_atomic
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from sld.core.task import Task
     from sld.search.candidate import Candidate, Discovery
 
+REPORT_FILE = "report.md"
 RUNNERS_UP = 5
 _MOST_TARGETS = 6
 _MOST_GROUPS = 12  # listed one by one
@@ -50,7 +52,7 @@ def write_report(
     Raises:
         UsageError: The file cannot be written.
     """
-    plot = Path(path).with_name("plot.png")
+    plot = Path(path).with_name(PLOT_FILE)
     write_text_atomic(path, report(discovery, task=task, held_out=held_out, plot=plot.name if plot.exists() else None))
 
 

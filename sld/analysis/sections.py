@@ -9,6 +9,7 @@ that, so that its distance from the line is its residual.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -129,6 +130,17 @@ def range_of(values: Array) -> str:
     """Return the smallest and the largest value, or the one there is."""
     low, high = short(float(values.min())), short(float(values.max()))
     return low if low == high else f"{low} to {high}"
+
+
+def round_positions(low: float, high: float) -> list[float]:
+    """Return round positions on a logarithmic axis, as coarse as gives four; fewer on a short axis."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    found: list[float] = []
+    for steps in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)):
+        found = [s * 10.0**d for d in decades for s in steps if low <= s * 10.0**d <= high]
+        if len(found) >= 4:
+            break
+    return found
 
 
 def axis_label(column: Variable | Target) -> str:

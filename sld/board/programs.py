@@ -326,8 +326,7 @@ def _plain(data: Mapping[str, Any]) -> Any:
     if kind == "number":
         return value
     if kind == "array":
-        plain = np.array(value, dtype=np.float64).reshape(data["shape"]).tolist()
-        return plain
+        return np.array(value, dtype=np.float64).reshape(data["shape"]).tolist()
     if kind == "dict":
         return {key: _plain(v) for key, v in value.items()}
     return [_plain(v) for v in value]

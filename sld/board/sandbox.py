@@ -366,13 +366,13 @@ class _Child:
                 status = self._excess(doing, memory_mb)
             if status:
                 return Outcome(None, status, self._text(), seconds)
-            open_pipes = self._read(min(_WATCH_S, max(0.0, deadline - now)), answer_bytes)
+            open_pipes = self._read(min(_WATCH_S, max(0.0, deadline - now)))
             if self._ended() and not open_pipes:
                 break
         return self._finished(doing, 0.0 if ready_at is None else time.monotonic() - ready_at)
 
-    def _read(self, wait_s: float, answer_bytes: int) -> bool:
-        """Read what is there, keeping no more than needed; tell whether more may come."""
+    def _read(self, wait_s: float) -> bool:
+        """Read what is there, of the output no more than is kept; tell whether more may come."""
         if not self._selector.get_map():
             time.sleep(wait_s)
             return False

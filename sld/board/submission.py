@@ -409,22 +409,15 @@ def formula_entry(
     check_limits(rows, law)
     if missing := [g for g in rows.held_out.groups if g not in law.groups]:
         raise UsageError(f"the law has no constants for group {missing[0]!r} of the held-out rows")
-    return Entry(
-        task=rows.identity,
-        name=signature.name,
-        author=signature.author,
-        url=signature.url,
-        note=signature.note,
-        kind="formula",
+    return _entry(
+        rows,
+        signature,
+        law,
         constants_from=constants_from,
-        expressions={t: e.text for t, e in law.expressions.items()},
         key=key_of(law.expressions),
-        constants=law.constants,
         fit=fit,
         scores=rows.scores_of(law),
-        complexity=sum(e.complexity for e in law.expressions.values()),
         n_constants=n_constants_of(law.expressions),
-        tool=_tool(),
         provenance=provenance,
     )
 
@@ -447,22 +440,15 @@ def program_entry(
 
     program = read_program(source)
     result, predictions = run_program(rows, program, unsafe=unsafe)
-    return Entry(
-        task=rows.identity,
-        name=signature.name,
-        author=signature.author,
-        url=signature.url,
-        note=signature.note,
-        kind="program",
+    return _entry(
+        rows,
+        signature,
+        None,
         constants_from="refitted",
-        expressions={},
         key=program.sha256,
-        constants={},
         fit={},
         scores={**rows.score(predictions), "train_nmse": None},
-        complexity=None,
         n_constants=result.n_constants,
-        tool=_tool(),
         provenance={
             **provenance,
             "program": {
@@ -475,6 +461,41 @@ def program_entry(
             "seconds": round(result.seconds, 3),
             "protection": result.protection,
         },
+    )
+
+
+def _entry(
+    rows: Rows,
+    signature: Signature,
+    law: Law | None,
+    *,
+    constants_from: str,
+    key: str,
+    fit: Mapping[str, Any],
+    scores: Mapping[str, Any],
+    n_constants: int | None,
+    provenance: Mapping[str, Any],
+) -> Entry:
+    """Return an entry; that of a program has no law."""
+    from sld import __version__
+
+    return Entry(
+        task=rows.identity,
+        name=signature.name,
+        author=signature.author,
+        url=signature.url,
+        note=signature.note,
+        kind="program" if law is None else "formula",
+        constants_from=constants_from,
+        expressions={} if law is None else {t: e.text for t, e in law.expressions.items()},
+        key=key,
+        constants={} if law is None else law.constants,
+        fit=fit,
+        scores=scores,
+        complexity=None if law is None else sum(e.complexity for e in law.expressions.values()),
+        n_constants=n_constants,
+        tool=f"sld {__version__}",
+        provenance=provenance,
     )
 
 
@@ -573,9 +594,3 @@ def on_task(rows: Rows, law: Law) -> Law:
         )
     except DataError as error:
         raise UsageError(f"the law does not suit task {rows.task.name!r}: {error}") from error
-
-
-def _tool() -> str:
-    from sld import __version__
-
-    return f"sld {__version__}"

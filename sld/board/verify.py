@@ -48,7 +48,7 @@ MOVED_TOLERANCE = 1e-3
 PROGRAM_TOLERANCE = 1e-3
 
 _ROUNDING = 1e-12  # below this, scores are rounding errors of exact laws
-_EXACT = 1e-18  # of the target's mean square: so are training losses
+_LOSS_ROUNDING = 1e-18  # so are training losses, below this share of the target's sum of squares
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def _check_fit(entry: Entry, rows: Rows, law: Law, refit: bool) -> str:
 
 def _floor(rows: Rows, column: str) -> float:
     y = rows.train.Y[:, rows.targets.index(column)]
-    return _EXACT * float((y * y).sum())
+    return _LOSS_ROUNDING * float((y * y).sum())
 
 
 def _apart(a: float, b: float, floor: float) -> float:

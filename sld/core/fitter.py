@@ -24,8 +24,6 @@ from sld.core.starts import draw_starts
 from sld.core.table import Table
 from sld.core.tape import Tape, compile_tape
 
-_ANY_SIZE = 1e-300  # instead of zero, where a logarithm is taken
-
 
 @dataclass(frozen=True)
 class Solution:
@@ -273,7 +271,7 @@ class Fitter:
             values, sums, at_best = everywhere.values, everywhere.sums, everywhere.at_best
         solution = Solution(values, sums, at_best, (len(more) + len(begin)) * n_present)
         if refit_bounds and self.project and (self.positive or self.bounds) and solution.ok:
-            return self._with_bounded_linear(solution, starts, rows, inherited, max_iterations, tolerance, weights)
+            return self._with_bounded_linear(solution, starts, rows, max_iterations, tolerance, weights)
         return solution
 
     def _with_bounded_linear(
@@ -281,7 +279,6 @@ class Fitter:
         solution: Solution,
         starts: Array,
         rows: NDArray[np.intp] | NDArray[np.bool_] | None,
-        inherited: Array | None,
         max_iterations: int,
         tolerance: float,
         weights: Array | None,

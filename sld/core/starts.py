@@ -265,9 +265,9 @@ class _Sampler:
             a, b = args
             first, second = self.free(a), self.free(b)
             if first and not second:
-                self.assign(a, self.draw(node, a, self.visit(b, inner), use, first=True))
+                self.assign(a, self.draw(node, self.visit(b, inner), use, first=True))
             elif second and not first:
-                self.assign(b, self.draw(node, b, self.visit(a, inner), use, first=False))
+                self.assign(b, self.draw(node, self.visit(a, inner), use, first=False))
         if needed:
             return apply_operator(op, [self.visit(arg, inner) for arg in args])
         for arg in args:
@@ -325,7 +325,7 @@ class _Sampler:
                 return "centre"  # a hinge: max(log(N) - c, 0)
         return use
 
-    def draw(self, node: Node, free: Node, u: Array, use: Use, *, first: bool) -> Array:
+    def draw(self, node: Node, u: Array, use: Use, *, first: bool) -> Array:
         """Return what the free operand of a binary node should be worth beside the other one, u."""
         match node.op:
             case "+" | "-":

@@ -326,8 +326,7 @@ def read_table(
     kept, index = np.unique(label_index[rows], return_inverse=True)
     groups = tuple(labels[int(k)] for k in kept)
     notes.extend(_repeats(columns, rows, index, X, Y))
-    table = Table(variables, targets, X, Y, groups, index, tuple(notes), group)
-    return table
+    return Table(variables, targets, X, Y, groups, index, tuple(notes), group)
 
 
 def _finite_rows(columns: Columns, missing: Missing, notes: list[str]) -> NDArray[np.intp]:

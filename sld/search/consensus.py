@@ -40,7 +40,7 @@ _FORMS = 32  # members that are tried as the one formula
 _STARTS = 3
 _FOLLOWS, _CLOSE = 2.0, 0.005  # as well as twice the smallest miss, and half a per cent of the target's variance
 _UNFAMILIAR = 0.1  # units of log error that a published form may follow less closely than an enumerated one, and so on
-_EXACT = 1e-7  # mean NMSE on the folds below which a law is the law
+_FOUND = 1e-7  # mean NMSE on the folds below which a law is the law, and nothing is left to agree on
 _FLOOR = 1e-8
 
 
@@ -94,7 +94,7 @@ class Consensus:
             if c.admissible == admissible and (found := _values(c, judge, columns, group_index)) is not None:
                 values[c.key] = found
         best, static = ([c for c in half if c.key in values] for half in (halves.best, halves.static))
-        if len(values) < _LEAST_MEMBERS or any(float(np.mean(c.fold_errors)) < _EXACT for c in best):
+        if len(values) < _LEAST_MEMBERS or any(float(np.mean(c.fold_errors)) < _FOUND for c in best):
             return None
         weight = dict.fromkeys(values, 0.0)
         top = min(c.score for c in (*best, *static))

@@ -24,7 +24,7 @@ EARLY_FOLDS = 3  # a first look at a form
 _EQUAL = 0.2  # mean log error that separates two candidates whatever the spread over folds
 _LUCK = 4  # rows: the weight of the training error beside the error on a fold's judged rows
 _FLOOR = 1e-8  # NMSE below which laws are equally good: rounding of published tables
-_EXACT = 1e-12  # NMSE of single-precision rounding: no approximation is that good on every rung that it has not seen
+_SINGLE_PRECISION = 1e-12  # NMSE of its rounding: no approximation is that good on every rung that it has not seen
 
 
 def noise_floor(table: Table, target: int = 0) -> dict[str, float] | None:
@@ -127,7 +127,8 @@ def is_exact(candidate: Candidate) -> bool:
 
     Such data are computed, not measured. Then a check that fails beyond them speaks against the check.
     """
-    return bool(candidate.fold_errors) and all(e < _EXACT for e in (*candidate.fold_errors, candidate.train_nmse))
+    errors = (*candidate.fold_errors, candidate.train_nmse)
+    return bool(candidate.fold_errors) and all(e < _SINGLE_PRECISION for e in errors)
 
 
 def rank(candidates: Iterable[Candidate]) -> list[Candidate]:

@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from sld.analysis.sections import WIDE, short
+from sld.analysis.sections import WIDE, round_positions, short
 from sld.board.site.html import Html, el, join
 from sld.core.table import Array
 
@@ -300,12 +300,7 @@ def _linear_ticks(low: float, high: float) -> list[float]:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    found: list[float] = []
-    for steps in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)):
-        found = [s * 10.0**d for d in decades for s in steps if low <= s * 10.0**d <= high]
-        if len(found) >= 4:
-            break
+    found = round_positions(low, high)
     if len(found) < 3:
         found = [t for t in _linear_ticks(low, high) if t > 0]
     return found[:: max(1, round(len(found) / 6))]

@@ -35,14 +35,14 @@ def law_page(place: Placement, placed: Placed) -> str:
     broken = el("p", said(placed.trouble, 400), class_="empty") if placed.trouble else None
     content = join(
         head,
-        el("section", el("h2", "Formula"), *_formula_parts(place, placed), broken) if row.kind == "formula" else None,
+        el("section", el("h2", "Formula"), *_formula_parts(placed), broken) if row.kind == "formula" else None,
         el("section", el("h2", "Beside the data"), *placed.figures, _not_drawn(law)) if placed.figures else None,
         el("section", el("h2", "Constants"), constants_of(law, MOST_CONSTANTS, placed.name))
         if law is not None
         else None,
         _program_section(entry.provenance) if row.kind == "program" else None,
         _origin_section(placed),
-        _reproduce_section(place, placed),
+        _reproduce_section(placed),
         _json_section(entry.to_json()),
     )
     crumbs = (("Overview", "../../index.html"), (place.title, task_page), (placed.name, None))
@@ -81,7 +81,7 @@ def _score_panel(place: Placement, placed: Placed, task_page: str) -> Html:
     return join(task, el("dl", *shown, class_="tiles"))
 
 
-def _formula_parts(place: Placement, placed: Placed) -> Iterator[Html]:
+def _formula_parts(placed: Placed) -> Iterator[Html]:
     law, entry = placed.law, placed.row.entry
     assert entry is not None
     if law is not None:
@@ -164,7 +164,7 @@ def _plain(value: Any) -> str:
     return "" if value in (None, {}) else cut(json.dumps(value, sort_keys=True, default=str), 300)
 
 
-def _reproduce_section(place: Placement, placed: Placed) -> Html:
+def _reproduce_section(placed: Placed) -> Html:
     entry = placed.row.entry
     assert entry is not None
     command = reproduce(entry)

@@ -1,0 +1,103 @@
+"""The search for a law, and what its run folder holds for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sld.api.forms import by_target
+from sld.api.tasks import as_task
+
+if TYPE_CHECKING:
+    from sld.core.task import Task
+    from sld.search.candidate import Discovery
+    from sld.search.discovery import Progress
+    from sld.search.llm.settings import LLM
+
+
+def discover(
+    data: object,
+    *,
+    seed: int = 0,
+    budget: str | None = None,
+    workers: int = 2,
+    out: str | Path | None = None,
+    proposers: Sequence[str] | None = None,
+    formulas: Sequence[str | Mapping[str, str]] = (),
+    progress: Callable[[Progress], None] | None = None,
+    llm: LLM | str | None = None,
+    **columns: Any,
+) -> Discovery:
+    """Search the formula that extrapolates best, and fit its constants.
+
+    Args:
+        data: A task, its name or folder, or a bare table (see `as_task`) with `target`, `scale`, ... as keywords.
+        seed: Seed; the same seed and a budget in fits give the same law.
+        budget: Time (`"60s"`, `"5min"`) or number of fits (`"20000fits"`); 30 seconds if not given.
+        workers: Processes that judge candidates.
+        out: Run folder to write, and to take up again; None writes nothing.
+        proposers: Who proposes forms: "catalogue", "enumeration", "evolution" (the default), and "operon" and "pysr",
+            engines of others which need the extras of these names.
+        formulas: Formulas of your own to try first.
+        progress: Called with the state of the search a few times a second.
+        llm: A language model that proposes formulas beside the engine: its name, or `sld.LLM` with more settings.
+        **columns: Roles of a bare table's columns, as `sld.table_from` takes them.
+
+    Returns:
+        The law with prediction intervals (`.law`), the runners-up, and what was tried.
+
+    Raises:
+        UsageError: The data, an option or a formula cannot be used, or the run folder is in use.
+        SldError: No formula could be fitted at all.
+    """
+    from sld.analysis.intervals import add_intervals
+    from sld.search import discovery
+
+    task = as_task(data, **columns)
+    model = None
+    if llm is not None:
+        from sld.search.llm.settings import LLM
+
+        model = LLM(llm) if isinstance(llm, str) else llm
+        model.check()
+    targets = [t.column for t in task.card.targets]
+    found = discovery.discover(
+        task.train,
+        seed=seed,
+        budget=budget or discovery.DEFAULT_BUDGET,
+        workers=workers,
+        out=out,
+        proposers=proposers,
+        formulas=[by_target(f, targets) if isinstance(f, str) else f for f in formulas],
+        max_constants=task.card.max_constants,
+        task={"name": task.card.name, "version": task.card.version},
+        progress=progress,
+        guest=model,
+    )
+    found = replace(found, law=add_intervals(found))
+    if out is not None:
+        _write_run(found, task, Path(out))
+    return found
+
+
+def dry_run(data: object, llm: LLM, **columns: Any) -> dict[str, Any]:
+    """Return the first prompt that a language model would get and what it may cost; nothing is sent.
+
+    Raises:
+        UsageError: The data cannot be searched.
+    """
+    task = as_task(data, **columns)
+    return llm.dry_run(task.train, {"name": task.card.name}, task.card.max_constants)
+
+
+def _write_run(found: Discovery, task: Task, folder: Path) -> None:
+    from sld.analysis.plot import PLOT_FILE, plot_law
+    from sld.analysis.report import REPORT_FILE, write_report
+    from sld.core.law import LAW_FILE
+
+    held_out = task.held_out()
+    found.law.save(folder / LAW_FILE)
+    plot_law(found.law, found.table, folder / PLOT_FILE, folds=found.folds, held_out=held_out)
+    write_report(found, folder / REPORT_FILE, task=task, held_out=held_out)

@@ -1,0 +1,156 @@
+"""The constants of one given form."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sld.api.forms import find_form
+from sld.api.tasks import as_task
+from sld.core.errors import SldError, UsageError, suggest
+
+if TYPE_CHECKING:
+    from sld.core.fitting import FitResult
+    from sld.core.law import Law
+    from sld.core.splits import Fold
+    from sld.core.table import Table
+    from sld.core.task import Task
+
+
+def fit(
+    data: object,
+    law: str | Mapping[str, str],
+    *,
+    loss: str = "squared",
+    shared: Collection[str] = (),
+    positive: Collection[str] = (),
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+    starts: int = 32,
+    seed: int = 0,
+    out: str | Path | None = None,
+    **columns: Any,
+) -> Law:
+    """Fit the constants of one given form to the training rows.
+
+    Args:
+        data: A task, its name or folder, or a bare table (see `as_task`).
+        law: Name of one of the card's laws, id of a catalogue law, or a formula (see `find_form`).
+        loss: What is minimised: "squared", "huber", "log" or "log_huber".
+        shared: Constants that all groups have in common.
+        positive: Constants that must be positive.
+        bounds: Constant to (lower, upper).
+        starts: Initial points per group.
+        seed: Seed of the initial points.
+        out: Folder for `law.json` and `plot.png`, or a `.json` file for the law alone.
+        **columns: Roles of a bare table's columns, as `sld.table_from` takes them.
+
+    Returns:
+        The law with prediction intervals; `law.provenance["fit"]` holds the diagnostics of each target.
+
+    Raises:
+        UsageError: The data, the law or an option cannot be used.
+        SldError: The fit failed; the message says why.
+    """
+    from sld.analysis import intervals
+    from sld.core import fitting
+    from sld.core.law import Law
+
+    task = as_task(data, **columns)
+    form = find_form(task, law)
+    if starts < 1:
+        raise UsageError(f"starts must be 1 or more, got {starts}")
+    constants = dict.fromkeys(c for e in form.expressions.values() for c in e.constants)
+    for name in (*shared, *positive, *(bounds or {})):
+        if name not in constants:
+            raise UsageError(suggest(name, constants, kind="constant"))
+    signs = {
+        t: [c for c in e.constants if c in positive or c in form.positive.get(t, ())]
+        for t, e in form.expressions.items()
+    }
+    limits = {
+        t: {c: b for c, b in {**form.bounds.get(t, {}), **(bounds or {})}.items() if c in e.constants}
+        for t, e in form.expressions.items()
+    }
+    results: dict[str, FitResult] = {}
+    for j, target in enumerate(task.card.targets):
+        column = target.column
+        expression = form.expressions[column]
+        result = fitting.fit(
+            expression,
+            task.train,
+            target=j,
+            loss=loss,  # type: ignore[arg-type]  # checked there, with suggestions
+            starts=starts,
+            seed=seed,
+            shared=[c for c in shared if c in expression.constants],
+            positive=signs[column],
+            bounds=limits[column],
+        )
+        if not result.ok:
+            raise SldError(f"could not fit {expression.text} to {column!r}: {result.status}")
+        results[column] = result
+    tied = {t: [c for c in e.constants if c in shared] for t, e in form.expressions.items()} if shared else {}
+    fitted = Law(
+        expressions=form.expressions,
+        constants={column: result.constants for column, result in results.items()},
+        variables=task.train.variables,
+        targets=task.train.targets,
+        group_column=task.train.group_column,
+        task={"name": task.card.name, "version": task.card.version},
+        provenance={
+            "origin": "fit" if form.name is None else f"fit:{form.name}",
+            "loss": loss,
+            "seed": seed,
+            "n_rows": task.train.n_rows,
+            "table": task.train.digest(),
+            "fit": {column: _diagnostics(result) for column, result in results.items()},
+            **({"shared": tied} if tied else {}),
+            **({"positive": signs} if any(signs.values()) else {}),
+            **({"bounds": _finite_ends(limits)} if any(limits.values()) else {}),
+        },
+    )
+    signed = {c for names in signs.values() for c in names}
+    measured = intervals.compute(fitted, task.train, _folds(task.train), seed=seed, positive=signed)
+    fitted = replace(fitted, intervals=measured)
+    if out is not None:
+        _write_fit(fitted, task, Path(out))
+    return fitted
+
+
+def _folds(table: Table) -> tuple[Fold, ...]:
+    from sld.core.splits import rung_folds
+
+    try:
+        return rung_folds(table)
+    except UsageError:  # one rung only: a given form can still be fitted
+        return ()
+
+
+def _finite_ends(limits: Mapping[str, Mapping[str, tuple[float, float]]]) -> dict[str, Any]:
+    """Return bounds as JSON can hold them: an open end is None."""
+    return {
+        target: {name: [None if abs(end) == float("inf") else end for end in ends] for name, ends in of.items()}
+        for target, of in limits.items()
+    }
+
+
+def _diagnostics(result: FitResult) -> dict[str, Any]:
+    names = ("nmse", "residual_sd", "condition", "n_starts", "n_at_best", "at_bounds")
+    return {name: getattr(result, name) for name in names}
+
+
+def _write_fit(law: Law, task: Task, path: Path) -> None:
+    from sld.analysis.plot import PLOT_FILE, plot_law
+    from sld.core.law import LAW_FILE
+
+    if path.suffix == ".json":
+        law.save(path)
+        return
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"could not make folder {path}: {error.strerror or error}") from error
+    law.save(path / LAW_FILE)
+    plot_law(law, task.train, path / PLOT_FILE, folds=_folds(task.train), held_out=task.held_out())

@@ -1,0 +1,97 @@
+"""The form that a name or a formula stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sld.core.card import Card, PublishedLaw
+from sld.core.errors import GrammarError, UsageError, suggest
+
+if TYPE_CHECKING:
+    from sld.core.expression import Expression
+    from sld.core.task import Task
+
+
+@dataclass(frozen=True)
+class ChosenForm:
+    """A form to fit: its name (None for a bare formula), a formula per target, and the signs its source demands."""
+
+    name: str | None
+    expressions: Mapping[str, Expression]
+    positive: Mapping[str, tuple[str, ...]]
+    bounds: Mapping[str, Mapping[str, tuple[float, float]]]
+
+
+def find_form(task: Task, law: str | Mapping[str, str]) -> ChosenForm:
+    """Return the form that a name or a formula stands for.
+
+    Args:
+        task: The task to fit.
+        law: Name of one of the card's laws, id of a catalogue law, or a formula: one for all targets, or
+            `"target: formula; target: formula"`.
+
+    Raises:
+        UsageError: No such law, or a catalogue law that does not suit the task's variables.
+        GrammarError: The formula cannot be read.
+    """
+    card = task.card
+    if isinstance(law, Mapping):
+        return _plain_form(card, None, PublishedLaw("formula", dict(law)))
+    for published in card.laws:
+        if published.name.casefold() == law.strip().casefold():
+            return _plain_form(card, published.name, published)
+    from sld.search.catalogue import load_catalogue
+
+    known = {entry.id: entry for entry in load_catalogue()}
+    if law.strip() in known:
+        return _catalogue_form(task, law.strip())
+    split = by_target(law, [t.column for t in card.targets])
+    listing = "a law of the card, a law of `sld laws`, or a formula"
+    names = [*(p.name for p in card.laws), *known]
+    try:
+        form = _plain_form(card, None, PublishedLaw("formula", split))
+    except GrammarError as error:
+        if not law.strip() or any(symbol in law for symbol in "+*/()"):
+            raise
+        raise UsageError(suggest(law, names, kind="law", listing=listing)) from error
+    if not any(e.used_variables for e in form.expressions.values()) and not any(c in law for c in "+*/("):
+        # a mistyped name reads as a formula with one constant
+        raise UsageError(suggest(law, names, kind="law", listing=listing))
+    return form
+
+
+def by_target(text: str, targets: Sequence[str]) -> str | dict[str, str]:
+    """Split `"a: formula; b: formula"`; neither sign is in the grammar."""
+    if ":" not in text:
+        return text
+    parts = [part.partition(":") for part in text.split(";") if part.strip()]
+    split = {name.strip(): formula.strip() for name, _, formula in parts}
+    for name in split:
+        if name not in targets:
+            raise UsageError(suggest(name, targets, kind="target"))
+    return split
+
+
+def _plain_form(card: Card, name: str | None, law: PublishedLaw) -> ChosenForm:
+    return ChosenForm(name, card.expressions(law), {}, {})
+
+
+def _catalogue_form(task: Task, law_id: str) -> ChosenForm:
+    from sld.search.catalogue import get_law, match
+
+    law = get_law(law_id)
+    expressions, positive, bounds = {}, {}, {}
+    for j, target in enumerate(task.card.targets):
+        form = next(match(law, task.train.variables, own=task.train.own_share(j)), None)
+        if form is None:
+            if not law.expressible:
+                raise UsageError(f"law {law_id!r} cannot be fitted: {law.reason}")
+            needs = ", ".join(f"{v.symbol} ({v.role})" for v in law.variables)
+            has = ", ".join(f"{v.symbol} ({v.role})" for v in task.train.variables)
+            raise UsageError(f"law {law_id!r} needs variables {needs}; {task.name} has {has}")
+        expressions[target.column] = form.expression
+        positive[target.column] = form.positive
+        bounds[target.column] = form.bounds
+    return ChosenForm(law_id, expressions, positive, bounds)

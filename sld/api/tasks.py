@@ -1,0 +1,147 @@
+"""Tasks: what stands for one, what is known of it, and which ones go by a name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sld.core.card import Card
+from sld.core.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from sld.core.table import Table
+    from sld.core.task import Task
+
+_TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".parquet", ".pq")
+
+
+def as_task(data: object, **columns: Any) -> Task:
+    """Return the task that `data` stands for.
+
+    Args:
+        data: A Task or Table, the name of a bundled task, a task folder; or, with `target`, a bare table: a path to
+            CSV, TSV or Parquet, a DataFrame, a mapping of columns.
+        **columns: Roles of a bare table's columns, as `sld.table_from` takes them.
+
+    Raises:
+        UsageError: There is no such task, or roles are given for a task that has a card, or missing for one without.
+        DataError: The data are not as they must be.
+    """
+    from sld.core.table import Table
+    from sld.core.task import Task, load_task, task_from
+
+    given = [name for name, value in columns.items() if value not in (None, (), [], "", {}, False)]
+    bare = not isinstance(data, Task | Table | str | Path) or is_table_file(data)
+    if bare and "target" in given:
+        return task_from(data, **columns)
+    if given and not bare:
+        what = f"task {str(data)!r}" if isinstance(data, str | Path) else "this task"
+        raise UsageError(f"{given[0]!r} is for bare tables; the columns of {what} have their roles from its card")
+    if isinstance(data, Task):
+        return data
+    if isinstance(data, Table):
+        return Task(_card_of(data), data)
+    if isinstance(data, str | Path) and not bare:
+        return load_task(data)
+    from sld.core.reading import column_names
+
+    what = f"{Path(data).name} is a table, not a task" if isinstance(data, str | Path) else "this is a table"
+    there = ", ".join(column_names(data)[:20])
+    raise UsageError(f"{what}: name the column to predict (target) and the variables (scale, ...); it has {there}")
+
+
+def is_table_file(data: object) -> bool:
+    """Return whether `data` names a file of rows, rather than a task."""
+    return isinstance(data, str | Path) and Path(data).suffix.lower() in _TABLE_SUFFIXES and not Path(data).is_dir()
+
+
+def _card_of(table: Table) -> Card:
+    return Card(name="table", group=table.group_column, variables=table.variables, targets=table.targets)
+
+
+def task_list() -> list[dict[str, Any]]:
+    """Return a summary of every task that goes by a name, from the cards alone; the rows are counted, not read.
+
+    A card that cannot be read gives a summary with the reason under `problem`, since it may be anybody's file.
+    """
+    from sld.core.bundled import named_tasks
+
+    return [_summary_of(name, folder) for name, folder in named_tasks().items()]
+
+
+def _summary_of(name: str, folder: Path) -> dict[str, Any]:
+    from sld.core.bundled import ORIGIN_FILE, tasks_root
+
+    origin = "bundled" if folder.parent == tasks_root() else "fetched" if (folder / ORIGIN_FILE).is_file() else "added"
+    place = {"origin": origin, "path": str(folder)}
+    try:
+        return {**_summary(Card.read(folder), folder), "name": name, **place}
+    except DataError as error:
+        return {"name": name, "title": "", **place, "problem": str(error)}
+
+
+def _summary(card: Card, folder: Path | None) -> dict[str, Any]:
+    def count(file: str | None) -> int | None:
+        if folder is None or file is None:
+            return None
+        try:
+            lines = (folder / file).read_bytes().splitlines()
+        except OSError:
+            return None
+        return sum(1 for line in lines if line.strip()) - 1
+
+    return {
+        "name": card.name,
+        "title": card.title,
+        "targets": [t.column for t in card.targets],
+        "variables": [v.column for v in card.variables],
+        "group": card.group,
+        "n_rows": count(card.train_file),
+        "n_held_out_rows": count(card.held_out_file),
+    }
+
+
+def task_details(data: object) -> dict[str, Any]:
+    """Return what there is to know of a task: its card, and counts and ranges of its training rows."""
+    import numpy as np
+
+    task = as_task(data)
+    table, held_out = task.train, task.held_out()
+    names = [*(v.column for v in table.variables), *(t.column for t in table.targets)]
+    ranges = {
+        name: {"min": float(values.min()), "max": float(values.max()), "n_values": len(np.unique(values))}
+        for name, values in ((name, table.column(name)) for name in names)
+    }
+    sizes = np.bincount(table.group_index, minlength=len(table.groups)).tolist()
+    return {
+        "card": task.card.to_dict(),
+        "n_rows": table.n_rows,
+        "n_held_out_rows": None if held_out is None else held_out.n_rows,
+        "groups": dict(zip(table.groups, sizes, strict=True)) if table.group_column is not None else None,
+        "ranges": ranges,
+        "notes": list(table.notes),
+        "path": None if task.path is None else str(task.path),
+    }
+
+
+def known_tasks(more: Sequence[str | Path] = ()) -> list[Task]:
+    """Return the tasks that go by a name and have held-out rows, and those of the folders in `more`.
+
+    A named task that cannot be read is left out: entries for it are then of an unknown task.
+    """
+    from sld.core.bundled import named_tasks
+    from sld.core.task import load_task
+
+    tasks = {}
+    for name in named_tasks():
+        try:
+            task = load_task(name)
+        except DataError:
+            continue
+        if task.card.held_out_file is not None:
+            tasks[task.name] = task
+    for folder in more:
+        task = load_task(folder)
+        tasks[task.name] = task
+    return list(tasks.values())

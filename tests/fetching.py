@@ -1,0 +1,118 @@
+"""The official benchmark on a hub on loopback, with made-up rows, for the tests that fetch it."""
+
+import io
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hub_server import Hub, serving
+
+from sld.board.fetch import Fetched, SuiteTask, fetch, load_suite
+from sld.core.errors import SldError
+
+pa = pytest.importorskip("pyarrow")
+pytest.importorskip("huggingface_hub")
+import pyarrow.parquet as pq  # noqa: E402
+
+SUITE = load_suite("sldbench")
+NAMES = [task.card.name for task in SUITE.tasks]
+# train and test rows, and constants allowed per group and target, as the benchmark's paper lists them
+COUNTS = {
+    "sldbench_parallel": (36, 12, 4),
+    "sldbench_vocab": (1080, 120, 7),
+    "sldbench_sft": (504, 42, 4),
+    "sldbench_domain_mixture": (80, 24, 7),
+    "sldbench_moe": (193, 28, 6),
+    "sldbench_data_constrained": (161, 21, 7),
+    "sldbench_lr_bsz": (2702, 117, 26),
+    "sldbench_easy_question": (389, 127, 6),
+}
+
+
+def made_up(task: SuiteTask, split: str) -> dict[str, Any]:
+    """Return columns with the names, counts and kinds of the benchmark's, and numbers of nobody."""
+    card = task.card
+    n = task.train_rows if split == "train" else task.test_rows
+    random = np.random.default_rng([len(card.name), n])
+    beyond = 0.0 if split == "train" else 1.5
+    columns: dict[str, Any] = {}
+    if card.group is not None:
+        columns[card.group] = [f"('model {i % 2}', 'data, set')" for i in range(n)]
+    shares = random.dirichlet(np.ones(5), n)
+    proportions = iter(shares.T)
+    for variable in card.variables:
+        if variable.role == "proportion":
+            columns[variable.column] = next(proportions)
+        else:
+            level = random.uniform(0, 1, n) + (beyond if variable.extrapolate else 0.0)
+            columns[variable.column] = level if variable.log else 10 ** (3 + level)
+    for target in card.targets:
+        low, high = (2.0, 4.0) if target.upper is None else (-0.9, -0.1)
+        columns[target.column] = random.uniform(low, high, n)
+    columns["model_name"] = [f"model {i}" for i in range(n)]  # the files have more than the inputs
+    return columns
+
+
+def parquet(columns: Mapping[str, Any], rows: slice = slice(None)) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({name: values[rows] for name, values in columns.items()}), buffer)
+    return buffer.getvalue()
+
+
+ROWS = {task.config: {split: made_up(task, split) for split in ("train", "test")} for task in SUITE.tasks}
+PARQUET = {config: {split: parquet(rows) for split, rows in splits.items()} for config, splits in ROWS.items()}
+
+
+def dataset(layout: str = "{config}/{split}-00000-of-00001.parquet") -> dict[str, bytes]:
+    files = {"README.md": b"---\nlicense: unknown\n---\n", ".gitattributes": b"*.parquet filter=lfs\n"}
+    for config, splits in PARQUET.items():
+        files |= {layout.format(config=config, split=split): data for split, data in splits.items()}
+    return files
+
+
+Get = Callable[..., list[Fetched]]
+
+
+@contextmanager
+def benchmark_hub() -> Iterator[Hub]:
+    """Serve the benchmark; the client's own waits between tries are cut short meanwhile."""
+    from huggingface_hub.utils import close_session
+
+    sleep = time.sleep
+    with pytest.MonkeyPatch.context() as patch, serving(Hub({"main": dataset()})) as served:
+        patch.setattr("time.sleep", lambda seconds: sleep(min(seconds, 0.01)))
+        yield served
+        close_session()
+
+
+def getter(hub: Hub, folder: Path) -> Get:
+    """Return what fetches from a hub into `folder / "tasks"`, with a cache of its own."""
+
+    def get(**options: Any) -> list[Fetched]:
+        given = {"to": folder / "tasks", "endpoint": hub.url, "cache": folder / "cache", "token": False, **options}
+        return fetch("sldbench", **given)
+
+    return get
+
+
+def refused(get: Get, **options: Any) -> SldError:
+    with pytest.raises(SldError) as caught:
+        get(**options)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def folders(root: Path) -> list[str]:
+    return sorted(path.name for path in root.iterdir()) if root.exists() else []
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def html(status: int = 200) -> tuple[int, dict[str, str], bytes]:
+    return status, {"Content-Type": "text/html"}, b"<html><body>Please log in to the hotel</body></html>"
