@@ -1,4 +1,4 @@
-"""What every test has: folders of its own in place of the user's data, cache and login; and a benchmark to fetch."""
+"""What every test has: folders of its own in place of the user's data, cache and login; and what several ask for."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from fetching import Get
     from hub_server import Hub
 
+    from sld.board.submission import Rows
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _no_test_sees_the_users_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
@@ -22,6 +24,14 @@ def _no_test_sees_the_users_folders(tmp_path_factory: pytest.TempPathFactory) ->
         for name in ("HF_TOKEN", "HF_ENDPOINT", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "XDG_DATA_HOME"):
             patch.delenv(name, raising=False)
         yield
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
+    """The small task of the leaderboard's tests."""
+    from boards import rows_in
+
+    return rows_in(tmp_path_factory.mktemp("task"))
 
 
 @pytest.fixture

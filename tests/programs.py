@@ -1,14 +1,13 @@
 """Small tables, and what a program is run under: every protection that this machine offers."""
 
-from dataclasses import replace
 from textwrap import dedent
 from typing import Any
 
-import numpy as np
 import pytest
 
 from sld.board.programs import ProgramResult, program_from, run_program
 from sld.board.sandbox import Protection, detect
+from sld.board.submission import points_of
 from sld.core.table import Table, table_from
 
 N = [1.0, 2.0, 3.0, 4.0, 1.0, 2.0, 3.0, 4.0]
@@ -32,11 +31,6 @@ def fit_scaling_law(data_points, loss_values):
 def scaling_law_func(data_points, params):
     return params[0] / data_points[:, 0] + params[1]
 """
-
-
-def points_of(table: Table) -> Table:
-    """Return the inputs alone."""
-    return replace(table, targets=(), Y=np.empty((table.n_rows, 0)), own_shares=())
 
 
 def run(source: str, train: Table = TRAIN, protection: Protection | None = None, **options: Any) -> ProgramResult:

@@ -312,7 +312,7 @@ def test_score_has_the_promised_keys(sld: Run, law_file: Path, runs: Path) -> No
     assert "R² pooled" in sld("score", law_file, runs).out
 
 
-def test_utf8_names_work_in_any_locale(sld: Run, tmp_path: Path) -> None:
+def test_utf8_names_work_in_any_locale(tmp_path: Path) -> None:
     folder = tmp_path / "größe ☃"
     folder.mkdir()
     text = write_runs(tmp_path / "runs.csv", group=True).read_text(encoding="utf-8")
@@ -340,7 +340,7 @@ def test_the_python_surface_does_the_same_in_five_lines() -> None:
     assert all(getattr(sld, name) is not None for name in sld.__all__)
 
 
-def test_the_default_budget_in_the_help_is_the_search_s(sld: Run) -> None:
+def test_the_default_budget_in_the_help_is_the_search_s() -> None:
     from sld.cli import DEFAULT_BUDGET
     from sld.search import discovery
 
@@ -522,7 +522,7 @@ def test_output_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in run.stderr and "Exception ignored" not in run.stderr
 
 
-def test_a_reader_that_leaves_is_no_drama(tmp_path: Path) -> None:
+def test_a_reader_that_leaves_is_no_drama() -> None:
     run = subprocess.run(
         f"{sys.executable} -m sld laws --json | head -n 1",
         shell=True,

@@ -6,16 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from boards import edited, entry_of, rehashed, rows_in
+from boards import edited, entry_of, rehashed
 
 from sld.board.entry import MAX_BYTES, MAX_NAME, Entry, check_url, check_words, content_hash, slug_of, task_digest
 from sld.board.submission import Rows, Signature
 from sld.core.errors import DataError, UsageError
-
-
-@pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
-    return rows_in(tmp_path_factory.mktemp("task"))
 
 
 @pytest.fixture(scope="module")

@@ -256,7 +256,7 @@ def test_a_copy_on_disk_gives_the_same_tasks(
     assert str(tmp_path) not in (done[0].path / "README.md").read_text()
 
 
-def test_the_clients_cache_is_a_copy_too(get: Get, hub: Hub, tmp_path: Path) -> None:
+def test_the_clients_cache_is_a_copy_too(get: Get, tmp_path: Path) -> None:
     get()
     snapshot = next((tmp_path / "cache").glob("datasets--*/snapshots/*"))
     assert len(fetch("sldbench", to=tmp_path / "again", source=snapshot)) == 8

@@ -129,7 +129,7 @@ def test_fetched_tasks_go_by_their_names(run: Run, tmp_path: Path) -> None:
     assert "sldbench_parallel" not in sld.bundled_tasks()
 
 
-def test_fetch_in_json(run: Run, tmp_path: Path, hub: Hub) -> None:
+def test_fetch_in_json(run: Run, hub: Hub) -> None:
     done = run("tasks", "fetch", "sldbench", "--to", "here", "--json")
     assert (done.code, done.err, done.document["suite"], done.document["folder"]) == (0, "", "sldbench", "here")
     assert done.document["tasks"][0] == {

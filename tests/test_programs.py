@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from programs import GOOD, GROUPED, TRAIN, TWO_TARGETS, law, points_of, run
+from programs import GOOD, GROUPED, TRAIN, TWO_TARGETS, law, run
 
 import sld
 from sld.board import _program_child as child
 from sld.board.programs import MAX_BYTES, program_from, read_program, run_program
 from sld.board.sandbox import Protection, detect
+from sld.board.submission import points_of
 from sld.core.errors import DataError, UsageError
 from sld.core.scoring import scores
 

@@ -145,7 +145,7 @@ def test_same_discovery_same_text_but_for_the_seconds(found: Discovery, text: st
     assert changed == [("The search took 12 seconds.", "The search took 99 seconds.")]
 
 
-def test_tables_are_whole_whatever_names_contain(tmp_path: Path) -> None:
+def test_tables_are_whole_whatever_names_contain() -> None:
     found = discovery(grouped(3, name="a|b\n模 $"), ("E + A*N**-a", "A*N**-a"))
     text = report(found)
     for block in re.findall(r"(?:^\|.*\n)+", text, flags=re.M):
@@ -155,7 +155,7 @@ def test_tables_are_whole_whatever_names_contain(tmp_path: Path) -> None:
     assert "### miss" in text
 
 
-def test_many_groups_are_summed_up(found: Discovery) -> None:
+def test_many_groups_are_summed_up() -> None:
     text = report(discovery(grouped(15), ("E + A*N**-a",)))
     assert "median of the groups" in text and "Every one of the 15 groups is in `law.json`." in text
 

@@ -13,12 +13,13 @@ from textwrap import dedent
 
 import numpy as np
 import pytest
-from programs import GOOD, TRAIN, VARIANTS, law, points_of, run, variant
+from programs import GOOD, TRAIN, VARIANTS, law, run, variant
 
 import sld
 from sld.board import sandbox
 from sld.board.programs import program_from, run_program
 from sld.board.sandbox import Protection, detect, readable
+from sld.board.submission import points_of
 from sld.core.errors import SldError
 
 pytestmark = pytest.mark.skipif(not detect().enough, reason=f"programs cannot be locked up here: {detect()}")

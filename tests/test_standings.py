@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 
 import pytest
-from boards import edited, entry_of, rows_in, write_task
+from boards import edited, entry_of, write_task
 
 import sld
 from sld.api import known_tasks
@@ -19,11 +19,6 @@ from sld.core.task import load_task
 
 ROOT = Path(__file__).resolve().parents[1]
 HEADER = ",".join(COLUMNS)
-
-
-@pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
-    return rows_in(tmp_path_factory.mktemp("task"))
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +92,7 @@ def test_a_formula_that_cannot_be_read_is_left_out(tmp_path: Path, rows: Rows, e
     assert table_of(found, "powers").rows == () and "formula" in found.problems[0]
 
 
-def test_means_are_clipped_and_take_several_entries_of_a_name_together(tmp_path: Path, entries: list[Entry]) -> None:
+def test_means_are_clipped_and_take_several_entries_of_a_name_together(tmp_path: Path) -> None:
     tasks = [load_task(write_task(tmp_path, name)) for name in ("one", "two")]
     board = Board((tmp_path / "board",))
     for task in tasks:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from boards import edited, entry_of, rows_in
+from boards import edited, entry_of
 
 from sld.board.entry import Entry
 from sld.board.store import Board, bundled_board
@@ -19,11 +19,6 @@ from sld.core.errors import DataError, UsageError
 
 WRITER = Path(__file__).with_name("board_writer.py")
 ROOT = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
-    return rows_in(tmp_path_factory.mktemp("task"))
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +83,7 @@ def test_what_is_left_of_a_killed_writer_is_cleared_away(tmp_path: Path, entry: 
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes and links here")
-def test_links_pipes_and_folders_are_not_followed(tmp_path: Path, entry: Entry) -> None:
+def test_links_pipes_and_folders_are_not_followed(tmp_path: Path) -> None:
     folder = tmp_path / "submissions" / "powers"
     folder.mkdir(parents=True)
     (folder / "link.json").symlink_to("/etc/passwd")

@@ -30,11 +30,6 @@ TRUE = {"E": 1.5, "A": 8.0, "a": 0.3}
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
-    return rows_in(tmp_path_factory.mktemp("task"))
-
-
-@pytest.fixture(scope="module")
 def folder(rows: Rows) -> Path:
     assert rows.task.path is not None
     return rows.task.path
@@ -127,7 +122,7 @@ def test_what_a_law_minimises_comes_with_it(rows: Rows, tmp_path: Path) -> None:
     assert distance(rows, fitted, entry.law(rows.task)) < 1e-4
 
 
-def test_settings_come_back_from_an_entry(rows: Rows) -> None:
+def test_settings_come_back_from_an_entry() -> None:
     settings = Settings(
         loss={"loss": "huber"}, bounds={"loss": {"a": (0.0, math.inf)}}, positive={"loss": ["A"]}, seed=3
     )

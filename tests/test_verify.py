@@ -17,11 +17,6 @@ from sld.core.task import load_task
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
-    return rows_in(tmp_path_factory.mktemp("task"))
-
-
-@pytest.fixture(scope="module")
 def entry(rows: Rows) -> Entry:
     return entry_of(rows, "E + A*N**-a")
 
@@ -177,13 +172,13 @@ def test_the_same_law_twice_is_found(tmp_path: Path, rows: Rows, entry: Entry) -
     assert any("the same law as" in f.problem for f in findings)
 
 
-def test_an_unknown_task_is_named(tmp_path: Path, rows: Rows, entry: Entry) -> None:
+def test_an_unknown_task_is_named(tmp_path: Path, entry: Entry) -> None:
     put(tmp_path, entry)
     (finding,) = verify(Board((tmp_path,)), [])
     assert "task 'powers' is not known here" in finding.problem
 
 
-def test_a_task_whose_rows_changed_is_noticed(tmp_path: Path, rows: Rows, entry: Entry) -> None:
+def test_a_task_whose_rows_changed_is_noticed(tmp_path: Path, entry: Entry) -> None:
     put(tmp_path, entry)
     path = write_task(tmp_path / "changed")
     text = (path / "held_out.csv").read_text(encoding="utf-8")

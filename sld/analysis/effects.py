@@ -71,7 +71,7 @@ def sentences(law: Law, table: Table, target: int) -> list[str]:
 def beyond(laws: Sequence[Law], table: Table) -> Reach | None:
     """Return what several laws predict at the largest run and 10 and 100 times beyond it; None without scales."""
     x, group, _ = reference_run(laws[0], table)
-    scales = [v for v in table.variables if v.role == "scale" and any(v.symbol in _used(law) for law in laws)]
+    scales = [v for v in table.variables if v.role == "scale" and any(v.symbol in law.used_variables for law in laws)]
     if not scales:
         return None
     main = main_variable(laws[0], table)
@@ -91,10 +91,6 @@ def beyond(laws: Sequence[Law], table: Table) -> Reach | None:
 def describe(table: Table, x: Array) -> str:
     """Return the values of the variables at a point."""
     return ", ".join(f"{v.symbol} = {short(float(value))}" for v, value in zip(table.variables, x, strict=True))
-
-
-def _used(law: Law) -> set[str]:
-    return {v for e in law.expressions.values() for v in e.used_variables}
 
 
 def _table(law: Law, table: Table, X: Array, group: str) -> Table:

@@ -78,7 +78,7 @@ class Section:
 
 def main_variable(law: Law, table: Table, held_out: Table | None = None) -> Variable:
     """Return the variable that the law is asked to extrapolate."""
-    used = [v for v in table.variables if v.symbol in _used(law)] or list(table.variables)
+    used = [v for v in table.variables if v.symbol in law.used_variables] or list(table.variables)
     if held_out is not None and held_out.n_rows:
         reach = {v.symbol: _reach(v, table, held_out) for v in used}
         farthest = max(used, key=lambda v: reach[v.symbol])
@@ -160,10 +160,6 @@ def near(values: Array, about: Array, reach: float = 0.3) -> Array:
         return np.clip(values, low / room, high * room)
     room = reach * ((high - low) or abs(high) or 1.0)
     return np.clip(values, low - room if low - room > 0 or low <= 0 else 0.5 * low, high + room)
-
-
-def _used(law: Law) -> set[str]:
-    return {v for e in law.expressions.values() for v in e.used_variables}
 
 
 def _reach(variable: Variable, table: Table, held_out: Table) -> float:

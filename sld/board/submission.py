@@ -569,8 +569,7 @@ def on_task(rows: Rows, law: Law) -> Law:
     train = rows.train
     ours = {v.column: v.symbol for v in train.variables}
     for variable in law.variables:
-        used = any(variable.symbol in e.used_variables for e in law.expressions.values())
-        if used and ours.get(variable.column) != variable.symbol:
+        if variable.symbol in law.used_variables and ours.get(variable.column) != variable.symbol:
             raise UsageError(f"the law and task {rows.task.name!r}: {suggest(variable.column, ours, kind='column')}")
     for column in law.expressions:
         if column not in rows.targets:

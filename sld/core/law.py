@@ -93,6 +93,11 @@ class Law:
         """Whether constants differ between groups of rows."""
         return self.group_column is not None or self.groups != (ALL_ROWS,)
 
+    @property
+    def used_variables(self) -> frozenset[str]:
+        """Symbols of the variables that occur in any of the formulas."""
+        return frozenset(v for e in self.expressions.values() for v in e.used_variables)
+
     def loss(self, target: str) -> str:
         """Return what the fit of a target minimised: "squared", "huber", "log" or "log_huber"."""
         said = self.provenance.get("loss", "squared")
