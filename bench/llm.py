@@ -36,6 +36,7 @@ from typing import Any
 import numpy as np
 
 from sld.core.errors import SldError
+from sld.core.files import write_text_atomic
 from sld.core.splits import rung_folds
 from sld.core.task import Task, load_task
 from sld.search.candidate import Candidate
@@ -124,14 +125,22 @@ def published(task: Task, how: str, seed: int) -> list[dict[str, Any]]:
     return [{"expression": text} for text in texts]
 
 
-def front_of_earlier(task: Task, budget: str, seed: int, workers: int) -> list[dict[str, Any]]:
-    """Return the front of a longer search with another seed, the best first."""
+def front_of_earlier(task: Task, budget: str, seed: int, workers: int, cache: Path | None) -> list[dict[str, Any]]:
+    """Return the front of a longer search with another seed, the best first; `cache` keeps it for the next time."""
+    kept = None if cache is None else cache / f"{task.name}-{budget}-{seed}.json"
+    if kept is not None and kept.exists():
+        known: list[dict[str, Any]] = json.loads(kept.read_text(encoding="utf-8"))
+        return known
     limit = Budget.parse(budget)
     longer = f"{3 * limit.fits}fits" if limit.fits is not None else f"{3 * (limit.seconds or 0.0):g}s"
     found = discover(
         task.train, seed=seed + 1000, budget=longer, workers=workers, max_constants=task.card.max_constants
     )
-    return [_as_idea(c) for c in rank(found.front)]
+    ideas = [_as_idea(c) for c in rank(found.front)]
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_text_atomic(kept, json.dumps(ideas, indent=1) + "\n")
+    return ideas
 
 
 def _as_idea(c: Candidate) -> dict[str, Any]:
@@ -219,7 +228,8 @@ def measure(task: Task, part: str, seed: int, repeat: int, args: argparse.Namesp
     proposers = WITHOUT_CATALOGUE if part == "useful" else None
     if part == "useful":
         if args.ideas == "earlier":
-            ideas = front_of_earlier(task, args.budget, seed, args.workers) + published(task, "catalogue", seed)
+            ideas = front_of_earlier(task, args.budget, seed, args.workers, args.ideas_cache)
+            ideas += published(task, "catalogue", seed)
         else:
             ideas = published(task, args.ideas, seed)
     else:
@@ -335,6 +345,7 @@ def main() -> None:
     parser.add_argument("--tasks", default="", help="names, with commas; all by default")
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--ideas", choices=IDEAS, default="best")
+    parser.add_argument("--ideas-cache", type=Path, help="folder that keeps the fronts of earlier searches")
     parser.add_argument("--budget", default="60s")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--repeats", type=int, default=1, help="pairs of runs of each seed")

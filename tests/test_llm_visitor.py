@@ -19,6 +19,7 @@ from searches import events, law_bytes, mixture, search, two_scales
 from sld.analysis.report import report
 from sld.core.law import Law
 from sld.search.candidate import Discovery
+from sld.search.evolution import children
 from sld.search.llm import proposer
 from sld.search.llm.arrivals import ARRIVALS, read_arrivals
 from sld.search.llm.reply import Reply
@@ -113,16 +114,19 @@ def test_a_good_idea_becomes_the_law_and_the_report_says_whose_it_was(tmp_path: 
 def test_children_carry_the_lineage_of_the_proposal_they_descend_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # else the engine's own way to the law would be chosen, which explains the rows as well
-    monkeypatch.setattr("sld.search.finishing.explanation", lambda *_: None)
+    # the engine by itself would come to the law as well
+    monkeypatch.setattr(
+        "sld.search.proposers.children",
+        lambda *given: (p for p in children(*given) if "D" not in p.forms[0].expression.used_variables),
+    )
     first = "A*N**-a + B*D**-b"  # lacks the offset
     few = {"formulas": ["E + A*N**-a"], "proposers": ["evolution"]}
     guest = arriving(tmp_path / "said", (1, proposes(first)))
     found = search(TABLE, "20000fits", guest=guest, out=tmp_path, **few)
-    children = [e for e in events(tmp_path) if e.get("lineage")]
-    assert children and all(e["lineage"][0] == f"llm:fake: {first}" for e in children)
-    assert all(e["origin"] == "evolution" for e in children)
-    assert found.llm["descendants"] == len(children)
+    bred = [e for e in events(tmp_path) if e.get("lineage")]
+    assert bred and all(e["lineage"][0] == f"llm:fake: {first}" for e in bred)
+    assert all(e["origin"] == "evolution" for e in bred)
+    assert found.llm["descendants"] == len(bred)
     assert found.chosen.lineage and not found.chosen.static
     assert Law.load(tmp_path).provenance["lineage"] == list(found.chosen.lineage)
     assert f"1. `llm:fake: {first}`" in report(found)

@@ -27,7 +27,7 @@ from sld.search.admissible import HARD_REACH, Grid, values_at
 from sld.search.candidate import Candidate
 from sld.search.hall_of_fame import HallOfFame
 from sld.search.judge import Judge
-from sld.search.selection import PRICE_PER_PROBLEM, distinct, is_exact, price
+from sld.search.selection import PRICE_PER_PROBLEM, distinct, is_exact, price, rank
 
 MEMBERS = 25  # of each half
 _LEAST_MEMBERS = 3
@@ -52,9 +52,18 @@ class Halves:
     static: tuple[Candidate, ...]
 
     @staticmethod
-    def of(hall: HallOfFame) -> Halves:
-        """Return the finalists of a search: candidates that behave differently, best first."""
-        return Halves(tuple(distinct(hall.ranked(), MEMBERS, _BINS)), tuple(distinct(hall.static(), MEMBERS, _BINS)))
+    def of(hall: HallOfFame, own: HallOfFame | None = None) -> Halves:
+        """Return the finalists of a search: candidates that behave differently, best first.
+
+        Args:
+            hall: What was judged.
+            own: The same without a guest's proposals and their descendants, which take nobody's place; the same by default.
+        """
+        own = own or hall
+        best = distinct(hall.ranked(), MEMBERS, _BINS)
+        if own is not hall:
+            best = rank({c.key: c for c in (*distinct(own.ranked(), MEMBERS, _BINS), *best)}.values())
+        return Halves(tuple(best), tuple(distinct(own.static(), MEMBERS, _BINS)))
 
     @property
     def members(self) -> tuple[Candidate, ...]:

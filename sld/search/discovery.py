@@ -210,6 +210,9 @@ class Search:
         self.hall = HallOfFame()
         # a form may suit one target and not the others
         self.halls = [HallOfFame() for _ in judge.table.targets] if len(judge.table.targets) > 1 else [self.hall]
+        # what the search breeds from: a guest's proposals and their descendants never come in; the same halls until
+        # there are any
+        self.own, self.owns = self.hall, self.halls
         self.halves: list[Halves] = []
         self.counts: Counter[str] = Counter()
         self.index = 0
@@ -244,22 +247,25 @@ class Search:
             with Executor(self.judge, self.workers) as executor:
                 self._loop(executor, chain([begun] if begun else [], batches))
                 self._dismiss()
-                self.halves = [Halves.of(hall) for hall in self.halls]
+                self.halves = self._finalists()
                 self._judge_again(executor)
         except KeyboardInterrupt:
             self.interrupted = True
-            self.halves = self.halves or [Halves.of(hall) for hall in self.halls]
+            self.halves = self.halves or self._finalists()
         finally:
             self.source.close()
             self._dismiss()
         if self.progress is not None:
             self.progress(self.state())
 
+    def _finalists(self) -> list[Halves]:
+        return [Halves.of(hall, own) for hall, own in zip(self.halls, self.owns, strict=True)]
+
     def _batches(self) -> Iterator[list[Proposal]]:
         """Yield batches; each is made when all earlier results are in, so it does not depend on their timing."""
         while True:
             visiting = self._visit()
-            own = self.source.batch(self.hall)
+            own = self.source.batch(self.own)
             ran_out, self.idle = not own and not self.idle, not own
             if batch := [*visiting, *own]:
                 yield batch
@@ -395,12 +401,21 @@ class Search:
         self.counts[candidate.status if candidate.status != "ok" else "judged"] += 1
         if candidate.status == "ok" and not candidate.admissible:
             self.counts["inadmissible"] += 1
-        self.hall.add(candidate)
-        if candidate.status == "ok" and len(self.halls) > 1:
-            for j, hall in enumerate(self.halls):
-                hall.add(candidate.of_target(j))
+        if candidate.of_model and candidate.status == "ok" and self.own is self.hall:
+            self.owns = [hall.copy() for hall in self.halls]
+            self.own = self.hall.copy() if len(self.halls) > 1 else self.owns[0]
+        self._enter(candidate, self.hall, self.halls)
+        if self.own is not self.hall and not candidate.of_model:
+            self._enter(candidate, self.own, self.owns)
         if self.guest is not None:
             self.guest.told(candidate, n_fits)
+
+    @staticmethod
+    def _enter(candidate: Candidate, hall: HallOfFame, halls: Sequence[HallOfFame]) -> None:
+        hall.add(candidate)
+        if candidate.status == "ok" and len(halls) > 1:
+            for j, of_target in enumerate(halls):
+                of_target.add(candidate.of_target(j))
 
     def state(self) -> Progress:
         """Return what a progress bar shows."""

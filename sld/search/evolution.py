@@ -15,7 +15,7 @@ import numpy as np
 
 from sld.core.errors import GrammarError
 from sld.core.expression import Expression, Node, call, name, number, parse, to_text
-from sld.core.kernel import linear_constants
+from sld.core.kernel import Array, linear_constants
 from sld.core.table import Table
 from sld.search.candidate import Candidate
 from sld.search.enumeration import ATOMS
@@ -308,7 +308,13 @@ class Seen(Protocol):
 
 
 def children(
-    parents: Sequence[Candidate], table: Table, seen: Seen, n: int, rng: np.random.Generator, max_constants: int
+    parents: Sequence[Candidate],
+    table: Table,
+    seen: Seen,
+    n: int,
+    rng: np.random.Generator,
+    max_constants: int,
+    partners: Sequence[Candidate] = (),
 ) -> Iterator[Proposal]:
     """Yield up to `n` new families made from the parents, best parents first and most often.
 
@@ -319,18 +325,19 @@ def children(
         n: How many to make, at most.
         rng: Where chance comes from.
         max_constants: Limit per group and target.
+        partners: Whose terms a child may take over, best first; the parents themselves by default.
     """
     if not parents:
         return
     mutations = list(MUTATIONS)
     weights = np.array([MUTATIONS[m] for m in mutations])
     weights = weights / weights.sum()
-    chance = 1.0 / (np.arange(len(parents)) + 3.0)
-    chance = chance / chance.sum()
+    partners = partners or parents
+    chance, chance_of_partner = _chances(len(parents)), _chances(len(partners))
     for _ in range(n):
         for _ in range(_TRIES):
             parent = parents[int(rng.choice(len(parents), p=chance))]
-            other = parents[int(rng.choice(len(parents), p=chance))]
+            other = partners[int(rng.choice(len(partners), p=chance_of_partner))]
             steps = 1 + int(rng.random() < 0.35) + int(rng.random() < 0.1)
             chosen = [mutations[int(k)] for k in rng.choice(len(mutations), steps, p=weights)]
             proposal = _child(parent, other, chosen, table, int(rng.integers(2**31)), max_constants)
@@ -338,6 +345,12 @@ def children(
                 seen.add(proposal.key)
                 yield replace(proposal, lineage=parent.descent) if parent.of_model else proposal
                 break
+
+
+def _chances(n: int) -> Array:
+    chance = 1.0 / (np.arange(n) + 3.0)
+    chances: Array = chance / chance.sum()
+    return chances
 
 
 def _child(

@@ -20,6 +20,7 @@ class Form:
         shared: Constants that all groups have in common; when empty, the judge tries what is best to share.
         rough: It may hold redundant constants; whoever judges it shortens it first (in a worker, not in the proposer).
         start: Group to constant to value, from a parent; one more starting point.
+        guessed: The start is somebody's guess, rounded or far off: it is followed to the end before all else.
         effort: How many times the usual number of starting points: a form that comes once, from somebody who thought
             about it, is looked at well.
         hints: Where to start from, by constant, for those that have no unit (exponents).
@@ -33,4 +34,5 @@ class Form:
     shared: tuple[str, ...] = ()
     rough: bool = False
     start: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    guessed: bool = False
     effort: int = 1

@@ -17,6 +17,14 @@ class HallOfFame:
         self._islands: dict[int, dict[str, Candidate]] = {}
         self._by_complexity: dict[int, Candidate] = {}
 
+    def copy(self) -> HallOfFame:
+        """Return a hall with the same candidates, which goes its own way from here."""
+        other = HallOfFame(self.size)
+        other._best, other._static = dict(self._best), dict(self._static)
+        other._islands = {number: dict(held) for number, held in self._islands.items()}
+        other._by_complexity = dict(self._by_complexity)
+        return other
+
     def add(self, candidate: Candidate) -> bool:
         """Register a candidate; return whether it is the new best."""
         if candidate.status != "ok":
@@ -33,7 +41,9 @@ class HallOfFame:
         return before is None or rank([before, candidate])[0] is candidate
 
     def _with(self, held: dict[str, Candidate], candidate: Candidate) -> dict[str, Candidate]:
-        held[candidate.key] = candidate
+        before = held.get(candidate.key)
+        if before is None or before.of_model == candidate.of_model or rank([before, candidate])[0] is candidate:
+            held[candidate.key] = candidate  # where a guest and the search come to the same form, the better stays
         return {c.key: c for c in rank(held.values())[: self.size]} if len(held) > 2 * self.size else held
 
     @property

@@ -27,6 +27,8 @@ from sld.search.sharing import best_sharing
 BEHIND = "far behind the best"
 _QUICK = 3  # one start in three for the first look at a form
 _MARGIN = 1.0  # a form whose errors are e times those of the ones that count is not looked at again
+_NEAR = (0.01, 0.01, 0.02, 0.02, 0.05, 0.05, 0.1, 0.2)
+SETTLE = 300  # steps in which a guess at the constants is followed to the end
 _HOPELESS = 1.5  # training NMSE above which a form explains less than the mean does
 
 
@@ -173,9 +175,11 @@ class Judge:
         starts = fitter.starts(n_starts, rng)
         self._use_hints(form, fitter, starts, rng)
         first = self._inherited(form, fitter, starts) if form.start else log_starts(fitter, 4, rng)
+        n_fits = 0
+        if form.guessed and first is not None and n_nonlinear:
+            first, n_fits = self._settled(fitter, first, starts, rng)
         y = self.table.Y[:, target]
         few = starts[: (2 if n_nonlinear > 1 else 1) + thorough]
-        n_fits = 0
         if bar < math.inf:
             # a first look: a few starts, the first folds
             quick = self._fit(fitter, starts[: max(1, n_starts // _QUICK)], first)
@@ -238,6 +242,31 @@ class Judge:
             known = form.start.get(group, {})
             out[g] = [known.get(c, starts[0, j]) for j, c in enumerate(fitter.tape.constants)]
         return out
+
+    def _settled(
+        self, fitter: Fitter, guess: Array, starts: Array, rng: np.random.Generator
+    ) -> tuple[Array, int]:
+        """Return where a guess leads when it is followed to the end, and the number of fits.
+
+        Rounded constants lie off a narrow valley: it takes more steps than between parent and child to come back, and
+        from some sides of it only.
+        A product is also solved in logarithms, as without a guess; each group keeps the better.
+        """
+        near = guess[:1]
+        if len(guess) == 1:  # groups are spread around the guess by themselves
+            near = guess * np.exp(rng.normal(size=(len(_NEAR), guess.shape[1])) * np.array(_NEAR)[:, None])
+        parts = [
+            fitter.solve(near, inherited=first, max_iterations=SETTLE, tolerance=1e-9, refit_bounds=False)
+            for first in (guess, log_starts(fitter, 4, rng))
+            if first is not None
+        ]
+        n_fits = sum(part.n_fits for part in parts)
+        sums = np.array([part.sums for part in parts])
+        if fitter.n_shared:
+            sums = np.broadcast_to(sums.sum(axis=1, keepdims=True), sums.shape)
+        best = np.argmin(np.where(np.isfinite(sums), sums, np.inf), axis=0)
+        reached = np.array([fitter.nonlinear(part) for part in parts])[best, np.arange(len(best))]
+        return np.where(np.isfinite(reached), reached, guess), n_fits
 
     @staticmethod
     def by_group(expression: Expression, fitter: Fitter, values: Array) -> list[dict[str, float]]:

@@ -173,7 +173,7 @@ def proposal_of(idea: Idea, table: Table, *, origin: str, max_constants: int) ->
         shared = _shareable(idea.shared, parsed, table)
         known = {c: idea.start[c] for c in parsed.constants if c in idea.start}
         start = dict.fromkeys(table.groups, known) if known else {}
-        forms.append(Form(parsed, origin, shared=shared, start=start, rough=True, effort=EFFORT))
+        forms.append(Form(parsed, origin, shared=shared, start=start, rough=True, guessed=bool(known), effort=1 if known else EFFORT))
     return Proposal.of(forms)
 
 

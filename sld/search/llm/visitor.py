@@ -21,6 +21,7 @@ from sld.core.table import Table
 from sld.search.candidate import Candidate
 from sld.search.evolution import children
 from sld.search.guest import Moment
+from sld.search.hall_of_fame import HallOfFame
 from sld.search.judge import Proposal
 from sld.search.llm.arrivals import ARRIVALS, Arrival, append, append_arrival
 from sld.search.llm.background import Background
@@ -168,6 +169,7 @@ class Visitor:
         self.written = written
         self.warm = warm
         self.credit = Credit()
+        self.line = HallOfFame()  # the model's formulas and their descendants
         self.tally = _Tally()
         self.queue: deque[Waiting] = deque()
         self.stopped = ""
@@ -176,7 +178,6 @@ class Visitor:
         self._asked = 0
         self._failures = 0
         self._own: dict[str, str] = {}  # key to text, of what is being judged at the model's expense and from its pen
-        self._charged: set[str] = set()
         self._seen: set[str] = set()
         self._proposed: set[str] = set()
         self._arrivals = 0
@@ -196,10 +197,10 @@ class Visitor:
 
     def told(self, candidate: Candidate, n_fits: int) -> None:
         """Enter a candidate in the account; the model hears of its own."""
-        charged = candidate.key in self._charged
-        self.credit.note(candidate, n_fits, charged=charged)
-        self._charged.discard(candidate.key)
-        if self._own.pop(candidate.key, None) is not None:
+        self.credit.note(candidate, n_fits, charged=candidate.of_model)
+        if candidate.of_model:
+            self.line.add(candidate)
+        if candidate.of_model and self._own.pop(candidate.key, None) is not None:
             self.tally.judged += 1
             if candidate.status != "ok":
                 self.tally.behind[candidate.status] += 1
@@ -291,15 +292,15 @@ class Visitor:
             proposal = waiting.proposal
             if proposal.key in self._own:
                 continue  # it is being judged
-            if proposal.key in moment.seen or proposal.key in self._seen:
+            mark = _mark(proposal)
+            if mark in self._seen or mark in moment.seen:
                 self.tally.known += 1
                 held = next((c for c in moment.hall.ranked() if c.key == proposal.key), None)
                 said = "known already" if held is None else f"known already; {_outcome(held, self._best)}"
                 self.mind.judged(proposal.key, said, held)
                 continue
-            self._seen.add(proposal.key)
+            self._seen.update((mark, proposal.key))
             self._own[proposal.key] = waiting.text
-            self._charged.add(proposal.key)
             bar = float("inf") if waiting.fully else moment.bar
             island = (self.tally.judged + len(found)) % ISLANDS
             found.append(replace(proposal, bar=bar, island=island))
@@ -310,10 +311,11 @@ class Visitor:
 
     def _bred(self, moment: Moment, n: int) -> list[Proposal]:
         """Return children of the model's formulas and their descendants."""
-        parents = distinct([c for c in moment.hall.ranked() if c.of_model], _PARENTS)
+        parents = distinct(self.line.ranked(), _PARENTS)
+        partners = distinct(moment.hall.ranked(), _PARENTS)
         rng = np.random.default_rng([self.seed, moment.index, 1])
-        made = list(children(parents, self.table, _Both(moment.seen, self._seen), n, rng, self.max_constants))
-        self._charged.update(p.key for p in made)
+        seen = _Both(moment.seen, self._seen)
+        made = list(children(parents, self.table, seen, n, rng, self.max_constants, partners))
         self.tally.bred += len(made)
         return [replace(p, bar=moment.bar, island=ISLANDS) for p in made]
 
@@ -362,6 +364,12 @@ class _Both:
 
     def add(self, key: str, /) -> None:
         self.own.add(key)
+
+
+def _mark(proposal: Proposal) -> str:
+    """Return what tells proposals apart: the family and where to start from, which may find what others missed."""
+    starts = [sorted(next(iter(f.start.values()), {}).items()) for f in proposal.forms]
+    return f"{proposal.key} @ {starts}" if any(starts) else proposal.key
 
 
 def _outcome(candidate: Candidate, best: float) -> str:
