@@ -56,6 +56,16 @@ def test_old_merits_fade_when_nothing_follows() -> None:
     assert credit.share < 0.2 * high
 
 
+def test_a_model_that_led_once_loses_its_share_to_an_engine_that_catches_up() -> None:
+    credit = after(*ENGINE, (candidate(-9.0, "llm:m"), 30))
+    high = credit.share
+    for k in range(200):
+        credit.note(candidate(0.0, "llm:m"), 300, charged=True)
+        credit.note(candidate(-2.0 - k / 50), 300, charged=False)  # still behind the model
+    assert credit.bests[0] == 49
+    assert credit.share < 0.1 * high
+
+
 @pytest.mark.parametrize("status", ["far behind the best", "not finite on the data"])
 def test_failures_earn_nothing(status: str) -> None:
     assert after(*ENGINE, (candidate(-99.0, "llm:m", status=status), 30)).gains[1] == 0

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,22 @@ from llm_fakes import FakeChat, Played, arriving, calls, playing, proposes, says
 from searches import events, law_bytes, mixture, search, two_scales
 
 from sld.analysis.report import report
+from sld.core.fitting import fit
 from sld.core.law import Law
-from sld.search.candidate import Discovery
+from sld.core.splits import rung_folds
+from sld.core.table import Table
+from sld.search.candidate import Candidate, Discovery
+from sld.search.consensus import Halves
 from sld.search.evolution import children
+from sld.search.hall_of_fame import HallOfFame
+from sld.search.judge import Judge, Proposal
 from sld.search.llm import proposer
 from sld.search.llm.arrivals import ARRIVALS, read_arrivals
+from sld.search.llm.credit import CAP
+from sld.search.llm.replies import Idea, proposal_of
 from sld.search.llm.reply import Reply
 from sld.search.llm.visitor import TRANSCRIPT
+from sld.search.proposers import from_enumeration
 from sld.search.run_folder import EVENTS
 
 TABLE = two_scales(0.01)
@@ -304,3 +314,91 @@ def test_the_fake_is_asked_with_a_schema() -> None:
     chat = FakeChat([proposes("E + A*N")])
     search(TABLE, "3000fits", guest=Played(chat), **PLAIN)
     assert chat.asked[0][0]["role"] == "system" and chat.asked[0][1]["role"] == "user"
+
+
+# -- ground of its own -------------------------------------------------------------------------------------------------
+
+
+def _own(folder: Path) -> list[dict[str, Any]]:
+    """Return the engine's candidates with what they scored, in order."""
+    kept = ("key", "origin", "status", "score", "constants", "island")
+    return [
+        {k: e.get(k) for k in kept}
+        for e in events(folder)
+        if not e.get("lineage") and not e["origin"].startswith("llm:")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("table", "formula", "first"),
+    [(TABLE, "A*N**-a + B*D**-b", "E + A*N**-a"), (mixture(own=False), "E + A*exp(-k*a)", "E + A*a")],
+    ids=["one target", "two targets"],
+)
+def test_the_engine_tries_the_same_candidates_whatever_a_model_proposes(
+    table: Table, formula: str, first: str, tmp_path: Path
+) -> None:
+    guest = arriving(tmp_path / "said", (1, proposes(formula)))
+    few: dict[str, Any] = {"formulas": [first], "proposers": ["evolution"]}
+    search(table, "8000fits", guest=guest, out=tmp_path / "with", **few)
+    search(table, "8000fits", out=tmp_path / "without", **few)
+    own, alone = _own(tmp_path / "with"), _own(tmp_path / "without")
+    assert guest.visitor is not None and guest.visitor.credit.judged[1] > 1
+    assert sum(e["origin"] == "evolution" for e in own) > 50
+    assert own == alone[: len(own)]
+
+
+def test_the_share_counts_descendants_as_well(tmp_path: Path) -> None:
+    guest = arriving(tmp_path / "said", (1, proposes("A*N**-a + B*D**-b")))
+    few: dict[str, Any] = {"formulas": ["E + A*N**-a"], "proposers": ["evolution"]}
+    found = search(TABLE, "15000fits", guest=guest, **few)
+    assert found.llm["descendants"] > 50
+    granted = max(share for _, share in found.llm["shares"])
+    assert granted <= CAP
+    # a batch may go a little beyond what is saved up
+    assert found.llm["share_of_fits"] <= granted + 0.02
+
+
+def test_the_models_line_takes_no_place_from_the_engines_finalists() -> None:
+    judge = Judge(TABLE, rung_folds(TABLE), seed=0, max_constants=8)
+    hall, own = HallOfFame(), HallOfFame()
+    for k, proposal in enumerate(from_enumeration(TABLE)):
+        candidate, _ = judge.judge(proposal)
+        own.add(candidate)
+        hall.add(candidate)
+        # the same again with a little less error, thirty to one
+        for j in range(30):
+            hall.add(_better(candidate, j))
+        if k == 40:
+            break
+    alone = Halves.of(own)
+    both = Halves.of(hall, own)
+    assert {c.key for c in alone.best} <= {c.key for c in both.best}
+    assert both.static == alone.static
+    assert any(c.of_model for c in both.best)
+
+
+def _better(candidate: Candidate, j: int) -> Candidate:
+    errors = tuple(e * 0.8**j for e in candidate.fold_errors)
+    return replace(
+        candidate, key=f"{candidate.key} {j}", origin="llm:fake", score=candidate.score - 0.2 * j, fold_errors=errors
+    )
+
+
+def test_rounded_constants_lead_back_to_where_they_came_from() -> None:
+    judge = Judge(TABLE, rung_folds(TABLE), seed=0, max_constants=8)
+    start = {"E": 1.7, "A": 480.0, "a": 0.35, "B": 2100.0, "b": 0.37}
+    idea = Idea(LAW, start=start)
+    proposal = proposal_of(idea, TABLE, origin="llm:fake", max_constants=8)
+    assert isinstance(proposal, Proposal) and proposal.forms[0].guessed
+    best = fit(TABLE.parse(LAW), TABLE, weights=judge.weights, starts=40)
+    found = judge.judge(proposal)[0].constants["loss"]["all"]
+    assert found == pytest.approx(best.constants["all"], rel=1e-3)
+
+
+def test_a_family_that_the_engine_knows_is_judged_again_from_a_start_of_its_own(tmp_path: Path) -> None:
+    formula = "E + A*N**-a"
+    with_start = {"expression": formula, "start": [{"name": "a", "value": 0.3}]}
+    said = [says(json.dumps({"proposals": [idea]})) for idea in ({"expression": formula}, with_start, with_start)]
+    guest = arriving(tmp_path / "said", *((k, reply) for k, reply in zip((10, 100, 200), said, strict=True)))
+    found = search(TABLE, "18000fits", guest=guest, formulas=[formula], proposers=["enumeration"])
+    assert found.llm["judged"] == 1 and found.llm["known"] == 2

@@ -57,7 +57,8 @@ class Halves:
 
         Args:
             hall: What was judged.
-            own: The same without a guest's proposals and their descendants, which take nobody's place; the same by default.
+            own: The same without a guest's proposals and their descendants, which take nobody's place; `hall` itself
+                by default.
         """
         own = own or hall
         best = distinct(hall.ranked(), MEMBERS, _BINS)

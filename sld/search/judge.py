@@ -243,9 +243,7 @@ class Judge:
             out[g] = [known.get(c, starts[0, j]) for j, c in enumerate(fitter.tape.constants)]
         return out
 
-    def _settled(
-        self, fitter: Fitter, guess: Array, starts: Array, rng: np.random.Generator
-    ) -> tuple[Array, int]:
+    def _settled(self, fitter: Fitter, guess: Array, starts: Array, rng: np.random.Generator) -> tuple[Array, int]:
         """Return where a guess leads when it is followed to the end, and the number of fits.
 
         Rounded constants lie off a narrow valley: it takes more steps than between parent and child to come back, and

@@ -1,8 +1,10 @@
 r"""What a model has earned, and what it may spend.
 
 Every candidate that raises the Pareto front earns: the best law by as much as it lowers the best score (in units of log
-error), a law of some size a little. What the model's proposals and their descendants earn per local fit is held against
-what the engine's own earn, both over the recent past, and decides the model's share of the fits to come:
+error), a law of some size a little. The engine goes its own way and is measured on its own front: it earns by getting
+on there, even while the model is ahead, so that a model that led once and then brings nothing more loses its share.
+What the model's proposals and their descendants earn per local fit is held against what the engine's own earn, both
+over the recent past, and decides the model's share of the fits to come, descendants included:
 
     share = floor + (cap - floor) * rate_model / (rate_model + rate_engine).
 
@@ -19,10 +21,33 @@ from sld.search.candidate import Candidate
 FLOOR = 0.01
 CAP = 0.5
 WELCOME = 24  # formulas that a new model may have judged, whatever the engine has done
-_MEMORY = 30_000.0  # fits after which what was earned counts 1/e
+_MEMORY = 10_000.0  # fits after which what was earned counts 1/e
 _FRONT = 0.02  # earned by a law that is the best of its size only
 _MOST = 1.0  # earned by one candidate: a first law is not worth more than e times less error
 _AT_MOST = 96  # formulas that may be saved up
+
+
+@dataclass
+class _Front:
+    """The best score for each size so far."""
+
+    scores: dict[int, float] = field(default_factory=dict)
+    best: float = float("inf")
+
+    def gain(self, candidate: Candidate) -> tuple[float, bool]:
+        """Enter a candidate; return what it earns, and whether it is better than an earlier best."""
+        if candidate.status != "ok" or not candidate.admissible or not candidate.score < float("inf"):
+            return 0.0, False
+        score, size = candidate.score, candidate.complexity
+        gain, improved = 0.0, False
+        if score < self.best:
+            if self.best < float("inf"):
+                gain, improved = min(_MOST, self.best - score), True
+            self.best = score
+        if all(score < s for n, s in self.scores.items() if n <= size):
+            gain = max(gain, _FRONT) if self.scores else gain
+            self.scores = {n: s for n, s in self.scores.items() if n < size or s < score} | {size: score}
+        return gain, improved
 
 
 @dataclass
@@ -38,8 +63,8 @@ class Credit:
     shares: list[tuple[int, float]] = field(default_factory=list)  # candidates, share; where it changed
     saved: float = 0.0  # fits
     free: int = WELCOME  # formulas of the welcome that are left
-    _front: dict[int, float] = field(default_factory=dict)
-    _best: float = float("inf")
+    _all: _Front = field(default_factory=_Front)
+    _own: _Front = field(default_factory=_Front)  # of the engine's line alone
 
     @property
     def share(self) -> float:
@@ -60,11 +85,12 @@ class Credit:
     def note(self, candidate: Candidate, n_fits: int, *, charged: bool) -> None:
         """Enter one candidate; `charged` when it was judged at the model's expense."""
         who = int(candidate.of_model)
-        gain = self._gain(candidate, who)
+        gain, best = self._all.gain(candidate)
+        self.bests[who] += best
         fading = max(0.0, 1.0 - n_fits / _MEMORY)
         for account in (self.earned, self.spent):
             account[:] = [v * fading for v in account]
-        self.earned[who] += gain
+        self.earned[who] += gain if candidate.of_model else self._own.gain(candidate)[0]
         self.spent[who] += n_fits
         self.gains[who] += gain
         self.fits[who] += n_fits
@@ -79,18 +105,3 @@ class Credit:
         self.saved = min(self.saved, _AT_MOST * self.price)
         if not self.shares or abs(self.shares[-1][1] - share) > 0.02:
             self.shares.append((sum(self.judged), round(share, 4)))
-
-    def _gain(self, candidate: Candidate, who: int) -> float:
-        if candidate.status != "ok" or not candidate.admissible or not candidate.score < float("inf"):
-            return 0.0
-        score, size = candidate.score, candidate.complexity
-        gain = 0.0
-        if score < self._best:
-            if self._best < float("inf"):
-                gain = min(_MOST, self._best - score)
-                self.bests[who] += 1
-            self._best = score
-        if all(score < s for n, s in self._front.items() if n <= size):
-            gain = max(gain, _FRONT) if self._front else gain
-            self._front = {n: s for n, s in self._front.items() if n < size or s < score} | {size: score}
-        return gain

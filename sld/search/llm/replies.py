@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sld.core.errors import GrammarError
@@ -23,7 +23,7 @@ MAX_IDEAS = 64  # of one reply
 MAX_TEXT = 200_000  # characters of a reply that are looked at
 MAX_EXPRESSION = 1000
 MAX_NODES = 80  # longer formulas take long to judge and are never chosen
-EFFORT = 3  # times the usual starting points: good constants of an engine's formula come from its parents
+EFFORT = 3  # times the usual starting points, without a start: good constants of an engine's formula are its parents'
 _MAX_REASON = 200
 _MAX_SHARED = 40
 _MAX_START = 40
@@ -173,7 +173,8 @@ def proposal_of(idea: Idea, table: Table, *, origin: str, max_constants: int) ->
         shared = _shareable(idea.shared, parsed, table)
         known = {c: idea.start[c] for c in parsed.constants if c in idea.start}
         start = dict.fromkeys(table.groups, known) if known else {}
-        forms.append(Form(parsed, origin, shared=shared, start=start, rough=True, guessed=bool(known), effort=1 if known else EFFORT))
+        form = Form(parsed, origin, shared=shared, start=start, rough=True)
+        forms.append(replace(form, guessed=True) if known else replace(form, effort=EFFORT))
     return Proposal.of(forms)
 
 
