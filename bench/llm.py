@@ -11,7 +11,7 @@ Three parts:
   has the fold score that it reaches alone in the whole budget? `--ideas best` replays the published laws that suit the
   table, in the order of their own fold scores (a model that knows the literature and reads the table), `catalogue` in
   the order of the catalogue (one that only knows the literature), `earlier` the front of an earlier search with another
-  seed, three times the time and the catalogue (one that knows what such tables follow), constants to two digits.
+  seed, three times the time and the catalogue (one that knows what such tables follow), constants to four digits.
 - nonsense: a server that replays formulas that are none or explain nothing. How many fits does the search lose?
 - idle: a server that never answers. Likewise.
 
@@ -153,7 +153,7 @@ def _as_idea(c: Candidate) -> dict[str, Any]:
     return {
         "expression": c.text,
         "shared": sorted({name for names in c.shared.values() for name in names}),
-        "start": [{"name": name, "value": float(f"{median(found):.2g}")} for name, found in values.items()],
+        "start": [{"name": name, "value": float(f"{median(found):.4g}")} for name, found in values.items()],
     }
 
 

@@ -58,7 +58,6 @@ class Agent:
         self._calls: list[_Call] = []
         self._tried: dict[str, Candidate] = {}  # by text
         self._said: list[str] = []
-        self._failed = False
 
     @property
     def finished(self) -> bool:

@@ -51,11 +51,6 @@ class Fields:
         self._searched = False
 
     @property
-    def takes_tools(self) -> bool:
-        """Whether the server has not refused tools."""
-        return "tools" not in self._refused
-
-    @property
     def left_out(self) -> list[str]:
         """What is not sent as asked, in words."""
         out = sorted(self._refused)
