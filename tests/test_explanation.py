@@ -76,6 +76,12 @@ def test_an_inadmissible_form_explains_nothing_that_an_admissible_one_could() ->
     assert found is None or found.candidate is longer
 
 
+def test_where_a_bred_form_gives_the_shortest_account_nothing_is_claimed() -> None:
+    judge, (law, *others) = judged(curve(0.01))
+    assert explanation(judge, [law, *others], 0) is not None
+    assert explanation(judge, [replace(law, origin="evolution", lineage=("enumeration",)), *others], 0) is None
+
+
 def test_few_rows_for_each_constant_explain_nothing() -> None:
     assert explanation(*judged(curve(0.01, n=11), (LAW,)), 0) is None
 

@@ -13,7 +13,8 @@ nodes. The noise is the same everywhere or in proportion to the value, whichever
 The account says nothing about rows beyond the data when no form is the truth: then it prefers the one with the most
 constants. So it only counts when its form may be the truth: when it predicts the rows that a fold judges no worse than
 the noise and the uncertainty of its constants allow (the predictive test of Chow 1960), and when its errors at
-neighbouring rows do not go together.
+neighbouring rows do not go together. And when nobody bred its form: what was bred on these very rows for thousands of
+formulas gives a short account of them by luck, and where it is the shortest, nothing is claimed.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Explanation:
 
 
 def explanation(judge: Judge, members: Sequence[Candidate], target: int) -> Explanation | None:
-    """Return the shortest account of the rows, if it passes the test; None too where a form is exact.
+    """Return the shortest account of the rows, if nobody bred it and it passes the tests; None where a form is exact.
 
     Args:
         judge: Of the search, with its rows and folds.
@@ -77,7 +78,9 @@ def explanation(judge: Judge, members: Sequence[Candidate], target: int) -> Expl
     usable = [c for c in members if c.admissible] or list(members)
     with np.errstate(all="ignore"):
         best = min((_account(judge, c, target) for c in usable), key=lambda a: (a.nats, a.candidate.key))
-        if not math.isfinite(best.nats) or judge.table.n_rows < _ROWS_PER_CONSTANT * best.n_constants:
+        if not best.candidate.static or not math.isfinite(best.nats):
+            return None
+        if judge.table.n_rows < _ROWS_PER_CONSTANT * best.n_constants:
             return None
         p = 2.0 * min(_predictive_test(judge, best, target), _neighbour_test(best, target))
     return Explanation(best.candidate, best.proportional, min(p, 1.0)) if p >= _LEVEL else None
