@@ -1,9 +1,12 @@
 """What more time brings: the same tasks at growing budgets.
 
-    python bench/anytime.py [--budgets 10s,30s,60s] [--seeds 0] [--tasks NAME,NAME] [--data DIR] [--name anytime]
+    python bench/anytime.py [--budgets 10s,30s,60s,300s,600s] [--seeds 0] [--tasks NAME,NAME] [--data DIR] [--runs DIR]
+                            [--name anytime]
 
 For each budget the score of the best form on the folds (lower is better; it must not rise with the budget) and the R²
-of the law on held-out rows, which the search never sees. Writes bench/results/NAME.json, bench/NAME.md and NAME.png.
+of the law on held-out rows, which the search never sees. A task is searched once, for the longest budget; a shorter
+one takes that search up where it was at its share of the time, and ends it as always. `--runs` keeps the searches.
+Writes bench/results/NAME.json, bench/NAME.md and NAME.png.
 """
 
 from __future__ import annotations
@@ -11,28 +14,69 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import shutil
 import statistics
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from sld.core.scoring import scores
-from sld.core.task import load_task
-from sld.search.discovery import Budget, discover
+from sld.core.task import Task, load_task
+from sld.search.candidate import Discovery
+from sld.search.discovery import SEARCH_SHARE, Budget, discover
+from sld.search.run_folder import CONFIG, EVENTS
 
 HERE = Path(__file__).resolve().parent
 SUITES = ("sldbench-train", "open", "synthetic")
 _SLACK = 0.01  # of the score on the folds: a finalist that is judged again from more starts may come out a little worse
 
 
-def measured(folder: Path, budget: str, seed: int, workers: int) -> dict[str, Any]:
-    """Search one task once."""
+def measured(folder: Path, budgets: list[str], seed: int, workers: int, runs: Path) -> dict[str, dict[str, Any]]:
+    """Search one task for the longest budget, and end that search early for each of the others."""
     task = load_task(folder)
-    found = discover(task.train, seed=seed, budget=budget, workers=workers, max_constants=task.card.max_constants)
-    best = found.hall_of_fame[0]
     rows = task.held_out()
     assert rows is not None
-    r2 = scores(rows.Y, found.law.predict(rows), rows.group_index).r2
-    return {"score": best.score, "r2": max(-1.0, r2), "tried": found.counts["tried"], "law": found.chosen.text}
+    whole = runs / f"{task.name}-{seed}"
+    longest = max(budgets, key=seconds_of)
+    search(task, longest, seed, workers, whole)
+    found = {}
+    for budget in budgets:
+        with tempfile.TemporaryDirectory() as place:
+            part = Path(place) / "run"
+            part.mkdir()
+            shutil.copy(whole / CONFIG, part)
+            with open(whole / EVENTS, encoding="utf-8") as events, open(part / EVENTS, "w", encoding="utf-8") as kept:
+                kept.writelines(e for e in events if json.loads(e)["t"] <= SEARCH_SHARE * seconds_of(budget))
+            ended = search(task, budget, seed, workers, part)
+        r2 = scores(rows.Y, ended.law.predict(rows), rows.group_index).r2
+        found[budget] = {
+            "score": ended.hall_of_fame[0].score,
+            "r2": max(-1.0, r2),
+            "tried": ended.counts["tried"],
+            "law": ended.chosen.text,
+        }
+    return found
+
+
+def search(task: Task, budget: str, seed: int, workers: int, out: Path) -> Discovery:
+    """Run or take up one search in its folder."""
+    card, about = task.card, {"name": task.name, "version": task.card.version}
+    return discover(
+        task.train,
+        seed=seed,
+        budget=budget,
+        workers=workers,
+        out=out,
+        max_constants=card.max_constants,
+        task=about,
+    )
+
+
+def seconds_of(budget: str) -> float:
+    """Return a budget in seconds."""
+    seconds = Budget.parse(budget).seconds
+    assert seconds is not None, "budgets are times"
+    return seconds
 
 
 def plotted(results: dict[str, dict[str, dict[str, Any]]], seconds: list[float], file: Path) -> None:
@@ -60,28 +104,31 @@ def plotted(results: dict[str, dict[str, dict[str, Any]]], seconds: list[float],
 def main() -> None:
     """Read the arguments, measure, write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--budgets", default="10s,30s,60s", type=lambda t: t.split(","))
+    parser.add_argument("--budgets", default="10s,30s,60s,300s,600s", type=lambda t: t.split(","))
     parser.add_argument("--seeds", default="0", type=lambda t: [int(s) for s in t.split(",")])
     parser.add_argument("--tasks", default="")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--data", type=Path, default=HERE.parents[1] / "shared" / "data")
+    parser.add_argument("--runs", type=Path, help="where searches are kept; a temporary folder by default")
     parser.add_argument("--name", default="anytime")
     args = parser.parse_args()
     folders = [f.parent for suite in SUITES for f in sorted((args.data / suite).glob("*/task.toml"))]
     folders += [f.parent for f in sorted((HERE.parent / "tasks").glob("*/task.toml"))]
     wanted = set(args.tasks.split(",")) - {""}
     results: dict[str, dict[str, dict[str, Any]]] = {}
-    for folder in folders:
-        for seed in args.seeds:
-            if not wanted or folder.name in wanted:
-                name = f"{folder.parent.name}/{folder.name} {seed}"
-                results[name] = {b: measured(folder, b, seed, args.workers) for b in args.budgets}
+    with tempfile.TemporaryDirectory() as place:
+        for folder in folders:
+            for seed in args.seeds:
+                if not wanted or folder.name in wanted:
+                    name = f"{folder.parent.name}/{folder.name} {seed}"
+                    results[name] = measured(folder, args.budgets, seed, args.workers, args.runs or Path(place))
+                    print(name, [(r["score"], r["r2"]) for r in results[name].values()], flush=True)
     told = f"--budgets {','.join(args.budgets)} --seeds {','.join(map(str, args.seeds))}"
     told += f" --workers {args.workers}" + (f" --tasks {args.tasks}" if args.tasks else "")
     machine = f"Python {platform.python_version()}"
     saved = {"command": f"python bench/anytime.py {told}", "machine": machine, "tasks": results}
     (HERE / "results" / f"{args.name}.json").write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
-    plotted(results, [Budget.parse(b).seconds or 0.0 for b in args.budgets], HERE / f"{args.name}.png")
+    plotted(results, [seconds_of(b) for b in args.budgets], HERE / f"{args.name}.png")
     steps = [(runs[a]["score"], runs[b]["score"]) for runs in results.values()
              for a, b in zip(args.budgets, args.budgets[1:], strict=False)]  # fmt: skip
     worse = sum(after > before + _SLACK for before, after in steps)

@@ -41,7 +41,7 @@ from sld.search.rows import (
 from sld.search.run_folder import RunFolder, from_event, to_event
 
 DEFAULT_BUDGET = "30s"
-_SEARCH_SHARE = 0.85  # of the budget; the rest is for judging the finalists again
+SEARCH_SHARE = 0.85  # of the budget; the rest is for judging the finalists again
 _PROGRESS_EVERY_S = 0.2
 _PATIENCE_S = 0.05  # between two looks at a guest when there is nothing else to do
 
@@ -298,7 +298,7 @@ class Search:
 
     def _wait(self) -> bool:
         """With nothing left to try, wait a little for the guest; return whether there is a point in going on."""
-        if self.guest is None or self.taking_up or not self.guest.expects() or self.spent() >= _SEARCH_SHARE:
+        if self.guest is None or self.taking_up or not self.guest.expects() or self.spent() >= SEARCH_SHARE:
             return False
         time.sleep(_PATIENCE_S)
         return True
@@ -317,7 +317,7 @@ class Search:
             return batch
         self.taking_up = True
         for event in self.folder.events():
-            if self.budget.fits is not None and self.spent() >= _SEARCH_SHARE:
+            if self.budget.fits is not None and self.spent() >= SEARCH_SHARE:
                 break  # a smaller budget than before: the law is the one that it gives in an empty folder
             batch = batch or next(batches, [])
             candidate, n_fits = from_event(event, self.judge.table)
@@ -342,7 +342,7 @@ class Search:
     def _loop(self, executor: Executor, batches: Iterable[list[Proposal]]) -> None:
         shown = 0.0
         try:
-            if self.spent() >= _SEARCH_SHARE:
+            if self.spent() >= SEARCH_SHARE:
                 return
             for batch in batches:
                 for _, candidate, n_fits in executor.map(batch):
@@ -351,7 +351,7 @@ class Search:
                     if self.progress is not None and self.seconds - shown > _PROGRESS_EVERY_S:
                         self.progress(self.state())
                         shown = self.seconds
-                    if self.spent() >= _SEARCH_SHARE:
+                    if self.spent() >= SEARCH_SHARE:
                         return
             self.exhausted = True
         finally:
