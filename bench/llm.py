@@ -298,7 +298,8 @@ def table_of(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield "Servers on loopback play the model, see `bench/llm.py`. The runs of a pair alternate.\n"
     for budget, ideas in sorted({(r["budget"], r["ideas"]) for r in results if r["part"] == "useful"}):
         some = [r for r in results if r["part"] == "useful" and (r["budget"], r["ideas"]) == (budget, ideas)]
-        how = f"{some[0]['workers']} workers, {some[0]['latency']:g} s a reply"
+        n = some[0]["workers"]
+        how = f"{n} worker{'s' * (n > 1)}, {some[0]['latency']:g} s a reply"
         yield f"## Useful ideas ({ideas}), {budget} a run, {how}\n"
         yield "Without the catalogue. The goal is the fold score that the search reaches alone in the whole time.\n"
         yield "| task | seed | ideas | goal | alone (s) | with (s) | times sooner | in fits | final with | its share |"
