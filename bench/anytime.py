@@ -60,15 +60,14 @@ def measured(folder: Path, budgets: list[str], seed: int, workers: int, runs: Pa
 
 def search(task: Task, budget: str, seed: int, workers: int, out: Path) -> Discovery:
     """Run or take up one search in its folder."""
-    card, about = task.card, {"name": task.name, "version": task.card.version}
     return discover(
         task.train,
         seed=seed,
         budget=budget,
         workers=workers,
         out=out,
-        max_constants=card.max_constants,
-        task=about,
+        max_constants=task.card.max_constants,
+        task={"name": task.card.name, "version": task.card.version},
     )
 
 

@@ -12,6 +12,7 @@ from sld.board.entry import Entry
 from sld.board.store import Board, bundled_board
 from sld.board.submission import Rows, Settings, Signature, distance, formula_entry
 from sld.board.verify import Finding, verify
+from sld.core.errors import SldError
 from sld.core.fitting import LOSSES
 from sld.core.task import load_task
 
@@ -154,6 +155,17 @@ def test_a_local_optimum_is_found_by_repeating_the_fit(tmp_path: Path) -> None:
     assert [f.problem for f in found_in(tmp_path, rows, forged)] == [""]
     (finding,) = found_in(tmp_path, rows, forged, refit=True)
     assert "better optimum" in finding.problem
+
+
+def test_a_whole_fit_that_does_not_come_to_rest_accuses_nobody(
+    tmp_path: Path, rows: Rows, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def creeping(*_: object) -> None:
+        raise SldError("the fit does not come to rest")
+
+    monkeypatch.setattr("sld.board.verify.refitted", creeping)
+    (finding,) = found_in(tmp_path, rows, entry, refit=True)
+    assert (finding.problem, finding.remark) == ("", "the whole fit says nothing: the fit does not come to rest")
 
 
 def test_published_constants_have_to_be_those_of_the_card(tmp_path: Path, rows: Rows, published: Entry) -> None:

@@ -163,7 +163,10 @@ def _check_fit(entry: Entry, rows: Rows, law: Law, refit: bool) -> str:
         raise DataError(f"the constants are not the optimum of the training loss: {how}")
     if not refit:
         return ""
-    whole, objectives = refitted(rows, law, settings, None)
+    try:
+        whole, objectives = refitted(rows, law, settings, None)
+    except SldError as error:  # it has found no better optimum, and the recorded one has just been shown to be one
+        return f"the whole fit says nothing: {error}"
     for column, objective in objectives.items():
         if said[column] - objective > LOSS_TOLERANCE * (abs(objective) + _floor(rows, column)):
             better = f"the whole fit reaches {objective:.9g} for {column!r}, the entry says {said[column]:.9g}"
