@@ -10,8 +10,8 @@ Three parts:
 - useful: a server that replays published laws, while the search runs without its catalogue. How long until the search
   has the fold score that it reaches alone in the whole budget? `--ideas best` replays the published laws that suit the
   table, in the order of their own fold scores (a model that knows the literature and reads the table), `catalogue` in
-  the order of the catalogue (one that only knows the literature), `earlier` the front of an earlier search with another
-  seed, three times the time and the catalogue (one that knows what such tables follow), constants to four digits.
+  the order of the catalogue (one that only knows the literature), `earlier` the common front of three earlier searches
+  with other seeds and the catalogue (one that has worked on such tables before), constants to four digits.
 - nonsense: a server that replays formulas that are none or explain nothing. How many fits does the search lose?
 - idle: a server that never answers. Likewise.
 
@@ -24,6 +24,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -37,15 +38,17 @@ import numpy as np
 
 from sld.core.errors import SldError
 from sld.core.files import write_text_atomic
+from sld.core.kernel import linear_constants
 from sld.core.splits import rung_folds
 from sld.core.task import Task, load_task
 from sld.search.candidate import Candidate
-from sld.search.discovery import Budget, discover
+from sld.search.discovery import discover
+from sld.search.hall_of_fame import HallOfFame
 from sld.search.judge import Judge
 from sld.search.llm.settings import LLM
 from sld.search.proposers import from_catalogue
 from sld.search.rows import SEARCH_GROUPS, SEARCH_ROWS, of_few_groups, thinned, with_enough_rows
-from sld.search.run_folder import EVENTS
+from sld.search.run_folder import EVENTS, from_event
 from sld.search.selection import rank
 
 HERE = Path(__file__).resolve().parent
@@ -53,6 +56,7 @@ PARTS = ("useful", "nonsense", "idle")
 IDEAS = ("best", "catalogue", "earlier")
 WITHOUT_CATALOGUE = ("enumeration", "evolution")
 PER_REPLY = 16
+EARLIER = 3  # searches whose best laws a model knows
 RESULTS, TABLE = HERE / "results" / "llm.jsonl", HERE / "llm.md"
 
 
@@ -125,18 +129,32 @@ def published(task: Task, how: str, seed: int) -> list[dict[str, Any]]:
     return [{"expression": text} for text in texts]
 
 
-def front_of_earlier(task: Task, budget: str, seed: int, workers: int, cache: Path | None) -> list[dict[str, Any]]:
-    """Return the front of a longer search with another seed, the best first; `cache` keeps it for the next time."""
+def fronts_of_earlier(task: Task, budget: str, seed: int, cache: Path | None) -> list[dict[str, Any]]:
+    """Return the common front of searches with other seeds, the best first; `cache` keeps it for the next time."""
     kept = None if cache is None else cache / f"{task.name}-{budget}-{seed}.json"
     if kept is not None and kept.exists():
         known: list[dict[str, Any]] = json.loads(kept.read_text(encoding="utf-8"))
         return known
-    limit = Budget.parse(budget)
-    longer = f"{3 * limit.fits}fits" if limit.fits is not None else f"{3 * (limit.seconds or 0.0):g}s"
-    found = discover(
-        task.train, seed=seed + 1000, budget=longer, workers=workers, max_constants=task.card.max_constants
-    )
-    ideas = [_as_idea(c) for c in rank(found.front)]
+    hall = HallOfFame()
+    for k in range(EARLIER):
+        with tempfile.TemporaryDirectory() as folder:
+            discover(
+                task.train,
+                seed=seed + 1000 + k,
+                budget=budget,
+                workers=1,
+                out=Path(folder) / "run",
+                max_constants=task.card.max_constants,
+            )
+            best: dict[int, dict[str, Any]] = {}  # by length: a front needs no more
+            for line in (Path(folder) / "run" / EVENTS).read_text(encoding="utf-8").splitlines():
+                event = json.loads(line)
+                if event["status"] == "ok" and event["admissible"]:
+                    n = len(str(event["expression"]))
+                    best[n] = min(best.get(n, event), event, key=lambda e: float(e["score"]))
+        for event in best.values():
+            hall.add(from_event(event, task.train)[0])
+    ideas = [_as_idea(c) for c in rank(hall.front())]
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         write_text_atomic(kept, json.dumps(ideas, indent=1) + "\n")
@@ -144,17 +162,27 @@ def front_of_earlier(task: Task, budget: str, seed: int, workers: int, cache: Pa
 
 
 def _as_idea(c: Candidate) -> dict[str, Any]:
-    """Return a candidate as a model would write it: with what groups share, and about what the constants are."""
-    values: dict[str, list[float]] = {}
-    for by_group in c.constants.values():
-        for constants in by_group.values():
-            for name, value in constants.items():
-                values.setdefault(name, []).append(value)
-    return {
-        "expression": c.text,
-        "shared": sorted({name for names in c.shared.values() for name in names}),
-        "start": [{"name": name, "value": float(f"{median(found):.4g}")} for name, found in values.items()],
-    }
+    """Return a candidate as a model would write it: what groups share, and about what the constants are."""
+    texts, shared = {}, []
+    start = []
+    for k, (column, expression) in enumerate(c.expressions.items()):
+        # each target has constants of its own
+        names = {n: f"{n}_{k + 1}" if len(c.expressions) > 1 else n for n in expression.constants}
+        texts[column] = _renamed(expression.text, names)
+        shared += [names[n] for n in c.shared.get(column, ())]
+        linear = linear_constants(expression)[1]  # the engine finds those by itself
+        for group, values in c.constants[column].items():
+            where = {"group": group} if len(c.constants[column]) > 1 else {}
+            start += [
+                {"name": names[n], "value": float(f"{v:.4g}"), **where} for n, v in values.items() if n not in linear
+            ]
+    one = len(texts) == 1
+    text = next(iter(texts.values())) if one else "; ".join(f"{t}: {x}" for t, x in texts.items())
+    return {"expression": text, "shared": sorted(set(shared)), "start": start}
+
+
+def _renamed(text: str, names: Mapping[str, str]) -> str:
+    return re.sub(r"[^\W\d]\w*", lambda word: names.get(word[0], word[0]), text)
 
 
 def nonsense(task: Task, seed: int, n: int = 4000) -> list[dict[str, Any]]:
@@ -228,7 +256,7 @@ def measure(task: Task, part: str, seed: int, repeat: int, args: argparse.Namesp
     proposers = WITHOUT_CATALOGUE if part == "useful" else None
     if part == "useful":
         if args.ideas == "earlier":
-            ideas = front_of_earlier(task, args.budget, seed, args.workers, args.ideas_cache)
+            ideas = fronts_of_earlier(task, args.budget, seed, args.ideas_cache)
             ideas += published(task, "catalogue", seed)
         else:
             ideas = published(task, args.ideas, seed)
@@ -346,7 +374,7 @@ def main() -> None:
     parser.add_argument("--tasks", default="", help="names, with commas; all by default")
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--ideas", choices=IDEAS, default="best")
-    parser.add_argument("--ideas-cache", type=Path, help="folder that keeps the fronts of earlier searches")
+    parser.add_argument("--ideas-cache", type=Path, help="folder that keeps the laws of earlier searches")
     parser.add_argument("--budget", default="60s")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--repeats", type=int, default=1, help="pairs of runs of each seed")

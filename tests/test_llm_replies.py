@@ -234,6 +234,31 @@ def test_fits_begin_where_the_model_says_too(said: object, taken: dict[str, floa
     assert proposal.forms[0].start == ({"all": taken} if taken else {})
 
 
+@pytest.mark.parametrize(
+    ("said", "taken"),
+    [
+        ([{"name": "a", "value": 0.3, "group": ""}], {"a": {"a": 0.3}, "b": {"a": 0.3}}),
+        ([{"name": "a", "value": 0.3, "group": "b"}], {"a": {}, "b": {"a": 0.3}}),
+        (
+            [{"name": "a", "value": 0.3}, {"name": "a", "value": 0.5, "group": "b"}],
+            {"a": {"a": 0.3}, "b": {"a": 0.5}},
+        ),
+        ({"a": {"a": 0.3, "b": 0.5}, "A": 2}, {"a": {"A": 2.0, "a": 0.3}, "b": {"A": 2.0, "a": 0.5}}),
+        ([{"name": "a", "value": 0.3, "group": "c"}], {}),
+        ([{"name": "a", "value": 0.3, "group": ["a"]}], {"a": {"a": 0.3}, "b": {"a": 0.3}}),
+        ({"a": {"a": "0.3", "b": None}}, {}),
+    ],
+)
+def test_a_start_is_for_a_group_or_for_all(said: object, taken: dict[str, dict[str, float]]) -> None:
+    text = json.dumps({"proposals": [{"expression": "E + A*N**-a", "reason": "", "start": said}]})
+    ((proposal, _),) = hear(text, grouped(), origin="llm:m", max_constants=20).proposals
+    assert proposal.forms[0].start == taken and proposal.forms[0].guessed == bool(taken)
+
+
+def test_only_grouped_tables_are_asked_for_the_group_of_a_start() -> None:
+    assert '"group"' in json.dumps(schema(grouped())) and '"group"' not in json.dumps(schema(TABLE))
+
+
 def test_a_start_that_is_not_finite_is_left_out() -> None:
     ((proposal, _),) = heard('{"expression": "E + A*N**-a", "start": {"a": NaN, "A": Infinity}}').proposals
     assert proposal.forms[0].start == {}

@@ -387,7 +387,7 @@ def _better(candidate: Candidate, j: int) -> Candidate:
 def test_rounded_constants_lead_back_to_where_they_came_from() -> None:
     judge = Judge(TABLE, rung_folds(TABLE), seed=0, max_constants=8)
     start = {"E": 1.7, "A": 480.0, "a": 0.35, "B": 2100.0, "b": 0.37}
-    idea = Idea(LAW, start=start)
+    idea = Idea(LAW, start={"": start})
     proposal = proposal_of(idea, TABLE, origin="llm:fake", max_constants=8)
     assert isinstance(proposal, Proposal) and proposal.forms[0].guessed
     best = fit(TABLE.parse(LAW), TABLE, weights=judge.weights, starts=40)

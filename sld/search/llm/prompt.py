@@ -36,7 +36,8 @@ The grammar of formulas:
 GROUPS = """
 - one formula serves all groups, and each group gets its own constants, except those that you name under "shared": they
   have one value for all groups. Exponents and scales often are the same where levels differ, and a shared constant is
-  firmer. Linear constants cannot be shared"""
+  firmer. Linear constants cannot be shared
+- a value under "start" is for the group that you name with it; "group": "" is for all"""
 
 SHARES = """
 - sum(k_share*share) stands for the sum over all proportions: share is each in turn, k_share one constant for each
@@ -178,11 +179,12 @@ def _ask(view: View) -> str:
     if len(view.table.targets) > 1:
         first, second = (t.column for t in view.table.targets[:2])
         several = f' One formula for all targets, or "{first}: formula; {second}: formula; ..." with one for each.'
-    shared = ', "shared": ["a"]' if len(view.table.groups) > 1 else ""
+    groups = len(view.table.groups) > 1
+    shared, group = (', "shared": ["a"]', ', "group": ""') if groups else ("", "")
     return (
         f"Propose up to {WANTED} formulas, the most promising first, each of different structure.{several} "
         "Answer with JSON and nothing else: "
-        f'{{"proposals": [{{"expression": "E + A*x**-a"{shared}, "start": [{{"name": "a", "value": 0.3}}], '
+        f'{{"proposals": [{{"expression": "E + A*x**-a"{shared}, "start": [{{"name": "a", "value": 0.3{group}}}], '
         '"reason": "one line"}]}'
     )
 

@@ -26,39 +26,35 @@ MAX_NODES = 80  # longer formulas take long to judge and are never chosen
 EFFORT = 3  # times the usual starting points, without a start: good constants of an engine's formula are its parents'
 _MAX_REASON = 200
 _MAX_SHARED = 40
-_MAX_START = 40
+_MAX_START = 1000  # some constants in each of many groups
 _MAX_LOOKS = 200  # places in a text where JSON is looked for
 
 _SHARED = {"type": "array", "items": {"type": "string"}}
-_START = {
-    "type": "array",
-    "items": {
-        "type": "object",
-        "properties": {"name": {"type": "string"}, "value": {"type": "number"}},
-        "required": ["name", "value"],
-        "additionalProperties": False,
-    },
-}
+_START: dict[str, Any] = {"name": {"type": "string"}, "value": {"type": "number"}}
 
 
 def schema(table: Table) -> Mapping[str, Any]:
-    """Return the JSON schema of a reply; with groups a proposal also says which constants they share.
+    """Return the JSON schema of a reply; with groups a proposal also says which constants they share, and starts whose.
 
     Every property is required and no other allowed, since some servers take no other schema.
     """
-    properties: dict[str, Any] = {"expression": {"type": "string"}, "start": _START, "reason": {"type": "string"}}
-    if len(table.groups) > 1:
-        properties["shared"] = _SHARED
-    proposal = {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
+    groups = len(table.groups) > 1
+    start = {**_START, "group": {"type": "string"}} if groups else _START
+    properties: dict[str, Any] = {
+        "expression": {"type": "string"},
+        "start": {"type": "array", "items": _object(start)},
+        "reason": {"type": "string"},
     }
+    if groups:
+        properties["shared"] = _SHARED
+    return _object({"proposals": {"type": "array", "items": _object(properties)}})
+
+
+def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
-        "properties": {"proposals": {"type": "array", "items": proposal}},
-        "required": ["proposals"],
+        "properties": dict(properties),
+        "required": list(properties),
         "additionalProperties": False,
     }
 
@@ -74,13 +70,13 @@ class Idea:
 
     Attributes:
         shared: Constants that groups have in common.
-        start: Where to start from, by constant.
+        start: Where to start from, by group and constant; group "" speaks for all.
     """
 
     expression: str | Mapping[str, str]
     reason: str = ""
     shared: tuple[str, ...] = ()
-    start: Mapping[str, float] = field(default_factory=dict)
+    start: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -171,10 +167,9 @@ def proposal_of(idea: Idea, table: Table, *, origin: str, max_constants: int) ->
         if len(parsed.constants) > max_constants:
             return Rejected(_line(expression), f"{len(parsed.constants)} constants; at most {max_constants}")
         shared = _shareable(idea.shared, parsed, table)
-        known = {c: idea.start[c] for c in parsed.constants if c in idea.start}
-        start = dict.fromkeys(table.groups, known) if known else {}
+        start = _start(idea.start, parsed, table.groups)
         form = Form(parsed, origin, shared=shared, start=start, rough=True)
-        forms.append(replace(form, guessed=True) if known else replace(form, effort=EFFORT))
+        forms.append(replace(form, guessed=True) if start else replace(form, effort=EFFORT))
     return Proposal.of(forms)
 
 
@@ -184,6 +179,18 @@ def _shareable(names: Sequence[str], expression: Expression, table: Table) -> tu
         return ()
     linear = linear_constants(expression)[1]
     return tuple(c for c in expression.constants if c in names and c not in linear)
+
+
+def _start(
+    given: Mapping[str, Mapping[str, float]], expression: Expression, groups: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Return where each group starts; empty where nothing is known of any."""
+    common = given.get("", {})
+    start = {}
+    for group in groups:
+        known = {**common, **given.get(group, {})}
+        start[group] = {c: known[c] for c in expression.constants if c in known}
+    return start if any(start.values()) else {}
 
 
 def tidy(text: str) -> str:
@@ -262,15 +269,20 @@ def shared_in(value: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(n.strip()[:MAX_NAME] for n in named[:_MAX_SHARED] if isinstance(n, str) and n.strip()))
 
 
-def start_in(value: Mapping[str, Any]) -> dict[str, float]:
-    """Return the values under "start", as a list of names and values or as an object."""
+def start_in(value: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Return the values under "start" by group ("" speaks for all), whether they come as a list or as an object."""
     given = value.get("start")
-    pairs: list[tuple[Any, Any]] = []
+    entries: list[tuple[Any, Any, Any]] = []
     if isinstance(given, dict):
-        pairs = list(given.items())
+        for name, v in given.items():
+            entries += [(name, x, group) for group, x in v.items()] if isinstance(v, dict) else [(name, v, "")]
     elif isinstance(given, list):
-        pairs = [(item.get("name"), item.get("value")) for item in given if isinstance(item, dict)]
-    return {n.strip(): float(v) for n, v in pairs[:_MAX_START] if isinstance(n, str) and _is_usable(v)}
+        entries = [(i.get("name"), i.get("value"), i.get("group", "")) for i in given if isinstance(i, dict)]
+    found: dict[str, dict[str, float]] = {}
+    for name, v, group in entries[:_MAX_START]:
+        if isinstance(name, str) and _is_usable(v):
+            found.setdefault(group if isinstance(group, str) else "", {})[name.strip()] = float(v)
+    return found
 
 
 def _is_usable(value: object) -> bool:

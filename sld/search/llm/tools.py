@@ -43,8 +43,13 @@ def _tool(name: str, about: str, properties: Mapping[str, Any], required: Sequen
 _FORMULA = {"type": "string", "description": "In the grammar, e.g. E + A*N**-a"}
 _START = {
     "type": "array",
-    "items": {"type": "object", "properties": {"name": {"type": "string"}, "value": {"type": "number"}}},
-    "description": "Where the fit may begin, for exponents and scales that you know about; optional",
+    "items": {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "value": {"type": "number"}, "group": {"type": "string"}},
+        "required": ["name", "value"],
+    },
+    "description": "Where the fit may begin, for exponents and scales that you know about, of one group or of all; "
+    "optional",
 }
 _SHARED = {"type": "array", "items": {"type": "string"}, "description": "Constants with one value for all groups"}
 TOOLS: tuple[dict[str, Any], ...] = (
