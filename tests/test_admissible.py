@@ -279,3 +279,27 @@ def test_walks_start_in_the_data_and_each_moves_one_way() -> None:
                 assert column[rows[-1]] == pytest.approx(np.log([N, D][i][-1] * REACH))
             else:
                 assert np.allclose(steps, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "constants", "turns"),
+    [
+        ("E + A*N**-a + B*D**-b", {"E": 1.7, "A": 400, "a": 0.34, "B": 800, "b": 0.3}, False),
+        ("E + k*(log(N) - m)**2", {"E": 2.0, "k": 0.01, "m": 21.0}, True),  # the bottom is a little beyond 1e9
+        ("E + k*(log(N) - m)**2", {"E": 2.0, "k": 0.01, "m": 60.0}, False),  # so far out that no walk comes there
+        ("E + k*(log(N) - m)**2", {"E": 2.0, "k": 0.01, "m": 17.0}, False),  # it turns within the data
+        ("E - k*log(N) - k*log(D)", {"E": 9.0, "k": 0.1}, False),
+        ("E + k*(log(D) - m)**2 + 0*N", {"E": 2.0, "k": 0.01, "m": 26.0}, False),  # its direction is declared
+    ],
+)
+def test_a_law_that_turns_around_beyond_the_data_is_known(text: str, constants: dict[str, float], turns: bool) -> None:
+    table = two_scales()
+    grid = Grid.of(table)
+    assert grid.turns(0, grid.predict(table.parse(text), [constants])) is turns
+
+
+def test_where_a_direction_is_declared_turning_is_another_check() -> None:
+    table = two_scales(monotone="decreasing")
+    grid = Grid.of(table)
+    values = grid.predict(table.parse("E + k*(log(N) - m)**2"), [{"E": 2.0, "k": 0.01, "m": 21.0}])
+    assert not grid.turns(0, values) and grid.problems(0, values)

@@ -49,6 +49,15 @@ def test_the_kind_of_noise_is_read_from_the_rows() -> None:
     assert "the same everywhere" in even.sentence
 
 
+def test_of_equal_accounts_the_one_that_does_not_turn_around_beyond_the_data_is_chosen() -> None:
+    for seed in range(8):
+        N = np.geomspace(1e3, 1e4, 24)
+        noise = 1 + 0.03 * np.random.default_rng(seed).normal(size=24)
+        table = table_from({"N": N, "loss": (0.5 + 300 * N**-0.5) * noise}, target="loss", scale="N")
+        found = explanation(*judged(table, (LAW, "E + k*(log(N) - m)**2"), "catalogue:x"), 0)
+        assert found is not None and found.candidate.text == LAW
+
+
 def test_a_table_that_no_form_follows_is_not_explained() -> None:
     table = curve(0.003)
     wave = 1 + 0.1 * np.sin(2 * np.log(table.X))

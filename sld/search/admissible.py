@@ -33,6 +33,7 @@ _RUNAWAY_POWER = 2.0  # or, where that is more, the factor that the data span on
 # Slack in ranges of the target: noisy data near a bound, or a flat stretch, should not condemn a law
 _BOUND_SLACK = 0.03
 _MONOTONE_SLACK = 0.05
+_ONE_WAY = 0.95  # share of all change within the data that goes one way where a law runs that way
 _POINTS = 3500
 _LOG_STEP = {"log10": math.log(10.0), "log2": math.log(2.0), "log": 1.0}
 
@@ -187,6 +188,30 @@ class Grid:
                 wrong = (fallen > _MONOTONE_SLACK * spread) & (self.direction == i)[:, None]
                 check(wrong.ravel(), f"not {variable.monotone} in {variable.symbol}")
         return tuple(sorted(found, key=lambda p: p.reach))
+
+    def turns(self, target: int, values: Array) -> bool:
+        """Return whether a law runs one way in a scale variable within the data and turns around beyond it.
+
+        Nothing forbids it where no direction is declared, but of two forms that say the same of the data it is the odd
+        one: a parabola in the logarithm beside a power law.
+        """
+        if not len(values):
+            return False
+        walks = values.reshape(len(self.direction), -1)
+        begun, top = walks[:, 0], walks[:, len(_INSIDE)]
+        for i, variable in enumerate(self.table.variables):
+            mine = self.direction == i
+            if variable.role != "scale" or variable.monotone is not None or not mine.any():
+                continue
+            change = (top - begun)[mine]
+            way, total = np.sign(change.sum()), np.abs(change).sum()
+            if not 0 < total < math.inf or np.abs(change[np.sign(change) == way]).sum() < _ONE_WAY * total:
+                continue
+            ahead = way * walks[mine]
+            fallen = np.maximum.accumulate(ahead, axis=1) - ahead
+            if (fallen > _MONOTONE_SLACK * (self.spread[target] or 1.0))[:, len(_INSIDE) :].any():
+                return True
+        return False
 
 
 def values_at(

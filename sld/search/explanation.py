@@ -8,7 +8,8 @@ table down with each (Rissanen 1978): the errors, the constants, and the form it
 
 The first two are Schwarz's criterion (1978) with one nat more for each constant, for the luck of the best of many
 fits. A form that somebody published is named by its place among some 250 of them; one put together from parts by its
-nodes. The noise is the same everywhere or in proportion to the value, whichever suits the form.
+nodes; one that turns around beyond the data, where it runs one way within, has that to account for, too. The noise is
+the same everywhere or in proportion to the value, whichever suits the form.
 
 The account says nothing about rows beyond the data when no form is the truth: then it prefers the one with the most
 constants. So it only counts when its form may be the truth: when it predicts the rows that a fold judges no worse than
@@ -35,6 +36,7 @@ from sld.search.selection import is_exact
 _PUBLISHED = math.log(250.0)  # nats that name one of the published forms
 _PER_NODE = 1.0  # nats for a node of a form put together from parts
 _PER_CONSTANT = 1.0
+_TURNS = 3.0  # nats for turning around beyond the data: a parabola needs a reason that a power law does not
 _LEVEL = 0.05  # of both tests and all folds together
 _ROWS_PER_CONSTANT = 4  # with fewer the test passes whatever the form
 _LEAST_FREEDOM = 2
@@ -121,6 +123,8 @@ def _account(judge: Judge, candidate: Candidate, target: int) -> _Account:
     n_shared = len(shared)
     n_constants = (len(expression.constants) - n_shared) * len(table.groups) + n_shared
     named = _PUBLISHED if _is_published(candidate) else _PER_NODE * expression.complexity
+    by_group = [candidate.constants[column][g] for g in table.groups]
+    named += _TURNS * judge.grid.turns(target, judge.grid.predict(expression, by_group))
     total = nats + n_constants * (0.5 * math.log(n) + _PER_CONSTANT) + named
     return _Account(candidate, total, proportional, n_constants, fitter, values, weights)
 
