@@ -64,6 +64,13 @@ def test_a_table_that_no_form_follows_is_not_explained() -> None:
     assert explanation(*judged(replace(table, Y=table.Y * wave)), 0) is None
 
 
+def test_of_equal_published_forms_the_one_that_many_have_written_down_is_preferred() -> None:
+    judge, (usual,) = judged(curve(0.01), (LAW,), "catalogue:henighan")
+    rare = replace(usual, key="!")  # comes first where nothing else decides
+    found = explanation(judge, [rare, usual], 0)
+    assert found is not None and found.candidate.key == usual.key
+
+
 def test_a_published_form_is_preferred_to_an_equal_one_put_together_from_parts() -> None:
     judge, (built,) = judged(curve(0.01), (LAW,))
     published = replace(built, origin="catalogue:henighan", key="z")

@@ -7,9 +7,10 @@ table down with each (Rissanen 1978): the errors, the constants, and the form it
     -log likelihood + K (log(n)/2 + 1) + nats that name the form.
 
 The first two are Schwarz's criterion (1978) with one nat more for each constant, for the luck of the best of many
-fits. A form that somebody published is named by its place among some 250 of them; one put together from parts by its
-nodes; one that turns around beyond the data, where it runs one way within, has that to account for, too. The noise is
-the same everywhere or in proportion to the value, whichever suits the form.
+fits. A form that somebody published is named by its place among some 250 of them, a little sooner the more of them
+are that form; one put together from parts by its nodes; one that turns around beyond the data, where it runs one way
+within, has that to account for, too. The noise is the same everywhere or in proportion to the value, whichever suits
+the form.
 
 The account says nothing about rows beyond the data when no form is the truth: then it prefers the one with the most
 constants. So it only counts when its form may be the truth: when it predicts the rows that a fold judges no worse than
@@ -21,19 +22,24 @@ formulas gives a short account of them by luck, and where it is the shortest, no
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sld.core.canonical import canonical_key
 from sld.core.fitting import Fitter
 from sld.core.kernel import Array
+from sld.core.table import Table
 from sld.search.candidate import Candidate
 from sld.search.judge import Judge
+from sld.search.proposers import from_catalogue
 from sld.search.selection import is_exact
 
 _PUBLISHED = math.log(250.0)  # nats that name one of the published forms
+_POPULAR = 0.5  # weight of how many published laws are a form; the rest counts all forms alike
 _PER_NODE = 1.0  # nats for a node of a form put together from parts
 _PER_CONSTANT = 1.0
 _TURNS = 3.0  # nats for turning around beyond the data: a parabola needs a reason that a power law does not
@@ -79,7 +85,8 @@ def explanation(judge: Judge, members: Sequence[Candidate], target: int) -> Expl
         return None
     usable = [c for c in members if c.admissible] or list(members)
     with np.errstate(all="ignore"):
-        best = min((_account(judge, c, target) for c in usable), key=lambda a: (a.nats, a.candidate.key))
+        popular = _popularity(judge.table, target)
+        best = min((_account(judge, c, target, popular) for c in usable), key=lambda a: (a.nats, a.candidate.key))
         if not best.candidate.static or not math.isfinite(best.nats):
             return None
         if judge.table.n_rows < _ROWS_PER_CONSTANT * best.n_constants:
@@ -101,7 +108,17 @@ class _Account:
     weights: Array
 
 
-def _account(judge: Judge, candidate: Candidate, target: int) -> _Account:
+def _popularity(table: Table, target: int) -> Mapping[str, float]:
+    """Return how many published laws are each form over this table's variables, by key, relative to the mean."""
+    laws: dict[str, set[str]] = defaultdict(set)
+    for proposal in from_catalogue(table):
+        form = proposal.forms[target]
+        laws[canonical_key(form.expression)].add(form.origin)
+    mean = sum(map(len, laws.values())) / max(len(laws), 1)
+    return {key: len(origins) / mean for key, origins in laws.items()}
+
+
+def _account(judge: Judge, candidate: Candidate, target: int, popular: Mapping[str, float]) -> _Account:
     table = judge.table
     (column, expression), *_ = candidate.expressions.items()
     shared = candidate.shared.get(column, ())
@@ -122,7 +139,9 @@ def _account(judge: Judge, candidate: Candidate, target: int) -> _Account:
             nats, fitter, values, proportional, weights = other, relative, found, True, by_size
     n_shared = len(shared)
     n_constants = (len(expression.constants) - n_shared) * len(table.groups) + n_shared
-    named = _PUBLISHED if _is_published(candidate) else _PER_NODE * expression.complexity
+    named = _PER_NODE * expression.complexity
+    if _is_published(candidate):
+        named = _PUBLISHED - math.log(1.0 - _POPULAR + _POPULAR * popular.get(candidate.key, 1.0))
     by_group = [candidate.constants[column][g] for g in table.groups]
     named += _TURNS * judge.grid.turns(target, judge.grid.predict(expression, by_group))
     total = nats + n_constants * (0.5 * math.log(n) + _PER_CONSTANT) + named
