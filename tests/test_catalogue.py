@@ -125,6 +125,11 @@ def test_assignment_with_matching_quantities_comes_first() -> None:
     assert texts("chinchilla", data, size)[0] == "E + A*x1**-alpha + B*x2**-beta"
 
 
+def test_a_reading_says_how_far_its_quantities_are_from_the_laws_own() -> None:
+    assert [form.mismatch for form in match(get_law("chinchilla"), N_D)] == [0.0, 4.0]
+    assert [form.mismatch for form in match(get_law("chinchilla"), (Variable("x1"), Variable("x2")))] == [2.0, 2.0]
+
+
 @pytest.mark.parametrize("n_scale", [1, 2, 3, 4])
 def test_every_permutation_within_the_role_is_proposed_once(n_scale: int) -> None:
     table = [Variable(f"x{k}") for k in range(n_scale)] + [Variable("lr", role="hyperparameter")]

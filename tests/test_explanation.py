@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from searches import law_bytes, search, two_scales
 
+from sld.core.canonical import canonical_key
 from sld.core.kernel import Array
 from sld.core.splits import rung_folds
 from sld.core.table import Table, table_from
@@ -69,6 +70,23 @@ def test_of_equal_published_forms_the_one_that_many_have_written_down_is_preferr
     rare = replace(usual, key="!")  # comes first where nothing else decides
     found = explanation(judge, [rare, usual], 0)
     assert found is not None and found.candidate.key == usual.key
+
+
+def test_a_law_of_other_quantities_is_less_likely() -> None:
+    table = two_scales()
+    noise = 1 + 0.01 * np.random.default_rng(0).normal(size=table.Y.shape)
+    judge, (found,) = judged(replace(table, Y=table.Y * noise), ("E + A*N**-a + B*D**-b",), "catalogue:farseer")
+    # one law each; the first speaks of unique tokens, and its key comes first
+    misread, read = (
+        replace(found, key=canonical_key(table.parse(text)))
+        for text in (
+            "E + B/(N + N*r*(1 - exp(-(D/N - 1)/r)))**b",
+            "exp(s*N**q + S) + exp(B*N**b + Q)*D**-exp(A*N**a + E)",
+        )
+    )
+    chosen = explanation(judge, [misread, read], 0)
+    assert misread.key < read.key
+    assert chosen is not None and chosen.candidate is read
 
 
 def test_a_published_form_is_preferred_to_an_equal_one_put_together_from_parts() -> None:

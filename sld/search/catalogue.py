@@ -299,12 +299,12 @@ def match(law: CatalogueLaw, variables: Sequence[Variable], *, own: str | None =
     bounds = {c: signs[about.sign] for c, (about, _) in known.items() if sure and about.sign != "any"}
     hints = {c: about.bounds for c, (about, is_exponent) in known.items() if is_exponent}
     new_names = {old: name(new) for old, new in renamed.items()}
-    for atoms in _assignments(plain, variables):
+    for mismatch, atoms in _assignments(plain, variables):
         for share_map in share_maps:
             nodes = {v.symbol: _node(v, atom) for v, atom in zip(plain, atoms, strict=True)}
             nodes |= {old: name(new) for old, new in share_map.items()}
             written = _simplified(substitute(tree, nodes | new_names))
-            yield Form(Expression(written, symbols), f"catalogue:{law.id}", bounds, positive, hints)
+            yield Form(Expression(written, symbols), f"catalogue:{law.id}", bounds, positive, hints, mismatch=mismatch)
 
 
 def _share_maps(wanted: Sequence[str], shares: Sequence[str], own: str | None) -> Iterator[dict[str, str]]:
@@ -350,7 +350,7 @@ def _exponents(tree: Node, law_symbols: set[str]) -> set[str]:
     return found
 
 
-def _assignments(wanted: Sequence[LawVariable], variables: Sequence[Variable]) -> list[tuple[_Atom, ...]]:
+def _assignments(wanted: Sequence[LawVariable], variables: Sequence[Variable]) -> list[tuple[float, tuple[_Atom, ...]]]:
     """Return every assignment of atoms to the law's variables, least mismatch first."""
     ranked: list[tuple[float, int, tuple[_Atom, ...]]] = []
     candidates = [_candidates(v, variables) for v in wanted]
@@ -364,7 +364,7 @@ def _assignments(wanted: Sequence[LawVariable], variables: Sequence[Variable]) -
                 extend((*chosen, atom), mismatch + cost)
 
     extend((), 0.0)
-    return [atoms for _, _, atoms in sorted(ranked, key=lambda r: r[:2])]
+    return [(mismatch, atoms) for mismatch, _, atoms in sorted(ranked, key=lambda r: r[:2])]
 
 
 def _compatible(atom: _Atom, chosen: Sequence[_Atom]) -> bool:

@@ -109,13 +109,18 @@ class _Account:
 
 
 def _popularity(table: Table, target: int) -> Mapping[str, float]:
-    """Return how many published laws are each form over this table's variables, by key, relative to the mean."""
-    laws: dict[str, set[str]] = defaultdict(set)
+    """Return how many published laws are each form over this table's variables, by key, relative to the mean.
+
+    A law that is read with other quantities than it speaks of counts the less the farther they are.
+    """
+    laws: dict[str, dict[str, float]] = defaultdict(dict)
     for proposal in from_catalogue(table):
         form = proposal.forms[target]
-        laws[canonical_key(form.expression)].add(form.origin)
-    mean = sum(map(len, laws.values())) / max(len(laws), 1)
-    return {key: len(origins) / mean for key, origins in laws.items()}
+        held = laws[canonical_key(form.expression)]
+        held[form.origin] = max(held.get(form.origin, 0.0), math.exp(-form.mismatch))
+    numbers = {key: sum(held.values()) for key, held in laws.items()}
+    mean = sum(numbers.values()) / max(len(numbers), 1)
+    return {key: n / mean for key, n in numbers.items()}
 
 
 def _account(judge: Judge, candidate: Candidate, target: int, popular: Mapping[str, float]) -> _Account:

@@ -23,6 +23,7 @@ class Form:
         guessed: The start is somebody's guess, rounded or far off: it is followed to the end before all else.
         effort: How many times the usual number of starting points: a form that comes once, from somebody who thought
             about it, is looked at well.
+        mismatch: How far the variables are from the quantities that a published law speaks of, 0 where they are those.
         hints: Where to start from, by constant, for those that have no unit (exponents).
     """
 
@@ -36,3 +37,4 @@ class Form:
     start: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     guessed: bool = False
     effort: int = 1
+    mismatch: float = 0.0
