@@ -7,10 +7,10 @@ table down with each (Rissanen 1978): the errors, the constants, and the form it
     -log likelihood + K (log(n)/2 + 1) + nats that name the form.
 
 The first two are Schwarz's criterion (1978) with one nat more for each constant, for the luck of the best of many
-fits. A form that somebody published is named by its place among some 250 of them, a little sooner the more of them
-are that form; one put together from parts by its nodes; one that turns around beyond the data, where it runs one way
-within, has that to account for, too. The noise is the same everywhere or in proportion to the value, whichever suits
-the form.
+fits. A form that somebody published is named by its place among some 250 of them, sooner the more laws of these
+quantities are that form; one put together from parts by its nodes; one that turns around beyond the data, where it
+runs one way within, has that to account for, too. The noise is the same everywhere or in proportion to the value,
+whichever suits the form.
 
 The account says nothing about rows beyond the data when no form is the truth: then it prefers the one with the most
 constants. So it only counts when its form may be the truth: when it predicts the rows that a fold judges no worse than
