@@ -21,6 +21,7 @@ from sld.core.errors import SldError, UsageError
 from sld.core.law import LAW_FILE
 from sld.core.scoring import scores
 from sld.core.table import Table, table_from
+from sld.search.candidate import Candidate
 from sld.search.discovery import Budget
 from sld.search.finishing import _with_absent
 from sld.search.rows import of_few_groups, thinned
@@ -71,6 +72,7 @@ def test_targets_may_end_with_different_formulas() -> None:
     found = search(table, "5000fits", formulas=formulas, proposers=[])
     assert found.law.expressions["log"].text != found.law.expressions["power"].text
     assert found.chosen.origin.startswith("composed")
+    assert Candidate.joined([found.chosen.of_target(j) for j in range(2)]).origin == found.chosen.origin
     assert scores(table.Y, found.law.predict(table), table.group_index).r2 > 0.999
 
 

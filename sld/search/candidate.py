@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 MODEL = "llm:"  # how the origin of a language model's proposal begins
+_COMPOSED = "composed: "
 _LINEAGE = 6  # ancestors that are remembered, beside the first
 
 
@@ -142,7 +143,9 @@ class Candidate:
         return Candidate(
             expressions=expressions,
             key=" | ".join(p.key for p in parts),
-            origin="composed: " + ", ".join(dict.fromkeys(p.origin for p in parts)),
+            # parts may be composed themselves
+            origin=_COMPOSED
+            + ", ".join(dict.fromkeys(o for p in parts for o in p.origin.removeprefix(_COMPOSED).split(", "))),
             complexity=round(fmean(e.complexity for e in expressions.values())),
             n_constants=max(len(e.constants) for e in expressions.values()),
             fold_errors=tuple(fmean(errors) for errors in zip(*(j.fold_errors for j in judgements), strict=True)),
