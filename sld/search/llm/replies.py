@@ -30,7 +30,8 @@ _MAX_START = 1000  # some constants in each of many groups
 _MAX_LOOKS = 200  # places in a text where JSON is looked for
 
 _SHARED = {"type": "array", "items": {"type": "string"}}
-_START: dict[str, Any] = {"name": {"type": "string"}, "value": {"type": "number"}}
+START: Mapping[str, Any] = {"name": {"type": "string"}, "value": {"type": "number"}}
+START_OF_GROUP: Mapping[str, Any] = {**START, "group": {"type": "string"}}
 
 
 def schema(table: Table) -> Mapping[str, Any]:
@@ -39,10 +40,9 @@ def schema(table: Table) -> Mapping[str, Any]:
     Every property is required and no other allowed, since some servers take no other schema.
     """
     groups = len(table.groups) > 1
-    start = {**_START, "group": {"type": "string"}} if groups else _START
     properties: dict[str, Any] = {
         "expression": {"type": "string"},
-        "start": {"type": "array", "items": _object(start)},
+        "start": {"type": "array", "items": _object(START_OF_GROUP if groups else START)},
         "reason": {"type": "string"},
     }
     if groups:

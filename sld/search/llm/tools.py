@@ -18,7 +18,7 @@ from sld.search.catalogue import load_catalogue, match
 from sld.search.guest import Moment
 from sld.search.llm.digest import along, digest, rows
 from sld.search.llm.prompt import describe
-from sld.search.llm.replies import tidy
+from sld.search.llm.replies import START, START_OF_GROUP, tidy
 from sld.search.selection import distinct
 
 MAX_ANSWER = 4000  # characters
@@ -43,11 +43,7 @@ def _tool(name: str, about: str, properties: Mapping[str, Any], required: Sequen
 _FORMULA = {"type": "string", "description": "In the grammar, e.g. E + A*N**-a"}
 _START = {
     "type": "array",
-    "items": {
-        "type": "object",
-        "properties": {"name": {"type": "string"}, "value": {"type": "number"}, "group": {"type": "string"}},
-        "required": ["name", "value"],
-    },
+    "items": {"type": "object", "properties": dict(START_OF_GROUP), "required": list(START)},
     "description": "Where the fit may begin, for exponents and scales that you know about, of one group or of all; "
     "optional",
 }
