@@ -38,6 +38,11 @@ class Table:
         notes: What was noticed while reading, in sentences.
         group_column: Where the groups' names come from.
         own_shares: For each target the symbol of the proportion that belongs to it, if any.
+        weights: (n_rows,) how much each row counts in a fit, relative to the others, as declared; None for all alike.
+        yerr: (n_rows, n_targets) standard errors of the targets, in their units, as declared; None where unknown.
+        runs: Names of the runs that rows are checkpoints of; empty where every row is a run of its own.
+        run_index: (n_rows,) index into `runs`; empty without runs.
+        run_column: Where the runs' names come from.
     """
 
     variables: tuple[Variable, ...]
@@ -49,6 +54,11 @@ class Table:
     notes: tuple[str, ...] = ()
     group_column: str | None = None
     own_shares: tuple[str | None, ...] = ()
+    weights: Array | None = None
+    yerr: Array | None = None
+    runs: tuple[str, ...] = ()
+    run_index: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
+    run_column: str | None = None
 
     def __post_init__(self) -> None:
         """Bring arrays to one layout and check their shapes."""
@@ -62,6 +72,12 @@ class Table:
         if got != wanted:
             raise ValueError(f"Table needs X, Y and group_index of shapes {wanted}, got {got}")
         n = len(self.targets)
+        optional = (("weights", self.weights, (len(X),)), ("yerr", self.yerr, Y.shape))
+        for name, values, shape in optional:
+            if values is not None and values.shape != shape:
+                raise ValueError(f"Table needs {name} of shape {shape}, got {values.shape}")
+        if self.runs and self.run_index.shape != (len(X),):
+            raise ValueError(f"Table needs run_index of shape {(len(X),)}, got {self.run_index.shape}")
         own = self.own_shares or tuple(own_share(self.variables, n, j) for j in range(n))
         for key, value in (("X", X), ("Y", Y), ("group_index", index), ("own_shares", own)):
             object.__setattr__(self, key, value)
@@ -112,6 +128,10 @@ class Table:
         if chosen.dtype != np.bool_:
             chosen = chosen.astype(np.intp)
         kept, index = np.unique(self.group_index[chosen], return_inverse=True)
+        runs, run_index = self.runs, self.run_index
+        if runs:
+            kept_runs, run_index = np.unique(run_index[chosen], return_inverse=True)
+            runs = tuple(runs[k] for k in kept_runs) or runs[:1]
         return replace(
             self,
             X=self.X[chosen],
@@ -119,6 +139,10 @@ class Table:
             groups=tuple(self.groups[k] for k in kept) or self.groups[:1],
             group_index=index,
             notes=(),
+            weights=None if self.weights is None else self.weights[chosen],
+            yerr=None if self.yerr is None else self.yerr[chosen],
+            runs=runs,
+            run_index=run_index,
         )
 
     def of_group(self, name: str) -> Table:
@@ -134,6 +158,7 @@ class Table:
             targets=(self.targets[target],),
             Y=self.Y[:, [target]],
             own_shares=(self.own_shares[target],),
+            yerr=None if self.yerr is None else self.yerr[:, [target]],
         )
 
     def with_targets(self, Y: ArrayLike) -> Table:
@@ -143,6 +168,10 @@ class Table:
     def points(self) -> NDArray[np.intp]:
         """Return (n_rows,) numbers of the distinct points: rows of one group that agree in all variables."""
         return _numbered([self.group_index, *self.X.T])[0]
+
+    def clusters(self) -> NDArray[np.intp]:
+        """Return (n_rows,) numbers of what is independent of one another: runs where they are named, else points."""
+        return self.run_index if self.runs else self.points()
 
     def digest(self) -> str:
         """Return the sha256 of columns, roles and rows."""
@@ -163,6 +192,10 @@ class Table:
         digest = hashlib.sha256(head.encode())
         for block in (self.X, self.Y, self.group_index.astype(np.int64)):
             digest.update(np.ascontiguousarray(block).tobytes())
+        # a table without these has the digest that it had before there were any
+        for name, values in (("weights", self.weights), ("yerr", self.yerr), ("runs", self.run_index)):
+            if values is not None and len(values):
+                digest.update(name.encode() + np.ascontiguousarray(values).tobytes())
         return digest.hexdigest()
 
 
