@@ -12,6 +12,7 @@ from sld.api.tasks import Source, as_task
 from sld.core.errors import SldError, UsageError, suggest
 
 if TYPE_CHECKING:
+    from sld.core.expression import Expression
     from sld.core.fitting import FitResult
     from sld.core.law import Law
     from sld.core.splits import Fold
@@ -108,6 +109,7 @@ def fit(
             "n_rows": task.train.n_rows,
             "table": task.train.digest(),
             "fit": {column: _diagnostics(result) for column, result in results.items()},
+            **({"notes": notes} if (notes := _notes(form.expressions, task.train)) else {}),
             **({"shared": tied} if tied else {}),
             **({"positive": signs} if any(signs.values()) else {}),
             **({"bounds": _finite_ends(limits)} if any(limits.values()) else {}),
@@ -119,6 +121,15 @@ def fit(
     if out is not None:
         _write_fit(fitted, task, Path(out))
     return fitted
+
+
+def _notes(expressions: Mapping[str, Expression], table: Table) -> list[str]:
+    """Return what is to be said of a formula on these rows, whatever its constants are."""
+    from sld.search.design import notes_for
+    from sld.search.names import unused_columns
+
+    unused = unused_columns(expressions, table)
+    return [*([f"the formula does not use {', '.join(unused)}"] if unused else []), *notes_for(expressions, table)]
 
 
 def _folds(table: Table) -> tuple[Fold, ...]:

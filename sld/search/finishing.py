@@ -243,6 +243,8 @@ def _fit_all(
         "budget": budget,
         "tool": f"sld {_version()}",
     }
+    if config.get("left_out"):
+        provenance["left_out"] = list(config["left_out"])
     if chosen.consensus:
         provenance["consensus"] = {
             t.column: [m.text for m in c.members]
