@@ -44,7 +44,7 @@ def rounded(x: Array, digits: int) -> Array:
             "tokens_per_param = tokens/params",
         ),
         ({"N": N, "D": 20 * N}, ["N"], "D = 20*N"),
-        ({"width": N, "params": 12 * N**2}, ["params"], "width = 0.2887*params**0.5"),
+        ({"width": N, "params": 12 * N**2}, ["params"], "width = 0.289*params**0.5"),
         ({"x": N, "y": D, "z": (N * D) ** 0.5}, ["x", "y"], "z = x**0.5*y**0.5"),
         ({"N": N, "N_millions": N / 1e6, "D": D}, ["N", "D"], "N_millions = 1e-06*N"),
     ],

@@ -59,6 +59,7 @@ def fit(
     from sld.analysis import intervals
     from sld.core import fitting
     from sld.core.law import Law
+    from sld.core.ranges import ranges_of
 
     task = as_task(data, **columns)
     form = find_form(task, law, constants=constants, source=Source.of(task, data))
@@ -109,6 +110,7 @@ def fit(
             "n_rows": task.train.n_rows,
             "table": task.train.digest(),
             "fit": {column: _diagnostics(result) for column, result in results.items()},
+            **ranges_of(task.train),
             **({"notes": notes} if (notes := _notes(form.expressions, task.train)) else {}),
             **({"shared": tied} if tied else {}),
             **({"positive": signs} if any(signs.values()) else {}),
@@ -126,10 +128,13 @@ def fit(
 def _notes(expressions: Mapping[str, Expression], table: Table) -> list[str]:
     """Return what is to be said of a formula on these rows, whatever its constants are."""
     from sld.search.design import notes_for
+    from sld.search.levels import level_notes
     from sld.search.names import unused_columns
 
     unused = unused_columns(expressions, table)
-    return [*([f"the formula does not use {', '.join(unused)}"] if unused else []), *notes_for(expressions, table)]
+    used = [s for e in expressions.values() for s in e.used_variables]
+    notes = [f"the formula does not use {', '.join(unused)}"] if unused else []
+    return [*notes, *notes_for(expressions, table), *level_notes(table, used)]
 
 
 def _folds(table: Table) -> tuple[Fold, ...]:

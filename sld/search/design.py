@@ -274,11 +274,13 @@ def _short_spans(logs: Array, variables: Sequence[Variable], table: Table) -> li
         reach = f"spans a factor of {span:.3g}{where} in {most} levels"
         what = "less than a decade" if span < _DECADE else "two levels show no curvature"
         column = _shown(variable)
+        smaller = f"{column} = {other / _FAR_APART:.2g} or less (cheap), or at "
+        if (x == np.round(x)).all() and other / _FAR_APART < 1:
+            smaller = f"{column} = "  # layers, devices
         notes.append(
-            f"{column} {reach} ({what}): the design hardly tells its effect from the irreducible loss "
+            f"{column} {reach} ({what}): the design hardly tells its effect from a constant, the irreducible loss "
             f"(condition number {_condition(logs):.3g} for a sum of powers with exponents of {_TYPICAL:g})"
-            f"{_crossed(variable, table)}; add runs at {column} = {other / _FAR_APART:.2g} or less (cheap), "
-            f"or at {one * _FAR_APART:.2g} or more"
+            f"{_crossed(variable, table)}; add runs at {smaller}{one * _FAR_APART:.2g} or more"
         )
     return notes
 

@@ -28,6 +28,7 @@ from sld.search.forms import Form
 from sld.search.guest import Guest, Invitation, Moment
 from sld.search.hall_of_fame import HallOfFame
 from sld.search.judge import Judge, Proposal
+from sld.search.levels import as_levels, level_notes
 from sld.search.proposers import ALL, KNOWN, Source, from_texts
 from sld.search.rows import (
     FIT_ROWS,
@@ -139,7 +140,8 @@ def discover(
         first = [Proposal.of([rewritten(f, left_out, table, j) for j, f in enumerate(p.forms)]) for p in first]
     if not names and not first:
         raise UsageError(f"nothing to try: name a proposer ({', '.join(KNOWN)}) or give a formula")
-    notes = [*complete.notes, *redundancy_notes(left_out), *design_notes(table)]
+    notes = [*complete.notes, *redundancy_notes(left_out), *design_notes(table), *level_notes(table)]
+    table = as_levels(table)
     everything, table = table, with_enough_rows(table, max_constants)
     notes.extend(about_borrowing(everything, table))
     check(table)

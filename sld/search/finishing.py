@@ -15,6 +15,7 @@ from sld.core.expression import Expression
 from sld.core.fitting import FitResult, fit
 from sld.core.law import Law
 from sld.core.pooling import lend
+from sld.core.ranges import ranges_of
 from sld.core.splits import frontier_weights
 from sld.core.table import Table
 from sld.search.candidate import Candidate, Discovery
@@ -242,6 +243,7 @@ def _fit_all(
         "rule": rule,
         "budget": budget,
         "tool": f"sld {_version()}",
+        **ranges_of(table),
     }
     if config.get("left_out"):
         provenance["left_out"] = list(config["left_out"])
