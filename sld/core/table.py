@@ -18,6 +18,7 @@ from sld.core.card import Log, Monotone, Role, Target, Variable, own_share, shar
 from sld.core.errors import DataError, UsageError, suggest
 from sld.core.expression import Expression, parse
 from sld.core.reading import Columns, column_names, read_columns
+from sld.core.unnamed import hidden_settings
 
 Array = NDArray[np.float64]
 Missing = Literal["error", "drop"]
@@ -263,7 +264,7 @@ def table_from(
         [Variable(c, role=r, monotone=effects.get(c), log=logs.get(c)) for c, r in roles.items()],
         [Target(c, better="higher" if higher_is_better else "lower", lower=lower, upper=upper) for c in targets],
     )
-    table = read_table(data, variables, outputs, group, missing=missing)
+    table = read_table(data, variables, outputs, group, missing=missing, bare=True)
     problems = (*constant_columns(table), *outside_bounds(table))
     if problems:
         raise DataError(f"{_where(data)}: {problems[0]}")
@@ -328,6 +329,7 @@ def read_table(
     missing: Missing = "error",
     where: str | None = None,
     lenient: bool = False,
+    bare: bool = False,
 ) -> Table:
     """Read and check the rows behind the declared columns.
 
@@ -339,6 +341,7 @@ def read_table(
         missing: "error" or "drop".
         where: The data in messages, instead of the file's name.
         lenient: Note, instead of refuse, values that a role does not allow (rows that are only scored).
+        bare: Nobody has written a card: look for columns without a role that tell repeats apart.
 
     Raises:
         DataError: A file, column or cell is not as it must be; the message names file, line and column.
@@ -359,6 +362,10 @@ def read_table(
     kept, index = np.unique(label_index[rows], return_inverse=True)
     groups = tuple(labels[int(k)] for k in kept)
     notes.extend(_repeats(columns, rows, index, X, Y))
+    if bare and targets:
+        named = [*(v.column for v in variables), *(t.column for t in targets), *([] if group is None else [group])]
+        hidden = hidden_settings(data, named, rows, _numbered([index, *X.T])[0], Y[:, 0])
+        notes.extend([hidden] if hidden else [])
     return Table(variables, targets, X, Y, groups, index, tuple(notes), group)
 
 
