@@ -374,8 +374,9 @@ def discover(
 ) -> None:
     """Search the formula that extrapolates best.
 
-    The same command into the same RUN_DIR takes an earlier search up again, with a larger budget too. With --llm, the
-    key is read from OPENAI_API_KEY and the address of the server, which may be your own, from OPENAI_BASE_URL.
+    The same command into the same RUN_DIR takes an earlier search up again, with a larger budget too; with other
+    options the earlier search is kept in RUN_DIR/earlier-1 and a new one begins. With --llm, the key is read from
+    OPENAI_API_KEY and the address of the server, which may be your own, from OPENAI_BASE_URL.
     """
     from sld import api, cli_show
 
@@ -400,6 +401,7 @@ def discover(
             constants=_split(constants),
             progress=cli_show.progress(line),
             llm=model,
+            tell=output.remark,
         )
     finally:
         line.close()
@@ -443,7 +445,9 @@ def _model(
 
 
 def _run_folder(task: Task, seed: int) -> Path:
-    return Path(RUNS_FOLDER) / f"{task.name}-{seed}"
+    from sld.search.run_folder import default_folder
+
+    return default_folder(RUNS_FOLDER, task.name, task.train, seed)
 
 
 @_command(

@@ -232,11 +232,15 @@ def test_the_same_command_goes_on_where_it_stopped(sld: Run, runs: Path) -> None
     assert second["law"] == whole["law"]
 
 
-def test_another_question_in_the_same_folder_is_refused(sld: Run, runs: Path) -> None:
+def test_an_earlier_search_with_another_option_is_kept_and_one_that_goes_on_says_so(sld: Run, runs: Path) -> None:
     sld("discover", runs, *COLUMNS, *QUICK, "--out", "here")
     before = Path("here/law.json").read_bytes()
-    one_line(sld("discover", runs, *COLUMNS, *QUICK, "--seed", "1", "--out", "here"), "seed", "--out")
-    assert Path("here/law.json").read_bytes() == before
+    said = sld("discover", runs, *COLUMNS, *QUICK, "--seed", "1", "--out", "here").err
+    assert "here held a search with other seed; that is kept in here/earlier-1, and a new search begins" in said
+    assert Path("here/earlier-1/law.json").read_bytes() == before
+    assert (
+        "taking up the search in here (" in sld("discover", runs, *COLUMNS, *QUICK, "--seed", "1", "--out", "here").err
+    )
 
 
 def test_fit_finds_the_constants_of_a_known_law(sld: Run, runs: Path) -> None:

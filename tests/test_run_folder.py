@@ -17,7 +17,17 @@ from sld.core.card import Target, Variable
 from sld.core.errors import SldError, UsageError
 from sld.core.table import Table
 from sld.search.candidate import Candidate, Judgement
-from sld.search.run_folder import CONFIG, EVENTS, FRONT, LOCK, RunFolder, from_event, to_event
+from sld.search.run_folder import (
+    CONFIG,
+    EVENTS,
+    FRONT,
+    LOCK,
+    RunFolder,
+    columns_record,
+    default_folder,
+    from_event,
+    to_event,
+)
 
 ROOT = Path(__file__).parents[1]
 CONFIGURATION = {"seed": 0, "rows": "abc", "proposers": ["catalogue"], "task": {"name": "größe", "version": 1}}
@@ -84,15 +94,58 @@ def test_nothing_after_a_damaged_line_is_believed(tmp_path: Path) -> None:
     assert len(lines(tmp_path)) == 3
 
 
-def test_another_question_is_refused_and_the_difference_named(tmp_path: Path) -> None:
+def test_another_task_is_refused_and_the_difference_named(tmp_path: Path) -> None:
     write(tmp_path, 3)
-    with pytest.raises(UsageError, match=r"another run \(different: rows, seed\); choose another --out"):
-        with RunFolder(tmp_path, {**CONFIGURATION, "seed": 1, "rows": "def"}):
+    with pytest.raises(UsageError, match=r"another run \(different: rows, task\); choose another --out"):
+        with RunFolder(tmp_path, {**CONFIGURATION, "task": {"name": "other", "version": 1}, "rows": "def"}):
             pass
     # the refused one leaves no trace
     assert not (tmp_path / LOCK).exists()
     write(tmp_path, 1)
     assert len(lines(tmp_path)) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"proposers": ["enumeration"]}, "held a search with other proposers"),
+        ({"formulas": ["E"]}, "held a search with other formulas to try"),
+        ({"max_constants": 3, "seed": 4}, "held a search with other limit of constants and other seed"),
+        ({"rows": "def"}, "held a search with other rows"),
+        ({"llm": {"model": "m"}}, "held a search with other language model"),
+    ],
+)
+def test_an_earlier_search_with_other_options_is_set_aside_whole(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    write(tmp_path, 3)
+    (tmp_path / "law.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "llm").mkdir()
+    (tmp_path / "llm" / "exchange.jsonl").write_text("asked\n", encoding="utf-8")
+    (tmp_path / "points.csv").write_text("mine\n", encoding="utf-8")
+    told: list[str] = []
+    with RunFolder(tmp_path, CONFIGURATION | change, told.append) as run:
+        assert list(run.events()) == []
+        run.record([{"i": 0}])
+    kept = tmp_path / "earlier-1"
+    assert told == [f"{tmp_path} {said}; that is kept in {kept}, and a new search begins"]
+    assert json.loads((kept / CONFIG).read_text(encoding="utf-8")) == CONFIGURATION
+    assert len(lines(kept)) == 3
+    assert (kept / "law.json").read_text(encoding="utf-8") == "{}"
+    assert (kept / "llm" / "exchange.jsonl").read_text(encoding="utf-8") == "asked\n"
+    # what no search wrote stays where it is
+    assert (tmp_path / "points.csv").exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == [CONFIG, "earlier-1", EVENTS, "points.csv"]
+    write(tmp_path, 2)
+    assert len(lines(tmp_path / "earlier-2")) == 1
+
+
+def test_a_config_of_an_earlier_version_lacks_what_it_did_not_write(tmp_path: Path) -> None:
+    write(tmp_path, 3)
+    told: list[str] = []
+    with RunFolder(tmp_path, {**CONFIGURATION, "columns": {"targets": []}}, told.append) as run:
+        assert len(list(run.events())) == 3
+    assert told == []
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '"seed"'])
@@ -298,3 +351,89 @@ def test_a_front_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monke
             run.write_front([])
     assert (tmp_path / FRONT).read_text(encoding="utf-8") == before
     assert sorted(p.name for p in tmp_path.iterdir()) == [CONFIG, FRONT]
+
+
+def sizes(**roles: Any) -> Table:
+    from sld.core.table import table_from
+
+    n = np.geomspace(1e6, 1e9, 12)
+    data = {"N": n, "lr": np.tile([1e-3, 2e-3, 3e-3], 4), "loss": 1.5 + 200 * n**-0.3, "acc": 0.9 - 50 * n**-0.4}
+    return table_from(data, **{"target": "loss", "scale": "N", **roles})
+
+
+def test_results_of_two_targets_of_one_file_lie_side_by_side(tmp_path: Path) -> None:
+    def take(table: Table) -> Path:
+        folder = default_folder(tmp_path, "runs", table, 0)
+        with RunFolder(folder, {**CONFIGURATION, "rows": table.digest(), "columns": columns_record(table)}):
+            return folder
+
+    loss, acc = sizes(), sizes(target="acc")
+    tuned = sizes(hyper="lr")
+    assert [take(t).name for t in (loss, acc, tuned)] == ["runs-0", "runs-acc-0", "runs-loss-0"]
+    assert [take(t).name for t in (loss, acc, tuned)] == ["runs-0", "runs-acc-0", "runs-loss-0"]
+    assert take(sizes(hyper="lr", target="acc")).name == "runs-acc-N-lr-0"
+    # a declared direction is no other question
+    assert take(sizes(monotone={"N": "decreasing"})).name == "runs-0"
+    assert default_folder(tmp_path, "runs", loss, 1).name == "runs-1"
+
+
+def test_a_folder_of_an_earlier_version_is_known_by_its_law(tmp_path: Path) -> None:
+    from sld.core.law import Law
+
+    table = sizes()
+    write(tmp_path / "runs-0", 1)
+    assert default_folder(tmp_path, "runs", sizes(target="acc"), 0).name == "runs-0"  # nobody can say
+    law = Law({"loss": table.parse("E")}, {"loss": {"all": {"E": 1.0}}}, table.variables, table.targets)
+    law.save(tmp_path / "runs-0" / "law.json")
+    assert default_folder(tmp_path, "runs", sizes(target="acc"), 0).name == "runs-acc-0"
+    assert default_folder(tmp_path, "runs", table, 0).name == "runs-0"
+
+
+def search(table: Table, folder: Path, told: list[str], **options: Any) -> Any:
+    from sld.search.discovery import discover
+
+    return discover(table, out=folder, tell=told.append, task={"name": "t"}, **{"budget": "150fits", **options})
+
+
+def test_a_search_that_is_taken_up_says_so_and_one_with_another_option_begins_anew(tmp_path: Path) -> None:
+    told: list[str] = []
+    table = sizes()
+    first = search(table, tmp_path / "run", told, workers=1)
+    assert told == []
+    again = search(table, tmp_path / "run", told, budget="300fits", workers=2)
+    n = len(lines(tmp_path / "run"))
+    assert again.counts["tried"] == n > first.counts["tried"]
+    assert told.pop().startswith(
+        f"taking up the search in {tmp_path / 'run'} ({first.counts['tried']} formulas tried, "
+    )
+    tried = search(table, tmp_path / "run", told, workers=1, formulas=["E + A*exp(-a*log(N))"])
+    assert "held a search with other formulas to try" in told.pop()
+    assert not told
+    fresh = search(table, tmp_path / "fresh", told, workers=1, formulas=["E + A*exp(-a*log(N))"])
+    # the law is the one that an empty folder gives
+    assert tried.law.to_json() == fresh.law.to_json()
+    assert len(lines(tmp_path / "run" / "earlier-1")) == n
+
+
+def test_other_bounds_set_the_earlier_search_aside_and_are_named(tmp_path: Path) -> None:
+    told: list[str] = []
+    search(sizes(), tmp_path / "run", told, workers=1)
+    search(sizes(monotone={"N": "decreasing"}), tmp_path / "run", told, workers=1)
+    assert "held a search with other roles, bounds or directions of columns; that is kept in" in told.pop()
+    assert not told
+
+
+def test_a_search_of_another_version_is_set_aside(tmp_path: Path) -> None:
+    told: list[str] = []
+    table = sizes()
+    search(table, tmp_path / "run", told, workers=1)
+    recorded = lines(tmp_path / "run")
+    recorded[3]["key"] = "another"
+    text = "".join(json.dumps(line) + "\n" for line in recorded)
+    (tmp_path / "run" / EVENTS).write_text(text, encoding="utf-8")
+    found = search(table, tmp_path / "run", told, workers=1)
+    assert "holds a search of another version of sld (its formula 4 differs); that is kept in" in told.pop()
+    assert not told
+    assert (tmp_path / "run" / "earlier-1" / EVENTS).read_text(encoding="utf-8") == text
+    fresh = search(table, tmp_path / "fresh", told, workers=1)
+    assert found.law.to_json() == fresh.law.to_json()

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from searches import CATALOGUE, events, grouped, law_bytes, mixture, one_scale, search, two_scales
 
-from sld.core.errors import SldError, UsageError
 from sld.core.law import LAW_FILE, Law
 from sld.core.table import Table
 from sld.search import discovery
@@ -87,12 +86,13 @@ def test_a_run_that_is_done_is_not_done_again(tmp_path: Path) -> None:
     assert [c.key for c in second.hall_of_fame] == [c.key for c in first.hall_of_fame]
 
 
-def test_events_of_another_version_are_refused(tmp_path: Path) -> None:
+def test_events_of_another_version_are_set_aside_and_said(tmp_path: Path) -> None:
     search(one_scale(), out=tmp_path, proposers=["catalogue"])
     lines = (tmp_path / EVENTS).read_text(encoding="utf-8").splitlines()
     (tmp_path / EVENTS).write_text("\n".join(lines[1:]) + "\n", encoding="utf-8")
-    with pytest.raises(SldError, match="another version of sld"):
-        search(one_scale(), "900fits", out=tmp_path, proposers=["catalogue"])
+    found = search(one_scale(), "900fits", out=tmp_path, proposers=["catalogue"])
+    assert any("another version of sld" in note for note in found.notes)
+    assert (tmp_path / "earlier-1" / EVENTS).read_text(encoding="utf-8").splitlines() == lines[1:]
 
 
 def test_a_run_folder_holds_what_was_promised(tmp_path: Path) -> None:
@@ -106,15 +106,17 @@ def test_a_run_folder_holds_what_was_promised(tmp_path: Path) -> None:
     assert config["rows"] == grouped().digest()
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"max_constants": 3}, {"formulas": ["A*N"]}, {"proposers": CATALOGUE}])
-def test_a_folder_belongs_to_one_question(tmp_path: Path, change: dict[str, Any]) -> None:
-    search(one_scale(), "1fits", out=tmp_path)
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"max_constants": 3}, {"formulas": ["E + A*N"]}, {"proposers": CATALOGUE}]
+)
+def test_a_folder_belongs_to_one_question_and_an_earlier_one_is_kept(tmp_path: Path, change: dict[str, Any]) -> None:
+    search(one_scale(), "200fits", out=tmp_path)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
-    with pytest.raises(UsageError, match=rf"different: {next(iter(change))}"):
-        search(one_scale(), out=tmp_path, **change)
-    with pytest.raises(UsageError, match="different: rows"):
-        search(one_scale(15), out=tmp_path)
-    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+    found = search(one_scale(), "200fits", out=tmp_path, **change)
+    assert any("held a search with other" in note for note in found.notes)
+    search(one_scale(15), "200fits", out=tmp_path, **change)
+    assert {p.name: p.read_bytes() for p in (tmp_path / "earlier-1").iterdir()} == before
+    assert (tmp_path / "earlier-2" / CONFIG).exists()
 
 
 # -- stopping ----------------------------------------------------------------------------------------------------------

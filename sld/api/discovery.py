@@ -29,6 +29,7 @@ def discover(
     constants: Collection[str] = (),
     progress: Callable[[Progress], None] | None = None,
     llm: LLM | str | None = None,
+    tell: Callable[[str], None] | None = None,
     **columns: Any,
 ) -> Discovery:
     """Search the formula that extrapolates best, and fit its constants.
@@ -45,6 +46,7 @@ def discover(
         constants: Names in these formulas that are constants although they look like columns, such as N or lr.
         progress: Called with the state of the search a few times a second.
         llm: A language model that proposes formulas beside the engine: its name, or `sld.LLM` with more settings.
+        tell: Called with a sentence when an earlier search in `out` is taken up or set aside; otherwise it is a note.
         **columns: Roles of a bare table's columns, as `sld.table_from` takes them.
 
     Returns:
@@ -79,6 +81,7 @@ def discover(
         task={"name": task.card.name, "version": task.card.version},
         progress=progress,
         guest=model,
+        tell=tell,
     )
     found = replace(found, law=add_intervals(found), notes=(*found.notes, *remarks))
     if out is not None:

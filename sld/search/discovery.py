@@ -40,7 +40,7 @@ from sld.search.rows import (
     thinned,
     with_enough_rows,
 )
-from sld.search.run_folder import RunFolder, from_event, to_event
+from sld.search.run_folder import RunFolder, StaleRun, columns_record, from_event, to_event
 
 DEFAULT_BUDGET = "30s"
 SEARCH_SHARE = 0.85  # of the budget; the rest is for judging the finalists again
@@ -102,6 +102,7 @@ def discover(
     task: Mapping[str, Any] | None = None,
     progress: Callable[[Progress], None] | None = None,
     guest: Invitation | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Discovery:
     """Search the formula that extrapolates best from the low rungs of `table` to the higher ones.
 
@@ -118,6 +119,8 @@ def discover(
         task: Name and version of the task, for the record.
         progress: Called a few times a second.
         guest: Settings of somebody who thinks beside the search, such as a language model.
+        tell: Called with a sentence when an earlier search in the run folder is taken up or set aside; such sentences
+            are notes of the discovery if not given.
 
     Returns:
         The chosen law fitted on all rows, with everything the choice rests on. After Ctrl-C it is the best law so
@@ -159,7 +162,6 @@ def discover(
         )
     folds = rung_folds(small)
     judge = Judge(small, folds, seed=seed, max_constants=max_constants)
-    source = Source(small, names, iter(first), seed=seed, max_constants=max_constants)
     config = {
         "schema": 2,
         "task": dict(task or {}),
@@ -168,19 +170,31 @@ def discover(
         "proposers": names,
         "formulas": [f if isinstance(f, str) else dict(f) for f in formulas],
         "max_constants": max_constants,
+        "columns": columns_record(complete),
         **({"left_out": record_of(left_out)} if left_out else {}),
         **({} if guest is None else guest.config),
     }
     about = dict(task or {})
-    if out is None:
-        visitor = None if guest is None else guest.accept(judge, None, about)
-        search = Search(judge, source, limit, workers, progress, None, visitor)
+
+    def source() -> Source:
+        return Source(small, names, iter(first), seed=seed, max_constants=max_constants)
+
+    def searched(source: Source, folder: RunFolder | None) -> Search:
+        visitor = None if guest is None else guest.accept(judge, None if folder is None else folder.path, about)
+        search = Search(judge, source, limit, workers, progress, folder, visitor)
         search.run()
+        return search
+
+    begun = source()  # refuses what it does not know before anything is written
+    if out is None:
+        search = searched(begun, None)
     else:
-        with RunFolder(out, config) as folder:
-            visitor = None if guest is None else guest.accept(judge, folder.path, about)
-            search = Search(judge, source, limit, workers, progress, folder, visitor)
-            search.run()
+        with RunFolder(out, config, tell or notes.append) as folder:
+            try:
+                search = searched(begun, folder)
+            except StaleRun as stale:
+                folder.set_aside(str(stale))
+                search = searched(source(), folder)
             found = finish(search, table, everything, folds, seed, config, notes, budget)
             folder.write_front(found.front)
             found.law.save(folder.path / LAW_FILE)
@@ -328,16 +342,19 @@ class Search:
             if self.budget.fits is not None and self.spent() >= SEARCH_SHARE:
                 break  # a smaller budget than before: the law is the one that it gives in an empty folder
             batch = batch or next(batches, [])
-            candidate, n_fits = from_event(event, self.judge.table)
+            try:
+                candidate, n_fits = from_event(event, self.judge.table)
+            except SldError as error:
+                raise StaleRun(f"holds a search that cannot be read ({error})") from error
             if not batch or batch[0].key != candidate.key:
-                raise SldError(
-                    f"{self.folder.path} was written by another version of sld (candidate {self.index} differs); "
-                    "choose another --out"
-                )
+                raise StaleRun(f"holds a search of another version of sld (its formula {self.index + 1} differs)")
             batch = batch[1:]
             self._remember(candidate, n_fits)
             self.earlier_seconds = float(event.get("t", 0.0))
         self.taking_up = False
+        if self.index:
+            tried = f"{self.index} formulas tried, {self.earlier_seconds:.0f} s"
+            self.folder.tell(f"taking up the search in {self.folder.path} ({tried})")
         return batch
 
     def _warm_up(self) -> None:

@@ -4,8 +4,12 @@
     events.jsonl   one line per candidate in the order of proposal, append-only
     front.csv      the Pareto front
     law.json       the chosen law
+    earlier-1/     an earlier search of the same task with other options, whole; then earlier-2/, ...
 
-A line that was cut off by a kill is ignored; everything before it is taken over.
+A line that was cut off by a kill is ignored; everything before it is taken over. A larger or smaller budget and another
+number of workers go on with the search. Any other option changes what is proposed, and in which order, or what is
+admissible: the earlier search is then set aside in the folder, never lost, and a new one begins. A folder of another
+task is refused.
 """
 
 from __future__ import annotations
@@ -13,15 +17,18 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import itertools
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from sld.core.errors import SldError, UsageError
 from sld.core.files import write_text_atomic
+from sld.core.law import LAW_FILE, SINGLE_FILE
 from sld.core.table import Table
 from sld.search.candidate import Candidate, Judgement
 
@@ -29,16 +36,41 @@ EVENTS = "events.jsonl"
 CONFIG = "config.json"
 FRONT = "front.csv"
 LOCK = "run.lock"
+EARLIER = "earlier"
+_LATER_KEYS = ("columns",)  # not in a config.json before 0.6.0
+_LONGEST_NAME = 60
+# what belongs to one search; whatever else lies in the folder is the user's
+_OF_A_SEARCH = (CONFIG, EVENTS, FRONT, LAW_FILE, SINGLE_FILE, "plot.png", "report.md", "llm")
+_SAID = {
+    "rows": "rows",
+    "columns": "roles, bounds or directions of columns",
+    "formulas": "formulas to try",
+    "proposers": "proposers",
+    "max_constants": "limit of constants",
+    "llm": "language model",
+    "seed": "seed",
+}
 _TAIL_BYTES = 1 << 20  # an event has a few kilobytes
+
+
+class StaleRun(SldError):
+    """What the folder holds cannot be gone on with, though the question is the same."""
 
 
 class RunFolder:
     """A locked run folder; use it as a context."""
 
-    def __init__(self, path: str | Path, config: Mapping[str, Any]) -> None:
-        """Keep path and question; nothing is touched before the context is entered."""
+    def __init__(self, path: str | Path, config: Mapping[str, Any], tell: Callable[[str], None] | None = None) -> None:
+        """Keep path and question; nothing is touched before the context is entered.
+
+        Args:
+            path: The folder.
+            config: What is asked.
+            tell: Called with a sentence when an earlier search is taken up or set aside.
+        """
         self.path = Path(path)
         self.config = dict(config)
+        self.tell = tell or (lambda _: None)
         self._lock: IO[str] | None = None
         self._events: IO[str] | None = None
 
@@ -99,7 +131,7 @@ class RunFolder:
 
     def _check_config(self) -> None:
         file = self.path / CONFIG
-        text = json.dumps(self.config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        text = _as_text(self.config)
         if not file.exists():
             if (self.path / EVENTS).exists():
                 raise UsageError(f"{self.path} has {EVENTS} but no {CONFIG}; choose another --out")
@@ -110,13 +142,41 @@ class RunFolder:
         except (OSError, ValueError) as error:
             raise UsageError(f"cannot read {file}: {error}; choose another --out") from error
         mine = json.loads(text)
-        if not isinstance(before, dict) or before != mine:
-            keys = sorted(set(before) | set(mine)) if isinstance(before, dict) else []
-            different = [k for k in keys if before.get(k) != mine.get(k)]
+        different = _different(before, mine)
+        if different and (not isinstance(before, dict) or _task_of(before) != _task_of(mine)):
             raise UsageError(
-                f"{self.path} holds another run (different: {', '.join(different) or 'everything'}); "
+                f"{self.path} holds another run (different: {', '.join(different)}); "
                 "choose another --out, or give the same arguments to go on with it"
             )
+        if different:
+            # whatever follows from other roles or bounds is said by them
+            named = [k for k in different if k != "rows" or "columns" not in different]
+            self.set_aside(f"held a search with other {' and other '.join(_SAID.get(k, k) for k in named)}")
+
+    def set_aside(self, why: str) -> None:
+        """Move what an earlier search wrote to a folder of its own in this one, and record the question anew.
+
+        Args:
+            why: What the folder did or was, for the sentence that is told.
+
+        Raises:
+            UsageError: The files cannot be moved.
+        """
+        if self._events is not None:
+            self._events.close()
+            self._events = None
+        n = next(k for k in itertools.count(1) if not (self.path / f"{EARLIER}-{k}").exists())
+        kept = self.path / f"{EARLIER}-{n}"
+        try:
+            kept.mkdir()
+            # the question last: until it has gone, a kill leaves a folder that is set aside again
+            for name in (*(f for f in _OF_A_SEARCH if f != CONFIG), CONFIG):
+                if (self.path / name).exists():
+                    os.replace(self.path / name, kept / name)
+        except OSError as error:
+            raise UsageError(f"could not set the search in {self.path} aside: {error.strerror or error}") from error
+        write_text_atomic(self.path / CONFIG, _as_text(self.config))
+        self.tell(f"{self.path} {why}; that is kept in {kept}, and a new search begins")
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Yield what earlier runs in this folder recorded, up to the first damaged line."""
@@ -156,6 +216,70 @@ class RunFolder:
             row = [c.complexity, c.n_constants, f"{c.score:.6g}", f"{c.train_nmse:.6g}", c.admissible, c.origin, c.text]
             writer.writerow(row)
         write_text_atomic(self.path / FRONT, buffer.getvalue())
+
+
+def _as_text(config: Mapping[str, Any]) -> str:
+    return json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _different(before: object, mine: Mapping[str, Any]) -> list[str]:
+    """Return the keys in which two questions differ; a key that an earlier version did not write says nothing."""
+    if not isinstance(before, dict):
+        return ["everything"]
+    unknown = {k for k in _LATER_KEYS if k not in before}
+    return [k for k in sorted({*before, *mine}) if k not in unknown and before.get(k) != mine.get(k)]
+
+
+def _task_of(config: Mapping[str, Any]) -> object:
+    task = config.get("task")
+    return task.get("name") if isinstance(task, Mapping) else None
+
+
+def columns_record(table: Table) -> dict[str, Any]:
+    """Return targets, variables and group of a table, as config.json holds them."""
+    return {
+        "targets": [t.to_dict() for t in table.targets],
+        "variables": [v.to_dict() for v in table.variables],
+        "group": table.group_column,
+    }
+
+
+def default_folder(root: str | Path, name: str, table: Table, seed: int) -> Path:
+    """Return where the results of a table go when nobody says: `ROOT/NAME-SEED`.
+
+    Where that folder holds another target of the same file, or other columns, it is `NAME-TARGET-SEED`, and then
+    `NAME-TARGET-VARIABLES-SEED`: the results of two questions lie side by side.
+    """
+    targets, variables = (
+        re.sub(r"[^\w.-]+", "_", "-".join(c.column for c in columns))[:_LONGEST_NAME]
+        for columns in (table.targets, table.variables)
+    )
+    folders = [Path(root) / f"{stem}-{seed}" for stem in (name, f"{name}-{targets}", f"{name}-{targets}-{variables}")]
+    mine = _question(columns_record(table))
+    return next((folder for folder in folders if _question_in(folder) in (None, mine)), folders[-1])
+
+
+def _question(columns: Any) -> tuple[Any, ...] | None:
+    """Return what is predicted from what, without bounds and directions."""
+    try:
+        targets = tuple(t["column"] for t in columns["targets"])
+        variables = frozenset((v["column"], v["role"], v.get("log")) for v in columns["variables"])
+        return (targets, variables, columns["group"])
+    except (KeyError, TypeError, AttributeError):
+        return None
+
+
+def _question_in(folder: Path) -> tuple[Any, ...] | None:
+    """Return what is predicted from what in a folder; None where nothing is, or nobody can say."""
+    for file, key in ((CONFIG, "columns"), (LAW_FILE, None)):
+        try:
+            data = json.loads((folder / file).read_text(encoding="utf-8"))
+            found = _question({**data, "group": data.get("group_column")} if key is None else data.get(key))
+        except (OSError, ValueError, AttributeError, RecursionError):
+            continue
+        if found is not None:
+            return found
+    return None
 
 
 def summary_of(path: str | Path) -> dict[str, Any]:
