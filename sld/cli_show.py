@@ -246,6 +246,8 @@ def _language_model(found: Discovery) -> None:
         f"language model {about['model']}: {_of(about['calls'], 'call')}, {tokens} tokens{cost}; "
         f"{_of(about['judged'], 'formula')} judged, {sum(about['rejected'].values())} not readable"
     )
+    if about["remark"]:
+        say(f"  {about['remark']}")
     if found.chosen.of_model:
         say("  the law is its proposal" if not found.chosen.lineage else "  the law descends from its proposal")
     failed = sum(about["failed"].values())

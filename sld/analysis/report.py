@@ -380,10 +380,12 @@ class _Report:
         ledger, gain, best = about["ledger"], about["gain"], about["best_law_improved"]
         cost = "no price known" if ledger["cost_usd"] is None else f"${ledger['cost_usd']:.4f}"
         lines = ["## The language model", ""]
+        how = "in turns with tools" if about["mode"] == "agent" and not about["remark"] else "as a proposer"
+        said = f"what was said is in `{about['transcript']}`" if about["transcript"] else "nothing was said"
         lines.append(
-            f"`{about['model']}` took part ({'in turns with tools' if about['mode'] == 'agent' else 'as a proposer'}): "
+            f"`{about['model']}` took part ({how}): "
             f"{about['calls']} calls, {ledger['tokens_in']} tokens in, {ledger['tokens_out']} out, {cost}. What it "
-            "proposed was judged like everything else; what was said is in `llm/transcript.md`."
+            f"proposed was judged like everything else; {said}."
         )
         lines += ["", _row("", "fits", "judged", "best law improved", "log error gained"), "|---|---|---|---|---|"]
         share, judged = about["share_of_fits"], about["judged"] + about["descendants"]
@@ -393,6 +395,7 @@ class _Report:
             ("model", "the model's formulas and their descendants", share, judged),
         ):
             lines.append(_row(name, _percent(part), str(n), str(best[who]), f"{gain[who]:.3g}"))
+        lines += ["", f"Asked for in turns with tools: {about['remark']}."] if about["remark"] else []
         lines += ["", f"- formulas of its own judged: {about['judged']}; bred from them for its share: {about['bred']}"]
         lines += [f"- {about['known']} were known already"] if about["known"] else []
         lines += [f"- {n} not readable: {why}" for why, n in sorted(about["rejected"].items())]
