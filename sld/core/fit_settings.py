@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sld.core.errors import DataError
+from sld.core.errors import DataError, suggest
 from sld.core.expression import Expression, number, substitute
 from sld.core.fitter import Fitter, Prior
 from sld.core.fitting import LOSSES, POOLINGS, FitResult, Loss, Pooling, fit
@@ -171,10 +171,10 @@ class FitSettings:
             raise DataError(f"{where}: weights must be among {', '.join(WEIGHTS)}, got {unknown[0]!r}")
         given = {key: keys.data[key] for key in ("delta", "prior") if keys.data.get(key) is not None}
         return FitSettings(
-            loss=keys.choice("loss", LOSSES) or "squared",
+            loss=_one_of(keys, "loss", LOSSES, "squared"),
             delta=Keys(given, where, _KEYS).number("delta"),
             weights=weights,
-            pooling=keys.choice("pooling", POOLINGS) or "none",
+            pooling=_one_of(keys, "pooling", POOLINGS, "none"),
             shared=keys.texts("shared"),
             positive=keys.texts("positive"),
             bounds=_limits(keys.table("bounds"), where),
@@ -213,6 +213,13 @@ def settings_of(provenance: Mapping[str, Any], targets: Sequence[str]) -> dict[s
         except (AttributeError, TypeError) as error:
             raise DataError(f"{where} cannot be read: {error}") from error
     return found
+
+
+def _one_of(keys: Keys, key: str, options: Sequence[Any], default: Any) -> Any:
+    value = keys.text(key) or default
+    if value not in options:
+        raise DataError(f"{keys.where}: {suggest(value, options, kind=key)}")
+    return value
 
 
 def _of_target(said: Any, target: str, default: Any) -> Any:

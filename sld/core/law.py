@@ -71,7 +71,8 @@ class Law:
                 raise DataError(f"the law has two columns named {repeated[0]!r}")
         _same_names(self.expressions, columns, kind="target")
         _same_names(self.constants, columns, kind="target")
-        groups = list(self.constants[columns[0]])
+        # as law.json has them, so that a law in memory and one that was read are the same in every order
+        groups = sorted(self.constants[columns[0]])
         if not groups:
             raise DataError(f"the law has no constants for any group; rows without groups are {ALL_ROWS!r}")
         symbols = tuple(v.symbol for v in self.variables)
@@ -92,7 +93,7 @@ class Law:
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """Names of the groups that have constants; `("all",)` when rows are not grouped."""
+        """Names of the groups that have constants, in alphabetical order; `("all",)` when rows are not grouped."""
         return tuple(self.constants[self.targets[0].column])
 
     @property
