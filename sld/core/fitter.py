@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sld.core.expression import Expression, Node, call
+from sld.core.expression import Expression, Node, call, name, substitute, to_text
 from sld.core.kernel import NO_MATRIX, NO_STACK, NO_VECTOR, Array, evaluate_tape
 from sld.core.prepared import median, prepared
 from sld.core.separation import linear_constants
@@ -360,6 +360,14 @@ def _factors(tree: Node) -> Iterator[str]:
 def text_seed(seed: int, text: str) -> np.random.Generator:
     """Return a generator that depends on the seed and a text, not on the order in which formulas are tried."""
     return np.random.default_rng([seed, zlib.crc32(text.encode())])
+
+
+def form_seed(seed: int, expression: Expression) -> np.random.Generator:
+    """Return a generator that depends on the seed and on the form, not on how columns and constants are called."""
+    names = {v: f"x{k}" for k, v in enumerate(expression.variables)}
+    names |= {c: f"c{k}" for k, c in enumerate(expression.constants)}
+    tree = substitute(expression.tree, {old: name(new) for old, new in names.items()})
+    return text_seed(seed, to_text(tree))
 
 
 def log_of(node: Node) -> Node:

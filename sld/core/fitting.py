@@ -15,7 +15,7 @@ import numpy as np
 
 from sld.core.errors import UsageError, suggest
 from sld.core.expression import Expression
-from sld.core.fitter import Fitter, Prior, Solution, log_starts, text_seed
+from sld.core.fitter import Fitter, Prior, Solution, form_seed, log_starts, text_seed
 from sld.core.kernel import Array, value_and_jacobian
 from sld.core.pooling import LEAST_GROUPS, Pool, shape_constants
 from sld.core.table import Table
@@ -31,6 +31,7 @@ __all__ = [
     "Prior",
     "Solution",
     "fit",
+    "form_seed",
     "huber_weights",
     "log_starts",
     "text_seed",
@@ -184,7 +185,7 @@ def fit(
         raise UsageError(f"weights go with the squared loss, got loss {loss!r}")
     if pooling == "partial":
         return _partially_pooled(expression, table, target, max(starts, 4), seed, inherit, weights)
-    rng = text_seed(seed, expression.text)
+    rng = form_seed(seed, expression)
     y = table.Y[:, target]
     if loss.startswith("log"):
         weights = 1.0 / y**2
@@ -258,7 +259,7 @@ def _partially_pooled(
     weights: Array | None,
 ) -> FitResult:
     pool = Pool(expression, table, target, weights)
-    points = pool.joint.starts(starts, text_seed(seed, expression.text))
+    points = pool.joint.starts(starts, form_seed(seed, expression))
     joint = pool.joint.solve(points, max_iterations=100)
     if inherit is not None:
         joint = _better(joint, _from_inherited(pool.joint, points[:1], inherit), joint=True)

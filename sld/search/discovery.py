@@ -142,6 +142,8 @@ def discover(
         notes.append(sentence(table, diverged))
         table = table.take(np.delete(np.arange(table.n_rows), [d.row for d in diverged]))
         check(table)
+    # from here on the order of the rows and groups in the file makes no difference
+    everything, table = everything.canonical(), table.canonical()
     small = thinned(of_few_groups(table, SEARCH_GROUPS), SEARCH_ROWS)
     if small is not table:
         n, every = len(small.groups), len(table.groups)

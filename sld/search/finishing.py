@@ -12,12 +12,13 @@ import numpy as np
 
 from sld.core.errors import SldError
 from sld.core.expression import Expression
+from sld.core.fit_settings import FRONTIER, FitSettings
 from sld.core.fitting import FitResult, fit
 from sld.core.law import Law
 from sld.core.pooling import lend
 from sld.core.splits import frontier_weights
 from sld.core.table import Table
-from sld.search.candidate import Candidate, Discovery
+from sld.search.candidate import Candidate, Discovery, Guide
 from sld.search.consensus import Consensus
 from sld.search.explanation import Explanation, explanation
 from sld.search.judge import Judge
@@ -102,7 +103,7 @@ def finish(
         judged = verdict(search.judge.table, folds, chosen, ranked, law, seed=seed)
         law = replace(law, provenance={**law.provenance, "verdict": judged.to_json()})
         return Discovery(
-            law=_with_borrowed(law, table, everything),
+            law=_completed(law, table, everything),
             chosen=chosen,
             front=search.hall.front(),
             hall_of_fame=tuple(rank([*extra.values(), *ranked])),
@@ -116,9 +117,14 @@ def finish(
             table=table,
             verdict=judged,
             config={**config, "budget": budget, "workers": search.workers, "rule": rule},
-            single=None if chosen is best else _with_borrowed(single, table, everything),
+            single=None if chosen is best else _completed(single, table, everything),
             best=None if chosen is best else best,
             llm={} if search.guest is None else search.guest.summary(chosen),
+            guides={
+                t.column: Guide(c.points, c.members, c.weights)
+                for t, c, judged in zip(table.targets, agreed, chosen.judgements, strict=True)
+                if c is not None and judged.consensus
+            },
         )
 
 
@@ -183,6 +189,7 @@ def _fit_all(
     constants: dict[str, Mapping[str, Mapping[str, float]]] = {}
     frontier = frontier_weights(rows)
     priors: dict[str, Any] = {}
+    settings: dict[str, FitSettings] = {}
     for j, target in enumerate(table.targets):
         expression = chosen.expressions[target.column]
         consensus = agreed[j] if chosen.judgements[j].consensus else None
@@ -225,12 +232,24 @@ def _fit_all(
         if prior is not None:
             priors[target.column] = prior.to_json()
         if trouble:
+            robust.pop(target.column, None)
             # the search may have seen a part of the groups only
             constants[target.column] = _with_absent(chosen.constants[target.column], rows.groups)
             notes.append(f"the final fit of {target.column} was not used ({trouble}); constants are the search's")
             if absent := len(rows.groups) - len(chosen.constants[target.column]):
                 notes.append(f"{absent} groups that the search left out have the median of the others' constants")
+        huber = target.column in robust
+        settings[target.column] = FitSettings(
+            loss="huber" if huber else "squared",
+            # Huber's loss replaces the weights, but for those of points beside the rows
+            weights=() if frontier is None or (huber and consensus is None) else (FRONTIER,),
+            pooling="none" if prior is None else "partial",
+            shared=tuple(shared),
+            prior=prior,
+            points=0 if consensus is None else consensus.points.n_rows,
+        )
     notes.extend(robust.values())
+    # shared, loss and priors are in the law's settings as well; they stay here for readers of earlier files
     # nothing that depends on time or on the number of workers: the same search writes the same law.json
     provenance: dict[str, Any] = {
         "origin": chosen.origin,
@@ -269,6 +288,7 @@ def _fit_all(
         group_column=table.group_column,
         task=dict(config["task"]),
         provenance=provenance,
+        settings=settings,
     )
     return law, notes
 
@@ -281,6 +301,14 @@ def _with_absent(
         return constants
     middle = {c: float(np.median([of[c] for of in constants.values()])) for c in next(iter(constants.values()), {})}
     return {g: constants.get(g, middle) for g in groups}
+
+
+def _completed(law: Law, table: Table, everything: Table) -> Law:
+    """Return the law with what concerns the rows that it was not fitted to: those set aside, and groups that borrow."""
+    known = np.isin(everything.groups, table.groups)
+    set_aside = int(known[everything.group_index].sum()) - table.n_rows
+    settings = {column: replace(own, set_aside=set_aside) for column, own in law.settings.items()}
+    return _with_borrowed(replace(law, settings=settings), table, everything)
 
 
 def _with_borrowed(law: Law, table: Table, everything: Table) -> Law:
