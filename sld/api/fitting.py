@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sld.api.forms import find_form
-from sld.api.tasks import as_task
+from sld.api.tasks import Source, as_task
 from sld.core.errors import SldError, UsageError, suggest
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def fit(
     shared: Collection[str] = (),
     positive: Collection[str] = (),
     bounds: Mapping[str, tuple[float, float]] | None = None,
+    constants: Collection[str] = (),
     starts: int = 32,
     seed: int = 0,
     out: str | Path | None = None,
@@ -41,6 +42,7 @@ def fit(
         shared: Constants that all groups have in common.
         positive: Constants that must be positive.
         bounds: Constant to (lower, upper).
+        constants: Names in the formula that are constants although they look like columns, such as N or lr.
         starts: Initial points per group.
         seed: Seed of the initial points.
         out: Folder for `law.json` and `plot.png`, or a `.json` file for the law alone.
@@ -59,13 +61,13 @@ def fit(
 
     task = as_task(data, **columns)
     train = task.train.canonical()
-    form = find_form(task, law)
+    form = find_form(task, law, constants=constants, source=Source.of(task, data))
     if starts < 1:
         raise UsageError(f"starts must be 1 or more, got {starts}")
-    constants = dict.fromkeys(c for e in form.expressions.values() for c in e.constants)
+    known = dict.fromkeys(c for e in form.expressions.values() for c in e.constants)
     for name in (*shared, *positive, *(bounds or {})):
-        if name not in constants:
-            raise UsageError(suggest(name, constants, kind="constant"))
+        if name not in known:
+            raise UsageError(suggest(name, known, kind="constant"))
     signs = {
         t: [c for c in e.constants if c in positive or c in form.positive.get(t, ())]
         for t, e in form.expressions.items()
