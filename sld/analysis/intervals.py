@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sld.core.card import parse_for
-from sld.core.errors import DataError, GrammarError, UsageError
+from sld.core.errors import DataError, GrammarError, SldError, UsageError
 from sld.core.expression import Expression
 from sld.core.fit_settings import FitSettings
 from sld.core.fitter import Fitter, form_seed
@@ -83,11 +83,18 @@ class Rival:
 
 
 def with_intervals(found: Discovery) -> Discovery:
-    """Return a discovery whose laws, the chosen one and the best form by itself, carry their intervals."""
+    """Return a discovery whose laws, the chosen one and the best form by itself, carry their intervals.
+
+    Where they cannot be measured a note says why, and the law is not lost.
+    """
     single = found.single
-    if single is not None and found.best is not None:
-        single = replace(single, intervals=_measured(found, single, found.best, {}))
-    return replace(found, law=add_intervals(found), single=single)
+    try:
+        law = add_intervals(found)
+        if single is not None and found.best is not None:
+            single = replace(single, intervals=_measured(found, single, found.best, {}))
+    except SldError as error:
+        return replace(found, notes=(*found.notes, f"there are no intervals: {error}"))
+    return replace(found, law=law, single=single)
 
 
 def add_intervals(found: Discovery, *, level: float = 0.9) -> Law:
