@@ -16,7 +16,7 @@ import numpy as np
 from sld.core.errors import DataError, suggest
 from sld.core.expression import Expression, number, substitute
 from sld.core.fitter import Fitter, Prior
-from sld.core.fitting import LOSSES, POOLINGS, FitResult, Loss, Pooling, fit
+from sld.core.fitting import HUBER_DELTA_LOG, HUBER_DELTA_SIGMA, LOSSES, POOLINGS, FitResult, Loss, Pooling, fit
 from sld.core.splits import frontier_weights
 from sld.core.toml import Keys, kind_of
 
@@ -92,7 +92,7 @@ class FitSettings:
         return replace(expression, tree=substitute(expression.tree, values))
 
     def fitter(self, expression: Expression, table: Table, target: int = 0, *, weights: Array | None = None) -> Fitter:
-        """Return what refits the constants to rows of `table`, by squared errors.
+        """Return what refits the constants to rows of `table`, by squared errors (of logarithms, if the loss has them).
 
         Args:
             expression: The formula; pinned constants are no constants of the fitter.
@@ -101,10 +101,33 @@ class FitSettings:
             weights: (n_rows,) in place of `row_weights`.
         """
         weights = self.row_weights(table) if weights is None else weights
+        log = self.loss.startswith("log")
         return Fitter(
             self.formula(expression), table, target, shared=self.shared, positive=self.positive,
-            bounds=dict(self.bounds), weights=weights, prior=self.prior,
+            bounds=dict(self.bounds), weights=weights, prior=self.prior, log_output=log, project=not log,
         )  # fmt: skip
+
+    def trust(self, residual: Array, delta: float) -> Array | None:
+        """Return what Huber's loss multiplies the weights of rows with at these residuals (n_rows,); None without it.
+
+        Args:
+            residual: Of the target, or of its logarithm for a loss of logarithms.
+            delta: Where the loss turns linear, see `turning_point`.
+        """
+        if not self.loss.endswith("huber") or not delta > 0:
+            return None
+        with np.errstate(invalid="ignore"):
+            found = np.minimum(1.0, delta / np.maximum(np.abs(residual), 1e-300))
+        return np.where(np.isfinite(found), found, 0.0)
+
+    def turning_point(self, residual: Array) -> float:
+        """Return the delta of Huber's loss: the one declared, or what `fitting.fit` takes at these residuals."""
+        if self.delta is not None:
+            return self.delta
+        if self.loss.startswith("log"):
+            return HUBER_DELTA_LOG
+        known = np.abs(residual[np.isfinite(residual)])
+        return HUBER_DELTA_SIGMA * 1.4826 * float(np.median(known)) if len(known) else 0.0
 
     def fit(
         self,

@@ -178,6 +178,15 @@ class Fitter:
         twin._set_prior()
         return twin
 
+    def with_targets(self, y: Array) -> Fitter:
+        """Return this fitter for other measured values (n_rows,) of the same rows; nothing is compiled again."""
+        twin = Fitter.__new__(Fitter)
+        twin.__dict__.update(self.__dict__)
+        with np.errstate(all="ignore"):
+            twin.y = np.ascontiguousarray(np.log(y) if self.log_output else y, dtype=np.float64)[self.order]
+        twin._twins = {}
+        return twin
+
     def _limits(self, constant: str) -> tuple[float, float]:
         low, high = self.bounds.get(constant, (-math.inf, math.inf))
         return max(low, 0.0) if constant in self.positive else low, high

@@ -145,19 +145,23 @@ class Table:
             run_index=run_index,
         )
 
+    def canonical_order(self) -> NDArray[np.intp]:
+        """Return the row numbers in an order of the rows' own: by group name, then variables, then targets."""
+        keys = [_by_name(self.groups, self.group_index)[1], *self.X.T, *self.Y.T]
+        keys += [] if self.yerr is None else [*self.yerr.T]
+        keys += [] if self.weights is None else [self.weights]
+        keys += [_by_name(self.runs, self.run_index)[1]] if self.runs else []
+        return np.lexsort(keys[::-1])
+
     def canonical(self) -> Table:
-        """Return the same rows in an order of their own: by group name, then by variables, then by targets.
+        """Return the same rows in `canonical_order`, groups and runs numbered by name.
 
         What is computed from it does not depend on the order in which rows and groups stand in a file, to the last bit.
         """
         groups, group_index = _by_name(self.groups, self.group_index)
         runs, run_index = _by_name(self.runs, self.run_index)
         named = replace(self, groups=groups, group_index=group_index, runs=runs, run_index=run_index)
-        keys = [group_index, *self.X.T, *self.Y.T]
-        keys += [] if self.yerr is None else [*self.yerr.T]
-        keys += [] if self.weights is None else [self.weights]
-        keys += [run_index] if runs else []
-        return replace(named.take(np.lexsort(keys[::-1])), notes=self.notes)
+        return replace(named.take(self.canonical_order()), notes=self.notes)
 
     def of_group(self, name: str) -> Table:
         """Return the rows of one group."""

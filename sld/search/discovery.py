@@ -22,7 +22,7 @@ from sld.search.candidate import Candidate, Discovery
 from sld.search.consensus import Halves
 from sld.search.diverged import diverged_rows, sentence
 from sld.search.executors import Executor
-from sld.search.finishing import finish
+from sld.search.finishing import finish, uninterrupted
 from sld.search.forms import Form
 from sld.search.guest import Guest, Invitation, Moment
 from sld.search.hall_of_fame import HallOfFame
@@ -100,6 +100,7 @@ def discover(
     task: Mapping[str, Any] | None = None,
     progress: Callable[[Progress], None] | None = None,
     guest: Invitation | None = None,
+    complete: Callable[[Discovery], Discovery] | None = None,
 ) -> Discovery:
     """Search the formula that extrapolates best from the low rungs of `table` to the higher ones.
 
@@ -116,6 +117,7 @@ def discover(
         task: Name and version of the task, for the record.
         progress: Called a few times a second.
         guest: Settings of somebody who thinks beside the search, such as a language model.
+        complete: Adds to the outcome what is measured last, such as intervals, before anything is written.
 
     Returns:
         The chosen law fitted on all rows, with everything the choice rests on. After Ctrl-C it is the best law so
@@ -175,15 +177,24 @@ def discover(
             visitor = None if guest is None else guest.accept(judge, folder.path, about)
             search = Search(judge, source, limit, workers, progress, folder, visitor)
             search.run()
-            found = finish(search, table, everything, folds, seed, config, notes, budget)
-            folder.write_front(found.front)
-            found.law.save(folder.path / LAW_FILE)
-            if found.single is not None:
-                found.single.save(folder.path / SINGLE_FILE)
-            else:  # an earlier, longer run may have left one
-                (folder.path / SINGLE_FILE).unlink(missing_ok=True)
+            with uninterrupted():
+                found = finish(search, table, everything, folds, seed, config, notes, budget)
+                found = found if complete is None else complete(found)
+                _write(found, folder)
             return found
-    return finish(search, table, everything, folds, seed, config, notes, budget)
+    with uninterrupted():
+        found = finish(search, table, everything, folds, seed, config, notes, budget)
+        return found if complete is None else complete(found)
+
+
+def _write(found: Discovery, folder: RunFolder) -> None:
+    """Write the laws, each once and whole: whoever reads one while the run ends has the old one or the new one."""
+    folder.write_front(found.front)
+    if found.single is not None:
+        found.single.save(folder.path / SINGLE_FILE)
+    else:  # an earlier, longer run may have left one
+        (folder.path / SINGLE_FILE).unlink(missing_ok=True)
+    found.law.save(folder.path / LAW_FILE)
 
 
 class Search:

@@ -61,7 +61,7 @@ def finish(
         SldError: No formula could be fitted.
         KeyboardInterrupt: The search was interrupted before it had one.
     """
-    with _uninterrupted():
+    with uninterrupted():
         best = _best(search)
         explained = [explanation(search.judge, halves.members, j) for j, halves in enumerate(search.halves)]
         best = _with_explained(best, explained)
@@ -341,14 +341,16 @@ def _version() -> str:
         return "(not installed)"
 
 
-class _uninterrupted:
-    """Hold Ctrl-C back while the best law is fitted and written, which takes a second."""
+class uninterrupted:
+    """Hold Ctrl-C back while the best law is fitted, gets its intervals and is written, which takes seconds."""
 
     def __enter__(self) -> None:
+        """Begin; only the main thread gets Ctrl-C."""
         self.main = threading.current_thread() is threading.main_thread()
         if self.main:
             self.before = signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def __exit__(self, *exc: object) -> None:
+        """Give Ctrl-C back."""
         if self.main:
             signal.signal(signal.SIGINT, self.before)
