@@ -527,6 +527,8 @@ def predict(
 
     predicted = api.predict(law, points)
     cli_show.warn_of_verdict(api.caution(law, points))
+    for sentence in api.warnings(law, points):
+        output.remark(f"warning: {sentence}")
     cli_show.warn_of_gaps(predicted)
     rows = with_columns(points, predicted)
     if out is not None or not json:

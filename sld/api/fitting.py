@@ -12,6 +12,7 @@ from sld.api.tasks import Source, as_task
 from sld.core.errors import SldError, UsageError, suggest
 
 if TYPE_CHECKING:
+    from sld.core.expression import Expression
     from sld.core.fitting import FitResult
     from sld.core.law import Law
     from sld.core.splits import Fold
@@ -58,6 +59,7 @@ def fit(
     from sld.analysis import intervals
     from sld.core.fit_settings import FitSettings
     from sld.core.law import Law
+    from sld.core.ranges import ranges_of
 
     task = as_task(data, **columns)
     train = task.train.canonical()
@@ -108,6 +110,8 @@ def fit(
             "table": train.digest(),
             "fit": {column: _diagnostics(result) for column, result in results.items()},
             # for readers of earlier versions' files; `settings` has it all
+            **ranges_of(task.train),
+            **({"notes": notes} if (notes := _notes(form.expressions, task.train)) else {}),
             **({"shared": tied} if tied else {}),
             **({"positive": signs} if any(signs.values()) else {}),
             **({"bounds": _finite_ends(limits)} if any(limits.values()) else {}),
@@ -119,6 +123,18 @@ def fit(
     if out is not None:
         _write_fit(fitted, task, Path(out))
     return fitted
+
+
+def _notes(expressions: Mapping[str, Expression], table: Table) -> list[str]:
+    """Return what is to be said of a formula on these rows, whatever its constants are."""
+    from sld.search.design import notes_for
+    from sld.search.levels import level_notes
+    from sld.search.names import unused_columns
+
+    unused = unused_columns(expressions, table)
+    used = [s for e in expressions.values() for s in e.used_variables]
+    notes = [f"the formula does not use {', '.join(unused)}"] if unused else []
+    return [*notes, *notes_for(expressions, table), *level_notes(table, used)]
 
 
 def _folds(table: Table) -> tuple[Fold, ...]:

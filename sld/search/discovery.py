@@ -20,6 +20,7 @@ from sld.core.splits import rung_folds
 from sld.core.table import Table
 from sld.search.candidate import Candidate, Discovery
 from sld.search.consensus import Halves
+from sld.search.design import design_notes, record_of, redundancy_notes, rewritten, without_redundant
 from sld.search.diverged import diverged_rows, sentence
 from sld.search.executors import Executor
 from sld.search.finishing import finish, uninterrupted
@@ -27,6 +28,7 @@ from sld.search.forms import Form
 from sld.search.guest import Guest, Invitation, Moment
 from sld.search.hall_of_fame import HallOfFame
 from sld.search.judge import Judge, Proposal
+from sld.search.levels import as_levels, level_notes
 from sld.search.proposers import ALL, KNOWN, Source, from_texts
 from sld.search.rows import (
     FIT_ROWS,
@@ -134,9 +136,14 @@ def discover(
         raise UsageError(f"seed must be 0 or more, got {seed}")
     names = list(proposers if proposers is not None else ALL)
     first = list(from_texts(table, formulas, "user"))
+    complete = table
+    table, left_out = without_redundant(table)
+    if left_out:
+        first = [Proposal.of([rewritten(f, left_out, table, j) for j, f in enumerate(p.forms)]) for p in first]
     if not names and not first:
         raise UsageError(f"nothing to try: name a proposer ({', '.join(KNOWN)}) or give a formula")
-    notes = list(table.notes)
+    notes = [*complete.notes, *redundancy_notes(left_out), *design_notes(table), *level_notes(table)]
+    table = as_levels(table)
     everything, table = table, with_enough_rows(table, max_constants)
     notes.extend(about_borrowing(everything, table))
     check(table)
@@ -160,11 +167,12 @@ def discover(
     config = {
         "schema": 2,
         "task": dict(task or {}),
-        "rows": everything.digest(),
+        "rows": complete.digest(),
         "seed": seed,
         "proposers": names,
         "formulas": [f if isinstance(f, str) else dict(f) for f in formulas],
         "max_constants": max_constants,
+        **({"left_out": record_of(left_out)} if left_out else {}),
         **({} if guest is None else guest.config),
     }
     about = dict(task or {})

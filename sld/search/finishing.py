@@ -16,6 +16,7 @@ from sld.core.fit_settings import FRONTIER, FitSettings
 from sld.core.fitting import FitResult, fit
 from sld.core.law import Law
 from sld.core.pooling import lend
+from sld.core.ranges import ranges_of
 from sld.core.splits import frontier_weights
 from sld.core.table import Table
 from sld.search.candidate import Candidate, Discovery, Guide
@@ -261,7 +262,10 @@ def _fit_all(
         "rule": rule,
         "budget": budget,
         "tool": f"sld {_version()}",
+        **ranges_of(table),
     }
+    if config.get("left_out"):
+        provenance["left_out"] = list(config["left_out"])
     if chosen.consensus:
         provenance["consensus"] = {
             t.column: [m.text for m in c.members]
