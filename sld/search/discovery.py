@@ -136,13 +136,13 @@ def discover(
         raise UsageError(f"seed must be 0 or more, got {seed}")
     names = list(proposers if proposers is not None else ALL)
     first = list(from_texts(table, formulas, "user"))
-    complete = table
+    whole = table
     table, left_out = without_redundant(table)
     if left_out:
         first = [Proposal.of([rewritten(f, left_out, table, j) for j, f in enumerate(p.forms)]) for p in first]
     if not names and not first:
         raise UsageError(f"nothing to try: name a proposer ({', '.join(KNOWN)}) or give a formula")
-    notes = [*complete.notes, *redundancy_notes(left_out), *design_notes(table), *level_notes(table)]
+    notes = [*whole.notes, *redundancy_notes(left_out), *design_notes(table), *level_notes(table)]
     table = as_levels(table)
     everything, table = table, with_enough_rows(table, max_constants)
     notes.extend(about_borrowing(everything, table))
@@ -167,7 +167,7 @@ def discover(
     config = {
         "schema": 2,
         "task": dict(task or {}),
-        "rows": complete.digest(),
+        "rows": whole.canonical().digest(),
         "seed": seed,
         "proposers": names,
         "formulas": [f if isinstance(f, str) else dict(f) for f in formulas],
