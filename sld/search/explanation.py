@@ -128,7 +128,8 @@ def _account(judge: Judge, candidate: Candidate, target: int, popular: Mapping[s
     (column, expression), *_ = candidate.expressions.items()
     shared = candidate.shared.get(column, ())
     y, n = table.Y[:, target], table.n_rows
-    even = Fitter(expression, table, target, shared=shared)
+    bounds = judge.soundness.bounds(expression)
+    even = Fitter(expression, table, target, shared=shared, bounds=bounds)
     values = _fitted(even, _known(candidate, even, column))
     prediction = even.predict(values)
     nats = _even_nats(y - prediction, judge.variance[target])
@@ -137,7 +138,7 @@ def _account(judge: Judge, candidate: Candidate, target: int, popular: Mapping[s
     if np.isfinite(size).all() and (size > 0).all():
         by_size = np.maximum(size, 1e-12 * size.max()) ** -2.0
         by_size /= by_size.mean()
-        relative = Fitter(expression, table, target, shared=shared, weights=by_size)
+        relative = Fitter(expression, table, target, shared=shared, weights=by_size, bounds=bounds)
         found = _fitted(relative, values)
         other = _relative_nats(y, relative.predict(found), judge.variance[target])
         if other < nats:

@@ -20,9 +20,12 @@ from sld.core.splits import Fold, frontier_weights
 from sld.core.table import Table
 from sld.search.admissible import Grid, Problem
 from sld.search.candidate import Candidate, Judgement
+from sld.search.degenerate import TWO_ROLES, plays_two_roles
 from sld.search.forms import Form
+from sld.search.resolution import rounding_nmse
 from sld.search.selection import EARLY_FOLDS, early_score, fold_score, noise_floor
 from sld.search.sharing import best_sharing
+from sld.search.soundness import Soundness
 
 BEHIND = "far behind the best"
 _QUICK = 3  # one start in three for the first look at a form
@@ -75,10 +78,12 @@ class Judge:
         self.seed = seed
         self.max_constants = max_constants
         self.grid = Grid.of(table)
+        self.soundness = Soundness(table)
         self.weights = frontier_weights(table)
         self.tested = tuple(len(fold.test) for fold in self.folds)
         self.n_points = int(table.points().max()) + 1
         self.noise = [(noise_floor(table, j) or {}).get("nmse", 0.0) for j in range(len(table.targets))]
+        self.rounding = [rounding_nmse(table, j) for j in range(len(table.targets))]
         self.variance = [max(float(np.var(table.Y[:, j])), 1e-300) for j in range(len(table.targets))]
         self.rows_per_group = int(np.bincount(table.group_index).min())
 
@@ -161,11 +166,16 @@ class Judge:
             return _Judged("more constants than the task allows", 0)
         if n_constants >= self.rows_per_group:
             return _Judged("as many constants as rows", 0)
+        if not form.given and plays_two_roles(expression, self.table):
+            return _Judged(TWO_ROLES, 0)
+        # a floor costs a second fit wherever it is broken: finalists are held to it, and the law
+        floor = self.soundness.floor(expression, target) if thorough else {}
         rng = text_seed(self.seed, expression.text)
         try:
             fitter = Fitter(
-                expression, self.table, target, positive=form.positive, shared=form.shared, weights=self.weights
-            )
+                expression, self.table, target, positive=form.positive, shared=form.shared, weights=self.weights,
+                bounds=self.soundness.bounds(expression) | floor,
+            )  # fmt: skip
         except (OverflowError, ValueError) as error:
             return _Judged(f"not compiled: {error}", 0)
         if not np.isfinite(fitter.columns).any(axis=1).all():
@@ -190,42 +200,55 @@ class Judge:
                 if early_score(errors, n_constants, expression.complexity, self.n_points) > bar + _MARGIN:
                     return _Judged(BEHIND, n_fits)
                 starts, first = starts[max(1, n_starts // _QUICK) :], fitter.nonlinear(quick)
-        solution = self._fit(fitter, starts, first)
+        solution = self._fit(fitter, starts, first, bool(floor))
         n_fits += solution.n_fits
         if not solution.ok:
             return _Judged("not finite on the data", n_fits)
-        train_nmse = float(np.mean((y - fitter.predict(solution.values)) ** 2)) / self.variance[target]
+        train_nmse = self.nmse(y - fitter.predict(solution.values), target)
         if not train_nmse < _HOPELESS:
             return _Judged("explains nothing", n_fits)
         constants = self.by_group(expression, fitter, solution.values)
+        if why := self.soundness.refusal(expression, constants, target):
+            return _Judged(why, n_fits)
         problems = self.grid.problems(target, self.grid.predict(expression, constants))
-        errors, n = self._fold_errors(fitter, solution, few, self.folds, target)
+        errors, n = self._fold_errors(fitter, solution, few, self.folds, target, bool(floor))
         n_fits += n
         if sum(not math.isfinite(e) for e in errors) * 2 > len(errors):
             return _Judged("not finite on most folds", n_fits)
         return _Judged("ok", n_fits, errors, train_nmse, problems, dict(zip(self.table.groups, constants, strict=True)))
 
     @staticmethod
-    def _fit(fitter: Fitter, starts: Array, first: Array | None) -> Solution:
-        return fitter.solve(starts, inherited=first, max_iterations=40, tolerance=1e-6, refit_bounds=False)
+    def _fit(fitter: Fitter, starts: Array, first: Array | None, floored: bool = False) -> Solution:
+        return fitter.solve(starts, inherited=first, max_iterations=40, tolerance=1e-6, refit_bounds=floored)
 
     def _fold_errors(
-        self, fitter: Fitter, solution: Solution, starts: Array, folds: Sequence[Fold], target: int
+        self,
+        fitter: Fitter,
+        solution: Solution,
+        starts: Array,
+        folds: Sequence[Fold],
+        target: int,
+        floored: bool = False,
     ) -> tuple[tuple[float, ...], int]:
         """Return the NMSE on the judged rows of each fold, NaN where the fit failed, and the number of fits."""
         y, inherited = self.table.Y[:, target], fitter.nonlinear(solution)
         errors, n_fits = [], 0
         for fold in folds:
             part = fitter.solve(
-                starts, fold.train, inherited=inherited, max_iterations=30, tolerance=1e-6, refit_bounds=False
+                starts, fold.train, inherited=inherited, max_iterations=30, tolerance=1e-6, refit_bounds=floored
             )
             n_fits += part.n_fits
             if part.ok:
                 miss = y[fold.test] - fitter.predict(part.values)[fold.test]
-                errors.append(float(np.mean(miss**2)) / self.variance[target])
+                errors.append(self.nmse(miss, target))
             else:
                 errors.append(math.nan)
         return tuple(errors), n_fits
+
+    def nmse(self, miss: Array, target: int) -> float:
+        """Return the mean squared error over the variance, at least that of the last digit that the table has."""
+        found = float(np.mean(miss**2)) / self.variance[target]
+        return max(found, self.rounding[target]) if math.isfinite(found) else found
 
     @staticmethod
     def _use_hints(form: Form, fitter: Fitter, starts: Array, rng: np.random.Generator) -> None:
