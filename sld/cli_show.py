@@ -380,16 +380,24 @@ def _law(law: Law) -> None:
         if not law.grouped:
             ((group, values),) = by_group.items()
             if spans is None:
-                say_table([[name, shown(value, 6)] for name, value in values.items()])
+                say_table([[name, shown(value, law.digits(target))] for name, value in values.items()])
+                _limit(law, target)
                 continue
             ends = spans[target][group]
-            rows = [[c, shown(v, 6), f"{shown(ends[c][0], 3)} to {shown(ends[c][1], 3)}"] for c, v in values.items()]
+            digits = law.digits(target)
+            rows = [
+                [c, shown(v, digits), f"{shown(ends[c][0], 3)} to {shown(ends[c][1], 3)}"] for c, v in values.items()
+            ]
             level = 100 * (law.intervals or {}).get("level", 0.0)
             say_table(rows, ("", "", f"{level:.0f} % interval"))
+            _limit(law, target)
             continue
         groups = list(by_group)[:_MAX_GROUPS]
         header = [law.group_column or "group", *expression.constants]
-        rows = [[group, *(shown(by_group[group][name]) for name in expression.constants)] for group in groups]
+        rows = [
+            [group, *(shown(by_group[group][name], law.digits(target, 4)) for name in expression.constants)]
+            for group in groups
+        ]
         say_table(rows, header)
         if len(by_group) > len(groups):
             say(f"  ... and {len(by_group) - len(groups)} more groups in law.json")
@@ -397,6 +405,15 @@ def _law(law: Law) -> None:
             say(f"  the same in all groups: {', '.join(shared)}")
         if prior := law.provenance.get("priors", {}).get(target):
             say(f"  pulled together by as much as the rows say: {', '.join(prior['constants'])}")
+        _limit(law, target)
+
+
+def _limit(law: Law, target: str) -> None:
+    """Say what the law tends to with scale, where a constant of the formula reads as if it did."""
+    from sld.core.remarks import about_limit
+
+    if text := about_limit(law, target):
+        say(text)
 
 
 def _held_out(result: Scores | None, grouped: bool) -> None:
@@ -431,6 +448,8 @@ def fitted(law: Law, held_out: Scores | None, out: Path | None, source: str, jso
         say(f"{name}training error {shown(fit['nmse'], 3)} of the variance; {reached}")
         if fit["at_bounds"]:
             say(f"{name}on a bound: {', '.join(fit['at_bounds'])}")
+        if where := law.provenance.get("gaps", {}).get(target):
+            say(f"{name}beware: the fitted law has {where}")
         if not fit["condition"] < _ILL_DETERMINED:
             say(f"{name}the data do not determine every constant (condition number {shown(fit['condition'], 2)})")
     _held_out(held_out, law.grouped)

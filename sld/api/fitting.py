@@ -56,6 +56,7 @@ def fit(
     from sld.analysis import intervals
     from sld.core import fitting
     from sld.core.law import Law
+    from sld.core.remarks import with_remarks
 
     task = as_task(data, **columns)
     form = find_form(task, law)
@@ -113,7 +114,10 @@ def fit(
     )
     signed = {c for names in signs.values() for c in names}
     measured = intervals.compute(fitted, task.train, _folds(task.train), seed=seed, positive=signed)
-    fitted = replace(fitted, intervals=measured)
+    fitted = with_remarks(replace(fitted, intervals=measured), task.train)
+    gaps = _gaps(fitted, task.train)
+    if gaps:
+        fitted = replace(fitted, provenance={**fitted.provenance, "gaps": gaps})
     if out is not None:
         _write_fit(fitted, task, Path(out))
     return fitted
@@ -126,6 +130,15 @@ def _folds(table: Table) -> tuple[Fold, ...]:
         return rung_folds(table)
     except UsageError:  # one rung only: a given form can still be fitted
         return ()
+
+
+def _gaps(law: Law, table: Table) -> dict[str, str]:
+    """Return where the law has no value for some positive sizes, by target: the form was given, so it is only said."""
+    from sld.search.domain import Domain
+
+    domain = Domain(table)
+    found = {t: domain.gap(e, [law.constants[t][g] for g in table.groups]) for t, e in law.expressions.items()}
+    return {t: where for t, where in found.items() if where}
 
 
 def _finite_ends(limits: Mapping[str, Mapping[str, tuple[float, float]]]) -> dict[str, Any]:

@@ -145,10 +145,77 @@ class Domain:
             return NOT_FINITE
         return SPIKE if sharp and self._spike(expression, constants, values, sharp, target) else ""
 
+    def gap(self, expression: Expression, constants: Sequence[Mapping[str, float]]) -> str:
+        """Return in one line where a law has no finite value, or a pole; empty where it has one everywhere.
+
+        Args:
+            expression: The formula.
+            constants: By group, in the table's order.
+        """
+        box = self.box | {c: _ends([of[c] for of in constants]) for c in expression.constants}
+        known = ranges(expression.tree, box)
+        if known.proven:
+            return ""
+        self._lay_out()
+        with np.errstate(all="ignore"):
+            for node in known.unsure:
+                argument, wrong = self._wrong_sign(node, expression, constants)
+                if wrong.any():
+                    of = Expression(argument, expression.variables)
+                    what = "a pole at" if node.op == "/" else "no value beyond"
+                    return f"{what} {self._place(wrong, of, expression, constants)}"
+            wrong = ~np.isfinite(values_at(expression, constants, self.columns, self.group_index))
+            wrong[self._n_finite :] = False
+            return f"no finite value beyond {self._place(wrong, None, expression, constants)}" if wrong.any() else ""
+
+    def _place(
+        self,
+        wrong: NDArray[np.bool_],
+        part: Expression | None,
+        expression: Expression,
+        constants: Sequence[Mapping[str, float]],
+    ) -> str:
+        """Return in words where it goes wrong on the way from a row to the point next to the data among the wrong ones.
+
+        Where a part is named, that is where it changes its sign; else where the formula stops being finite.
+        """
+        t = [axis.coordinate(self.columns[s]) for axis, s in zip(self.axes, self.table.symbols, strict=True)]
+        away = [
+            np.maximum(0.0, np.maximum(a.low - x, x - a.high)) / a.decade for a, x in zip(self.axes, t, strict=True)
+        ]
+        bad = int(np.argmin(np.where(wrong, np.sum(away, axis=0), np.inf)))
+        group = self.group_index[[bad]]
+        row = int(np.flatnonzero(self.table.group_index == group[0])[0])
+        start = [float(axis.coordinate(self.table.X[[row], i])[0]) for i, axis in enumerate(self.axes)]
+
+        def at(share: float) -> tuple[dict[str, Array], float]:
+            X = [a.back(np.array([x + share * (y[bad] - x)])) for a, x, y in zip(self.axes, start, t, strict=True)]
+            columns = dict(zip(self.table.symbols, X, strict=True))
+            return columns, float(values_at(part or expression, constants, columns, group)[0])
+
+        low, high, first = 0.0, 1.0, at(0.0)[1]
+        for _ in range(50):
+            middle = (low + high) / 2
+            value = at(middle)[1]
+            sound = np.isfinite(value) if part is None else np.sign(value) == np.sign(first)
+            low, high = (middle, high) if sound else (low, middle)
+        columns = at(high)[0]
+        where = ", ".join(f"{s} = {columns[s][0]:.3g}" for s in expression.used_variables)
+        return where + (f" (group {self.table.groups[group[0]]})" if len(self.table.groups) > 1 else "")
+
     # --- signs
 
     def _keeps_sign(self, node: Node, expression: Expression, constants: Sequence[Mapping[str, float]]) -> bool:
         """Whether what stands under a power, a logarithm or a fraction line keeps the sign that it needs."""
+        return not bool(self._wrong_sign(node, expression, constants)[1].any())
+
+    def _wrong_sign(
+        self, node: Node, expression: Expression, constants: Sequence[Mapping[str, float]]
+    ) -> tuple[Node, NDArray[np.bool_]]:
+        """Return what has to keep its sign, and at which points it has the wrong one, or zero.
+
+        Where either sign will do, of the points of a group those with the rarer one are wrong.
+        """
 
         def values(part: Node) -> Array:
             of = Expression(part, expression.variables)
@@ -163,14 +230,14 @@ class Domain:
             # what is squared is never negative, and zero only where its root is
             argument, either = argument.args[0], True
         found = values(argument)
-        if np.isnan(found).any():
-            return False
         above, below = found > 0.0, found < 0.0
         if not either:
-            return not bool(below.any()) if may_be_zero else bool(above.all())
+            return argument, ~above & ~((found == 0.0) & may_be_zero)
         n = len(self.table.groups)
         ups, downs = (np.bincount(self.group_index[side], minlength=n) for side in (above, below))
-        return bool((above | below).all()) and not bool(((ups > 0) & (downs > 0)).any())
+        rarer = np.where((ups >= downs)[self.group_index], below, above)
+        wrong: NDArray[np.bool_] = ~(above | below) | (rarer & ((ups > 0) & (downs > 0))[self.group_index])
+        return argument, wrong
 
     # --- spikes
 

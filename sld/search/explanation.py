@@ -128,7 +128,7 @@ def _account(judge: Judge, candidate: Candidate, target: int, popular: Mapping[s
     (column, expression), *_ = candidate.expressions.items()
     shared = candidate.shared.get(column, ())
     y, n = table.Y[:, target], table.n_rows
-    bounds = judge.soundness.bounds(expression)
+    bounds = judge.soundness.bounds(expression) | judge.soundness.floor(expression, target)
     even = Fitter(expression, table, target, shared=shared, bounds=bounds)
     values = _fitted(even, _known(candidate, even, column))
     prediction = even.predict(values)
@@ -182,7 +182,7 @@ def _known(candidate: Candidate, fitter: Fitter, column: str) -> Array:
 def _fitted(fitter: Fitter, values: Array) -> Array:
     """Return the optimum next to known constants, or these where none is found."""
     start = values[:, : len(fitter.tape.constants)]
-    found = fitter.solve(start[:1], inherited=start, refit_bounds=False)
+    found = fitter.solve(start[:1], inherited=start)
     return found.values if found.ok and np.isfinite(fitter.predict(found.values)).all() else values
 
 
@@ -233,7 +233,7 @@ def _neighbour_test(account: _Account, target: int) -> float:
 def _squares(account: _Account, rows: NDArray[np.intp], start: Array, target: int) -> tuple[float, Array]:
     """Return the weighted sum of squares of a fit to some rows, infinity where it failed, and where it ended."""
     fitter = account.fitter
-    solution = fitter.solve(start[:1], rows, inherited=start, max_iterations=80, tolerance=1e-10, refit_bounds=False)
+    solution = fitter.solve(start[:1], rows, inherited=start, max_iterations=80, tolerance=1e-10)
     if not solution.ok:
         return math.inf, start
     residuals = fitter.table.Y[:, target] - fitter.predict(solution.values)

@@ -16,6 +16,7 @@ from sld.core.expression import Expression
 from sld.core.fitting import FitResult, fit
 from sld.core.law import Law
 from sld.core.pooling import lend
+from sld.core.remarks import with_remarks
 from sld.core.splits import frontier_weights
 from sld.core.table import Table
 from sld.search.candidate import Candidate, Discovery
@@ -104,7 +105,7 @@ def finish(
         judged = verdict(search.judge.table, folds, chosen, ranked, law, seed=seed)
         law = replace(law, provenance={**law.provenance, "verdict": judged.to_json()})
         return Discovery(
-            law=_with_borrowed(law, table, everything),
+            law=with_remarks(_with_borrowed(law, table, everything), everything),
             chosen=chosen,
             front=search.hall.front(),
             hall_of_fame=tuple(rank([*extra.values(), *ranked])),
@@ -118,7 +119,7 @@ def finish(
             table=table,
             verdict=judged,
             config={**config, "budget": budget, "workers": search.workers, "rule": rule},
-            single=None if chosen is best else _with_borrowed(single, table, everything),
+            single=None if chosen is best else with_remarks(_with_borrowed(single, table, everything), everything),
             best=None if chosen is best else best,
             llm={} if search.guest is None else search.guest.summary(chosen),
         )

@@ -168,8 +168,7 @@ class Judge:
             return _Judged("as many constants as rows", 0)
         if not form.given and plays_two_roles(expression, self.table):
             return _Judged(TWO_ROLES, 0)
-        # a floor costs a second fit wherever it is broken: finalists are held to it, and the law
-        floor = self.soundness.floor(expression, target) if thorough else {}
+        floor = self.soundness.floor(expression, target)
         rng = text_seed(self.seed, expression.text)
         try:
             fitter = Fitter(
@@ -200,8 +199,14 @@ class Judge:
                 if early_score(errors, n_constants, expression.complexity, self.n_points) > bar + _MARGIN:
                     return _Judged(BEHIND, n_fits)
                 starts, first = starts[max(1, n_starts // _QUICK) :], fitter.nonlinear(quick)
-        solution = self._fit(fitter, starts, first, bool(floor))
+        solution = self._fit(fitter, starts, first)
         n_fits += solution.n_fits
+        if solution.ok and _broken(fitter, solution, floor):
+            # from the free optimum and one start: where the floor is at its bound is what matters, not E
+            twin = fitter.holding(tuple(floor))
+            few, first = fitter.carried(twin, few[:1], solution)
+            fitter, solution = twin, self._fit(twin, few, first)
+            n_fits += solution.n_fits
         if not solution.ok:
             return _Judged("not finite on the data", n_fits)
         train_nmse = self.nmse(y - fitter.predict(solution.values), target)
@@ -211,31 +216,25 @@ class Judge:
         if why := self.soundness.refusal(expression, constants, target):
             return _Judged(why, n_fits)
         problems = self.grid.problems(target, self.grid.predict(expression, constants))
-        errors, n = self._fold_errors(fitter, solution, few, self.folds, target, bool(floor))
+        errors, n = self._fold_errors(fitter, solution, few, self.folds, target)
         n_fits += n
         if sum(not math.isfinite(e) for e in errors) * 2 > len(errors):
             return _Judged("not finite on most folds", n_fits)
         return _Judged("ok", n_fits, errors, train_nmse, problems, dict(zip(self.table.groups, constants, strict=True)))
 
     @staticmethod
-    def _fit(fitter: Fitter, starts: Array, first: Array | None, floored: bool = False) -> Solution:
-        return fitter.solve(starts, inherited=first, max_iterations=40, tolerance=1e-6, refit_bounds=floored)
+    def _fit(fitter: Fitter, starts: Array, first: Array | None) -> Solution:
+        return fitter.solve(starts, inherited=first, max_iterations=40, tolerance=1e-6, refit_bounds=False)
 
     def _fold_errors(
-        self,
-        fitter: Fitter,
-        solution: Solution,
-        starts: Array,
-        folds: Sequence[Fold],
-        target: int,
-        floored: bool = False,
+        self, fitter: Fitter, solution: Solution, starts: Array, folds: Sequence[Fold], target: int
     ) -> tuple[tuple[float, ...], int]:
         """Return the NMSE on the judged rows of each fold, NaN where the fit failed, and the number of fits."""
         y, inherited = self.table.Y[:, target], fitter.nonlinear(solution)
         errors, n_fits = [], 0
         for fold in folds:
             part = fitter.solve(
-                starts, fold.train, inherited=inherited, max_iterations=30, tolerance=1e-6, refit_bounds=floored
+                starts, fold.train, inherited=inherited, max_iterations=30, tolerance=1e-6, refit_bounds=False
             )
             n_fits += part.n_fits
             if part.ok:
@@ -304,6 +303,11 @@ def _shortened(form: Form) -> Form:
     linear = linear_constants(expression)[1]
     shared = tuple(c for c in form.shared if c in expression.constants and c not in linear)
     return replace(form, expression=expression, shared=shared, rough=False)
+
+
+def _broken(fitter: Fitter, solution: Solution, bounds: Mapping[str, tuple[float, float]]) -> bool:
+    """Whether a solution has a linear constant below its bound in some group."""
+    return any(bool((solution.values[:, fitter.names.index(c)] < low).any()) for c, (low, _) in bounds.items())
 
 
 def _n_starts(n_nonlinear: int, n_groups: int) -> int:

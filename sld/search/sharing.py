@@ -88,6 +88,8 @@ class _Ways:
             return [self._partial(first)]
         effective = len(self.names) - len(shape) * (1.0 - 1.0 / len(self.table.groups))
         constants, problems = self._checked(first.values, joint.names)
+        if judge.soundness.below_floor(self.form.expression, list(constants.values()), self.target):
+            return [replace(alone, status=BELOW_FLOOR, n_fits=first.n_fits)]
         errors, n_fits = self._raced(self._shared_error(first))
         one = replace(
             alone, status=self._status(errors, constants), n_fits=first.n_fits + n_fits, fold_errors=errors,
