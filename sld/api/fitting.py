@@ -60,6 +60,7 @@ def fit(
     from sld.core.fit_settings import FitSettings
     from sld.core.law import Law
     from sld.core.ranges import ranges_of
+    from sld.core.remarks import with_remarks
 
     task = as_task(data, **columns)
     train = task.train.canonical()
@@ -119,7 +120,10 @@ def fit(
         settings=settings,
     )
     measured = intervals.compute(fitted, train, _folds(train), seed=seed)
-    fitted = replace(fitted, intervals=measured)
+    fitted = with_remarks(replace(fitted, intervals=measured), train)
+    gaps = _gaps(fitted, train)
+    if gaps:
+        fitted = replace(fitted, provenance={**fitted.provenance, "gaps": gaps})
     if out is not None:
         _write_fit(fitted, task, Path(out))
     return fitted
@@ -144,6 +148,15 @@ def _folds(table: Table) -> tuple[Fold, ...]:
         return rung_folds(table)
     except UsageError:  # one rung only: a given form can still be fitted
         return ()
+
+
+def _gaps(law: Law, table: Table) -> dict[str, str]:
+    """Return where the law has no value for some positive sizes, by target: the form was given, so it is only said."""
+    from sld.search.domain import Domain
+
+    domain = Domain(table)
+    found = {t: domain.gap(e, [law.constants[t][g] for g in table.groups]) for t, e in law.expressions.items()}
+    return {t: where for t, where in found.items() if where}
 
 
 def _finite_ends(limits: Mapping[str, Mapping[str, tuple[float, float]]]) -> dict[str, Any]:

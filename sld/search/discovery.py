@@ -22,6 +22,7 @@ from sld.search.candidate import Candidate, Discovery
 from sld.search.consensus import Halves
 from sld.search.design import design_notes, record_of, redundancy_notes, rewritten, without_redundant
 from sld.search.diverged import diverged_rows, sentence
+from sld.search.enumeration import plainest
 from sld.search.executors import Executor
 from sld.search.finishing import finish, uninterrupted
 from sld.search.forms import Form
@@ -268,6 +269,7 @@ class Search:
             with Executor(self.judge, self.workers) as executor:
                 self._loop(executor, chain([begun] if begun else [], batches))
                 self._dismiss()
+                self._fall_back()
                 self.halves = self._finalists()
                 self._judge_again(executor)
         except KeyboardInterrupt:
@@ -403,6 +405,14 @@ class Search:
             if self.spent() >= 1.0:
                 break
         self.halves = [self.halves[0].replaced(found)]
+
+    def _fall_back(self) -> None:
+        """With nothing that can be handed out, judge the plainest forms, whatever the budget says."""
+        table = self.judge.table
+        if self.hall.best is not None or self.interrupted or not self.source.enumerates:
+            return
+        for proposal in from_texts(table, list(plainest(table)), "enumeration"):
+            self._remember(*self.judge.judge(proposal))
 
     def _note(self, event: Mapping[str, Any]) -> None:
         self.unwritten.append(event)
