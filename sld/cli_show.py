@@ -246,6 +246,8 @@ def _language_model(found: Discovery) -> None:
         f"language model {about['model']}: {_of(about['calls'], 'call')}, {tokens} tokens{cost}; "
         f"{_of(about['judged'], 'formula')} judged, {sum(about['rejected'].values())} not readable"
     )
+    if about["remark"]:
+        say(f"  {about['remark']}")
     if found.chosen.of_model:
         say("  the law is its proposal" if not found.chosen.lineage else "  the law descends from its proposal")
     failed = sum(about["failed"].values())
@@ -359,7 +361,7 @@ def _next_steps(path: Path, source: str, scored: bool) -> None:
         say(f"  sld score {run} {shlex.quote(source)}")
 
 
-def _spans(law: Law) -> dict[str, dict[str, dict[str, tuple[float, float]]]] | None:
+def _spans(law: Law) -> dict[str, dict[str, dict[str, tuple[float, float] | None]]] | None:
     """Return the intervals of the constants by target, group and name, or None for a law without."""
     from sld.analysis.intervals import constant_intervals
 
@@ -368,35 +370,73 @@ def _spans(law: Law) -> dict[str, dict[str, dict[str, tuple[float, float]]]] | N
 
 def _law(law: Law) -> None:
     """Print the formulas with their constants named, and the constants below."""
-    spans = _spans(law)
     for k, (target, expression) in enumerate(law.expressions.items()):
         if k:
             print()
         say(f"{target} = {expression.text}")
         print()
-        by_group = law.constants[target]
         if not expression.constants:
             continue
-        if not law.grouped:
-            ((group, values),) = by_group.items()
-            if spans is None:
-                say_table([[name, shown(value, 6)] for name, value in values.items()])
-                continue
-            ends = spans[target][group]
-            rows = [[c, shown(v, 6), f"{shown(ends[c][0], 3)} to {shown(ends[c][1], 3)}"] for c, v in values.items()]
-            level = 100 * (law.intervals or {}).get("level", 0.0)
-            say_table(rows, ("", "", f"{level:.0f} % interval"))
-            continue
-        groups = list(by_group)[:_MAX_GROUPS]
-        header = [law.group_column or "group", *expression.constants]
-        rows = [[group, *(shown(by_group[group][name]) for name in expression.constants)] for group in groups]
-        say_table(rows, header)
-        if len(by_group) > len(groups):
-            say(f"  ... and {len(by_group) - len(groups)} more groups in law.json")
-        if shared := law.provenance.get("shared", {}).get(target):
-            say(f"  the same in all groups: {', '.join(shared)}")
-        if prior := law.provenance.get("priors", {}).get(target):
-            say(f"  pulled together by as much as the rows say: {', '.join(prior['constants'])}")
+        if law.grouped:
+            _constants_by_group(law, target)
+        else:
+            _constants(law, target)
+        _limit(law, target)
+
+
+def _constants(law: Law, target: str) -> None:
+    ((group, values),) = law.constants[target].items()
+    rows = [[name, shown(value, law.digits(target))] for name, value in values.items()]
+    if law.intervals is None:
+        say_table(rows)
+        return
+    spans = _span_texts(law, target)[group]
+    say_table([[*row, spans[row[0]]] for row in rows], ("", "", f"{_percent_level(law)} interval"))
+
+
+def _constants_by_group(law: Law, target: str) -> None:
+    by_group, names = law.constants[target], law.expressions[target].constants
+    groups = list(by_group)[:_MAX_GROUPS]
+    header = [law.group_column or "group", *names]
+    digits = law.digits(target, 4)
+    say_table([[group, *(shown(by_group[group][name], digits) for name in names)] for group in groups], header)
+    if len(by_group) > len(groups):
+        say(f"  ... and {len(by_group) - len(groups)} more groups in law.json")
+    if law.intervals is not None:
+        spans = _span_texts(law, target)
+        say(f"  {_percent_level(law)} intervals:")
+        say_table([[group, *(spans[group][name] for name in names)] for group in groups], header)
+    settings = law.settings[target]
+    if settings.shared:
+        say(f"  the same in all groups: {', '.join(settings.shared)}")
+    if settings.prior is not None:
+        say(f"  pulled together by as much as the rows say: {', '.join(settings.prior.constants)}")
+
+
+def _span_texts(law: Law, target: str) -> dict[str, dict[str, str]]:
+    """Return the interval of each constant in words, by group."""
+    from sld.analysis.intervals import constant_intervals, unknown_constants
+
+    unknown = unknown_constants(law)[target]
+    return {
+        group: {
+            name: f"unknown: {unknown[group][name]}" if ends is None else f"{shown(ends[0], 3)} to {shown(ends[1], 3)}"
+            for name, ends in by_name.items()
+        }
+        for group, by_name in constant_intervals(law)[target].items()
+    }
+
+
+def _percent_level(law: Law) -> str:
+    return f"{100 * (law.intervals or {}).get('level', 0.0):.0f} %"
+
+
+def _limit(law: Law, target: str) -> None:
+    """Say what the law tends to with scale, where a constant of the formula reads as if it did."""
+    from sld.core.remarks import about_limit
+
+    if text := about_limit(law, target):
+        say(text)
 
 
 def _held_out(result: Scores | None, grouped: bool) -> None:
@@ -431,6 +471,8 @@ def fitted(law: Law, held_out: Scores | None, out: Path | None, source: str, jso
         say(f"{name}training error {shown(fit['nmse'], 3)} of the variance; {reached}")
         if fit["at_bounds"]:
             say(f"{name}on a bound: {', '.join(fit['at_bounds'])}")
+        if where := law.provenance.get("gaps", {}).get(target):
+            say(f"{name}beware: the fitted law has {where}")
         if not fit["condition"] < _ILL_DETERMINED:
             say(f"{name}the data do not determine every constant (condition number {shown(fit['condition'], 2)})")
     for text in law.provenance.get("notes", ()):

@@ -44,7 +44,7 @@ def test_a_planted_law_is_found_with_its_constants() -> None:
 def test_groups_get_constants_of_their_own() -> None:
     table = grouped()
     found = search(table, "2000fits", proposers=CATALOGUE)
-    assert found.law.groups == ("b", "a", "ü")
+    assert found.law.groups == ("a", "b", "ü")
     assert scores(table.Y, found.law.predict(table), table.group_index).r2 > 0.999
     assert len({json.dumps(c, sort_keys=True) for c in found.law.constants["loss"].values()}) == 3
 
@@ -257,7 +257,7 @@ def test_a_large_table_is_thinned_and_the_user_is_told() -> None:
     found = search(table, "1fits", formulas=["E + A*N**-a"])
     (note,) = [note for note in found.notes if "rows" in note]
     assert "of 20000 rows" in note
-    assert found.law.groups == table.groups
+    assert found.law.groups == tuple(sorted(table.groups))
     # the constants come from all rows: a hundred times closer than the noise of one
     for group, constants in found.law.constants["y"].items():
         assert constants["E"] == pytest.approx(int(group[1]) + 2, abs=1e-3)
@@ -294,7 +294,7 @@ def test_of_many_groups_the_search_sees_some_and_the_law_has_all() -> None:
     n_rows, n_groups = re.findall(r"\d+ of \d+", note)
     assert (n_rows, n_groups) == (f"{59 * 12 - 6} of {table.n_rows}", "59 of 120")
     assert "fitted on all of them" in note
-    assert found.law.groups == table.groups
+    assert found.law.groups == tuple(sorted(table.groups))
     for group, constants in found.law.constants["y"].items():
         assert constants["E"] == pytest.approx(int(group[1:]) % 97 / 50 + 2, abs=0.01)
         assert constants["a"] == pytest.approx(0.5, abs=0.02)
@@ -334,7 +334,7 @@ def test_a_large_table_is_searched_within_its_budget(kind: str) -> None:
     began = time.monotonic()
     found = search(table, "10s")
     assert time.monotonic() - began < 20
-    assert found.law.groups == table.groups
+    assert found.law.groups == tuple(sorted(table.groups))
     assert scores(table.Y, found.law.predict(table), table.group_index).r2 > 0.99
     assert [note for note in found.notes if f"of {table.n_rows} rows" in note]
 

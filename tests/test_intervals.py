@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sld.analysis.intervals import Rival, compute, constant_intervals, predict_intervals
+from sld.analysis.intervals import Interval, Rival, compute, constant_intervals, predict_intervals
 from sld.core.errors import DataError, UsageError
+from sld.core.fit_settings import FitSettings
 from sld.core.fitting import fit
 from sld.core.law import Law
 from sld.core.splits import rung_folds
@@ -33,15 +34,26 @@ def grid(seed: int, noise: float = 0.005) -> Table:
     return table_from({"N": N, "D": D, "loss": loss}, target="loss", scale=["N", "D"])
 
 
-def fitted(text: str, table: Table, **options: Any) -> Law:
+def fitted(text: str, table: Table, settings: FitSettings | None = None, **options: Any) -> Law:
+    settings = settings or FitSettings()
     constants, expressions = {}, {}
     for j, target in enumerate(table.targets):
         expressions[target.column] = table.parse(text, j)
-        result = fit(expressions[target.column], table, target=j, starts=8)
+        result = settings.fit(expressions[target.column], table, target=j, starts=8)
         assert result.ok, result.status
         constants[target.column] = result.constants
-    law = Law(expressions, constants, table.variables, table.targets, table.group_column)
+    law = Law(
+        expressions, constants, table.variables, table.targets, table.group_column,
+        settings={t.column: settings for t in table.targets},
+    )  # fmt: skip
     return replace(law, intervals=compute(law, table, rung_folds(table), **options))
+
+
+def known(law: Law) -> dict[str, dict[str, dict[str, Interval]]]:
+    """Return the intervals of constants, of which none is unknown."""
+    found = constant_intervals(law)
+    assert all(ends is not None for of in found.values() for by_name in of.values() for ends in by_name.values())
+    return found  # type: ignore[return-value]
 
 
 def share_inside(law: Law, points: Any, truth: Any) -> float:
@@ -67,7 +79,7 @@ def test_constants_are_covered_as_often_as_promised() -> None:
     truth = {"E": E, "A": A, "alpha": ALPHA, "B": B, "beta": BETA}
     hits = []
     for seed in range(60):
-        intervals = constant_intervals(fitted(CHINCHILLA, grid(seed)))["loss"]["all"]
+        intervals = known(fitted(CHINCHILLA, grid(seed)))["loss"]["all"]
         hits.append([intervals[c][0] <= value <= intervals[c][1] for c, value in truth.items()])
     assert 0.82 <= np.mean(hits) <= 0.97
 
@@ -139,7 +151,7 @@ def test_groups_and_targets_have_intervals_of_their_own_within_declared_bounds()
     lower, upper = predict_intervals(law, {"N": [1e4, 1e10], "family": ["g0", "g5"]})
     assert lower.shape == (2, 2)
     assert (lower >= 0).all() and (upper <= 1).all() and (lower <= upper).all()
-    intervals = constant_intervals(law)
+    intervals = known(law)
     assert set(intervals) == {"err", "acc"} and set(intervals["err"]) == set(table.groups)
     for low, high in intervals["err"]["g3"].values():
         assert low < high
@@ -148,15 +160,11 @@ def test_groups_and_targets_have_intervals_of_their_own_within_declared_bounds()
 
 
 def test_shared_constants_are_refitted_together() -> None:
-    table = grouped().for_target(0)
-    expression = table.parse("E + A*N**-alpha")
-    result = fit(expression, table, shared=["alpha"], starts=8)
-    law = Law({"err": expression}, {"err": result.constants}, table.variables, table.targets, "family")
-    folds = rung_folds(table)
-    tied = compute(law, table, folds, shared={"err": ["alpha"]})
-    columns = tied["targets"]["err"]["constants"]
-    assert len({columns[g]["alpha"] for g in table.groups}) == 1
-    assert compute(replace(law, provenance={"shared": {"err": ["alpha"]}}), table, folds) == tied
+    law = fitted("E + A*N**-alpha", grouped().for_target(0), FitSettings(shared=("alpha",)))
+    assert law.intervals is not None
+    columns = law.intervals["targets"]["err"]["constants"]
+    assert len({columns[g]["alpha"] for g in law.groups}) == 1
+    assert len({columns[g]["E"] for g in law.groups}) == len(law.groups)
 
 
 def test_outside_its_domain_a_law_gives_no_interval_or_an_endless_one() -> None:
@@ -244,12 +252,12 @@ def test_intervals_of_a_robust_fit_leave_outliers_out() -> None:
     expression = table.parse(CHINCHILLA)
     robust = fit(expression, table, loss="huber", starts=8)
     widths = []
-    for provenance in ({"loss": {"loss": "huber"}}, {}):
+    for settings in (FitSettings(loss="huber"), FitSettings()):
         law = Law(
-            {"loss": expression}, {"loss": robust.constants}, table.variables, table.targets, provenance=provenance
-        )
+            {"loss": expression}, {"loss": robust.constants}, table.variables, table.targets,
+            settings={"loss": settings},
+        )  # fmt: skip
         law = replace(law, intervals=compute(law, table, rung_folds(table)))
-        low, high = constant_intervals(law)["loss"]["all"]["E"]
+        low, high = known(law)["loss"]["all"]["E"]
         widths.append(high - low)
-        assert law.loss("loss") == ("huber" if provenance else "squared")
     assert widths[0] < 0.5 * widths[1]

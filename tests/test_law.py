@@ -143,7 +143,7 @@ def test_json_has_the_promised_keys() -> None:
     one, two = chinchilla().to_json(), two_targets().to_json()
     assert set(one) == {
         *("schema", "expression", "constants", "task", "variables", "targets", "group_column", "intervals"),
-        "provenance",
+        *("provenance", "settings"),
     }
     assert one["expression"] == "E + A*N**-a + B*D_tokens**-b"
     assert one["constants"] == {"all": CHINCHILLA}

@@ -18,6 +18,7 @@ from sld.analysis.report import report, write_report
 from sld.core.canonical import canonical_key
 from sld.core.card import Card
 from sld.core.errors import UsageError
+from sld.core.fit_settings import FitSettings
 from sld.core.fitting import fit
 from sld.core.law import Law
 from sld.core.splits import rung_folds
@@ -115,7 +116,7 @@ def test_the_report_says_everything_a_check_needs(found: Discovery, text: str) -
 
 
 def test_a_robust_fit_is_compared_with_itself(found: Discovery) -> None:
-    robust = replace(found, law=replace(found.law, provenance={"loss": {"loss": "huber"}}))
+    robust = replace(found, law=replace(found.law, settings={"loss": FitSettings(loss="huber")}))
     text = report(robust)
     assert "Huber's loss for loss" in text and re.search("% with squared errors[,.]", text)
     assert "Huber's loss for loss" not in report(found) and not re.search("% with squared errors[,.]", report(found))

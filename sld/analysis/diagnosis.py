@@ -55,7 +55,7 @@ class Diagnosis:
     where: str
     changes: Mapping[str, float]
 
-    def sentences(self, intervals: Mapping[str, Mapping[str, Interval]]) -> list[str]:
+    def sentences(self, intervals: Mapping[str, Mapping[str, Interval | None]]) -> list[str]:
         """Say it in words; `intervals` are those of the constants, by group."""
         found = [f"The residuals have a standard deviation of {self.residual_sd:.3g}."]
         if self.status != "ok":
@@ -173,21 +173,23 @@ class _Refit:
         )
 
 
-def _loosest(intervals: Mapping[str, Mapping[str, Interval]]) -> str:
+def _loosest(intervals: Mapping[str, Mapping[str, Interval | None]]) -> str:
+    known = [(n, group, ends) for group, of in intervals.items() for n, ends in of.items() if ends is not None]
     widths = [
         (high / low if low > 0 else low / high, name, group)
-        for group, constants in intervals.items()
-        for name, (low, high) in constants.items()
+        for name, group, (low, high) in known
         if math.isfinite(low) and math.isfinite(high) and low * high > 0
     ]
-    signs = sorted({n for c in intervals.values() for n, (low, high) in c.items() if not low * high > 0})
+    signs = sorted({n for n, _, (low, high) in known if not low * high > 0})
+    unknown = sorted({n for of in intervals.values() for n, ends in of.items() if ends is None})
     said = ""
     if widths:
         ratio, name, group = max(widths)
         where = f" (group {group})" if len(intervals) > 1 else ""
-        known = f"known within a factor of {ratio:.3g}" if ratio < _HOPELESS else "hardly determined at all"
-        said = f"The least certain constant is `{name}`{where}, {known}."
-    if signs:
-        named = ", ".join(f"`{n}`" for n in signs)
-        said += f" The sign of {named} is not certain{' in every group' if len(intervals) > 1 else ''}."
+        how = f"known within a factor of {ratio:.3g}" if ratio < _HOPELESS else "hardly determined at all"
+        said = f"The least certain constant is `{name}`{where}, {how}."
+    for names, what in ((signs, "The sign of {} is not certain"), (unknown, "How certain {} is is not known")):
+        if names:
+            everywhere = " in every group" if len(intervals) > 1 else ""
+            said += " " + what.format(", ".join(f"`{n}`" for n in names)) + f"{everywhere}."
     return said.strip()

@@ -3,8 +3,9 @@ r"""Intervals for the constants of a law and for its predictions, honest about e
 Four things make a prediction uncertain, and each is measured on the training rows:
 
 * *noise* $\sigma$: the residuals of the fit, per group, pulled towards the mean of all groups when rows are few;
-* *spread*: how far refits move at $x$ when the points of each group are reweighted at random (Rubin 1981, the Bayesian
-  bootstrap: every point keeps some weight, so that small groups stay fittable);
+* *spread*: how far refits move at $x$ when the points (or runs) of each group are reweighted at random (Rubin 1981, the
+  Bayesian bootstrap: every point keeps some weight, so that small groups stay fittable). A refit does what the fit did:
+  the law's settings say which loss, weights, bounds and sharing, and a law that follows others has them refitted too;
 * *choice*: a search that tries a thousand forms takes one of several that are nearly as good; where the runners-up
   predict something else at $x$, nobody knows better;
 * *misfit*: the formula is not the truth, and far from the data that matters most. No resampling shows it, so it is
@@ -15,12 +16,16 @@ The interval for a new run at $x$ is $\hat y \pm z \sqrt{\sigma^2 + \kappa^2 s(x
 and a quarter of $\sigma$, on the log scale where the residuals are more even there. Measured on 43 tables whose largest
 runs were kept aside, intervals with level 0.9 around the law that a search chose held 93 % of those runs; without the
 runners-up 81 %. Around a form that was given, not searched for, they held 91 %; without the folds 75 %.
+
+What cannot be measured is not made up: with no more rows than constants, or where refits do not move, nothing is known
+of the spread, and the interval ends where the target's declared bounds are, or nowhere. Where a search says that there
+is no law at all, an interval is at least as wide as the rows of its group.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
@@ -29,17 +34,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sld.core.card import parse_for
-from sld.core.errors import DataError, GrammarError, UsageError
+from sld.core.errors import DataError, GrammarError, SldError, UsageError
 from sld.core.expression import Expression
+from sld.core.fit_settings import FitSettings
+from sld.core.fitter import Fitter, form_seed
 from sld.core.kernel import evaluate
 from sld.core.law import Constants, Law
-from sld.core.pooling import prior_of
 from sld.core.splits import Fold, rung_folds
 from sld.core.table import ALL_ROWS, Array, Table, read_points
 
 if TYPE_CHECKING:
-    from sld.core.fitting import Fitter, Prior
-    from sld.search.candidate import Discovery
+    from sld.analysis.guided import Guided
+    from sld.core.fitter import Solution
+    from sld.search.candidate import Candidate, Discovery, Guide
 
 Interval = tuple[float, float]
 Rows = NDArray[np.intp]
@@ -53,57 +60,95 @@ _FOLD_REPLICATES = 20
 _FOLD_STARTS = 4
 _RIVALS = 5
 _CHUNK = 65536  # points predicted at once
+_LEAST_REFITS = 5  # that succeeded; fewer say nothing
+_STILL = 1e-9  # relative: a refit that moves a constant by less has not moved it
+_EXACT = 1e-7  # of the range: smaller residuals are rounding errors of an exact law, whose refits need not move
+_REWEIGHTINGS = 5  # of a refit with Huber's loss
+_REFIT_STEPS, _FOLD_FIT_STEPS = 30, 100
+_LEAST_FREE = 0.5  # rows beyond the constants of all groups
+
+UNMOVED = "refits do not move it"
+FAILED = "refits fail"
+PINNED = "held at this value"
+AT_BOUND = "held by its bound"
 
 
 @dataclass(frozen=True)
 class Rival:
-    """A form that was nearly chosen: target column to formula, to constants by group, to what groups share or pool."""
+    """A form that was nearly chosen: target column to formula, to constants by group, to how they were fitted."""
 
     expressions: Mapping[str, Expression]
     constants: Constants
-    shared: Mapping[str, Collection[str]] = field(default_factory=dict)
-    priors: Mapping[str, Prior] = field(default_factory=dict)
+    settings: Mapping[str, FitSettings] = field(default_factory=dict)
+
+
+def with_intervals(found: Discovery) -> Discovery:
+    """Return a discovery whose laws, the chosen one and the best form by itself, carry their intervals.
+
+    Where they cannot be measured a note says why, and the law is not lost.
+    """
+    single = found.single
+    try:
+        law = add_intervals(found)
+        if single is not None and found.best is not None:
+            single = replace(single, intervals=_measured(found, single, found.best, {}))
+    except SldError as error:
+        return replace(found, notes=(*found.notes, f"there are no intervals: {error}"))
+    return replace(found, law=law, single=single)
 
 
 def add_intervals(found: Discovery, *, level: float = 0.9) -> Law:
     """Return the law of a discovery with its intervals."""
+    return replace(found.law, intervals=_measured(found, found.law, found.chosen, found.guides, level))
+
+
+def _measured(
+    found: Discovery, law: Law, chosen: Candidate, guides: Mapping[str, Guide], level: float = 0.9
+) -> dict[str, Any]:
+    """Return the intervals of one of the laws of a discovery; groups that borrow get those of another."""
     rows = thinned(found.table, 0)
     table = found.table if len(rows) == found.table.n_rows else found.table.take(rows)
-    seed, chosen = int(found.config.get("seed", 0)), found.chosen
+    seed = int(found.config.get("seed", 0))
     others = (c for c in found.hall_of_fame if c.key != chosen.key and c.admissible == chosen.admissible)
-    judged = replace(
-        found.law, constants={t: {g: by[g] for g in table.groups} for t, by in found.law.constants.items()}
-    )
+    judged = replace(law, constants={t: {g: by[g] for g in table.groups} for t, by in law.constants.items()})
     rivals = [
-        Rival(c.expressions, c.constants, c.shared, c.priors)
+        Rival(c.expressions, c.constants, {t: _settings_of(c, t, law) for t in c.expressions})
         for c in others
         if all(set(judged.groups) <= set(by_group) for by_group in c.constants.values())
     ]
-    measured = compute(judged, table, rung_folds(table), level=level, seed=seed, rivals=rivals[:_RIVALS])
-    return replace(found.law, intervals=_lent(measured, judged, found.law))
+    measured = compute(judged, table, rung_folds(table), level=level, seed=seed, rivals=rivals[:_RIVALS], guides=guides)
+    return _lent(measured, judged, law)
+
+
+def _settings_of(candidate: Candidate, target: str, law: Law) -> FitSettings:
+    """Return how a search fits the constants of a candidate; its rows weigh as those of the law do."""
+    return FitSettings(
+        weights=law.settings[target].weights,
+        shared=candidate.shared.get(target, ()),
+        prior=candidate.priors.get(target),
+    )
 
 
 def _lent(measured: dict[str, Any], judged: Law, law: Law) -> dict[str, Any]:
     """Return the intervals with those of groups that have too few rows, taken from the group with the most.
 
     They say as much about shape and noise as that group's rows do, and count the noise twice: the level rests on
-    one row or little more.
+    one row or little more. Runners-up have no constants for such a group, and so no say.
     """
     few = [g for g in law.groups if g not in judged.groups]
     for column, about in measured["targets"].items() if few else ():
         lender = max(judged.groups, key=lambda g: about["rows"][g])
+        ends = np.array([about["range"][g] for g in judged.groups])
         for group in few:
             for key in ("rows", "free"):
                 about[key][group] = about[key][lender]
-            about["noise"][group] = float(f"{math.sqrt(2.0) * about['noise'][lender]:.6g}")
+            about["noise"][group] = _six_digits(math.sqrt(2.0) * _known(about["noise"][lender]))
+            about["range"][group] = [float(ends[:, 0].min()), float(ends[:, 1].max())]
             shift = {c: law.constants[column][group][c] - v for c, v in law.constants[column][lender].items()}
             about["constants"][group] = {
                 c: " ".join(f"{float(x) + shift[c]:.12g}" for x in text.split())
                 for c, text in about["constants"][lender].items()
             }
-            for rival in about["rivals"]:
-                # a rival has no constants for this group: those that it has elsewhere would only tell levels apart
-                rival["constants"] = {c: f"{text} nan" for c, text in rival["constants"].items()}
     return measured
 
 
@@ -115,59 +160,65 @@ def compute(
     level: float = 0.9,
     replicates: int = 40,
     seed: int = 0,
-    shared: Mapping[str, Collection[str]] | None = None,
-    positive: Collection[str] = (),
     rivals: Sequence[Rival] = (),
+    guides: Mapping[str, Guide] | None = None,
 ) -> dict[str, Any]:
     """Measure what the intervals of `law` are made from; the result belongs under `intervals` in `law.json`.
 
+    It depends neither on the order of rows and groups nor on how columns are called. Whatever differs between groups is
+    stored by their names.
+
     Args:
-        law: The law, fitted to `table`.
+        law: The law, fitted to `table` with its settings.
         table: The rows that it was fitted to.
         folds: Rows to refit on and rows to judge on (`splits.rung_folds`).
         level: Share of new runs that the intervals shall cover.
         replicates: Refits to reweighted rows.
         seed: Seed of the weights.
-        shared: Target to constants that all groups have in common; as the law's provenance says if not given.
-        positive: Constants that must be positive.
         rivals: Forms that were nearly chosen, when the law comes from a search.
+        guides: Target column to what the constants follow beside the rows, where they do.
 
     Raises:
         UsageError: `level` or `replicates` is out of range.
     """
+    from sld.analysis.guided import Guided
+
     if not 0.5 <= level < 1.0:
         raise UsageError(f"the level of intervals must be at least 0.5 and below 1, got {level:g}")
     if replicates < 10:
         raise UsageError(f"intervals need at least 10 replicates, got {replicates}")
+    place = np.empty(table.n_rows, dtype=np.intp)
+    place[table.canonical_order()] = np.arange(table.n_rows)
+    table = table.canonical()
     rows = thinned(table, seed)
     some = table if len(rows) == table.n_rows else table.take(rows)
-    some_folds = [(_renumbered(fold.train, rows), _renumbered(fold.test, rows)) for fold in folds]
-    tied = law.provenance.get("shared", {}) if shared is None else shared
+    some_folds = [
+        (_renumbered(np.sort(place[fold.train]), rows), _renumbered(np.sort(place[fold.test]), rows)) for fold in folds
+    ]
     targets = {}
     for j, target in enumerate(law.targets):
         column = target.column
-        expression, constants = law.expressions[column], law.constants[column]
-        own = tied.get(column, ())
-        huber = law.loss(column) == "huber"
-        prior = prior_of(law.provenance, column)
+        settings = law.settings[column]
+        guide = (guides or {}).get(column)
         fits = _Refits(
-            expression, some, j, constants, shared=own, prior=prior, positive=positive, seed=seed, huber=huber
-        )
+            law.expressions[column], some, j, law.constants[column], settings, seed,
+            guided=None if guide is None else Guided(guide, some, j, settings),
+        )  # fmt: skip
         others = [
             _Refits(
-                r.expressions[column], some, j, r.constants[column], shared=r.shared.get(column, ()),
-                prior=r.priors.get(column), seed=seed,
+                r.expressions[column], some, j, r.constants[column], r.settings.get(column, FitSettings()), seed
             )
             for r in rivals
         ]  # fmt: skip
         targets[column] = {
             **fits.measure(some_folds, level, replicates, others),
+            "range": _ranges(some, j, level),
             "rivals": [
                 {
                     "expression": r.expressions[column].text,
                     "constants": {
-                        c: " ".join(f"{r.constants[column][g][c]:.12g}" for g in law.groups)
-                        for c in r.expressions[column].constants
+                        g: {c: float(f"{r.constants[column][g][c]:.12g}") for c in r.expressions[column].constants}
+                        for g in law.groups
                     },
                 }
                 for r in rivals
@@ -176,11 +227,23 @@ def compute(
     return {"level": level, "replicates": replicates, "seed": seed, "targets": targets}
 
 
+def _ranges(table: Table, target: int, level: float) -> dict[str, list[float]]:
+    """Return for each group the quantiles between which the level of its rows lie, and so a new one without a law."""
+    ends = [0.5 - level / 2, 0.5 + level / 2]
+    return {
+        group: [
+            float(f"{x:.12g}") for x in np.quantile(table.Y[table.group_index == g, target], ends, method="weibull")
+        ]
+        for g, group in enumerate(table.groups)
+    }
+
+
 def predict_intervals(law: Law, points: object) -> tuple[Array, Array]:
     """Return lower and upper ends (n_points, n_targets) between which a new run is expected, at the law's level.
 
-    Where refits leave the domain of the formula the ends are infinite, or the declared bounds of the target; where the
-    law itself gives no number they are NaN.
+    The prediction always lies between them. Where refits fail or leave the domain of the formula the ends are infinite,
+    or the declared bounds of the target; where the law itself gives no number they are NaN. Where the search found no
+    law they are at least as far apart as the rows of the group.
 
     Raises:
         UsageError: The law carries no intervals, or a point's group has no constants.
@@ -191,42 +254,78 @@ def predict_intervals(law: Law, points: object) -> tuple[Array, Array]:
     predictions = law.predict(table)
     lower, upper = np.empty_like(predictions), np.empty_like(predictions)
     inputs = {v.symbol: table.column(v.column) for v in law.variables}
+    lawless = law.provenance.get("verdict", {}).get("kind") == "no law"
     for g, group in enumerate(table.groups):
         name = group if law.grouped else ALL_ROWS
         all_rows = np.flatnonzero(table.group_index == g)
         for j, target in enumerate(law.targets):
             about = _about(law, target.column)
-            replicates = _replicates(about, target.column, name)
+            values = law.constants[target.column][name]
+            replicates = [{**values, **r} for r in _moving(about, target.column, name, values)]
             rivals = _rivals(law, about, j, name)
-            noise, inflation = np.array(float(about["noise"][name])), _inflation(about, name)
+            noise, inflation = np.array(_known(_entry(about["noise"], name))), _inflation(about, name)
+            least = _entry(about.get("range", {name: None}), name) if lawless else None
             scale = _Scale(about["scale"] == "log")
             for rows in np.array_split(all_rows, max(1, math.ceil(len(all_rows) / _CHUNK))):
                 columns = {symbol: np.ascontiguousarray(values[rows]) for symbol, values in inputs.items()}
                 middle = predictions[rows, j]
-                others = np.array([evaluate(law.expressions[target.column], columns, c) for c in replicates])
+                others = np.empty((len(replicates), len(rows)))
+                for k, constants in enumerate(replicates):
+                    others[k] = evaluate(law.expressions[target.column], columns, constants)
                 choices = [evaluate(expression, columns, constants) for expression, constants in rivals]
                 spread = scale.together(middle, inflation * scale.spread(middle, others), choices, noise)
                 half = z * np.hypot(noise, float(about["widening"]) * spread)
                 lower[rows, j], upper[rows, j] = scale.ends(middle, half)
+                if least is not None:
+                    lower[rows, j] = np.minimum(lower[rows, j], least[0])
+                    upper[rows, j] = np.maximum(upper[rows, j], least[1])
     for j, target in enumerate(law.targets):
         low = -math.inf if target.lower is None else target.lower
         high = math.inf if target.upper is None else target.upper
-        # np.clip passes NaN on
-        lower[:, j], upper[:, j] = np.clip(lower[:, j], low, high), np.clip(upper[:, j], low, high)
+        # NaN passes through; a prediction beyond a bound is not left outside its own interval
+        lower[:, j] = np.minimum(np.clip(lower[:, j], low, high), predictions[:, j])
+        upper[:, j] = np.maximum(np.clip(upper[:, j], low, high), predictions[:, j])
     return lower, upper
 
 
-def constant_intervals(law: Law) -> dict[str, dict[str, dict[str, Interval]]]:
-    """Return target to group to constant to (lower, upper), at the law's level.
+def constant_intervals(law: Law) -> dict[str, dict[str, dict[str, Interval | None]]]:
+    """Return target to group to constant to (lower, upper), at the law's level; None where it is unknown.
 
-    They say how well the rows determine each constant, given that the formula is right.
+    They say how well the rows determine each constant, given that the formula is right. Every interval holds the value;
+    `unknown_constants` says why there is none.
 
     Raises:
         UsageError: The law carries no intervals.
     """
+    return {
+        target: {
+            group: {name: found if isinstance(found, tuple) else None for name, found in by_name.items()}
+            for group, by_name in by_group.items()
+        }
+        for target, by_group in _constants(law).items()
+    }
+
+
+def unknown_constants(law: Law) -> dict[str, dict[str, dict[str, str]]]:
+    """Return target to group to constant to why its interval is not known, for those without one.
+
+    Raises:
+        UsageError: The law carries no intervals.
+    """
+    return {
+        target: {
+            group: {name: found for name, found in by_name.items() if isinstance(found, str)}
+            for group, by_name in by_group.items()
+        }
+        for target, by_group in _constants(law).items()
+    }
+
+
+def _constants(law: Law) -> dict[str, dict[str, dict[str, Interval | str]]]:
+    """Return the interval of each constant, or the sentence that says why there is none."""
     level = _level(law)
     z = NormalDist().inv_cdf(0.5 + level / 2)
-    found: dict[str, dict[str, dict[str, Interval]]] = {}
+    found: dict[str, dict[str, dict[str, Interval | str]]] = {}
     for target, by_group in law.constants.items():
         about = _about(law, target)
         found[target] = {}
@@ -234,18 +333,28 @@ def constant_intervals(law: Law) -> dict[str, dict[str, dict[str, Interval]]]:
             replicates = _replicates(about, target, group)
             # residuals are smaller than errors, and their size is itself uncertain when few rows are left over
             wider = _inflation(about, group) * _student(level, float(about["free"][group])) / z
+            exact = _is_exact(about, group)
+            held = law.settings[target].at_bounds({group: values})
             found[target][group] = {
-                name: _ends(value, np.array([r[name] for r in replicates]), wider, level)
+                name: PINNED
+                if name not in replicates[0]
+                else _ends(value, np.array([r[name] for r in replicates]), wider, level, exact, name in held)
                 for name, value in values.items()
             }
     return found
+
+
+def _is_exact(about: Mapping[str, Any], group: str) -> bool:
+    """Tell whether the law misses its rows by no more than rounding errors."""
+    low, high = about.get("range", {}).get(group, (0.0, 0.0))
+    return _known(about["noise"][group]) <= (_EXACT if about["scale"] == "log" else _EXACT * (high - low))
 
 
 # --- refits ---------------------------------------------------------------------------------------------------------
 
 
 class _Refits:
-    """Refits of one formula to one target, from constants that are known."""
+    """Refits of one formula to one target, from constants that are known, with the settings of the law."""
 
     def __init__(
         self,
@@ -253,30 +362,68 @@ class _Refits:
         table: Table,
         target: int,
         constants: Mapping[str, Mapping[str, float]],
-        *,
-        shared: Collection[str],
-        prior: Prior | None = None,
-        positive: Collection[str] = (),
+        settings: FitSettings,
         seed: int,
-        huber: bool = False,
+        guided: Guided | None = None,
     ) -> None:
-        from sld.core.fitting import Fitter, huber_weights, text_seed
-
-        own = [c for c in positive if c in expression.constants]
-        self.fitter: Fitter = Fitter(expression, table, target, shared=shared, positive=own, prior=prior)
+        self.settings = settings
+        self.fitter: Fitter = settings.fitter(expression, table, target)
         self.table = table
         self.y = table.Y[:, target]
-        self.clusters = table.points()
-        self.constants = constants
-        self.rng = text_seed(seed, expression.text)
+        self.clusters = table.clusters()
+        self.rng = form_seed(seed, expression)
         n_groups = len(table.groups)
         n_shared = len(self.fitter.shared)
-        n_local = len(expression.constants) - n_shared
+        n_local = len(self.fitter.names) - n_shared
         self.n_constants = n_local + n_shared / n_groups  # per group
         self.values = np.array([[constants[g][c] for c in self.fitter.names] for g in table.groups])
         self.values = self.values.reshape(n_groups, len(self.fitter.names))
-        # rows that the law's own fit held down stay so
-        self.trust = huber_weights(self.y - self.fitter.predict(self.values)) if huber else None
+        weights = settings.row_weights(table)
+        self.base = np.ones(table.n_rows) if weights is None else weights
+        self.delta = settings.turning_point(self.residual(self.values))
+        self.guided, self.both = guided, self.fitter
+        if guided is not None:
+            both = _beside(table, target, guided.points)
+            self.both = settings.fitter(expression, both, weights=np.ones(both.n_rows))
+
+    def residual(self, values: Array) -> Array:
+        """Return the residuals (n_rows,) of constants (n_groups, n_names) as the loss has them."""
+        prediction = self.fitter.predict(values)
+        with np.errstate(all="ignore"):
+            return np.log(self.y / prediction) if self.fitter.log_output else self.y - prediction
+
+    def solved(
+        self, starts: Array, begin: Array, weights: Array, rows: Rows | None, steps: int, goal: Array | None = None
+    ) -> Solution:
+        """Return a refit where rows weigh (n_rows,) more or less than the settings say.
+
+        Args:
+            starts: (n_starts, n_nonlinear) tried in every group, beside `begin`.
+            begin: (n_groups, n_names) constants to begin with.
+            weights: Of every row.
+            rows: Row numbers, all if not given.
+            steps: The most of one fit.
+            goal: (n_points,) targets of the points that the law follows as well; without, it follows the rows alone.
+        """
+        fitter, more = self.fitter, np.zeros(0)
+        if goal is not None:
+            fitter = self.both.with_targets(np.concatenate([self.y, goal]))
+            more = np.full(len(goal), self.base.sum() / len(goal))
+        n_nonlinear = len(fitter.tape.constants)
+        values, found = begin, None
+        kept = np.zeros(self.table.n_rows, dtype=np.bool_)
+        kept[slice(None) if rows is None else rows] = True
+        for _ in range(_REWEIGHTINGS if self.settings.loss.endswith("huber") else 1):
+            residual = np.where(kept, self.residual(values), np.nan)
+            trust = self.settings.trust(residual, self.delta)
+            own = self.base * weights if trust is None else self.base * weights * trust
+            roots = np.sqrt(np.concatenate([own, more]))[fitter.order]
+            found = fitter.solve(starts, rows, inherited=values[:, :n_nonlinear], max_iterations=steps, weights=roots)
+            if not found.ok:
+                break
+            values = np.where(np.isfinite(found.values), found.values, values)
+        assert found is not None
+        return found
 
     def measure(
         self, folds: Sequence[tuple[Rows, Rows]], level: float, n_replicates: int, rivals: Sequence[_Refits]
@@ -285,6 +432,8 @@ class _Refits:
         fitted = self.fitter.predict(self.values)
         scale = _Scale.of(self.y, fitted)
         noise = self.noise(everything, fitted, scale)
+        if self.table.n_rows - self.n_constants * len(self.table.groups) < _LEAST_FREE:
+            noise = np.full(len(noise), math.inf)  # as many constants as rows: what is left over says nothing
         replicates = self.replicates(everything, self.values, n_replicates)
         errors = [self.judged(train, test, scale, n_replicates, rivals) for train, test in folds]
         known = [e for e in errors if e is not None]
@@ -294,7 +443,7 @@ class _Refits:
             "scale": "log" if scale.log else "linear",
             "widening": _widening(known, level) if known else DEFAULT_WIDENING,
             "judged_rows": sum(len(e.error) for e in known),
-            "noise": {group: float(f"{noise[g]:.6g}") for g, group in enumerate(groups)},
+            "noise": {group: _six_digits(noise[g]) for g, group in enumerate(groups)},
             "rows": {group: int(n) for group, n in zip(groups, np.bincount(self.table.group_index), strict=True)},
             "free": {group: round(float(f), 6) for group, f in zip(groups, self.free(everything), strict=True)},
             # one line of text each: 42 groups with 40 replicates would fill thousands of lines of law.json
@@ -308,9 +457,13 @@ class _Refits:
         }
 
     def replicates(self, rows: Rows, values: Array, n: int) -> list[Array]:
-        """Return constants (n_groups, n_names) of refits to `rows` with random weights; NaN where one failed."""
+        """Return constants (n_groups, n_names) of refits to `rows` with random weights; NaN where one failed.
+
+        A law that follows others does so when all rows are fitted. On the rows of a fold it is on its own: the others
+        have seen the rows that are judged there.
+        """
         index = self.table.group_index
-        start = values[:, : len(self.fitter.tape.constants)]
+        start = values[:1, : len(self.fitter.tape.constants)]
         counts = np.maximum(np.bincount(index[rows], minlength=len(self.table.groups)), 1)
         kept = np.zeros(self.table.n_rows, dtype=np.bool_)
         kept[rows] = True
@@ -319,20 +472,18 @@ class _Refits:
             weights = self.rng.standard_exponential(int(self.clusters.max()) + 1)[self.clusters]
             total = np.bincount(index, weights=np.where(kept, weights, 0.0), minlength=len(counts))
             weights = weights * (counts / np.where(total > 0, total, 1.0))[index]
-            if self.trust is not None:
-                weights = weights * self.trust
-            roots = np.sqrt(weights)[self.fitter.order]
-            solution = self.fitter.solve(start[:1], rows, inherited=start, max_iterations=30, weights=roots)
+            if self.guided is not None and kept.all():
+                solution = self.solved(start, values, weights, None, _REFIT_STEPS, self.guided.moved(weights))
+            else:
+                solution = self.solved(start, values, weights, rows, _REFIT_STEPS)
             found.append(np.where(np.isfinite(solution.sums)[:, None], solution.values, np.nan))
         return found
 
     def refitted(self, train: Rows) -> Array | None:
         """Return constants (n_groups, n_names) fitted to `train`, or None."""
-        start = self.values[:, : len(self.fitter.tape.constants)]
         # fresh starts as well: the constants of all rows have seen the judged ones
         starts = self.fitter.starts(_FOLD_STARTS, self.rng)
-        weights = None if self.trust is None else np.sqrt(self.trust)[self.fitter.order]
-        solution = self.fitter.solve(starts, train, inherited=start, max_iterations=100, weights=weights)
+        solution = self.solved(starts, self.values, np.ones(self.table.n_rows), train, _FOLD_FIT_STEPS)
         return solution.values if solution.ok else None
 
     def judged(
@@ -373,6 +524,19 @@ class _Refits:
         return np.asarray(np.maximum(count - self.n_constants, 1.0))
 
 
+def _beside(table: Table, target: int, points: Table) -> Table:
+    """Return rows and points as one table of one target."""
+    number = np.array([table.groups.index(g) for g in points.groups], dtype=np.intp)
+    return Table(
+        variables=table.variables,
+        targets=(table.targets[target],),
+        X=np.vstack([table.X, points.X]),
+        Y=np.vstack([table.Y[:, [target]], points.Y]),
+        groups=table.groups,
+        group_index=np.concatenate([table.group_index, number[points.group_index]]),
+    )
+
+
 @dataclass(frozen=True)
 class _Judged:
     """Errors on the judged rows of one fold, with noise and spread (n_judged,) as the rows trained on give them."""
@@ -410,7 +574,7 @@ class _Scale:
         # refits that leave the domain of the formula count as infinitely far; failed refits do not count
         failed = np.isnan(others).all(axis=1) if len(others) else np.zeros(0, dtype=np.bool_)
         distance = np.where(np.isnan(distance), math.inf, distance)[~failed]
-        if not len(distance):
+        if len(distance) < _LEAST_REFITS:
             return np.full(middle.shape, math.inf)
         k = min(math.ceil(0.6827 * len(distance)), len(distance)) - 1
         return np.asarray(np.partition(distance, k, axis=0)[k])
@@ -435,6 +599,9 @@ class _Scale:
                 # a law for positive values that turns negative says nothing there
                 lost = ~(middle > 0)
                 lower, upper = np.where(lost, -math.inf, lower), np.where(lost, math.inf, upper)
+        # an infinite prediction, or nothing known of refits: no ends
+        lost = np.isinf(middle) | np.isnan(lower) | np.isnan(upper)
+        lower, upper = np.where(lost, -math.inf, lower), np.where(lost, math.inf, upper)
         unknown = np.isnan(middle)
         return np.where(unknown, math.nan, lower), np.where(unknown, math.nan, upper)
 
@@ -479,7 +646,7 @@ def _entry(data: Any, key: str) -> Any:
 def _replicates(about: Mapping[str, Any], target: str, group: str) -> list[dict[str, float]]:
     columns = _entry(about["constants"], group)
     if not columns:
-        return [{}]  # nothing to refit
+        return [{}] * _LEAST_REFITS  # nothing to refit
     try:
         values = {name: [float(x) for x in str(text).split()] for name, text in columns.items()}
         return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
@@ -487,13 +654,26 @@ def _replicates(about: Mapping[str, Any], target: str, group: str) -> list[dict[
         raise DataError(f"the law's intervals of {target!r}, group {group!r}, cannot be read: {error}") from error
 
 
+def _moving(about: Mapping[str, Any], target: str, group: str, values: Mapping[str, float]) -> list[dict[str, float]]:
+    """Return the refits that moved: one that left every constant where it was has failed, unless the law is exact."""
+    found = _replicates(about, target, group)
+    if not found[0] or _is_exact(about, group):
+        return found
+    return [r for r in found if any(not abs(r[c] - values[c]) <= _STILL * abs(values[c]) for c in r)]
+
+
 def _rivals(law: Law, about: Mapping[str, Any], target: int, group: str) -> list[tuple[Expression, dict[str, float]]]:
-    at = law.groups.index(group)
+    """Return what runners-up say in a group, those that have constants for it."""
     found = []
     for rival in about.get("rivals", ()):
         try:
             expression = parse_for(_entry(rival, "expression"), law.variables, len(law.targets), target)
-            constants = {c: float(text.split()[at]) for c, text in _entry(rival, "constants").items()}
+            said = _entry(rival, "constants")
+            if all(isinstance(of, str) for of in said.values()):  # before 0.6.0, of one group
+                said = {group: {c: text.split()[0] for c, text in said.items()}}
+            if group not in said:
+                continue
+            constants = {c: float(_entry(said[group], c)) for c in expression.constants}
         except (AttributeError, TypeError, ValueError, IndexError, GrammarError) as error:
             raise DataError(f"a rival in the law's intervals cannot be read: {error}") from error
         found.append((expression, constants))
@@ -510,19 +690,48 @@ def _student(level: float, free: float) -> float:
     return float(stdtrit(free, 0.5 + level / 2))
 
 
-def _ends(value: float, replicates: Array, wider: float, level: float) -> Interval:
-    """Return the central `level` of the replicates, stretched about the value (about its logarithm if of one sign)."""
+def _six_digits(value: float) -> float | None:
+    return float(f"{value:.6g}") if math.isfinite(value) else None
+
+
+def _known(noise: Any) -> float:
+    """Return a size as law.json has it, where null stands for one that nothing bounds."""
+    return math.inf if noise is None else float(noise)
+
+
+def _ends(value: float, replicates: Array, wider: float, level: float, exact: bool, held: bool) -> Interval | str:
+    """Return the central `level` of the replicates, stretched about the value (about its logarithm if of one sign).
+
+    Args:
+        value: The estimate.
+        replicates: What refits make of it (n_replicates,), NaN where they failed.
+        wider: Factor of the stretch.
+        level: Share of the replicates.
+        exact: Whether the law is exact, so that refits need not move.
+        held: Whether the estimate lies on a bound, so that some refits stay there.
+
+    Returns:
+        The ends, or why they are not known.
+    """
     known = replicates[np.isfinite(replicates)]
-    if len(known) < 5:
-        return -math.inf, math.inf
+    if len(known) < _LEAST_REFITS:
+        return FAILED
+    still = np.abs(known - value) <= _STILL * abs(value)
+    if held and still.all():
+        return AT_BOUND
+    if not (exact or held) and 2 * int(still.sum()) >= len(known):
+        return UNMOVED
     # of 40 replicates, 1 in 41 lies beyond either extreme
     low, high = np.quantile(known, [0.5 - level / 2, 0.5 + level / 2], method="weibull")
-    low, high = min(low, value), max(high, value)
+    low, high = min(float(low), value), max(float(high), value)
     sign = math.copysign(1.0, value)
     if value != 0 and low * sign > 0 and high * sign > 0:
         # stretched as a ratio, a coefficient that is known to be positive stays positive
-        return value * (low / value) ** wider, value * (high / value) ** wider
-    return value + wider * (low - value), value + wider * (high - value)
+        with np.errstate(all="ignore"):
+            ends = [float(value * np.power(end / value, wider)) for end in (low, high)]
+    else:
+        ends = [value + wider * (low - value), value + wider * (high - value)]
+    return min(ends[0], value), max(ends[1], value)
 
 
 def thinned(table: Table, seed: int) -> Rows:

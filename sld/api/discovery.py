@@ -56,7 +56,7 @@ def discover(
         UsageError: The data, an option or a formula cannot be used, or the run folder is in use.
         SldError: No formula could be fitted at all.
     """
-    from sld.analysis.intervals import add_intervals
+    from sld.analysis.intervals import with_intervals
     from sld.search import discovery
 
     task = as_task(data, **columns)
@@ -82,8 +82,9 @@ def discover(
         progress=progress,
         guest=model,
         tell=tell,
+        complete=with_intervals,
     )
-    found = replace(found, law=add_intervals(found), notes=(*found.notes, *remarks))
+    found = replace(found, notes=(*found.notes, *remarks))
     if out is not None:
         _write_run(found, task, Path(out))
     return found
@@ -121,9 +122,7 @@ def dry_run(data: object, llm: LLM, **columns: Any) -> dict[str, Any]:
 def _write_run(found: Discovery, task: Task, folder: Path) -> None:
     from sld.analysis.plot import PLOT_FILE, plot_law
     from sld.analysis.report import REPORT_FILE, write_report
-    from sld.core.law import LAW_FILE
 
     held_out = task.held_out()
-    found.law.save(folder / LAW_FILE)
     plot_law(found.law, found.table, folder / PLOT_FILE, folds=found.folds, held_out=held_out)
     write_report(found, folder / REPORT_FILE, task=task, held_out=held_out)

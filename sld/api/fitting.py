@@ -57,11 +57,13 @@ def fit(
         SldError: The fit failed; the message says why.
     """
     from sld.analysis import intervals
-    from sld.core import fitting
+    from sld.core.fit_settings import FitSettings
     from sld.core.law import Law
     from sld.core.ranges import ranges_of
+    from sld.core.remarks import with_remarks
 
     task = as_task(data, **columns)
+    train = task.train.canonical()
     form = find_form(task, law, constants=constants, source=Source.of(task, data))
     if starts < 1:
         raise UsageError(f"starts must be 1 or more, got {starts}")
@@ -77,49 +79,51 @@ def fit(
         t: {c: b for c, b in {**form.bounds.get(t, {}), **(bounds or {})}.items() if c in e.constants}
         for t, e in form.expressions.items()
     }
-    results: dict[str, FitResult] = {}
-    for j, target in enumerate(task.card.targets):
-        column = target.column
-        expression = form.expressions[column]
-        result = fitting.fit(
-            expression,
-            task.train,
-            target=j,
-            loss=loss,  # type: ignore[arg-type]  # checked there, with suggestions
-            starts=starts,
-            seed=seed,
-            shared=[c for c in shared if c in expression.constants],
-            positive=signs[column],
+    settings = {
+        column: FitSettings(
+            loss=loss,  # type: ignore[arg-type]  # checked by the fit, with suggestions
+            shared=tuple(c for c in expression.constants if c in shared),
+            positive=tuple(signs[column]),
             bounds=limits[column],
         )
+        for column, expression in form.expressions.items()
+    }
+    results: dict[str, FitResult] = {}
+    for j, target in enumerate(task.card.targets):
+        expression = form.expressions[target.column]
+        result = settings[target.column].fit(expression, train, target=j, starts=starts, seed=seed)
         if not result.ok:
-            raise SldError(f"could not fit {expression.text} to {column!r}: {result.status}")
-        results[column] = result
-    tied = {t: [c for c in e.constants if c in shared] for t, e in form.expressions.items()} if shared else {}
+            raise SldError(f"could not fit {expression.text} to {target.column!r}: {result.status}")
+        results[target.column] = result
+    tied = {t: [*s.shared] for t, s in settings.items()} if shared else {}
     fitted = Law(
         expressions=form.expressions,
         constants={column: result.constants for column, result in results.items()},
-        variables=task.train.variables,
-        targets=task.train.targets,
-        group_column=task.train.group_column,
+        variables=train.variables,
+        targets=train.targets,
+        group_column=train.group_column,
         task={"name": task.card.name, "version": task.card.version},
         provenance={
             "origin": "fit" if form.name is None else f"fit:{form.name}",
             "loss": loss,
             "seed": seed,
-            "n_rows": task.train.n_rows,
-            "table": task.train.digest(),
+            "n_rows": train.n_rows,
+            "table": train.digest(),
             "fit": {column: _diagnostics(result) for column, result in results.items()},
+            # for readers of earlier versions' files; `settings` has it all
             **ranges_of(task.train),
             **({"notes": notes} if (notes := _notes(form.expressions, task.train)) else {}),
             **({"shared": tied} if tied else {}),
             **({"positive": signs} if any(signs.values()) else {}),
             **({"bounds": _finite_ends(limits)} if any(limits.values()) else {}),
         },
+        settings=settings,
     )
-    signed = {c for names in signs.values() for c in names}
-    measured = intervals.compute(fitted, task.train, _folds(task.train), seed=seed, positive=signed)
-    fitted = replace(fitted, intervals=measured)
+    measured = intervals.compute(fitted, train, _folds(train), seed=seed)
+    fitted = with_remarks(replace(fitted, intervals=measured), train)
+    gaps = _gaps(fitted, train)
+    if gaps:
+        fitted = replace(fitted, provenance={**fitted.provenance, "gaps": gaps})
     if out is not None:
         _write_fit(fitted, task, Path(out))
     return fitted
@@ -144,6 +148,15 @@ def _folds(table: Table) -> tuple[Fold, ...]:
         return rung_folds(table)
     except UsageError:  # one rung only: a given form can still be fitted
         return ()
+
+
+def _gaps(law: Law, table: Table) -> dict[str, str]:
+    """Return where the law has no value for some positive sizes, by target: the form was given, so it is only said."""
+    from sld.search.domain import Domain
+
+    domain = Domain(table)
+    found = {t: domain.gap(e, [law.constants[t][g] for g in table.groups]) for t, e in law.expressions.items()}
+    return {t: where for t, where in found.items() if where}
 
 
 def _finite_ends(limits: Mapping[str, Mapping[str, tuple[float, float]]]) -> dict[str, Any]:
@@ -171,4 +184,5 @@ def _write_fit(law: Law, task: Task, path: Path) -> None:
     except OSError as error:
         raise UsageError(f"could not make folder {path}: {error.strerror or error}") from error
     law.save(path / LAW_FILE)
-    plot_law(law, task.train, path / PLOT_FILE, folds=_folds(task.train), held_out=task.held_out())
+    table = task.train.canonical()
+    plot_law(law, table, path / PLOT_FILE, folds=_folds(table), held_out=task.held_out())

@@ -21,6 +21,7 @@ from sld.core.errors import DataError, GrammarError, UsageError, suggest
 from sld.core.toml import Keys, kind_of
 
 if TYPE_CHECKING:
+    from sld.core.fit_settings import FitSettings
     from sld.core.law import Law
     from sld.core.task import Task
 
@@ -34,6 +35,7 @@ MAX_NAME, MAX_URL, MAX_NOTE = 80, 200, 500  # characters
 
 _TASK_KEYS = ("name", "version", "digest")
 _SCORE_KEYS = (*("r2", "r2_within", "nmse", "nmae", "are", "n_rows", "failed", "r2_interval", "train_nmse"),)
+_OF_TARGET = ("loss", "pooling", "shared", "positive", "bounds")
 _FIT_KEYS = ("loss", "weights", "pooling", "shared", "positive", "bounds", "starts", "seed", "objective")
 _HEX = re.compile(r"[0-9a-f]{64}")
 _SLUG_LENGTH = 48
@@ -203,8 +205,20 @@ class Entry:
             targets=targets,
             group_column=task.train.group_column,
             task={"name": task.card.name, "version": task.card.version},
-            provenance={"origin": f"leaderboard: {self.name}", "loss": dict(self.fit.get("loss", {}))},
+            provenance={"origin": f"leaderboard: {self.name}"},
+            settings=self.settings,
         )
+
+    @property
+    def settings(self) -> dict[str, FitSettings]:
+        """How each target was fitted; empty for a program, which nothing here fits."""
+        from sld.core.fit_settings import FitSettings
+
+        if not self.fit:
+            return {}
+        plain = {t: {key: self.fit[key][t] for key in _OF_TARGET} for t in self.expressions}
+        weights = [] if self.fit["weights"] == "equal" else [self.fit["weights"]]
+        return {t: FitSettings.from_json({**of, "weights": weights}, f"entry {self.name!r}") for t, of in plain.items()}
 
 
 def canonical_json(data: object) -> bytes:

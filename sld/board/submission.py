@@ -25,6 +25,7 @@ from sld.board.entry import (
     task_digest,
 )
 from sld.core.errors import DataError, SldError, UsageError
+from sld.core.fit_settings import FRONTIER
 from sld.core.scoring import Scores, scores
 
 if TYPE_CHECKING:
@@ -92,23 +93,15 @@ class Settings:
 
     @staticmethod
     def of_law(law: Law) -> Settings:
-        """Return what a law's provenance says that it minimises."""
-        columns = [t.column for t in law.targets]
-        said = law.provenance
-
-        def names(key: str) -> dict[str, list[str]]:
-            found = said.get(key, {})
-            return {c: [str(n) for n in found.get(c, ())] for c in columns} if isinstance(found, Mapping) else {}
-
-        bounds = said.get("bounds", {})
+        """Return what a law says that it minimises; points beside the rows are not part of a submission."""
+        said = law.settings
         return Settings(
-            loss={c: law.loss(c) for c in columns},
-            # a search fits the rows next to the frontier more closely; nothing else that writes laws does
-            weights="frontier" if "fold_errors" in said else "equal",
-            pooling={c: "partial" if c in said.get("priors", {}) else "none" for c in columns},
-            shared=names("shared"),
-            positive=names("positive"),
-            bounds={c: _open_ended(bounds[c]) for c in columns if c in bounds},
+            loss={c: own.loss for c, own in said.items()},
+            weights="frontier" if any(FRONTIER in own.weights for own in said.values()) else "equal",
+            pooling={c: own.pooling for c, own in said.items()},
+            shared={c: list(own.shared) for c, own in said.items()},
+            positive={c: list(own.positive) for c, own in said.items()},
+            bounds={c: dict(own.bounds) for c, own in said.items() if own.bounds},
         )
 
     @staticmethod

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sld.core.expression import Expression, Node, call
+from sld.core.expression import Expression, Node, call, name, substitute, to_text
 from sld.core.kernel import NO_MATRIX, NO_STACK, NO_VECTOR, Array, evaluate_tape
 from sld.core.prepared import median, prepared
 from sld.core.separation import linear_constants
@@ -178,6 +178,15 @@ class Fitter:
         twin._set_prior()
         return twin
 
+    def with_targets(self, y: Array) -> Fitter:
+        """Return this fitter for other measured values (n_rows,) of the same rows; nothing is compiled again."""
+        twin = Fitter.__new__(Fitter)
+        twin.__dict__.update(self.__dict__)
+        with np.errstate(all="ignore"):
+            twin.y = np.ascontiguousarray(np.log(y) if self.log_output else y, dtype=np.float64)[self.order]
+        twin._twins = {}
+        return twin
+
     def _limits(self, constant: str) -> tuple[float, float]:
         low, high = self.bounds.get(constant, (-math.inf, math.inf))
         return max(low, 0.0) if constant in self.positive else low, high
@@ -293,15 +302,30 @@ class Fitter:
                 broken.append(c)
         if not broken:
             return solution
-        twin = self._twins.get(tuple(broken))
+        twin = self.holding(broken)
+        begin, inherit = self.carried(twin, starts, solution)
+        again = twin.solve(
+            begin, rows, inherited=inherit, max_iterations=max_iterations, tolerance=tolerance, weights=weights
+        )
+        after = {c: j for j, c in enumerate(twin.names)}
+        values = again.values[:, [after[c] for c in self.names]]
+        return Solution(values, again.sums, again.at_best, solution.n_fits + again.n_fits)
+
+    def holding(self, constants: Collection[str]) -> Fitter:
+        """Return this fitter with some linear constants in the search, where their bounds hold."""
+        twin = self._twins.get(tuple(constants))
         if twin is None:
             twin = Fitter.__new__(Fitter)
             twin.__dict__.update(self.__dict__)
             # what is bounded already stays so: two constants may break their bounds in turn
-            twin._held = (*self._held, *broken)
+            twin._held = (*self._held, *constants)
             twin._twins = {}
             twin._compile(twin._held)
-            self._twins[tuple(broken)] = twin
+            self._twins[tuple(constants)] = twin
+        return twin
+
+    def carried(self, twin: Fitter, starts: Array, solution: Solution) -> tuple[Array, Array]:
+        """Return starting points, and a solution as one more, for a fitter that `holding` gave."""
         before = {c: j for j, c in enumerate(self.names)}
         column = {c: j for j, c in enumerate(self.tape.constants)}
         size = median(np.abs(self.y)) or 1.0
@@ -309,13 +333,7 @@ class Fitter:
         for j, c in enumerate(twin.tape.constants):
             begin[:, j] = starts[:, column[c]] if c in column else 0.3 * size
         inherit = solution.values[:, [before[c] for c in twin.tape.constants]]
-        inherit = np.where(np.isfinite(inherit), inherit, 1.0)
-        again = twin.solve(
-            begin, rows, inherited=inherit, max_iterations=max_iterations, tolerance=tolerance, weights=weights
-        )
-        after = {c: j for j, c in enumerate(twin.names)}
-        values = again.values[:, [after[c] for c in self.names]]
-        return Solution(values, again.sums, again.at_best, solution.n_fits + again.n_fits)
+        return begin, np.where(np.isfinite(inherit), inherit, 1.0)
 
     def nonlinear(self, solution: Solution) -> Array:
         """Return the nonlinear part of a solution, to be inherited as a start: (n_groups, n_nonlinear)."""
@@ -360,6 +378,14 @@ def _factors(tree: Node) -> Iterator[str]:
 def text_seed(seed: int, text: str) -> np.random.Generator:
     """Return a generator that depends on the seed and a text, not on the order in which formulas are tried."""
     return np.random.default_rng([seed, zlib.crc32(text.encode())])
+
+
+def form_seed(seed: int, expression: Expression) -> np.random.Generator:
+    """Return a generator that depends on the seed and on the form, not on how columns and constants are called."""
+    names = {v: f"x{k}" for k, v in enumerate(expression.variables)}
+    names |= {c: f"c{k}" for k, c in enumerate(expression.constants)}
+    tree = substitute(expression.tree, {old: name(new) for old, new in names.items()})
+    return text_seed(seed, to_text(tree))
 
 
 def log_of(node: Node) -> Node:

@@ -15,7 +15,7 @@ import numpy as np
 
 from sld.core.errors import UsageError, suggest
 from sld.core.expression import Expression
-from sld.core.fitter import Fitter, Prior, Solution, log_starts, text_seed
+from sld.core.fitter import Fitter, Prior, Solution, form_seed, log_starts, text_seed
 from sld.core.kernel import Array, value_and_jacobian
 from sld.core.pooling import LEAST_GROUPS, Pool, shape_constants
 from sld.core.table import Table
@@ -31,6 +31,7 @@ __all__ = [
     "Prior",
     "Solution",
     "fit",
+    "form_seed",
     "huber_weights",
     "log_starts",
     "text_seed",
@@ -110,8 +111,10 @@ def _validate(
             why = f"bounds of {c!r} leave no room: from {low:g} to {high:g}"
             raise UsageError(f"{why}, and it must be positive" if c in positive else why)
     if pooling == "partial":
-        if loss != "squared" or shared or positive or bounds:
-            raise UsageError("partial pooling goes with squared errors, and without shared, positive and bounds")
+        linear = set(expression.constants) - set(shape_constants(expression))
+        if loss != "squared" or shared or positive or not linear.isdisjoint(bounds):
+            why = "and without shared, positive and bounds on constants that enter linearly"
+            raise UsageError(f"partial pooling goes with squared errors, {why}")
         if len(table.groups) < LEAST_GROUPS:
             raise UsageError(f"partial pooling needs at least {LEAST_GROUPS} groups, got {len(table.groups)}")
         shared = shape_constants(expression)
@@ -167,27 +170,26 @@ def fit(
         positive: Constants that must be positive.
         bounds: Constant to (lower, upper).
         inherit: Group to constant to value: one more start, e.g. from an earlier fit.
-        weights: Relative weight of each row (n_rows,) in a squared loss; equal if not given.
+        weights: Relative weight of each row's loss (n_rows,); equal if not given.
         pooling: "partial" pulls the groups' shapes together by as much as the rows say (see `pooling.py`); groups then
             need rows for their linear constants only. It goes with squared errors alone, and without `shared`,
-            `positive` and `bounds`.
+            `positive` and `bounds` on constants that enter linearly.
 
     Returns:
         The best fit found. Numerical trouble is returned, not raised: read `status`.
 
     Raises:
-        UsageError: Unknown loss or constant, fewer rows than constants in a group, a non-positive target with a
-            logarithmic loss, or weights with another loss than the squared one.
+        UsageError: Unknown loss or constant, fewer rows than constants in a group, or a non-positive target
+            with a logarithmic loss.
     """
     _validate(expression, table, target, loss, shared, positive, bounds or {}, pooling)
-    if weights is not None and loss != "squared":
-        raise UsageError(f"weights go with the squared loss, got loss {loss!r}")
     if pooling == "partial":
-        return _partially_pooled(expression, table, target, max(starts, 4), seed, inherit, weights)
-    rng = text_seed(seed, expression.text)
+        return _partially_pooled(expression, table, target, max(starts, 4), seed, inherit, weights, bounds)
+    rng = form_seed(seed, expression)
     y = table.Y[:, target]
+    own = weights
     if loss.startswith("log"):
-        weights = 1.0 / y**2
+        weights = (1.0 if own is None else own) / y**2
     fitter = Fitter(expression, table, target, shared=shared, positive=positive, bounds=bounds, weights=weights)
     if not fitter.tape.constants:
         starts = max(starts, 1)  # nothing is searched: the one start is the solution, and there is nothing to inherit
@@ -206,7 +208,7 @@ def fit(
         solution = Solution(polished.values, polished.sums, solution.at_best, n_fits)
     objective = float(solution.sums.sum())
     if loss != "squared":
-        fitter, solution, objective = _robust(fitter, solution, table, target, loss, delta)
+        fitter, solution, objective = _robust(fitter, solution, table, target, loss, delta, own)
         if not solution.ok:
             return FitResult("the robust fit left the domain of the formula", {}, n_rows=table.n_rows)
     n_starts = len(points) + (inherited is not None)
@@ -256,9 +258,10 @@ def _partially_pooled(
     seed: int,
     inherit: Mapping[str, Mapping[str, float]] | None,
     weights: Array | None,
+    bounds: Mapping[str, tuple[float, float]] | None,
 ) -> FitResult:
-    pool = Pool(expression, table, target, weights)
-    points = pool.joint.starts(starts, text_seed(seed, expression.text))
+    pool = Pool(expression, table, target, weights, bounds=bounds)
+    points = pool.joint.starts(starts, form_seed(seed, expression))
     joint = pool.joint.solve(points, max_iterations=100)
     if inherit is not None:
         joint = _better(joint, _from_inherited(pool.joint, points[:1], inherit), joint=True)
@@ -302,7 +305,13 @@ def _why_not(fitter: Fitter, points: Array) -> str:
 
 
 def _robust(
-    fitter: Fitter, solution: Solution, table: Table, target: int, loss: Loss, delta: float | None
+    fitter: Fitter,
+    solution: Solution,
+    table: Table,
+    target: int,
+    loss: Loss,
+    delta: float | None,
+    own: Array | None,
 ) -> tuple[Fitter, Solution, float]:
     """Polish in the full space of constants: squared log residuals, or Huber's function by reweighting."""
     full = Fitter(
@@ -313,7 +322,8 @@ def _robust(
     values = solution.values[:, order]
     dummy = values[:1]
     huber = loss.endswith("huber")
-    weights: Array | None = None
+    base: Array | float = 1.0 if own is None else own[full.order]
+    weights: Array | None = None if own is None else np.sqrt(own[full.order])
     best, best_objective, at_best = values, math.inf, solution.at_best
     sigma_delta = delta
     for _ in range(100 if huber else 1):
@@ -326,12 +336,13 @@ def _robust(
         if huber and sigma_delta is None:
             scale = 1.4826 * float(np.median(np.abs(residual)))
             sigma_delta = HUBER_DELTA_LOG if full.log_output else HUBER_DELTA_SIGMA * max(scale, 1e-300)
-        objective = _huber_sum(residual, sigma_delta) if huber and sigma_delta else float(np.sum(residual**2))
+        costs = _huber(residual, sigma_delta) if huber and sigma_delta else residual**2
+        objective = float(np.sum(base * costs))
         if not objective < best_objective * (1 - 1e-12):
             break
         best, best_objective, values = found.values, objective, found.values
         if huber and sigma_delta:
-            weights = np.sqrt(np.minimum(1.0, sigma_delta / np.maximum(np.abs(residual), 1e-300)))
+            weights = np.sqrt(base * np.minimum(1.0, sigma_delta / np.maximum(np.abs(residual), 1e-300)))
     sums = np.where(np.isfinite(best).all(axis=1), best_objective / max(len(best), 1), math.inf)
     return full, Solution(best, sums, at_best, solution.n_fits), best_objective
 
@@ -347,9 +358,9 @@ def huber_weights(residual: Array) -> Array:
     return np.where(np.isfinite(weights), weights, 0.0)
 
 
-def _huber_sum(residual: Array, delta: float) -> float:
+def _huber(residual: Array, delta: float) -> Array:
     a = np.abs(residual)
-    return float(np.sum(np.where(a <= delta, 0.5 * a * a, delta * (a - 0.5 * delta))))
+    return np.where(a <= delta, 0.5 * a * a, delta * (a - 0.5 * delta))
 
 
 def _at_bounds(

@@ -15,6 +15,7 @@ from sld.core.card import Target, Variable, parse_for
 from sld.core.errors import DataError, GrammarError, UsageError, suggest
 from sld.core.expression import Expression, number, substitute, to_text
 from sld.core.files import write_text_atomic
+from sld.core.fit_settings import FitSettings, settings_of
 from sld.core.kernel import evaluate
 from sld.core.table import ALL_ROWS, Array, Table, read_points
 from sld.core.toml import Keys, kind_of
@@ -27,6 +28,7 @@ Constants = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 _KEYS = (
     *("schema", "expression", "constants", "task", "variables", "targets", "group_column", "intervals", "provenance"),
+    "settings",
 )
 
 
@@ -43,6 +45,8 @@ class Law:
         task: Name and version of the task it was fitted to.
         provenance: How it came about (seed, budget, origin of the form); anything JSON can hold.
         intervals: What prediction intervals are made from; opaque here.
+        settings: Target column to how its constants were fitted; where none are given, what the provenance of a law
+            before 0.6.0 says, which is least squares if it says nothing.
     """
 
     expressions: Mapping[str, Expression]
@@ -53,6 +57,7 @@ class Law:
     task: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     intervals: Mapping[str, Any] | None = None
+    settings: Mapping[str, FitSettings] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check that every target has a formula and every group a finite value for each constant in it."""
@@ -66,7 +71,8 @@ class Law:
                 raise DataError(f"the law has two columns named {repeated[0]!r}")
         _same_names(self.expressions, columns, kind="target")
         _same_names(self.constants, columns, kind="target")
-        groups = list(self.constants[columns[0]])
+        # as law.json has them, so that a law in memory and one that was read are the same in every order
+        groups = sorted(self.constants[columns[0]])
         if not groups:
             raise DataError(f"the law has no constants for any group; rows without groups are {ALL_ROWS!r}")
         symbols = tuple(v.symbol for v in self.variables)
@@ -80,12 +86,14 @@ class Law:
                 group: _checked(self.constants[column][group], expression, f"{column!r}, group {group!r}")
                 for group in groups
             }
+        settings = {**settings_of({} if self.settings else self.provenance, columns), **self.settings}
         object.__setattr__(self, "expressions", {column: self.expressions[column] for column in columns})
         object.__setattr__(self, "constants", constants)
+        object.__setattr__(self, "settings", {column: settings[column] for column in columns})
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """Names of the groups that have constants; `("all",)` when rows are not grouped."""
+        """Names of the groups that have constants, in alphabetical order; `("all",)` when rows are not grouped."""
         return tuple(self.constants[self.targets[0].column])
 
     @property
@@ -100,8 +108,7 @@ class Law:
 
     def loss(self, target: str) -> str:
         """Return what the fit of a target minimised: "squared", "huber", "log" or "log_huber"."""
-        said = self.provenance.get("loss", "squared")
-        return str(said.get(target, "squared") if isinstance(said, Mapping) else said)
+        return self.settings[target].loss
 
     def predict(self, points: object) -> Array:
         """Return predictions (n_rows, n_targets) for a table, DataFrame, mapping of columns, or path.
@@ -150,14 +157,24 @@ class Law:
             group_column=self.group_column,
         )
 
-    def text(self, target: str | None = None, *, digits: int = 6) -> str:
-        """Return the formula with its constants filled in, to so many significant digits.
+    def digits(self, target: str, least: int = 6) -> int:
+        """Return with how many significant digits the constants of a target say what the law predicts.
+
+        Args:
+            target: Its column.
+            least: Digits that are shown in any case.
+        """
+        needed = self.provenance.get("digits", {})
+        return max(least, int(needed.get(target, least))) if isinstance(needed, Mapping) else least
+
+    def text(self, target: str | None = None, *, digits: int | None = None) -> str:
+        """Return the formula with its constants filled in.
 
         One target and one group give the bare formula; otherwise each has a line `target [group] = formula`.
 
         Args:
             target: Column of the only target to show.
-            digits: Significant digits of the constants.
+            digits: Significant digits of the constants; if not given six, or as many as the predictions need.
 
         Raises:
             UsageError: There is no such target.
@@ -169,7 +186,8 @@ class Law:
         lines = []
         for column in shown:
             for group, values in self.constants[column].items():
-                filled = {name: number(float(f"{value:.{digits}g}")) for name, value in values.items()}
+                places = self.digits(column) if digits is None else digits
+                filled = {name: number(float(f"{value:.{places}g}")) for name, value in values.items()}
                 formula = to_text(substitute(self.expressions[column].tree, filled))
                 lines.append(f"{column} [{group}] = {formula}" if self.grouped else f"{column} = {formula}")
                 if len(shown) == 1 and len(self.groups) == 1:
@@ -194,6 +212,7 @@ class Law:
             "group_column": self.group_column,
             "intervals": self.intervals,
             "provenance": self.provenance,
+            "settings": {column: settings.to_json() for column, settings in self.settings.items()},
         }
         return {key: _plain(value) for key, value in data.items()}
 
@@ -224,6 +243,7 @@ class Law:
             task=keys.table("task") if "task" in keys.data else {},
             provenance=keys.table("provenance") if "provenance" in keys.data else {},
             intervals=intervals,
+            settings=_read_settings(keys, targets),
         )
 
     def save(self, path: str | Path) -> None:
@@ -298,6 +318,15 @@ def _read_expressions(
         if column not in expressions:
             raise DataError(f"{keys.where}: " + suggest(str(column), expressions, kind="target"))
     return expressions
+
+
+def _read_settings(keys: Keys, targets: tuple[Target, ...]) -> dict[str, FitSettings]:
+    """Return the settings by target; none where an earlier version wrote none."""
+    said = keys.table("settings")
+    found = {str(c): FitSettings.from_json(of, f"{keys.where}: settings of {c!r}") for c, of in said.items()}
+    if found:
+        _same_names(found, [t.column for t in targets], kind="target")
+    return found
 
 
 def _read_constants(keys: Keys, targets: tuple[Target, ...]) -> dict[str, dict[str, dict[str, float]]]:

@@ -146,6 +146,24 @@ class Table:
             run_index=run_index,
         )
 
+    def canonical_order(self) -> NDArray[np.intp]:
+        """Return the row numbers in an order of the rows' own: by group name, then variables, then targets."""
+        keys = [_by_name(self.groups, self.group_index)[1], *self.X.T, *self.Y.T]
+        keys += [] if self.yerr is None else [*self.yerr.T]
+        keys += [] if self.weights is None else [self.weights]
+        keys += [_by_name(self.runs, self.run_index)[1]] if self.runs else []
+        return np.lexsort(keys[::-1])
+
+    def canonical(self) -> Table:
+        """Return the same rows in `canonical_order`, groups and runs numbered by name.
+
+        What is computed from it does not depend on the order in which rows and groups stand in a file, to the last bit.
+        """
+        groups, group_index = _by_name(self.groups, self.group_index)
+        runs, run_index = _by_name(self.runs, self.run_index)
+        named = replace(self, groups=groups, group_index=group_index, runs=runs, run_index=run_index)
+        return replace(named.take(self.canonical_order()), notes=self.notes)
+
     def of_group(self, name: str) -> Table:
         """Return the rows of one group."""
         if name not in self.groups:
@@ -415,6 +433,14 @@ def _first_wrong_value(columns: Columns, rows: NDArray[np.intp], variables: Sequ
         if (bad := np.abs(total - 1) > SHARES_TOLERANCE).any():
             return f"{place(bad)}: proportions must sum to 1, got {total[np.argmax(bad)]:.4g}"
     return None
+
+
+def _by_name(names: tuple[str, ...], index: NDArray[np.intp]) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+    """Return names in alphabetical order, and the index that goes with them."""
+    order = sorted(range(len(names)), key=lambda k: names[k])
+    rank = np.empty(len(names), dtype=np.intp)
+    rank[order] = np.arange(len(names))
+    return tuple(names[k] for k in order), rank[index]
 
 
 def _numbered(keys: Sequence[NDArray[Any]]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

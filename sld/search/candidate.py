@@ -11,7 +11,7 @@ from sld.core.expression import Expression
 from sld.core.fitting import Prior
 from sld.core.law import Law
 from sld.core.splits import Fold
-from sld.core.table import Table
+from sld.core.table import Array, Table
 
 if TYPE_CHECKING:
     from sld.search.verdict import Verdict
@@ -170,6 +170,22 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Guide:
+    """What the constants of a law follow beside the rows: points beyond the data, where many laws were asked.
+
+    Attributes:
+        points: The points, with the weighted mean of the members' predictions as their one target. All together they
+            weigh as much as all rows.
+        members: The laws that were asked, the heaviest first.
+        weights: (n_members,) their weights, sum 1.
+    """
+
+    points: Table
+    members: tuple[Candidate, ...]
+    weights: Array
+
+
+@dataclass(frozen=True)
 class Discovery:
     """The outcome of a discovery.
 
@@ -192,6 +208,7 @@ class Discovery:
         single: The law of the best form by itself, when `law` follows a consensus instead; else None.
         best: The candidate of `single`; None with it.
         llm: What a language model took part in: calls, cost, credit; empty without one.
+        guides: Target column to what `law` follows beside the rows, where `chosen.consensus` says that it does.
     """
 
     law: Law
@@ -211,3 +228,4 @@ class Discovery:
     single: Law | None = None
     best: Candidate | None = None
     llm: Mapping[str, Any] = field(default_factory=dict)
+    guides: Mapping[str, Guide] = field(default_factory=dict)

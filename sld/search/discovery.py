@@ -22,8 +22,9 @@ from sld.search.candidate import Candidate, Discovery
 from sld.search.consensus import Halves
 from sld.search.design import design_notes, record_of, redundancy_notes, rewritten, without_redundant
 from sld.search.diverged import diverged_rows, sentence
+from sld.search.enumeration import plainest
 from sld.search.executors import Executor
-from sld.search.finishing import finish
+from sld.search.finishing import finish, uninterrupted
 from sld.search.forms import Form
 from sld.search.guest import Guest, Invitation, Moment
 from sld.search.hall_of_fame import HallOfFame
@@ -103,6 +104,7 @@ def discover(
     progress: Callable[[Progress], None] | None = None,
     guest: Invitation | None = None,
     tell: Callable[[str], None] | None = None,
+    complete: Callable[[Discovery], Discovery] | None = None,
 ) -> Discovery:
     """Search the formula that extrapolates best from the low rungs of `table` to the higher ones.
 
@@ -121,6 +123,7 @@ def discover(
         guest: Settings of somebody who thinks beside the search, such as a language model.
         tell: Called with a sentence when an earlier search in the run folder is taken up or set aside; such sentences
             are notes of the discovery if not given.
+        complete: Adds to the outcome what is measured last, such as intervals, before anything is written.
 
     Returns:
         The chosen law fitted on all rows, with everything the choice rests on. After Ctrl-C it is the best law so
@@ -137,13 +140,13 @@ def discover(
         raise UsageError(f"seed must be 0 or more, got {seed}")
     names = list(proposers if proposers is not None else ALL)
     first = list(from_texts(table, formulas, "user"))
-    complete = table
+    whole = table
     table, left_out = without_redundant(table)
     if left_out:
         first = [Proposal.of([rewritten(f, left_out, table, j) for j, f in enumerate(p.forms)]) for p in first]
     if not names and not first:
         raise UsageError(f"nothing to try: name a proposer ({', '.join(KNOWN)}) or give a formula")
-    notes = [*complete.notes, *redundancy_notes(left_out), *design_notes(table), *level_notes(table)]
+    notes = [*whole.notes, *redundancy_notes(left_out), *design_notes(table), *level_notes(table)]
     table = as_levels(table)
     everything, table = table, with_enough_rows(table, max_constants)
     notes.extend(about_borrowing(everything, table))
@@ -152,6 +155,8 @@ def discover(
         notes.append(sentence(table, diverged))
         table = table.take(np.delete(np.arange(table.n_rows), [d.row for d in diverged]))
         check(table)
+    # from here on the order of the rows and groups in the file makes no difference
+    everything, table = everything.canonical(), table.canonical()
     small = thinned(of_few_groups(table, SEARCH_GROUPS), SEARCH_ROWS)
     if small is not table:
         n, every = len(small.groups), len(table.groups)
@@ -165,12 +170,12 @@ def discover(
     config = {
         "schema": 2,
         "task": dict(task or {}),
-        "rows": complete.digest(),
+        "rows": whole.canonical().digest(),
         "seed": seed,
         "proposers": names,
         "formulas": [f if isinstance(f, str) else dict(f) for f in formulas],
         "max_constants": max_constants,
-        "columns": columns_record(complete),
+        "columns": columns_record(whole),
         **({"left_out": record_of(left_out)} if left_out else {}),
         **({} if guest is None else guest.config),
     }
@@ -195,15 +200,24 @@ def discover(
             except StaleRun as stale:
                 folder.set_aside(str(stale))
                 search = searched(source(), folder)
-            found = finish(search, table, everything, folds, seed, config, notes, budget)
-            folder.write_front(found.front)
-            found.law.save(folder.path / LAW_FILE)
-            if found.single is not None:
-                found.single.save(folder.path / SINGLE_FILE)
-            else:  # an earlier, longer run may have left one
-                (folder.path / SINGLE_FILE).unlink(missing_ok=True)
+            with uninterrupted():
+                found = finish(search, table, everything, folds, seed, config, notes, budget)
+                found = found if complete is None else complete(found)
+                _write(found, folder)
             return found
-    return finish(search, table, everything, folds, seed, config, notes, budget)
+    with uninterrupted():
+        found = finish(search, table, everything, folds, seed, config, notes, budget)
+        return found if complete is None else complete(found)
+
+
+def _write(found: Discovery, folder: RunFolder) -> None:
+    """Write the laws, each once and whole: whoever reads one while the run ends has the old one or the new one."""
+    folder.write_front(found.front)
+    if found.single is not None:
+        found.single.save(folder.path / SINGLE_FILE)
+    else:  # an earlier, longer run may have left one
+        (folder.path / SINGLE_FILE).unlink(missing_ok=True)
+    found.law.save(folder.path / LAW_FILE)
 
 
 class Search:
@@ -269,6 +283,7 @@ class Search:
             with Executor(self.judge, self.workers) as executor:
                 self._loop(executor, chain([begun] if begun else [], batches))
                 self._dismiss()
+                self._fall_back()
                 self.halves = self._finalists()
                 self._judge_again(executor)
         except KeyboardInterrupt:
@@ -407,6 +422,14 @@ class Search:
             if self.spent() >= 1.0:
                 break
         self.halves = [self.halves[0].replaced(found)]
+
+    def _fall_back(self) -> None:
+        """With nothing that can be handed out, judge the plainest forms, whatever the budget says."""
+        table = self.judge.table
+        if self.hall.best is not None or self.interrupted or not self.source.enumerates:
+            return
+        for proposal in from_texts(table, list(plainest(table)), "enumeration"):
+            self._remember(*self.judge.judge(proposal))
 
     def _note(self, event: Mapping[str, Any]) -> None:
         self.unwritten.append(event)

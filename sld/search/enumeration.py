@@ -319,6 +319,14 @@ class Space:
         elif main and not self.shares:
             yield from self.sums(every)
 
+    @staticmethod
+    def whole(axes: Sequence[_Axis]) -> Texts:
+        """Yield laws of one constant: inversely proportional, to the root, proportional."""
+        for axis in axes:
+            if not axis.on_logs:
+                for exponent in ("-1", "-0.5", "1"):
+                    yield f"A*{axis.symbol}**{exponent}" if exponent != "1" else f"A*{axis.symbol}"
+
     # -- sums of products of atoms -----------------------------------------------------------------------------
 
     def atoms(self, axis: _Axis, tiers: Sequence[int]) -> list[str]:
@@ -391,6 +399,7 @@ class Space:
         stages.append(self.swapped_twice(axes, [s for s in short if sum(len(t) for t in s) <= len(axes) + 1]))
         yield from stages[0]
         yield from stages[1]
+        yield from self.whole(axes)
         yield from _interleave(*stages[2:])
 
     def plain(self, axes: Sequence[_Axis], structures: Sequence[tuple[tuple[int, ...], ...]]) -> Texts:
@@ -555,6 +564,18 @@ class Space:
 
 def _words(text: str) -> set[str]:
     return set(_WORD.findall(text))
+
+
+def plainest(table: Table) -> Texts:
+    """Yield formulas that are linear in all constants and so can always be fitted: a logarithm or the variable itself.
+
+    A search that has nothing else to show is left with these.
+    """
+    terms = [
+        v.symbol if v.log or v.role == "proportion" or not (table.X[:, i] > 0).all() else f"log({v.symbol})"
+        for i, v in enumerate(table.variables)
+    ]
+    yield from (f"E + A*{term}" for term in terms)
 
 
 def _interleave(*sources: Iterable[str]) -> Texts:

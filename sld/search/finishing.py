@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from collections.abc import Mapping, Sequence
@@ -12,19 +13,22 @@ import numpy as np
 
 from sld.core.errors import SldError
 from sld.core.expression import Expression
+from sld.core.fit_settings import FRONTIER, FitSettings
 from sld.core.fitting import FitResult, fit
 from sld.core.law import Law
 from sld.core.pooling import lend
 from sld.core.ranges import ranges_of
+from sld.core.remarks import with_remarks
 from sld.core.splits import frontier_weights
 from sld.core.table import Table
-from sld.search.candidate import Candidate, Discovery
+from sld.search.candidate import Candidate, Discovery, Guide
 from sld.search.consensus import Consensus
 from sld.search.explanation import Explanation, explanation
 from sld.search.judge import Judge
 from sld.search.robust import huber_beside, robust_fit
 from sld.search.rows import FIT_ROWS, thinned
 from sld.search.selection import RULES, is_exact, noise_floor, rank
+from sld.search.soundness import Soundness
 from sld.search.verdict import verdict
 
 if TYPE_CHECKING:
@@ -61,7 +65,7 @@ def finish(
         SldError: No formula could be fitted.
         KeyboardInterrupt: The search was interrupted before it had one.
     """
-    with _uninterrupted():
+    with uninterrupted():
         best = _best(search)
         explained = [explanation(search.judge, halves.members, j) for j, halves in enumerate(search.halves)]
         best = _with_explained(best, explained)
@@ -103,7 +107,7 @@ def finish(
         judged = verdict(search.judge.table, folds, chosen, ranked, law, seed=seed)
         law = replace(law, provenance={**law.provenance, "verdict": judged.to_json()})
         return Discovery(
-            law=_with_borrowed(law, table, everything),
+            law=with_remarks(_completed(law, table, everything), everything),
             chosen=chosen,
             front=search.hall.front(),
             hall_of_fame=tuple(rank([*extra.values(), *ranked])),
@@ -117,9 +121,14 @@ def finish(
             table=table,
             verdict=judged,
             config={**config, "budget": budget, "workers": search.workers, "rule": rule},
-            single=None if chosen is best else _with_borrowed(single, table, everything),
+            single=None if chosen is best else with_remarks(_completed(single, table, everything), everything),
             best=None if chosen is best else best,
             llm={} if search.guest is None else search.guest.summary(chosen),
+            guides={
+                t.column: Guide(c.points, c.members, c.weights)
+                for t, c, judged in zip(table.targets, agreed, chosen.judgements, strict=True)
+                if c is not None and judged.consensus
+            },
         )
 
 
@@ -179,11 +188,15 @@ def _fit_all(
     rows = thinned(table, FIT_ROWS)
     notes = []
     robust: dict[str, str] = {}
+    limits: dict[str, dict[str, Any]] = {}
+    judge = search.judge
+    soundness = judge.soundness if rows.groups == judge.table.groups else Soundness(rows)
     if rows is not table:
         notes.append(f"the final fit used {rows.n_rows} of {table.n_rows} rows, spread over all groups and rungs")
     constants: dict[str, Mapping[str, Mapping[str, float]]] = {}
     frontier = frontier_weights(rows)
     priors: dict[str, Any] = {}
+    settings: dict[str, FitSettings] = {}
     for j, target in enumerate(table.targets):
         expression = chosen.expressions[target.column]
         consensus = agreed[j] if chosen.judgements[j].consensus else None
@@ -191,6 +204,11 @@ def _fit_all(
         if consensus is not None:
             (fitted, weights), number = consensus.joined(rows, j, frontier), 0
         shared = chosen.shared.get(target.column, ())
+        partial = target.column in chosen.priors
+        # the shapes of groups are pulled together, levels follow their rows
+        bounds = soundness.bounds(expression) | ({} if partial else soundness.floor(expression, j))
+        if bounds:
+            limits[target.column] = {c: [None if math.isinf(end) else end for end in b] for c, b in bounds.items()}
         result: FitResult = fit(
             expression,
             fitted,
@@ -201,37 +219,57 @@ def _fit_all(
             seed=seed,
             inherit=_with_absent(chosen.constants[target.column], rows.groups),
             shared=shared,
-            pooling="partial" if target.column in chosen.priors else "none",
+            pooling="partial" if partial else "none",
+            bounds=bounds,
         )
         if result.ok:
-            judge = search.judge
             own = result
             if consensus is not None:
                 own = fit(
-                    expression, rows, target=j, starts=0, seed=seed, inherit=result.constants, shared=shared
+                    expression, rows, target=j, starts=0, seed=seed, inherit=result.constants, shared=shared,
+                    bounds=bounds,
                 )  # fmt: skip
             other = None
             if own.ok:
-                other = robust_fit(expression, judge.table, judge.folds, own, rows, target=j, seed=seed, shared=shared)
+                other = robust_fit(
+                    expression, judge.table, judge.folds, own, rows, target=j, seed=seed, shared=shared, bounds=bounds
+                )
             if other is not None and consensus is not None:
-                other = huber_beside(expression, fitted, rows.n_rows, weights, result, shared), other[1]
+                other = huber_beside(expression, fitted, rows.n_rows, weights, result, shared, bounds), other[1]
+            if other is not None and _refused(soundness, expression, j, other[0].constants):
+                other = None
             if other is not None and (not chosen.admissible or _admissible(judge, expression, j, other[0].constants)):
                 result, robust[target.column] = other
         trouble = result.status if not result.ok else ""
         if result.ok and chosen.admissible and not _admissible(search.judge, expression, j, result.constants):
             # a lower training error is no gain if the law then breaks down beyond the data
             trouble = "it breaks a physical check that the search's constants pass"
+        if result.ok and (why := _refused(soundness, expression, j, result.constants)):
+            trouble = f"it is no law: {why}"
         constants[target.column] = result.constants
         prior = chosen.priors.get(target.column) if trouble else result.prior
         if prior is not None:
             priors[target.column] = prior.to_json()
         if trouble:
+            robust.pop(target.column, None)
             # the search may have seen a part of the groups only
             constants[target.column] = _with_absent(chosen.constants[target.column], rows.groups)
             notes.append(f"the final fit of {target.column} was not used ({trouble}); constants are the search's")
             if absent := len(rows.groups) - len(chosen.constants[target.column]):
                 notes.append(f"{absent} groups that the search left out have the median of the others' constants")
+        huber = target.column in robust
+        settings[target.column] = FitSettings(
+            loss="huber" if huber else "squared",
+            # Huber's loss replaces the weights, but for those of points beside the rows
+            weights=() if frontier is None or (huber and consensus is None) else (FRONTIER,),
+            pooling="none" if prior is None else "partial",
+            shared=tuple(shared),
+            bounds=dict(bounds),
+            prior=prior,
+            points=0 if consensus is None else consensus.points.n_rows,
+        )
     notes.extend(robust.values())
+    # shared, loss and priors are in the law's settings as well; they stay here for readers of earlier files
     # nothing that depends on time or on the number of workers: the same search writes the same law.json
     provenance: dict[str, Any] = {
         "origin": chosen.origin,
@@ -255,6 +293,8 @@ def _fit_all(
         }
     if robust:
         provenance["loss"] = dict.fromkeys(robust, "huber")
+    if limits:
+        provenance["bounds"] = limits
     if chosen.shared:
         provenance["shared"] = {t: list(c) for t, c in chosen.shared.items()}
     if priors:
@@ -273,6 +313,7 @@ def _fit_all(
         group_column=table.group_column,
         task=dict(config["task"]),
         provenance=provenance,
+        settings=settings,
     )
     return law, notes
 
@@ -287,16 +328,28 @@ def _with_absent(
     return {g: constants.get(g, middle) for g in groups}
 
 
+def _completed(law: Law, table: Table, everything: Table) -> Law:
+    """Return the law with what concerns the rows that it was not fitted to: those set aside, and groups that borrow."""
+    known = np.isin(everything.groups, table.groups)
+    set_aside = int(known[everything.group_index].sum()) - table.n_rows
+    settings = {column: replace(own, set_aside=set_aside) for column, own in law.settings.items()}
+    return _with_borrowed(replace(law, settings=settings), table, everything)
+
+
 def _with_borrowed(law: Law, table: Table, everything: Table) -> Law:
     """Return the law with constants for the groups that have too few rows, behind the others."""
     few = [k for k, g in enumerate(everything.groups) if g not in table.groups]
     if not few:
         return law
     rows = everything.take(np.isin(everything.group_index, few))
-    constants = {}
+    constants, soundness = {}, Soundness(everything)
     for j, target in enumerate(law.targets):
-        own = law.constants[target.column]
-        constants[target.column] = {**own, **lend(law.expressions[target.column], table, j, own, rows)}
+        own, expression = law.constants[target.column], law.expressions[target.column]
+        lent = lend(expression, table, j, own, rows, soundness.bounds(expression))
+        for group, of in lent.items():
+            if soundness.refusal(expression, [of] * len(everything.groups), j):
+                lent[group] = dict(_with_absent(own, [group, *own])[group])  # what is usual among the others
+        constants[target.column] = {**own, **lent}
     provenance = {**law.provenance, "borrowed": list(rows.groups)}
     return replace(law, constants=constants, provenance=provenance)
 
@@ -308,6 +361,12 @@ def _admissible(
     return not any(p.hard for p in judge.grid.problems(target, judge.grid.predict(expression, by_group)))
 
 
+def _refused(
+    soundness: Soundness, expression: Expression, target: int, constants: Mapping[str, Mapping[str, float]]
+) -> str:
+    return soundness.refusal(expression, [constants[g] for g in soundness.table.groups], target)
+
+
 def _version() -> str:
     from importlib.metadata import PackageNotFoundError, version
 
@@ -317,14 +376,16 @@ def _version() -> str:
         return "(not installed)"
 
 
-class _uninterrupted:
-    """Hold Ctrl-C back while the best law is fitted and written, which takes a second."""
+class uninterrupted:
+    """Hold Ctrl-C back while the best law is fitted, gets its intervals and is written, which takes seconds."""
 
     def __enter__(self) -> None:
+        """Begin; only the main thread gets Ctrl-C."""
         self.main = threading.current_thread() is threading.main_thread()
         if self.main:
             self.before = signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def __exit__(self, *exc: object) -> None:
+        """Give Ctrl-C back."""
         if self.main:
             signal.signal(signal.SIGINT, self.before)

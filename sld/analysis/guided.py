@@ -1,0 +1,93 @@
+"""What a law that follows others would have followed, had the rows weighed otherwise.
+
+A law may follow, beside the rows, what several laws predict beyond the data (`search/consensus.py`). These laws know
+of the future from the same rows only, so a refit to reweighted rows has to ask them again: every one is refitted with
+the same weights, and the points move by as much as their mean does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sld.core.fit_settings import FitSettings
+from sld.core.fitter import Fitter
+from sld.core.kernel import evaluate
+from sld.core.table import Array, Table
+from sld.search.candidate import Candidate, Guide
+
+MEMBERS = 10  # of the heaviest laws are refitted: the mean of fewer moves more, which widens intervals, never narrows
+_STEPS = 20
+
+
+class Guided:
+    """The points that one law follows, and the laws that say what they are.
+
+    Attributes:
+        points: The points, with the common prediction as their target.
+    """
+
+    def __init__(self, guide: Guide, table: Table, target: int, settings: FitSettings) -> None:
+        """Compile the members; `table` has the rows of the law, `settings` are the law's."""
+        self.points = guide.points
+        self.rows = np.flatnonzero(np.isin(table.groups, guide.points.groups)[table.group_index])
+        some = table.take(self.rows)
+        self.range = float(np.ptp(table.Y[:, target]))
+        self.members = [
+            _Member(member, some, target, guide.points, settings.weights) for member in guide.members[:MEMBERS]
+        ]
+        self.shares = np.array(guide.weights[:MEMBERS])
+
+    def moved(self, weights: Array) -> Array:
+        """Return the targets (n_points,) where rows weigh (n_rows,) more or less than usual, mean 1."""
+        shifts = np.array([member.shift(weights[self.rows]) for member in self.members])
+        with np.errstate(invalid="ignore"):
+            # a law that such a refit throws off course would not have been asked
+            sound = (np.abs(shifts) <= self.range).all(axis=1)
+        shares = np.where(sound, self.shares, 0.0)
+        if not shares.sum() > 0:
+            return self.points.Y[:, 0]
+        return np.asarray(self.points.Y[:, 0] + shares @ np.where(sound[:, None], shifts, 0.0) / shares.sum())
+
+
+class _Member:
+    """One of the laws, ready to be refitted."""
+
+    def __init__(self, law: Candidate, table: Table, target: int, points: Table, weights: Sequence[str]) -> None:
+        (column, self.expression), *_ = law.expressions.items()
+        settings = FitSettings(
+            weights=tuple(weights), shared=law.shared.get(column, ()), prior=law.priors.get(column)
+        )  # fmt: skip
+        self.fitter: Fitter = settings.fitter(self.expression, table, target)
+        base = settings.row_weights(table)
+        self.base = np.ones(table.n_rows) if base is None else base
+        self.groups = table.groups
+        self.points = [
+            (rows, {s: np.ascontiguousarray(points.X[rows, i]) for i, s in enumerate(points.symbols)})
+            for g in table.groups
+            for rows in (np.flatnonzero(points.group_index == points.groups.index(g)),)
+        ]
+        self.n_points = points.n_rows
+        known = law.constants[column]
+        start = np.array([[known[g][c] for c in self.fitter.tape.constants] for g in table.groups])
+        self.start = start.reshape(len(table.groups), len(self.fitter.tape.constants))
+        self.usual = self.predicted(np.ones(table.n_rows), steps=3 * _STEPS)
+
+    def shift(self, weights: Array) -> Array:
+        """Return by how much the prediction (n_points,) changes with these weights of the rows; NaN if it cannot."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(self.predicted(weights) - self.usual)
+
+    def predicted(self, weights: Array, steps: int = _STEPS) -> Array:
+        roots = np.sqrt(weights * self.base)[self.fitter.order]
+        found = self.fitter.solve(
+            self.start[:1], inherited=self.start, max_iterations=steps, weights=roots, refit_bounds=False
+        )
+        values = np.full(self.n_points, np.nan)
+        if not found.ok:
+            return values
+        for row, (rows, columns) in zip(found.values, self.points, strict=True):
+            constants = dict(zip(self.fitter.names, row.tolist(), strict=True))
+            values[rows] = evaluate(self.expression, columns, constants)
+        return values
