@@ -474,7 +474,9 @@ def fit(
     better: Better = None,
     monotone: Monotone = None,
     missing: Missing = None,
-    loss: Annotated[str, typer.Option("--loss", metavar="LOSS", help="squared, huber, log or log_huber.")] = "squared",
+    loss: Annotated[
+        str, typer.Option("--loss", metavar="LOSS", help="squared, huber, log, log_huber or envelope.")
+    ] = "squared",
     shared: Annotated[Names, typer.Option("--shared", metavar="NAMES", help="Constants that all groups share.")] = None,
     positive: Annotated[Names, typer.Option("--positive", metavar="NAMES", help="Constants that are positive.")] = None,
     bounds: Annotated[Names, typer.Option("--bounds", metavar="a=0:1", help="Bounds of constants; open: a=0:")] = None,

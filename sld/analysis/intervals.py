@@ -38,6 +38,7 @@ from sld.core.errors import DataError, GrammarError, SldError, UsageError
 from sld.core.expression import Expression
 from sld.core.fit_settings import FitSettings
 from sld.core.fitter import Fitter, form_seed
+from sld.core.fitting import worse_sign
 from sld.core.kernel import evaluate
 from sld.core.law import Constants, Law
 from sld.core.splits import Fold, rung_folds
@@ -380,6 +381,7 @@ class _Refits:
         self.values = self.values.reshape(n_groups, len(self.fitter.names))
         weights = settings.row_weights(table)
         self.base = np.ones(table.n_rows) if weights is None else weights
+        self.worse = worse_sign(table, target)
         self.delta = settings.turning_point(self.residual(self.values))
         self.guided, self.both = guided, self.fitter
         if guided is not None:
@@ -413,9 +415,9 @@ class _Refits:
         values, found = begin, None
         kept = np.zeros(self.table.n_rows, dtype=np.bool_)
         kept[slice(None) if rows is None else rows] = True
-        for _ in range(_REWEIGHTINGS if self.settings.loss.endswith("huber") else 1):
+        for _ in range(_REWEIGHTINGS if self.settings.reweights else 1):
             residual = np.where(kept, self.residual(values), np.nan)
-            trust = self.settings.trust(residual, self.delta)
+            trust = self.settings.trust(self.worse * residual, self.delta)
             own = self.base * weights if trust is None else self.base * weights * trust
             roots = np.sqrt(np.concatenate([own, more]))[fitter.order]
             found = fitter.solve(starts, rows, inherited=values[:, :n_nonlinear], max_iterations=steps, weights=roots)

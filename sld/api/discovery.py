@@ -57,6 +57,7 @@ def discover(
         SldError: No formula could be fitted at all.
     """
     from sld.analysis.intervals import with_intervals
+    from sld.analysis.one_sided import one_sided_notes
     from sld.search import discovery
 
     task = as_task(data, **columns)
@@ -84,7 +85,7 @@ def discover(
         tell=tell,
         complete=with_intervals,
     )
-    found = replace(found, notes=(*found.notes, *remarks))
+    found = replace(found, notes=(*found.notes, *remarks, *one_sided_notes(found.law, found.table)))
     if out is not None:
         _write_run(found, task, Path(out))
     return found

@@ -39,7 +39,7 @@ def fit(
     Args:
         data: A task, its name or folder, or a bare table (see `as_task`).
         law: Name of one of the card's laws, id of a catalogue law, or a formula (see `find_form`).
-        loss: What is minimised: "squared", "huber", "log" or "log_huber".
+        loss: What is minimised: "squared", "huber", "log", "log_huber" or "envelope" (the best runs).
         shared: Constants that all groups have in common.
         positive: Constants that must be positive.
         bounds: Constant to (lower, upper).
@@ -57,6 +57,7 @@ def fit(
         SldError: The fit failed; the message says why.
     """
     from sld.analysis import intervals
+    from sld.analysis.one_sided import one_sided_notes
     from sld.core.fit_settings import FitSettings
     from sld.core.law import Law
     from sld.core.ranges import ranges_of
@@ -124,6 +125,9 @@ def fit(
     gaps = _gaps(fitted, train)
     if gaps:
         fitted = replace(fitted, provenance={**fitted.provenance, "gaps": gaps})
+    if hints := one_sided_notes(fitted, train):
+        notes = [*fitted.provenance.get("notes", ()), *hints]
+        fitted = replace(fitted, provenance={**fitted.provenance, "notes": notes})
     if out is not None:
         _write_fit(fitted, task, Path(out))
     return fitted

@@ -73,7 +73,7 @@ class Settings:
     """What is minimised for each target, and from where.
 
     Attributes:
-        loss: Target to "squared", "huber", "log" or "log_huber".
+        loss: Target to "squared", "huber", "log", "log_huber" or "envelope".
         weights: "equal", or "frontier" (rows next to the extrapolation count more, as in `sld discover`); squared
             losses only.
         pooling: Target to "none" or "partial".

@@ -16,7 +16,18 @@ import numpy as np
 from sld.core.errors import DataError, suggest
 from sld.core.expression import Expression, number, substitute
 from sld.core.fitter import Fitter, Prior
-from sld.core.fitting import HUBER_DELTA_LOG, HUBER_DELTA_SIGMA, LOSSES, POOLINGS, FitResult, Loss, Pooling, fit
+from sld.core.fitting import (
+    ENVELOPE_SHARE,
+    HUBER_DELTA_LOG,
+    HUBER_DELTA_SIGMA,
+    LOSSES,
+    POOLINGS,
+    FitResult,
+    Loss,
+    Pooling,
+    envelope_weights,
+    fit,
+)
 from sld.core.splits import frontier_weights
 from sld.core.toml import Keys, kind_of
 
@@ -49,8 +60,8 @@ class FitSettings:
     """What is minimised for one target, over which constants, and under which conditions.
 
     Attributes:
-        loss: "squared", "huber", "log" or "log_huber" (see `fitting.fit`).
-        delta: Where Huber's function turns linear; None where the fit takes it from the residuals.
+        loss: "squared", "huber", "log", "log_huber" or "envelope" (see `fitting.fit`).
+        delta: Where Huber's function turns linear, or the share of an envelope; None for what the fit takes.
         weights: What the weight of a row is the product of, names from `WEIGHTS`; empty when all count alike.
         pooling: "partial" when the shapes of the groups are pulled together, else "none".
         shared: Constants that all groups have in common.
@@ -107,13 +118,21 @@ class FitSettings:
             bounds=dict(self.bounds), weights=weights, prior=self.prior, log_output=log, project=not log,
         )  # fmt: skip
 
+    @property
+    def reweights(self) -> bool:
+        """Whether the loss is found by squares whose weights follow the residuals."""
+        return self.loss.endswith("huber") or self.loss == "envelope"
+
     def trust(self, residual: Array, delta: float) -> Array | None:
-        """Return what Huber's loss multiplies the weights of rows with at these residuals (n_rows,); None without it.
+        """Return what the loss multiplies the weights of rows with at these residuals (n_rows,); None for squares.
 
         Args:
-            residual: Of the target, or of its logarithm for a loss of logarithms.
-            delta: Where the loss turns linear, see `turning_point`.
+            residual: Of the target, or of its logarithm for a loss of logarithms; positive where a row is worse than
+                the law (an envelope asks for the side, Huber's loss does not).
+            delta: Where the loss turns linear, or the share of an envelope, see `turning_point`.
         """
+        if self.loss == "envelope":
+            return envelope_weights(residual, delta)
         if not self.loss.endswith("huber") or not delta > 0:
             return None
         with np.errstate(invalid="ignore"):
@@ -121,9 +140,11 @@ class FitSettings:
         return np.where(np.isfinite(found), found, 0.0)
 
     def turning_point(self, residual: Array) -> float:
-        """Return the delta of Huber's loss: the one declared, or what `fitting.fit` takes at these residuals."""
+        """Return the delta of the loss: the one declared, or what `fitting.fit` takes at these residuals."""
         if self.delta is not None:
             return self.delta
+        if self.loss == "envelope":
+            return ENVELOPE_SHARE
         if self.loss.startswith("log"):
             return HUBER_DELTA_LOG
         known = np.abs(residual[np.isfinite(residual)])

@@ -30,22 +30,26 @@ __all__ = [
     "Pooling",
     "Prior",
     "Solution",
+    "envelope_weights",
     "fit",
     "form_seed",
     "huber_weights",
     "log_starts",
     "text_seed",
+    "worse_sign",
 ]
 
-Loss = Literal["squared", "huber", "log", "log_huber"]
-LOSSES: tuple[Loss, ...] = ("squared", "huber", "log", "log_huber")
+Loss = Literal["squared", "huber", "log", "log_huber", "envelope"]
+LOSSES: tuple[Loss, ...] = ("squared", "huber", "log", "log_huber", "envelope")
 
 Pooling = Literal["none", "partial"]
 POOLINGS: tuple[Pooling, ...] = ("none", "partial")
 
 HUBER_DELTA_LOG = 1e-3  # Hoffmann et al. 2022, section 3.3
+ENVELOPE_SHARE = 0.02  # weight of a row on the worse side of an envelope, of both sides together
 _MAX_DENSE = 200  # columns of a Jacobian whose singular values are all computed
 _POWER_STEPS = 60
+_MOST_REWEIGHTINGS = 100
 HUBER_DELTA_SIGMA = 1.345  # 95 % efficiency at the normal; Huber 1981
 
 
@@ -161,9 +165,10 @@ def fit(
         table: `X` (n_rows, n_variables) and `Y` (n_rows, n_targets), in the card's units.
         target: Column of `Y`.
         loss: "squared" (default) minimises $\sum (y-\hat y)^2$; "log" the same of $\log y - \log\hat y$; "huber" and
-            "log_huber" replace the square by Huber's function.
+            "log_huber" replace the square by Huber's function; "envelope" follows the best runs (`envelope_weights`).
         delta: Where Huber's function turns linear: 1e-3 for "log_huber" (Hoffmann et al. 2022, section 3.3),
-            1.345 robust standard deviations of the residuals for "huber".
+            1.345 robust standard deviations of the residuals for "huber". For "envelope" the weight of a row on the
+            worse side as a share of both sides, 0.02.
         starts: Initial points per group; 0 improves `inherit` and looks nowhere else.
         seed: Seed of the initial points; the same seed gives the same constants.
         shared: Constants that all groups have in common.
@@ -207,7 +212,9 @@ def fit(
     if polished.ok and polished.sums.sum() <= solution.sums.sum():
         solution = Solution(polished.values, polished.sums, solution.at_best, n_fits)
     objective = float(solution.sums.sum())
-    if loss != "squared":
+    if loss == "envelope":
+        solution, objective = _envelope(fitter, solution, table, target, delta, own)
+    elif loss != "squared":
         fitter, solution, objective = _robust(fitter, solution, table, target, loss, delta, own)
         if not solution.ok:
             return FitResult("the robust fit left the domain of the formula", {}, n_rows=table.n_rows)
@@ -345,6 +352,49 @@ def _robust(
             weights = np.sqrt(base * np.minimum(1.0, sigma_delta / np.maximum(np.abs(residual), 1e-300)))
     sums = np.where(np.isfinite(best).all(axis=1), best_objective / max(len(best), 1), math.inf)
     return full, Solution(best, sums, at_best, solution.n_fits), best_objective
+
+
+def _envelope(
+    fitter: Fitter, solution: Solution, table: Table, target: int, share: float | None, own: Array | None
+) -> tuple[Solution, float]:
+    """Reweight rows by the side that they lie on until none changes sides; the objective falls in every step."""
+    sign = worse_sign(table, target)
+    best, objective = solution, math.inf
+    for _ in range(_MOST_REWEIGHTINGS):
+        residual = sign * (table.Y[:, target] - fitter.predict(solution.values))
+        weights = envelope_weights(residual, share) * (1.0 if own is None else own)
+        cost = float(np.sum(weights * residual**2))
+        if not cost < objective * (1 - 1e-12):
+            break
+        best, objective = solution, cost
+        start = fitter.nonlinear(solution)
+        solution = fitter.solve(
+            start[:1], inherited=start, max_iterations=200, tolerance=1e-13, weights=np.sqrt(weights)[fitter.order]
+        )
+        if not solution.ok:
+            break
+    sums = np.full(len(solution.sums), objective / max(len(solution.sums), 1))
+    return Solution(best.values, sums, best.at_best, best.n_fits), objective
+
+
+def worse_sign(table: Table, target: int) -> float:
+    """Return 1 where larger values of a target are worse, else -1."""
+    return 1.0 if table.targets[target].better == "lower" else -1.0
+
+
+def envelope_weights(excess: Array, share: float | None = None) -> Array:
+    r"""Return the weights (n_rows,) with which least squares is asymmetric: it then follows the rows that did best.
+
+    Runs that were tuned badly, or stopped early, lie on one side of the law of runs that were not. Minimising
+    $\sum_i |\tau - 1[e_i > 0]|\, e_i^2$ with a small $\tau$ (expectiles: Newey and Powell 1987) lets rows on the worse
+    side count $\tau/(1-\tau)$ of those on the better side.
+
+    Args:
+        excess: How much worse than the law each row is; negative where it is better.
+        share: $\tau$, between 0 and 1; 0.02 if not given.
+    """
+    tau = ENVELOPE_SHARE if share is None else share
+    return np.where(excess > 0, tau / (1.0 - tau), 1.0)
 
 
 def huber_weights(residual: Array) -> Array:

@@ -107,7 +107,7 @@ class Law:
         return frozenset(v for e in self.expressions.values() for v in e.used_variables)
 
     def loss(self, target: str) -> str:
-        """Return what the fit of a target minimised: "squared", "huber", "log" or "log_huber"."""
+        """Return what the fit of a target minimised: "squared", "huber", "log", "log_huber" or "envelope"."""
         return self.settings[target].loss
 
     def predict(self, points: object) -> Array:
