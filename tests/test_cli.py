@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 from commands import Outcome, Run, runner
 
-from sld import api, cli_show
+from sld import api, cli_output, cli_show
 from sld.core import task as core_task
 from sld.core.law import Law
 from sld.core.task import load_task, tasks_root
@@ -522,15 +523,43 @@ def test_output_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in run.stderr and "Exception ignored" not in run.stderr
 
 
-def test_a_reader_that_leaves_is_no_drama() -> None:
-    run = subprocess.run(
-        f"{sys.executable} -m sld laws --json | head -n 1",
-        shell=True,
-        capture_output=True,
-        text=True,
-        env=surroundings(),
-    )
-    assert (run.stdout, run.stderr) == ("{\n", "")
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash, whose pipelines tell each exit code")
+@pytest.mark.parametrize(
+    ("arguments", "reader"),
+    [
+        ("laws --json", "head -n 1"),
+        ("tasks show nanolm_moe --json", "head -n 1"),
+        ("leaderboard --json", "head -n 1"),
+        ("predict law.json many.csv", "head -n 1"),
+        ("predict law.json many.csv", "true"),
+        ("fit runs.csv --target loss --scale N,D --law E+A*N**-a+B*D**-b", "true"),
+        ("--help", "true"),
+    ],
+)
+def test_a_reader_that_leaves_is_no_drama(tmp_path: Path, law_file: Path, arguments: str, reader: str) -> None:
+    (tmp_path / "many.csv").write_text("N,D\n" + "1e6,1e8\n" * 20_000, encoding="utf-8")
+    line = f"{sys.executable} -m sld {arguments} | {reader} >/dev/null; echo ${{PIPESTATUS[0]}}"
+    run = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=tmp_path, env=surroundings())
+    assert (run.stdout, run.stderr) == ("0\n", "")
+
+
+def test_a_reader_of_the_progress_that_leaves_does_not_stop_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Left(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stderr", Left())
+    line = cli_output.ProgressLine("title")
+    line.show("state")
+    line.close()
+    cli_output.remark("done")
+
+
+@pytest.mark.skipif(shutil.which("sh") is None, reason="needs a shell")
+def test_a_program_without_output_ends_well(tmp_path: Path) -> None:
+    line = f"{sys.executable} -m sld tasks >&-"
+    run = subprocess.run(["sh", "-c", line], capture_output=True, text=True, cwd=tmp_path, env=surroundings())
+    assert run.returncode == 0 and "Traceback" not in run.stderr
 
 
 def test_ctrl_c_before_anything_was_found(sld: Run, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
