@@ -61,6 +61,8 @@ def _run(arguments: Sequence[str]) -> int:
     except misuse as error:
         where = getattr(getattr(error, "ctx", None), "command_path", "sld")
         message = getattr(error, "format_message", error.__str__)()
+        if "extra argument" in message and where in ("sld discover", "sld fit"):  # the shell has expanded runs/*.csv
+            message = f"{message.rstrip('.')}; name a folder, or quote a pattern: 'runs/*.csv'"
         return _fail(f"{message.rstrip('.')} (see {where} --help)", 2)
     if code == INTERRUPTED:  # typer swallows Ctrl-C and returns this
         raise KeyboardInterrupt
