@@ -13,6 +13,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0 done, 1 the work failed, 2 misuse, 130 interrupted."""
     from sld.cli_output import use_utf8
 
+    _open_closed_streams()
     try:
         use_utf8()
         code = _run(sys.argv[1:] if arguments is None else arguments)
@@ -21,15 +22,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        # the reader of our output has left; Python would complain about it once more when it flushes at exit
-        _drop_output()
-        return 1
+        return _reader_left()
     except MemoryError:
         return _fail("not enough memory for this; use fewer rows or workers", 1)
     except OSError as error:
         _drop_output()
         place = f" {error.filename}" if error.filename else ""
         return _fail(f"could not read or write{place}: {error.strerror or error}", 2)
+
+
+def _open_closed_streams() -> None:
+    """Give a program that was started without stdout or stderr (`>&-`) something to write to."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -41,13 +47,22 @@ def _run(arguments: Sequence[str]) -> int:
     # typer's usage errors share a base that, by version, lives in typer or in click
     misuse: tuple[type[Exception], ...] = typer.BadParameter.__bases__
     command = typer.main.get_command(app)
+    streams = sys.stdout, sys.stderr
     try:
         code = command.main(args=list(arguments), prog_name="sld", standalone_mode=False)
+    except SystemExit as error:
+        if (sys.stdout, sys.stderr) == streams:
+            raise
+        # where the reader of our output has left, typer puts wrappers around the streams and exits
+        sys.stdout, sys.stderr = streams
+        raise BrokenPipeError from error
     except SldError as error:
         return _fail(str(error), error.exit_code)
     except misuse as error:
         where = getattr(getattr(error, "ctx", None), "command_path", "sld")
         message = getattr(error, "format_message", error.__str__)()
+        if "extra argument" in message and where in ("sld discover", "sld fit"):  # the shell has expanded runs/*.csv
+            message = f"{message.rstrip('.')}; name a folder, or quote a pattern: 'runs/*.csv'"
         return _fail(f"{message.rstrip('.')} (see {where} --help)", 2)
     if code == INTERRUPTED:  # typer swallows Ctrl-C and returns this
         raise KeyboardInterrupt
@@ -62,6 +77,12 @@ def _fail(message: str, code: int) -> int:
     except OSError:  # stderr is gone too: the exit code has to say it
         pass
     return code
+
+
+def _reader_left() -> int:
+    """Return 0: whoever read our output (`| head`) had enough of it, and nothing went wrong."""
+    _drop_output()  # else Python complains once more when it flushes at exit
+    return 0
 
 
 def _drop_output() -> None:

@@ -18,6 +18,7 @@ from sld.cli_typer import json_wanted as _json_wanted
 from sld.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from sld.core.table import Table
     from sld.core.task import Task
     from sld.search.llm.settings import LLM
 
@@ -32,7 +33,11 @@ laws_app = typer.Typer(cls=_Group, **_PLAIN)
 
 Data = Annotated[
     str,
-    typer.Argument(metavar="TASK", help="Task of `sld tasks`, task folder, or a table of runs (CSV, TSV, Parquet)."),
+    typer.Argument(
+        metavar="TASK",
+        help="Task of `sld tasks`, task folder, or a table of runs: CSV, TSV, JSON, JSON lines, Parquet, xlsx, also "
+        "as .csv.gz; a folder or 'pattern/*.csv' of these; - for standard input.",
+    ),
 ]
 LawPath = Annotated[Path, typer.Argument(metavar="LAW", help="A law.json, or the run folder that holds it.")]
 Names = list[str] | None
@@ -61,6 +66,13 @@ Missing = Annotated[
 Constants = Annotated[
     Names,
     typer.Option("--constants", metavar="NAMES", help="Names in a formula of yours that are constants, e.g. N,D."),
+]
+Drop = Annotated[
+    Names,
+    typer.Option("--drop", metavar='"COL==X"', help="Leave out such rows (== != < <= > >=); repeatable."),
+]
+Melt = Annotated[
+    bool, typer.Option("--melt", help="Bare table with a column per run: make it rows with columns run and the target.")
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of everything random.")]
 
@@ -97,6 +109,28 @@ def _roles(
         "missing": missing,
     }
     return {name: value for name, value in given.items() if value not in (None, [], {}, False)}
+
+
+def _rows(drop: Names, melt: bool = False) -> dict[str, Any]:
+    """Return the keywords of `table_from` about which rows there are, if any were given."""
+    return {**({"drop": drop} if drop else {}), **({"melt": True} if melt else {})}
+
+
+def _given(data: str) -> Any:
+    """Return the table on standard input for -, else what was named."""
+    if data != "-":
+        return data
+    import sys
+
+    from sld.core.reading import piped_source
+
+    return piped_source(sys.stdin.buffer.read())
+
+
+def _say_notes(table: Table) -> None:
+    """Say what was noticed while a table was read; after the work, so that a refusal stays one line."""
+    for note in table.notes:
+        output.remark(f"note: {note}")
 
 
 def _split(values: Names) -> list[str]:
@@ -307,6 +341,8 @@ def laws_show(
     "sld discover nanolm_chinchilla",
     "sld discover runs.csv --target loss --scale N,D --group family",
     "sld discover runs.csv --target loss --scale N --hyper lr,batch --budget 5min",
+    'sld discover wandb_export.csv --melt --target loss --scale Step --group run --drop "Step==0"',
+    "zcat runs.jsonl.gz | sld discover - --target loss --scale N",
     'sld discover runs.csv --target loss --scale N,D --try "E + A*N**-a + B*D**-b"',
     "sld discover nanolm_chinchilla --llm gpt-5-mini --llm-budget 0.50usd",
 )
@@ -324,6 +360,8 @@ def discover(
     better: Better = None,
     monotone: Monotone = None,
     missing: Missing = None,
+    drop: Drop = None,
+    melt: Melt = False,
     seed: Seed = 0,
     budget: Annotated[
         str | None,
@@ -382,7 +420,7 @@ def discover(
 
     model = _model(llm, llm_mode, llm_budget, llm_prices, llm_replay, llm_dry_run)
     roles = _roles(target, scale, hyper, proportion, covariate, group, log, lower, upper, better, monotone, missing)
-    task = api.as_task(data, **roles)
+    task = api.as_task(_given(data), **roles, **_rows(drop, melt))
     if llm_dry_run:
         assert model is not None
         cli_show.dry_run(api.dry_run(task, model), json)
@@ -474,6 +512,8 @@ def fit(
     better: Better = None,
     monotone: Monotone = None,
     missing: Missing = None,
+    drop: Drop = None,
+    melt: Melt = False,
     loss: Annotated[
         str, typer.Option("--loss", metavar="LOSS", help="squared, huber, log, log_huber or envelope.")
     ] = "squared",
@@ -492,7 +532,7 @@ def fit(
     from sld import api, cli_show
 
     roles = _roles(target, scale, hyper, proportion, covariate, group, log, lower, upper, better, monotone, missing)
-    task = api.as_task(data, **roles)
+    task = api.as_task(_given(data), **roles, **_rows(drop, melt))
     fitted = api.fit(
         task,
         law,
@@ -505,6 +545,7 @@ def fit(
         seed=seed,
         out=out,
     )
+    _say_notes(task.train)
     cli_show.fitted(fitted, api.held_out_scores(fitted, task), out, data, json)
 
 
@@ -513,12 +554,17 @@ def fit(
     "predict",
     "sld predict sld-runs/nanolm_chinchilla-0 points.csv",
     "sld predict law.json points.csv --out predictions.csv",
+    "cat points.csv | sld predict law.json -",
 )
 def predict(
     law: LawPath,
     points: Annotated[
-        Path, typer.Argument(metavar="POINTS", help="Table (CSV, TSV, Parquet) with the law's variables.")
+        str,
+        typer.Argument(
+            metavar="POINTS", help="Table with the law's variables, of any type that discover reads; - for a pipe."
+        ),
     ],
+    drop: Drop = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write the CSV here, not on stdout.")
     ] = None,
@@ -530,13 +576,19 @@ def predict(
     """
     from sld import api, cli_show
     from sld.core.points_file import with_columns
+    from sld.core.reading import prepared
+    from sld.core.table import read_points
 
-    predicted = api.predict(law, points)
-    cli_show.warn_of_verdict(api.caution(law, points))
-    for sentence in api.warnings(law, points):
+    loaded = api.as_law(law)
+    given = prepared(_given(points), drop=drop or ())
+    table = read_points(given, loaded.variables, loaded.group_column)
+    predicted = api.predict(loaded, table)
+    _say_notes(table)
+    cli_show.warn_of_verdict(api.caution(loaded, table))
+    for sentence in api.warnings(loaded, table):
         output.remark(f"warning: {sentence}")
     cli_show.warn_of_gaps(predicted)
-    rows = with_columns(points, predicted)
+    rows = with_columns(given, predicted)
     if out is not None or not json:
         cli_show.predictions(rows, out)
     if json:
@@ -551,13 +603,21 @@ def predict(
 )
 def score(
     law: LawPath,
-    data: Annotated[str, typer.Argument(metavar="TASK", help="Its held-out rows count; or a table of further runs.")],
+    data: Annotated[
+        str, typer.Argument(metavar="TASK", help="Its held-out rows count; or a table of further runs (- for a pipe).")
+    ],
+    drop: Drop = None,
+    melt: Melt = False,
     json: Json = False,
 ) -> None:
     """Score a law on rows that it was not fitted to."""
     from sld import api, cli_show
 
-    cli_show.scores(api.score(law, data), json)
+    loaded = api.as_law(law)
+    rows = api.rows_to_score(loaded, _given(data), **_rows(drop, melt))
+    scored = api.score(loaded, rows)
+    _say_notes(rows)
+    cli_show.scores(scored, json)
 
 
 cli_board.register(app)

@@ -5,6 +5,7 @@ Nothing here writes a control character unless the stream is a terminal, and not
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -67,8 +68,9 @@ def say_json(document: object) -> None:
 
 
 def remark(text: str) -> None:
-    """Print a line for the reader, not part of the result, on stderr."""
-    print(text, file=sys.stderr)
+    """Print a line for the reader, not part of the result, on stderr; nobody reading it is no reason to stop."""
+    with contextlib.suppress(BrokenPipeError):
+        print(text, file=sys.stderr)
 
 
 def plain(value: Any) -> Any:
@@ -128,7 +130,11 @@ class ProgressLine:
         self._drawn = False
 
     def show(self, text: str) -> None:
-        """Show the latest state, unless the last one is too fresh."""
+        """Show the latest state, unless the last one is too fresh; a reader that has left does not stop the work."""
+        with contextlib.suppress(BrokenPipeError):
+            self._show(text)
+
+    def _show(self, text: str) -> None:
         if self._title:
             remark(self._title)
             self._title = ""
@@ -148,6 +154,7 @@ class ProgressLine:
     def close(self) -> None:
         """Wipe the line, so that what follows starts on a clean one."""
         if self._drawn:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+            with contextlib.suppress(BrokenPipeError):
+                sys.stderr.write("\r\x1b[K")
+                sys.stderr.flush()
             self._drawn = False

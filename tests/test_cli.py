@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 from commands import Outcome, Run, runner
 
-from sld import api, cli_show
+from sld import api, cli_output, cli_show
 from sld.core import task as core_task
 from sld.core.law import Law
 from sld.core.task import load_task, tasks_root
@@ -526,15 +527,106 @@ def test_output_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in run.stderr and "Exception ignored" not in run.stderr
 
 
-def test_a_reader_that_leaves_is_no_drama() -> None:
-    run = subprocess.run(
-        f"{sys.executable} -m sld laws --json | head -n 1",
-        shell=True,
-        capture_output=True,
-        text=True,
-        env=surroundings(),
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash, whose pipelines tell each exit code")
+@pytest.mark.parametrize(
+    ("arguments", "reader"),
+    [
+        ("laws --json", "head -n 1"),
+        ("tasks show nanolm_moe --json", "head -n 1"),
+        ("leaderboard --json", "head -n 1"),
+        ("predict law.json many.csv", "head -n 1"),
+        ("predict law.json many.csv", "true"),
+        ("fit runs.csv --target loss --scale N,D --law E+A*N**-a+B*D**-b", "true"),
+        ("--help", "true"),
+    ],
+)
+def test_a_reader_that_leaves_is_no_drama(tmp_path: Path, law_file: Path, arguments: str, reader: str) -> None:
+    (tmp_path / "many.csv").write_text("N,D\n" + "1e6,1e8\n" * 20_000, encoding="utf-8")
+    line = f"{sys.executable} -m sld {arguments} | {reader} >/dev/null; echo ${{PIPESTATUS[0]}}"
+    run = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=tmp_path, env=surroundings())
+    assert (run.stdout, run.stderr) == ("0\n", "")
+
+
+def test_a_reader_of_the_progress_that_leaves_does_not_stop_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Left(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stderr", Left())
+    line = cli_output.ProgressLine("title")
+    line.show("state")
+    line.close()
+    cli_output.remark("done")
+
+
+@pytest.mark.skipif(shutil.which("sh") is None, reason="needs a shell")
+def test_a_program_without_output_ends_well(tmp_path: Path) -> None:
+    line = f"{sys.executable} -m sld tasks >&-"
+    run = subprocess.run(["sh", "-c", line], capture_output=True, text=True, cwd=tmp_path, env=surroundings())
+    assert run.returncode == 0 and "Traceback" not in run.stderr
+
+
+# -- tables from pipes and other places --------------------------------------------------------------------------------
+
+
+class _Pipe:
+    def __init__(self, data: bytes) -> None:
+        self.buffer = io.BytesIO(data)
+
+
+def test_points_may_come_from_a_pipe(sld: Run, law_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = 'run,N,D\nnächster,1B,"100,000,000,000"\n\nb,2e9,1e11\n'
+    monkeypatch.setattr(sys, "stdin", _Pipe(points.encode()))
+    predicted = sld("predict", law_file, "-")
+    rows = list(csv.DictReader(io.StringIO(predicted.out)))
+    assert [(row["run"], row["N"]) for row in rows] == [("nächster", "1B"), ("b", "2e9")]
+    assert float(rows[0]["loss"]) == pytest.approx(loss(1e9, 1e11), rel=1e-3)
+    assert "note: column 'N': 1B was read as 1e+09 (1 value)" in predicted.err
+    monkeypatch.setattr(sys, "stdin", _Pipe(b""))
+    one_line(sld("predict", law_file, "-"), "standard input is empty")
+
+
+def test_a_pipe_is_read_by_every_command(sld: Run, runs: Path, law_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = list(csv.reader(runs.read_text(encoding="utf-8").splitlines()))[1:]
+    lines = "\n".join(json.dumps({"N": r[0], "D": r[1], "loss": r[2]}) for r in rows)
+    pipe = lines.encode()
+    monkeypatch.setattr(sys, "stdin", _Pipe(pipe))
+    assert sld("score", law_file, "-", "--json").document["n_rows"] == 25
+    monkeypatch.setattr(sys, "stdin", _Pipe(pipe))
+    found = sld("discover", "-", *COLUMNS, *QUICK, "--drop", "N<2M")
+    assert found.code == 0 and "note: 5 rows were left out by drop 'N<2M'" in found.out
+    report = Path("sld-runs/stdin-0/report.md").read_text(encoding="utf-8")
+    assert "sld discover - --target loss --scale N,D --drop 'N<2M'" in report
+    monkeypatch.setattr(sys, "stdin", _Pipe(b"N,loss\n"))
+    one_line(sld("fit", "-", *COLUMNS, "--law", "E"), "standard input: no column 'D'")
+
+
+def test_a_wide_export_is_fitted_and_scored(sld: Run, tmp_path: Path) -> None:
+    steps = (0, 10, 20, 40, 80, 160)
+    rows = "".join(f"{s},{9 if not s else 2 + s**-0.5!r},{9 if not s else 3 + s**-0.5!r}\n" for s in steps)
+    (tmp_path / "export.csv").write_text(f"Step,small - loss,large - loss\n{rows}", encoding="utf-8")
+    options = ("--target", "loss", "--scale", "Step", "--group", "run")
+    one_line(
+        sld("fit", "export.csv", *options, "--law", "E"), "no column 'loss'", "--melt makes rows with columns Step"
     )
-    assert (run.stdout, run.stderr) == ("{\n", "")
+    law = ("--law", "E + A*Step**-a", "--out", "law.json")
+    one_line(sld("fit", "export.csv", *options, *law, "--melt"), "got 0", '--drop "Step==0"')
+    fitted = sld("fit", "export.csv", *options, *law, "--melt", "--drop", "Step==0", "--json").document["law"]
+    assert fitted["constants"]["small"]["E"] == pytest.approx(2, abs=1e-3)
+    scored = sld("score", "law.json", "export.csv", "--melt", "--drop", "Step==0", "--json").document
+    assert scored["r2"] == pytest.approx(1, abs=1e-6) and scored["n_rows"] == 10
+    one_line(sld("score", "law.json", "nanolm_moe", "--melt"), "melt is for bare tables")
+
+
+def test_points_left_out_are_not_written(sld: Run, law_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "points.csv").write_text("N,D\n0,1e8\n1e6,1e8\n", encoding="utf-8")
+    one_line(sld("predict", law_file, "points.csv"), "got 0", '--drop "N==0"')
+    predicted = sld("predict", law_file, "points.csv", "--drop", "N==0")
+    assert predicted.out.count("\n") == 2 and "1 row was left out" in predicted.err
+
+
+def test_a_pattern_that_the_shell_expanded_is_explained(sld: Run, runs: Path) -> None:
+    one_line(sld("discover", runs, runs, *COLUMNS), "extra argument", "quote a pattern: 'runs/*.csv'")
 
 
 def test_ctrl_c_before_anything_was_found(sld: Run, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -242,10 +242,11 @@ def test_missing_files_are_refused_with_a_suggestion(write: Write, tmp_path: Pat
     write(CSV)
     with pytest.raises(DataError, match=r"no file 'run.csv'; did you mean 'runs.csv'"):
         toy(tmp_path / "run.csv")
-    with pytest.raises(DataError, match="is a folder; wanted a table"):
-        toy(tmp_path)
-    with pytest.raises(DataError, match=r"cannot read .xlsx files; save the table as .csv"):
-        toy(write(b"PK", "runs.xlsx"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="is a folder without tables; wanted a table"):
+        toy(tmp_path / "empty")
+    with pytest.raises(DataError, match=r"cannot read .xls files; a table is .csv, .tsv, .json"):
+        toy(write(b"PK", "runs.xls"))
     with pytest.raises(DataError, match=r"runs.parquet is not a Parquet file"):
         toy(write(CSV, "runs.parquet"))
     with pytest.raises(DataError, match="no file"):

@@ -20,6 +20,7 @@ from sld.analysis.sections import short
 from sld.core.errors import SldError
 from sld.core.files import write_text_atomic
 from sld.core.law import Law
+from sld.core.reading import STANDARD_INPUT
 from sld.core.remarks import about_limit
 from sld.core.render import to_latex
 from sld.core.scoring import Scores, scores
@@ -568,7 +569,8 @@ def _command(found: Discovery, task: Task | None) -> str:
     elif task.path is not None:
         words.append(str(task.path))
     else:
-        words += [task.card.provenance or "TABLE.csv", *_roles(found.table)]
+        origin = "-" if task.card.provenance == STANDARD_INPUT else task.card.provenance
+        words += [origin or "TABLE.csv", *_roles(found.table), *task.options]
     config = found.config
     for option in ("seed", "budget", "workers"):
         if option in config:

@@ -7,7 +7,7 @@ from sld.api.board import Submitted, leaderboard, submit
 from sld.api.discovery import discover, dry_run
 from sld.api.fitting import fit
 from sld.api.forms import ChosenForm, find_form
-from sld.api.laws import as_law, caution, held_out_scores, predict, score, warnings
+from sld.api.laws import as_law, caution, held_out_scores, predict, rows_to_score, score, warnings
 from sld.api.tasks import as_task, known_tasks, task_details, task_list
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "known_tasks",
     "leaderboard",
     "predict",
+    "rows_to_score",
     "score",
     "submit",
     "task_details",

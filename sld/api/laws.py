@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,12 +33,14 @@ def as_law(law: object) -> Law:
     raise UsageError(f"wanted a law, a law.json or a run directory, got {type(law).__name__}")
 
 
-def score(law: object, data: object) -> Scores:
+def score(law: object, data: object, *, drop: str | Sequence[str] = (), melt: bool = False) -> Scores:
     """Score a law on held-out rows.
 
     Args:
         law: A Law, a discovery, or the path of a law.json or run directory.
         data: A task (its held-out rows count), its name or folder, or a table with measured targets.
+        drop: Rows of a table to leave out, e.g. "Step==0".
+        melt: The table has one column per run.
 
     Raises:
         UsageError: The task has no held-out rows, or a group or target of the rows is unknown to the law.
@@ -48,7 +50,7 @@ def score(law: object, data: object) -> Scores:
     from sld.core.table import Table
 
     law = as_law(law)
-    rows = _rows_to_score(law, data)
+    rows = rows_to_score(law, data, drop=drop, melt=melt)
     columns = [t.column for t in rows.targets]
     for target in law.targets:
         if target.column not in columns:
@@ -58,14 +60,23 @@ def score(law: object, data: object) -> Scores:
     return scores(Y, law.predict(rows), rows.group_index)
 
 
-def _rows_to_score(law: Law, data: object) -> Table:
+def rows_to_score(law: Law, data: object, *, drop: str | Sequence[str] = (), melt: bool = False) -> Table:
+    """Return the rows that `score` compares with the law's predictions; raises as it does."""
+    from sld.core.reading import prepared
     from sld.core.table import Table, read_table
     from sld.core.task import Task, load_task
 
     if isinstance(data, Table):
         return data
     if is_table_file(data) or not isinstance(data, Task | str | Path):
+        keep = [*(v.column for v in law.variables), *([law.group_column] if law.group_column else [])]
+        filters = [drop] if isinstance(drop, str) else list(drop)
+        data = prepared(data, drop=filters, melt=melt, keep=keep, targets=[t.column for t in law.targets])
         return read_table(data, law.variables, law.targets, law.group_column)
+    if drop or melt:
+        raise UsageError(
+            f"{'drop' if drop else 'melt'} is for bare tables; the rows of a task are described by its card"
+        )
     task = data if isinstance(data, Task) else load_task(data)
     held_out = task.held_out()
     if held_out is None:

@@ -14,15 +14,14 @@ if TYPE_CHECKING:
     from sld.core.table import Table
     from sld.core.task import Task
 
-_TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".parquet", ".pq")
-
 
 def as_task(data: object, **columns: Any) -> Task:
     """Return the task that `data` stands for.
 
     Args:
-        data: A Task or Table, the name of a bundled task, a task folder; or, with `target`, a bare table: a path to
-            CSV, TSV or Parquet, a DataFrame, a mapping of columns.
+        data: A Task or Table, the name of a bundled task, a task folder; or, with `target`, a bare table: a path (CSV,
+            TSV, JSON, JSON lines, Parquet, xlsx, compressed text), a folder or pattern of such files, a DataFrame, a
+            mapping of columns, a list of records.
         **columns: Roles of a bare table's columns, as `sld.table_from` takes them.
 
     Raises:
@@ -30,24 +29,26 @@ def as_task(data: object, **columns: Any) -> Task:
         DataError: The data are not as they must be.
     """
     from sld.core.table import Table
-    from sld.core.task import Task, load_task, task_from
+    from sld.core.task import Task, load_task, task_folder, task_from
 
     given = [name for name, value in columns.items() if value not in (None, (), [], "", {}, False)]
     bare = not isinstance(data, Task | Table | str | Path) or is_table_file(data)
     if bare and "target" in given:
         return task_from(data, **columns)
     if given and not bare:
+        if isinstance(data, str | Path):
+            task_folder(data)  # what is no task at all is said to be none
         what = f"task {str(data)!r}" if isinstance(data, str | Path) else "this task"
-        raise UsageError(f"{given[0]!r} is for bare tables; the columns of {what} have their roles from its card")
+        raise UsageError(f"{given[0]!r} is for bare tables; the rows and columns of {what} are described by its card")
     if isinstance(data, Task):
         return data
     if isinstance(data, Table):
         return Task(_card_of(data), data)
     if isinstance(data, str | Path) and not bare:
         return load_task(data)
-    from sld.core.reading import column_names
+    from sld.core.reading import column_names, name_of
 
-    what = f"{Path(data).name} is a table, not a task" if isinstance(data, str | Path) else "this is a table"
+    what = "this is a table" if name_of(data) == "the table" else f"{name_of(data)} is a table, not a task"
     there = ", ".join(column_names(data)[:20])
     raise UsageError(f"{what}: name the column to predict (target) and the variables (scale, ...); it has {there}")
 
@@ -83,8 +84,11 @@ class Source:
 
 
 def is_table_file(data: object) -> bool:
-    """Return whether `data` names a file of rows, rather than a task."""
-    return isinstance(data, str | Path) and Path(data).suffix.lower() in _TABLE_SUFFIXES and not Path(data).is_dir()
+    """Return whether `data` names rows (a file, a folder or a pattern of files), rather than a task."""
+    from sld.core.bundled import named_tasks
+    from sld.core.reading import is_table
+
+    return isinstance(data, str | Path) and str(data) not in named_tasks() and is_table(data)
 
 
 def _card_of(table: Table) -> Card:

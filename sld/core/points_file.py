@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sld.core.errors import DataError
-from sld.core.reading import SUFFIXES
+from sld.core.formats.source import is_missing
+from sld.core.reading import open_source
 
 Array = NDArray[np.float64]
 
 
-def with_columns(path: str | Path, added: Mapping[str, Array]) -> Iterator[list[str]]:
-    """Yield the header and the rows of a table file, every cell as it was, with columns added at the end.
+def with_columns(points: object, added: Mapping[str, Array]) -> Iterator[list[str]]:
+    """Yield the header and the rows of a table, every cell as it was, with columns added at the end.
 
-    A column that the file has already (measured values, say) stays; the added one of that name becomes
-    `<name>_predicted`. Blank lines are left out, as they are when the file is read.
+    A column that the table has already (measured values, say) stays; the added one of that name becomes
+    `<name>_predicted`. Blank lines are left out, as they are when the table is read. Cells that are no text (of
+    JSON, Parquet, spreadsheets) are written as Python writes them, missing ones as nothing.
+
+    Args:
+        points: What `sld.core.reading.open_source` takes.
+        added: Columns with a value for each row.
 
     Raises:
         DataError: The file has changed since its rows were counted.
     """
-    path = Path(path)
-    rows = _parquet_rows(path) if SUFFIXES.get(path.suffix.lower()) == "parquet" else _text_rows(path)
-    header = next(rows)
-    yield [*header, *added_names(header, added)]
+    source = open_source(points)
+    yield [*source.names, *added_names(list(source.names), added)]
     columns = [values.tolist() for values in added.values()]
     n_rows = 0
-    for cells, new in zip(rows, zip(*columns, strict=True), strict=False):
-        n_rows += 1
-        yield [*cells, *map(repr, new)]
-    if n_rows != len(columns[0]) or next(rows, None) is not None:
-        raise DataError(f"{path.name} changed while it was read")
+    for batch in source.batches(range(len(source.names))):
+        rows = zip(*map(_listed, batch.columns), strict=True)
+        new = zip(*(column[n_rows : n_rows + batch.n_rows] for column in columns), strict=True)
+        n_rows += batch.n_rows
+        if n_rows > len(columns[0]):
+            break
+        for cells, values in zip(rows, new, strict=True):
+            yield [*map(_text, cells), *map(repr, values)]
+    if n_rows != len(columns[0]):
+        raise DataError(f"{source.where} changed while it was read")
 
 
 def added_names(header: list[str], added: Mapping[str, Any]) -> list[str]:
@@ -49,25 +56,9 @@ def added_names(header: list[str], added: Mapping[str, Any]) -> list[str]:
     return names
 
 
-def _text_rows(path: Path) -> Iterator[list[str]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        header: list[str] = []
-        for row in csv.reader(file, delimiter=SUFFIXES[path.suffix.lower()]):
-            if not header:
-                header = [cell.strip() for cell in row]
-                if any(header):
-                    yield header
-                else:
-                    header = []
-            elif row and not (len(row) == 1 < len(header) and not row[0].strip()):
-                yield row
+def _listed(cells: Any) -> Any:
+    return cells.tolist() if isinstance(cells, np.ndarray) else cells
 
 
-def _parquet_rows(path: Path) -> Iterator[list[str]]:
-    import pyarrow.parquet
-
-    file = pyarrow.parquet.ParquetFile(path)
-    yield list(file.schema_arrow.names)
-    for batch in file.iter_batches():
-        for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            yield ["" if cell is None else str(cell) for cell in row]
+def _text(cell: Any) -> str:
+    return cell if isinstance(cell, str) else "" if is_missing(cell) else str(cell)

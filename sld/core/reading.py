@@ -1,26 +1,55 @@
-"""Reading columns of numbers from files, data frames and mappings, with the line and column in every refusal."""
+"""Tables from wherever people keep them, as columns of numbers, with the line and column in every refusal.
+
+`open_source` finds the format (one file each in `sld/core/formats`) from the name, or from the first bytes where it
+tells none; `prepared` leaves rows out and melts; `read_columns` turns cells into numbers and labels.
+"""
 
 from __future__ import annotations
 
-import csv
-import math
-from array import array
+import bisect
+import gzip
+import io
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sld.core.card import CARD_FILE
 from sld.core.errors import DataError, suggest
+from sld.core.formats.frame import frame_source
+from sld.core.formats.parquet import ParquetSource
+from sld.core.formats.records import json_source
+from sld.core.formats.source import Batch, Content, Source, reading
+from sld.core.formats.spreadsheet import xlsx_source
+from sld.core.formats.text import TextSource
+from sld.core.numbers import NumberColumn, label_of, number
+from sld.core.row_filter import Filtered
+from sld.core.wide import melted, offer
 
 Array = NDArray[np.float64]
 
-SUFFIXES = {".csv": ",", "": ",", ".tsv": "\t", ".tab": "\t", ".parquet": "parquet", ".pq": "parquet"}
-_MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "<na>"})
-_BATCH = 1024  # rows turned into numbers at a time; larger batches leave the processor's cache and are slower
+_comma, _tab = partial(TextSource, delimiter=","), partial(TextSource, delimiter="\t")
+FORMATS: Mapping[str, Callable[[Content], Source]] = {
+    ".csv": _comma,
+    ".tsv": _tab,
+    ".tab": _tab,
+    ".json": json_source,
+    ".jsonl": json_source,
+    ".ndjson": json_source,
+    ".parquet": ParquetSource,
+    ".pq": ParquetSource,
+    ".xlsx": xlsx_source,
+    ".xlsm": xlsx_source,
+}
+COMPRESSED = ".gz"
+TYPES = ".csv, .tsv, .json, .jsonl, .parquet or .xlsx (text also as .csv.gz and so on)"
+FILE = "file"  # the column of the files' names, where several make one table
+STANDARD_INPUT = "standard input"  # what is piped in, in messages
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +62,8 @@ class Columns:
         labels: Distinct labels of the label column in order of appearance; empty without one.
         label_index: (n_rows,) index into `labels`.
         row_name: "line 7" for a row index; lines count from 1 with the header, as an editor shows them.
+        notes: What was noticed, in sentences: numbers as people write them, rows left out, what was melted.
+        melt_offer: The end of a refusal where the table looks like one with a column per run; empty otherwise.
     """
 
     where: str
@@ -41,68 +72,244 @@ class Columns:
     labels: tuple[str, ...]
     label_index: NDArray[np.intp]
     row_name: Callable[[int], str]
+    notes: tuple[str, ...] = ()
+    melt_offer: str = ""
 
 
 def read_columns(
     data: object, numbers: Sequence[str], label: str | None = None, *, where: str | None = None
 ) -> Columns:
-    """Read the named columns of a path (.csv, .tsv, .parquet), a DataFrame or a mapping of columns.
+    """Read the named columns of whatever `open_source` takes.
 
     Raises:
         DataError: A file, column or cell is not as it must be; the message names file, line and column.
     """
-    if isinstance(data, str | Path):
-        columns = _read_file(Path(data), numbers, label, where or Path(data).name)
-    else:
-        columns = _read_frame(data, numbers, label, where or "the table")
-    if not columns.n_rows:
-        raise DataError(f"{columns.where} has a header but no rows")
-    return columns
+    source = open_source(data, where)
+    _check_names(source, numbers, label)
+    wanted = [source.names.index(name) for name in (*numbers, *(() if label is None else (label,)))]
+    columns = [NumberColumn(name, source.where) for name in numbers]
+    labels: dict[str, int] = {}
+    label_index: list[NDArray[np.intp]] = []
+    starts, batches = [0], list[Batch]()
+    for batch in source.batches(wanted):
+        for column, cells in zip(columns, batch.columns, strict=False):
+            column.add(cells, batch.row_name)
+        if label is not None:
+            label_index.append(_labels(batch, labels, f"{source.where} {{}}: group column {label!r} is empty"))
+        starts.append(starts[-1] + batch.n_rows)
+        batches.append(Batch((), batch.row_name))
+    if not starts[-1]:
+        raise DataError(f"{source.where} has a header but no rows")
+
+    def row_name(i: int) -> str:
+        k = bisect.bisect_right(starts, i) - 1
+        return batches[k].row_name(i - starts[k])
+
+    finished = [column.finish(row_name) for column in columns]
+    return Columns(
+        where=source.where,
+        n_rows=starts[-1],
+        values=dict(zip(numbers, (values for values, _ in finished), strict=True)),
+        labels=tuple(labels),
+        label_index=np.concatenate(label_index) if label_index else np.zeros(starts[-1], dtype=np.intp),
+        row_name=row_name,
+        notes=(*source.notes(), *(note for _, notes in finished for note in notes)),
+        melt_offer=offer(source.names, sure=True),
+    )
+
+
+def _labels(batch: Batch, labels: dict[str, int], message: str) -> NDArray[np.intp]:
+    cells = batch.columns[-1]
+    keys = list(map(label_of, cells.tolist() if isinstance(cells, np.ndarray) else cells))
+    if "" in keys:
+        raise DataError(message.format(batch.row_name(keys.index(""))))
+    return np.array([labels.setdefault(key, len(labels)) for key in keys], dtype=np.intp)
 
 
 def column_names(data: object) -> tuple[str, ...]:
-    """Return the names of all columns of a path, DataFrame or mapping; raises DataError."""
-    if isinstance(data, str | Path):
-        path = Path(data)
-        if _format_of(path) == "parquet":
-            return tuple(_parquet(path, path.name).schema_arrow.names)
-        with _opened(path, path.name) as file:
-            return tuple(_header(csv.reader(file, delimiter=_format_of(path)), path.name))
-    return _frame_names(data, "the table")
+    """Return the names of all columns; raises DataError."""
+    source = open_source(data)
+    if source.has_header_line and _looks_like_data(source.names):
+        raise DataError(_headless(source))
+    return source.names
 
 
-def _format_of(path: Path) -> str:
-    form = SUFFIXES.get(path.suffix.lower())
-    if form is None:
-        raise DataError(f"{path.name}: cannot read {path.suffix} files; save the table as .csv, .tsv or .parquet")
-    return form
+def name_of(data: object) -> str:
+    """Return a table's name in messages."""
+    if isinstance(data, Source):
+        return data.where
+    return Path(data).name if isinstance(data, str | Path) else "the table"
 
 
-def _read_file(path: Path, numbers: Sequence[str], label: str | None, where: str) -> Columns:
-    if path.is_dir():
-        raise DataError(f"{path} is a folder; wanted a table (.csv, .tsv or .parquet)")
-    form = _format_of(path)
-    if form == "parquet":
-        file = _parquet(path, where)
-        names = file.schema_arrow.names
-        _check_names(names, numbers, label, where)
-        wanted = [*numbers] if label is None else [*numbers, label]
-        try:
-            table = file.read(columns=wanted)
-            columns = {name: table.column(name).to_numpy() for name in wanted}
-        except (OSError, ValueError, NotImplementedError) as error:  # as in _parquet: the damage may be further inside
-            raise DataError(f"{where} is a damaged Parquet file: {str(error).splitlines()[0]}") from None
-        return _from_arrays(columns, numbers, label, where)
-    with _opened(path, where) as text:
-        try:
-            return _read_csv(text, form, numbers, label, where)
-        except UnicodeDecodeError:
-            raise DataError(f"{where} is not UTF-8 text; save it as CSV in UTF-8") from None
+def stem_of(data: object) -> str:
+    """Return what a task made of a table is called: a file's name without its types, a folder's name."""
+    if isinstance(data, Source):
+        return data.stem
+    if not isinstance(data, str | Path):
+        return "table"
+    path = Path(data)
+    while path.suffix.lower() in (*FORMATS, COMPRESSED):
+        path = path.with_suffix("")
+    if _is_pattern(data) and not re.search(r"\w", path.name):  # runs/*.csv
+        path = path.parent
+    return path.name or "table"
 
 
-def _opened(path: Path, where: str) -> TextIO:
+# -- where rows come from ---------------------------------------------------------------------------------------------
+
+
+def is_table(data: object) -> bool:
+    """Whether a path stands for rows: a file of a type that is read, a pattern, a folder of such that is no task.
+
+    A file that is missing counts by its type, so that a mistyped name is refused as a table.
+    """
+    if not isinstance(data, str | Path):
+        return False
+    path = Path(data)
+    if _is_pattern(data):
+        return True
     try:
-        return path.open(encoding="utf-8-sig", newline="")
+        if path.is_dir():
+            return not (path / CARD_FILE).is_file() and bool(_files_in(path))
+        return _type_of(path) in FORMATS or (path.exists() and not _type_of(path))
+    except ValueError:  # a null character in the path
+        return _type_of(path) in FORMATS
+
+
+def open_source(data: object, where: str | None = None) -> Source:
+    """Return a table as its owner wrote it.
+
+    Args:
+        data: A path (.csv, .tsv, .json, .jsonl, .parquet, .xlsx; text also compressed, `.csv.gz`), a folder of such
+            files or a pattern (`runs/*.csv`), a DataFrame of pandas, polars or pyarrow, a mapping of columns, a list
+            of records.
+        where: The table in messages, instead of the file's name.
+
+    Raises:
+        DataError: There is no such file, or it is not what its name says.
+    """
+    if isinstance(data, Source):
+        return data
+    if not isinstance(data, str | Path):
+        return frame_source(data, where or "the table")
+    path = Path(data)
+    if _is_pattern(data):
+        files = sorted(p for p in _matches(path) if p.is_file())
+        if not files:
+            raise DataError(f"no file matches {str(data)!r}")
+        return _joined(files, where or str(data), stem_of(data))
+    if path.is_dir():
+        if (path / CARD_FILE).is_file():
+            raise DataError(f"{path} is a task folder, not a table; load it as a task")
+        files = _files_in(path)
+        if not files:
+            raise DataError(f"{path} is a folder without tables; wanted a table ({TYPES}) or a folder of such")
+        return _joined(files, where or path.name or str(path), stem_of(path.resolve()))
+    source = _open_file(path, where or path.name)
+    source.stem = stem_of(data)
+    return source
+
+
+def piped_source(data: bytes) -> Source:
+    """Return what came on standard input; its format is told by how it begins."""
+    source = _sniffed(Content(STANDARD_INPUT, lambda: io.BytesIO(data)))
+    source.stem = "stdin"
+    return source
+
+
+def prepared(
+    data: object,
+    *,
+    drop: Sequence[str] = (),
+    melt: bool = False,
+    keep: Sequence[str] = (),
+    targets: Sequence[str] = (),
+) -> Source:
+    """Return a table melted if asked for (`sld.core.wide`), without rows that a filter names (`sld.core.row_filter`).
+
+    Raises:
+        UsageError: A filter cannot be read.
+        DataError: A column of a filter is not there, or there is nothing to melt.
+    """
+    source = open_source(data)
+    if melt:
+        source = melted(source, keep, targets)
+    return Filtered(source, drop) if drop else source
+
+
+def _is_pattern(data: str | Path) -> bool:
+    text = str(data)
+    try:
+        return any(c in text for c in "*?[") and not Path(text).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _matches(pattern: Path) -> Iterator[Path]:
+    import glob
+
+    return (Path(p) for p in glob.glob(str(pattern), recursive=True))
+
+
+def _files_in(folder: Path) -> list[Path]:
+    try:
+        there = sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"could not read {folder}: {error.strerror or error}") from None
+    return [p for p in there if p.is_file() and not p.name.startswith(".") and _type_of(p) in FORMATS]
+
+
+def _type_of(path: Path) -> str:
+    """Return the type that a name tells: its last suffix, below the one of a compressed file."""
+    if path.suffix.lower() == COMPRESSED:
+        path = path.with_suffix("")
+    return path.suffix.lower()
+
+
+def _open_file(path: Path, where: str) -> Source:
+    kind = _type_of(path)
+    form = FORMATS.get(kind)
+    if form is None and kind:
+        raise DataError(f"{where}: cannot read {kind} files; a table is {TYPES}")
+    content = _content(path, where)
+    if form is None:
+        return _sniffed(content)
+    return form(content)
+
+
+def _content(path: Path, where: str) -> Content:
+    """Return how to read a file; a pipe is read at once, since it cannot be read twice."""
+    with _opened(path, where) as file:
+        if not path.is_file():
+            with reading(where):
+                data = file.read()
+            return _unpacked(Content(where, lambda: io.BytesIO(data)), path)
+    return _unpacked(Content(where, lambda: _opened(path, where)), path)
+
+
+def _unpacked(content: Content, path: Path) -> Content:
+    if path.suffix.lower() != COMPRESSED:
+        return content
+    return Content(content.where, lambda: cast(BinaryIO, _Unzipped(content.open())))
+
+
+class _Unzipped(gzip.GzipFile):
+    """A compressed file that takes the packed one along when it is closed."""
+
+    def __init__(self, packed: BinaryIO) -> None:
+        super().__init__(fileobj=packed)
+        self._packed = packed
+
+    def close(self) -> None:
+        try:
+            super().close()
+        finally:
+            self._packed.close()
+
+
+def _opened(path: Path, where: str) -> BinaryIO:
+    try:
+        return path.open("rb")
     except FileNotFoundError:
         try:
             near = [p.name for p in path.parent.iterdir() if p.is_file()]
@@ -115,203 +322,114 @@ def _opened(path: Path, where: str) -> TextIO:
         raise DataError(f"no file {where!r}") from None
 
 
-def _parquet(path: Path, where: str) -> Any:
-    with _opened(path, where):
-        pass
-    try:
-        import pyarrow.parquet
-    except ImportError:
-        raise DataError(f"reading {where} needs pyarrow: pip install 'sld[parquet]'") from None
-    try:
-        return pyarrow.parquet.ParquetFile(path)
-    except (OSError, ValueError) as error:  # pyarrow's own errors derive from these two
-        raise DataError(f"{where} is not a Parquet file: {str(error).splitlines()[0]}") from None
+def _sniffed(content: Content) -> Source:
+    """Read bytes without a type: packed and binary ones are known by their first bytes, text by its first line."""
+    with reading(content.where), content.open() as file:
+        start = file.read(4096)
+    if start.startswith(b"\x1f\x8b"):
+        return _sniffed(Content(content.where, lambda: cast(BinaryIO, _Unzipped(content.open()))))
+    for magic, form in ((b"PAR1", ParquetSource), (b"PK\x03\x04", xlsx_source)):
+        if start.startswith(magic):
+            return form(content)
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text[:1] in (b"{", b"["):
+        return json_source(content)
+    first = text.splitlines()[0] if text else b""
+    return (_tab if b"\t" in first and b"," not in first else _comma)(content)
 
 
-def _header(rows: Iterator[list[str]], where: str) -> list[str]:
-    try:
-        for row in rows:
-            if any(cell.strip() for cell in row):
-                return [cell.strip() for cell in row]
-    except UnicodeDecodeError:
-        raise DataError(f"{where} is not UTF-8 text; save it as CSV in UTF-8") from None
-    except csv.Error as error:
-        raise DataError(f"{where} is not a CSV file: {error}") from None
-    raise DataError(f"{where} is empty; wanted a header line and one row per run")
+# -- several files ----------------------------------------------------------------------------------------------------
 
 
-def _check_names(names: Sequence[str], numbers: Sequence[str], label: str | None, where: str) -> None:
+def _joined(files: Sequence[Path], where: str, stem: str) -> Source:
+    sources = [_open_file(path, path.name) for path in files]
+    source = sources[0] if len(sources) == 1 else Joined(sources, where)
+    source.stem = stem
+    return source
+
+
+class Joined(Source):
+    """Several files with the same columns, in the order of their names; a column `file` says which a row is from."""
+
+    def __init__(self, sources: Sequence[Source], where: str) -> None:
+        """Compare the columns; raises DataError."""
+        first, self.where = sources[0], where
+        for other in sources[1:]:
+            for a, b in ((first, other), (other, first)):
+                if lacking := [name for name in b.names if name and name not in a.names]:
+                    raise DataError(
+                        f"{where}: {a.where} has no column {lacking[0]!r}, which {b.where} has; "
+                        "files of one table have the same columns"
+                    )
+        self._sources = sources
+        self._first = first.names
+        self.has_header_line = first.has_header_line
+        self.names = first.names if FILE in first.names else (*first.names, FILE)
+
+    def batches(self, wanted: Sequence[int]) -> Iterator[Batch]:
+        """Yield the rows of one file after the other."""
+        for source in self._sources:
+            own = [source.names.index(self._first[k]) for k in wanted if k < len(self._first)]
+            for batch in source.batches(own or [0]):
+                columns = iter(batch.columns)
+                named = [Path(source.where).name.partition(".")[0]] * batch.n_rows
+                cells = [next(columns) if k < len(self._first) else named for k in wanted]
+                yield Batch(cells, partial(_in_file, source.where, batch.row_name))
+
+    def notes(self) -> tuple[str, ...]:
+        """Return how many files there are, and what was noticed in each."""
+        first, last = self._sources[0].where, self._sources[-1].where
+        own = (f"{source.where}: {note}" for source in self._sources for note in source.notes())
+        return (f"{len(self._sources)} files were read as one table ({first} to {last})", *own)
+
+
+def _in_file(where: str, row_name: Callable[[int], str], i: int) -> str:
+    return f"in {where} {row_name(i)}"
+
+
+# -- what a table calls its columns -----------------------------------------------------------------------------------
+
+
+def _check_names(source: Source, numbers: Sequence[str], label: str | None) -> None:
     """Refuse unknown and repeated columns; unnamed ones (trailing commas, an index) may repeat."""
-    repeated = {n for n in names if n}
-    if len(repeated) < sum(1 for n in names if n):
+    names, where = source.names, source.where
+    named = {n for n in names if n}
+    wanted = [*numbers, *(() if label is None else (label,))]
+    if source.has_header_line and not named.issuperset(wanted) and _looks_like_data(names):
+        raise DataError(_headless(source))
+    if len(named) < sum(1 for n in names if n):
         twice = next(n for i, n in enumerate(names) if n and n in names[:i])
         raise DataError(f"{where} has two columns named {twice!r}")
-    for name in (*numbers, *(() if label is None else (label,))):
-        if name in repeated:
+    for name in wanted:
+        if name in named:
             continue
         separator = next((s for s in ";\t|" if len(names) == 1 and s in names[0]), None)
         if separator:
             raise DataError(f"{where} is separated by {separator!r}; save it with commas (.csv) or tabs (.tsv)")
-        raise DataError(f"{where}: {suggest(name, [n for n in names if n], kind='column')}")
+        raise DataError(f"{where}: {_unknown(name, names)}")
 
 
-def _read_csv(text: TextIO, delimiter: str, numbers: Sequence[str], label: str | None, where: str) -> Columns:
-    reader = csv.reader(text, delimiter=delimiter)
-    names = _header(reader, where)
-    _check_names(names, numbers, label, where)
-    at = [names.index(name) for name in numbers]
-    at_label = None if label is None else names.index(label)
-    lines = array("q")  # the line on which each row ends
-    parts: list[list[Array]] = [[] for _ in numbers]
-    labels: dict[str, int] = {}
-    label_index = array("q")
-    while True:
-        line = reader.line_num
-        try:
-            batch = list(islice(reader, _BATCH))
-        except csv.Error as error:
-            raise DataError(f"{where} line {reader.line_num} is not CSV: {error}") from None
-        if not batch:
-            break
-        first = len(lines)
-        if reader.line_num == line + len(batch) and set(map(len, batch)) == {len(names)}:
-            lines.extend(range(line + 1, reader.line_num + 1))
-        else:
-            batch = _uneven_batch(batch, line, len(names), lines, where)
-            if not batch:
-                continue
-        cells = list(zip(*batch, strict=True))
-        for part, k, name in zip(parts, at, numbers, strict=True):
-            part.append(_floats(cells[k], _row_namer(lines, first), name, where))
-        if at_label is not None:
-            keys = [cell.strip() for cell in cells[at_label]]
-            if "" in keys:
-                raise DataError(f"{where} line {lines[first + keys.index('')]}: group column {label!r} is empty")
-            label_index.extend([labels.setdefault(key, len(labels)) for key in keys])
-    return Columns(
-        where=where,
-        n_rows=len(lines),
-        values={n: np.concatenate(p) if p else np.empty(0) for n, p in zip(numbers, parts, strict=True)},
-        labels=tuple(labels),
-        label_index=np.array(label_index, dtype=np.intp),
-        row_name=_row_namer(lines, 0),
-    )
+def _unknown(name: str, names: Sequence[str]) -> str:
+    """Return what to say of a column that is not there: another spelling, or that the table looks wide."""
+    if (surely := offer(names, name, sure=True)) and "did you mean" not in suggest(name, names[:1], kind="column"):
+        return f"no column {name!r}{surely}"
+    unknown = suggest(name, [n for n in names if n], kind="column")
+    return unknown if "did you mean" in unknown else unknown + offer(names, name)
 
 
-def _uneven_batch(batch: Sequence[list[str]], line: int, width: int, lines: array[int], where: str) -> list[list[str]]:
-    """Return the rows of a batch with blank lines or line breaks inside quotes, and append the rows' last lines."""
-    rows = []
-    for row in batch:
-        line += 1 + sum(cell.count("\n") for cell in row)
-        if not row or (len(row) == 1 < width and not row[0].strip()):
-            continue
-        if len(row) != width:
-            cells = "1 cell" if len(row) == 1 else f"{len(row)} cells"
-            raise DataError(f"{where} line {line} has {cells}; the header has {width}")
-        rows.append(row)
-        lines.append(line)
-    return rows
+def _looks_like_data(names: Sequence[str]) -> bool:
+    """Whether at least half of a header are numbers."""
+    cells = [name for name in names if name]
+    return bool(cells) and 2 * sum(map(_is_number, cells)) >= len(cells) and not offer(names)
 
 
-def _row_namer(lines: Sequence[int], first: int) -> Callable[[int], str]:
-    return lambda i: f"line {lines[first + i]}"
-
-
-def _row_name(i: int) -> str:
-    return f"row {i + 1}"
-
-
-def _is_missing(value: object) -> bool:
+def _is_number(text: str) -> bool:
     try:
-        return value is None or bool(value != value)
-    except (TypeError, ValueError):  # pandas' NA has no truth value
-        return True
+        return not np.isnan(number(text))
+    except ValueError:
+        return False
 
 
-def _cell(cell: str) -> float:
-    # Python reads 1_000 as a number; in a table it is a slip
-    return math.nan if cell.strip().casefold() in _MISSING else float(cell.replace("_", "?"))
-
-
-def _floats(cells: Sequence[str], row_name: Callable[[int], str], name: str, where: str) -> Array:
-    if "_" not in "".join(cells):
-        try:
-            return np.fromiter(map(float, cells), dtype=np.float64, count=len(cells))
-        except ValueError:
-            pass
-    values = np.empty(len(cells))
-    for i, cell in enumerate(cells):
-        try:
-            values[i] = _cell(cell)
-        except ValueError:
-            shown = repr(cell if len(cell) <= 40 else cell[:37] + "...")
-            raise DataError(f"{where} {row_name(i)}: column {name!r} must be a number, got {shown}") from None
-    return values
-
-
-def _frame_names(data: object, where: str) -> tuple[str, ...]:
-    if isinstance(data, Mapping):
-        return tuple(str(key) for key in data)
-    names = getattr(data, "columns", None)
-    if names is None or callable(names):
-        raise DataError(f"{where}: wanted a path, a DataFrame or a mapping of columns, got {type(data).__name__}")
-    return tuple(str(name) for name in names)
-
-
-def _read_frame(data: Any, numbers: Sequence[str], label: str | None, where: str) -> Columns:
-    names = _frame_names(data, where)
-    _check_names(names, numbers, label, where)
-    keys = dict(zip(names, data if isinstance(data, Mapping) else data.columns, strict=True))
-    wanted = [*numbers] if label is None else [*numbers, label]
-    columns = {}
-    for name in wanted:
-        try:
-            columns[name] = np.atleast_1d(np.asarray(data[keys[name]]))  # single numbers make a table of one row
-        except ValueError:
-            raise DataError(f"{where}: column {name!r} is not one value per row") from None
-    return _from_arrays(columns, numbers, label, where)
-
-
-def _from_arrays(columns: Mapping[str, NDArray[Any]], numbers: Sequence[str], label: str | None, where: str) -> Columns:
-    shapes = {name: column.shape for name, column in columns.items()}
-    n_rows = next((shape[0] for shape in shapes.values() if shape), 0)
-    for name, shape in shapes.items():
-        if shape != (n_rows,):
-            size = f"{shape[0]} rows" if len(shape) == 1 else f"shape {shape}"
-            raise DataError(f"{where}: column {name!r} has {size}, wanted {n_rows} (as the first column)")
-    values = {name: _as_floats(columns[name], name, where) for name in numbers}
-    labels: dict[str, int] = {}
-    index = np.zeros(n_rows, dtype=np.intp)
-    if label is not None:
-        for i, value in enumerate(columns[label].tolist()):
-            if isinstance(value, np.ndarray):  # a label of several parts, as Parquet's lists come
-                value = tuple(value.tolist())
-            if _is_missing(value) or not str(value).strip():
-                raise DataError(f"{where} {_row_name(i)}: group column {label!r} is empty")
-            # 70.0 and 70 are one group: whole numbers turn into floats when a frame has gaps
-            key = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
-            index[i] = labels.setdefault(key, len(labels))
-    return Columns(where, n_rows, values, tuple(labels), index, _row_name)
-
-
-def _as_floats(column: NDArray[Any], name: str, where: str) -> Array:
-    if column.dtype.kind in "fiu":
-        return np.ascontiguousarray(column, dtype=np.float64)
-    if column.dtype.kind in "bmM":
-        got = "true and false" if column.dtype.kind == "b" else "dates or times"
-        raise DataError(f"{where}: column {name!r} must be numbers, got {got}")
-    values = np.empty(len(column))
-    for i, value in enumerate(column.tolist()):
-        try:
-            if isinstance(value, str):
-                values[i] = _cell(value)
-            elif _is_missing(value):
-                values[i] = math.nan
-            elif isinstance(value, bool):
-                raise TypeError
-            else:
-                values[i] = float(value)
-        except (TypeError, ValueError, OverflowError):
-            message = f"{where} {_row_name(i)}: column {name!r} must be a number, got {str(value)[:40]!r}"
-            raise DataError(message) from None
-    return values
+def _headless(source: Source) -> str:
+    shown = ", ".join(source.names[:4]) + (", ..." if len(source.names) > 4 else "")
+    return f"{source.where}: the first line looks like data ({shown}): is the header missing?"

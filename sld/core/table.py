@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -17,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from sld.core.card import Log, Monotone, Role, Target, Variable, own_share, share_symbols, unique_symbols
 from sld.core.errors import DataError, UsageError, suggest
 from sld.core.expression import Expression, parse
-from sld.core.reading import Columns, column_names, read_columns
+from sld.core.logarithms import NO_LOG, question
+from sld.core.reading import Columns, column_names, name_of, prepared, read_columns
 from sld.core.unnamed import hidden_settings
 
 Array = NDArray[np.float64]
@@ -227,29 +227,35 @@ def table_from(
     proportion: str | Sequence[str] = (),
     covariate: str | Sequence[str] = (),
     group: str | None = None,
-    log: str | Sequence[str] | Mapping[str, Log] = (),
+    log: str | Sequence[str] | Mapping[str, str] = (),
     lower: float | None = None,
     upper: float | None = None,
     higher_is_better: bool = False,
     monotone: Mapping[str, Monotone] | None = None,
     missing: Missing = "error",
+    drop: str | Sequence[str] = (),
+    melt: bool = False,
 ) -> Table:
-    """Read a bare table: a CSV, TSV or Parquet file, a DataFrame, or a mapping of columns.
+    """Read a bare table: a file, a folder or pattern of files, a DataFrame, a mapping of columns, a list of records.
 
     Args:
-        data: Path, DataFrame (anything with `columns`), or mapping of name to column.
+        data: Path, DataFrame (anything with `columns`) and so on, as `sld.core.reading.open_source` takes it.
         target: Column(s) to predict.
         scale: Columns that grow with money; positive, unless in `log`.
         hyper: Columns with an interior optimum.
         proportion: Shares of a mixture; together they sum to 1.
         covariate: Any other columns that a law may use.
         group: Column naming the group of rows that share one set of constants.
-        log: Columns that already are logarithms: to base 10, unless a mapping says otherwise.
+        log: Columns that already are logarithms: to base 10, unless a mapping says otherwise ("log2", "log" for the
+            natural one; "none" for a column whose name only looks like one).
         lower: Bound that no target can fall below.
         upper: Bound that no target can exceed.
         higher_is_better: The targets are scores, not losses.
         monotone: Declared effect of a column on the target: "increasing" or "decreasing".
         missing: "error" refuses rows with empty or non-finite cells, "drop" leaves them out and says so.
+        drop: Rows to leave out, e.g. "Step==0": column, comparison, value (see `sld.core.row_filter`). A row that
+            meets any goes.
+        melt: The table has one column per run: make it rows with columns `run` and the target (see `sld.core.wide`).
 
     Raises:
         DataError: A file, column or cell is not as it must be; the message names file, line and column.
@@ -259,9 +265,10 @@ def table_from(
         _add_role(roles, columns, role)
     _add_role(roles, covariate, "covariate")
     targets = _listed(target)
+    data = prepared(data, drop=_listed(drop), melt=melt, keep=[*roles, *([group] if group else [])], targets=targets)
     if not targets or not roles:
         needed = "a variable (scale, hyper, proportion or covariate)" if targets else "the column to predict (target)"
-        raise UsageError(f"name {needed}; {_where(data)} has {', '.join(column_names(data)[:20])}")
+        raise UsageError(f"name {needed}; {name_of(data)} has {', '.join(column_names(data)[:20])}")
     used = [*roles, *targets, *(() if group is None else (group,))]
     for column in used:
         if used.count(column) > 1:
@@ -272,25 +279,21 @@ def table_from(
         for column, value in chosen.items():
             if column not in roles:
                 raise UsageError(f"{kind}: {suggest(column, roles, kind='variable')}")
-            if value not in options:
+            if value not in options and (kind, value) != ("log", NO_LOG):
                 raise UsageError(f"{kind} of {column!r} must be one of {', '.join(options)}, got {value!r}")
     if missing not in get_args(Missing):
         raise UsageError(f"missing must be 'error' or 'drop', got {missing!r}")
     if lower is not None and upper is not None and lower >= upper:
         raise UsageError(f"lower = {lower:g} must be below upper = {upper:g}")
     variables, outputs = unique_symbols(
-        [Variable(c, role=r, monotone=effects.get(c), log=logs.get(c)) for c, r in roles.items()],
+        [Variable(c, role=r, monotone=effects.get(c), log=_log_of(c, logs)) for c, r in roles.items()],
         [Target(c, better="higher" if higher_is_better else "lower", lower=lower, upper=upper) for c in targets],
     )
     table = read_table(data, variables, outputs, group, missing=missing, bare=True)
-    problems = (*constant_columns(table), *outside_bounds(table))
+    problems = (*unnamed_logarithms(table, logs), *constant_columns(table), *outside_bounds(table))
     if problems:
-        raise DataError(f"{_where(data)}: {problems[0]}")
+        raise DataError(f"{name_of(data)}: {problems[0]}")
     return table
-
-
-def _where(data: object) -> str:
-    return Path(data).name if isinstance(data, str | Path) else "the table"
 
 
 def _listed(columns: str | Iterable[str]) -> list[str]:
@@ -368,7 +371,7 @@ def read_table(
     n = columns.n_rows
     X = np.column_stack([columns.values[v.column] for v in variables]) if variables else np.empty((n, 0))
     Y = np.column_stack([columns.values[t.column] for t in targets]) if targets else np.empty((n, 0))
-    notes: list[str] = []
+    notes: list[str] = list(columns.notes)
     rows = _finite_rows(columns, missing, notes)
     if len(rows) < n:
         X, Y = X[rows], Y[rows]
@@ -402,7 +405,7 @@ def _finite_rows(columns: Columns, missing: Missing, notes: list[str]) -> NDArra
     if missing == "error":
         others = f" ({bad.sum()} such rows)" if bad.sum() > 1 else ""
         way_out = "fill it in, or leave such rows out with missing = drop"
-        raise DataError(f"{place}: column {culprit!r} is {what}{others}; {way_out}")
+        raise DataError(f"{place}: column {culprit!r} is {what}{others}; {way_out}{columns.melt_offer}")
     if bad.all():
         raise DataError(f"{columns.where}: every row has an empty or infinite cell ({culprit!r} in the first)")
     dropped = "1 row was" if bad.sum() == 1 else f"{bad.sum()} rows were"
@@ -421,8 +424,13 @@ def _first_wrong_value(columns: Columns, rows: NDArray[np.intp], variables: Sequ
         values = X[:, i]
         if variable.role == "scale" and variable.log is None and (bad := values <= 0).any():
             value = values[np.argmax(bad)]
-            hint = "; if the column is a logarithm, say so (log)"
-            return f"{place(bad)}: scale variable {variable.column!r} must be positive, got {value:g}{hint}"
+            negative = bool((values < 0).any())
+            if negative and (asked := question(variable.column, float(values.min()), float(values.max()))):
+                return f"{place(bad)}: {asked}"
+            is_log = "if the column is a logarithm, say so (log), or " if negative else ""
+            leave = f'leave such rows out with --drop "{variable.column}{"<=" if negative else "=="}0"'
+            wanted = f"scale variable {variable.column!r} must be positive, got {value:g}"
+            return f"{place(bad)}: {wanted}; {is_log}{leave}{columns.melt_offer}"
         if variable.role == "proportion":
             shares.append(i)
             if (bad := (values < 0) | (values > 1 + SHARES_TOLERANCE)).any():
@@ -481,6 +489,18 @@ def _repeats(columns: Columns, rows: NDArray[np.intp], group_index: NDArray[np.i
         many = "1 point was" if repeated == 1 else f"{repeated} points were"
         notes.append(f"{many} measured more than once ({n} rows), so the noise floor is known")
     return notes
+
+
+def unnamed_logarithms(table: Table, logs: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a question for each scale variable or hyperparameter that seems to be a logarithm and is not declared."""
+    columns = ((v, table.X[:, i]) for i, v in enumerate(table.variables))
+    asked = [(v.column, x) for v, x in columns if v.column not in logs and v.role in ("scale", "hyperparameter")]
+    questions = (question(name, float(x.min()), float(x.max())) for name, x in asked)
+    return tuple(text for text in questions if text)
+
+
+def _log_of(column: str, logs: Mapping[str, Any]) -> Any:
+    return None if logs.get(column) == NO_LOG else logs.get(column)
 
 
 def constant_columns(table: Table) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ import numpy as np
 from sld.core.bundled import SUITES, bundled_tasks, named_tasks, tasks_root
 from sld.core.card import CARD_FILE, Card, PublishedLaw, Role, Target, Variable
 from sld.core.errors import DataError, UsageError, suggest
+from sld.core.formats.source import Source
+from sld.core.reading import TYPES, is_table, name_of, stem_of
 from sld.core.table import Array, Table, constant_columns, outside_bounds, read_points, read_table, table_from
 
 __all__ = [
@@ -36,11 +38,19 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A card with its training rows; `path` is its folder, if it came from one."""
+    """A card with its training rows.
+
+    Attributes:
+        card: What is known of the table.
+        train: The rows that laws are fitted to.
+        path: The task's folder, if it came from one.
+        options: How a bare table was read beyond the roles of its columns, as words of the command line.
+    """
 
     card: Card
     train: Table
     path: Path | None = None
+    options: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -77,11 +87,14 @@ def task_folder(name_or_path: str | Path) -> Path:
         return known[text]
     if path.is_dir():
         if not (path / CARD_FILE).is_file():
-            raise DataError(f"folder {text!r} has no {CARD_FILE}; a task folder holds {CARD_FILE} and train.csv")
+            wanted = f"a task folder holds {CARD_FILE} and train.csv"
+            raise DataError(f"folder {text!r} has no {CARD_FILE}; {wanted}, a folder of tables {TYPES}")
         return path
     if path.suffix == ".toml":
         return path
-    if path.is_file():
+    if path.is_file() and not is_table(path):
+        raise UsageError(f"{path.name}: cannot read {path.suffix} files; a table is {TYPES}")
+    if is_table(path) and path.exists():
         way_out = "name its columns (e.g. --target loss --scale N,D) or write a task.toml beside it"
         raise UsageError(f"{path.name} is a table, not a task: {way_out}")
     if path.suffix or (len(path.parts) > 1 and text.partition("/")[0] not in SUITES):
@@ -111,10 +124,9 @@ def task_from(data: object, *, name: str | None = None, **columns: Any) -> Task:
     """Wrap a bare table (see `table_from` for `columns`) in a task with a minimal card and no held-out rows."""
     train = table_from(data, **columns)
     if name is None:
-        stem = Path(data).stem if isinstance(data, str | Path) else ""
-        name = re.sub(r"[^\w.-]+", "_", stem).strip("._") or "table"
+        name = re.sub(r"[^\w.-]+", "_", stem_of(data)).strip("._") or "table"
     # the card says where the rows came from; groups and roles are as the caller named them
-    provenance = str(data) if isinstance(data, str | Path) else "a table in memory"
+    provenance = str(data) if isinstance(data, str | Path) else name_of(data).replace("the table", "a table in memory")
     card = Card(
         name=name,
         row="one run",
@@ -122,9 +134,18 @@ def task_from(data: object, *, name: str | None = None, **columns: Any) -> Task:
         group=train.group_column,
         variables=train.variables,
         targets=train.targets,
-        train_file=Path(data).name if isinstance(data, str | Path) else "train.csv",
+        train_file=name_of(data) if isinstance(data, str | Path | Source) else "train.csv",
     )
-    return Task(card, train)
+    return Task(card, train, options=_reading_options(**columns))
+
+
+def _reading_options(
+    missing: str = "error", drop: str | Iterable[str] = (), melt: bool = False, **_: Any
+) -> tuple[str, ...]:
+    filters = [drop] if isinstance(drop, str) else drop
+    words = [] if missing == "error" else ["--missing", missing]
+    words += [word for text in filters for word in ("--drop", text)]
+    return (*words, *(["--melt"] if melt else []))
 
 
 def check_task(path: str | Path) -> list[str]:
