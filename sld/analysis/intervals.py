@@ -350,6 +350,18 @@ def _is_exact(about: Mapping[str, Any], group: str) -> bool:
     return _known(about["noise"][group]) <= (_EXACT if about["scale"] == "log" else _EXACT * (high - low))
 
 
+def refit_to(law: Law, table: Table, target: int, rows: Rows) -> Array | None:
+    """Return what the form of a law predicts (n_rows,) when it is fitted as the law was, but to some rows; None if not.
+
+    A law that follows others beyond the rows is on its own here: the others have seen all rows.
+    """
+    column = law.targets[target].column
+    constants = {g: law.constants[column][g] for g in table.groups}
+    fits = _Refits(law.expressions[column], table, target, constants, law.settings[column], 0)
+    values = fits.refitted(rows)
+    return None if values is None else fits.fitter.predict(values)
+
+
 # --- refits ---------------------------------------------------------------------------------------------------------
 
 
