@@ -10,13 +10,17 @@ import numpy as np
 import pytest
 from searches import search, two_scales
 
+from sld.analysis.guided import Guided
+from sld.analysis.intervals import constant_intervals, with_intervals
+from sld.core.fit_settings import FitSettings
+from sld.core.fitting import fit
 from sld.core.kernel import Array, evaluate
 from sld.core.scoring import scores
 from sld.core.splits import rung_folds
 from sld.core.table import Table, table_from
 from sld.search import finishing
 from sld.search.admissible import HARD_REACH
-from sld.search.candidate import Candidate
+from sld.search.candidate import Candidate, Guide
 from sld.search.consensus import MEMBERS, Consensus, Halves
 from sld.search.hall_of_fame import HallOfFame
 from sld.search.judge import Judge
@@ -173,3 +177,40 @@ def test_every_group_keeps_constants_of_its_own() -> None:
     law = consensus.distilled(judge, 0)
     assert law is not None
     assert law.constants["loss"]["a"] != law.constants["loss"]["b"]
+
+
+def test_refits_of_the_followed_law_ask_the_others_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finishing, "explanation", lambda *_: None)
+    found = search(two_scales(0.01), "3000fits", complete=with_intervals)
+    assert found.single is not None and found.guides.keys() == {"loss"}
+    settings = found.law.settings["loss"]
+    assert settings.points == found.guides["loss"].points.n_rows > 0
+    assert found.single.settings["loss"].points == 0
+    for law in (found.law, found.single):
+        assert law.intervals is not None
+        replicates = law.intervals["targets"]["loss"]["constants"]["all"]
+        for name, value in law.constants["loss"]["all"].items():
+            below = np.mean(np.array([float(x) for x in replicates[name].split()]) < value)
+            assert 0.1 < below < 0.9, name
+            ends = constant_intervals(law)["loss"]["all"][name]
+            assert ends is not None and ends[0] < value < ends[1]
+
+
+def test_the_points_move_as_the_laws_that_were_asked_do() -> None:
+    table = curve()
+    judge, hall = judged(table)
+    consensus = Consensus.of(judge, Halves.of(hall), 0)
+    assert consensus is not None
+    (member,) = (m for m in consensus.members if m.text == "E + A*N**-a")
+    N = consensus.points.X[:, 0]
+    points = consensus.points.with_targets(_values(member, N))
+    guided = Guided(Guide(points, (member,), np.ones(1)), table, 0, FitSettings())
+    np.testing.assert_allclose(guided.moved(np.ones(table.n_rows)), points.Y[:, 0], rtol=1e-6)
+    weights = np.random.default_rng(0).exponential(size=table.n_rows)
+    again = fit(member.expressions["loss"], table, weights=weights, starts=8).constants["all"]
+    usual = fit(member.expressions["loss"], table, starts=8).constants["all"]
+    moved = evaluate(member.expressions["loss"], {"N": N}, again) - evaluate(
+        member.expressions["loss"], {"N": N}, usual
+    )
+    assert np.abs(moved).max() > 1e-4
+    np.testing.assert_allclose(guided.moved(weights) - points.Y[:, 0], moved, atol=1e-5)

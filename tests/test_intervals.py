@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sld.analysis.intervals import Interval, Rival, compute, constant_intervals, predict_intervals
+from sld.analysis.intervals import Interval, Rival, compute, constant_intervals, predict_intervals, unknown_constants
 from sld.core.errors import DataError, UsageError
 from sld.core.fit_settings import FitSettings
 from sld.core.fitting import fit
@@ -261,3 +261,152 @@ def test_intervals_of_a_robust_fit_leave_outliers_out() -> None:
         low, high = known(law)["loss"]["all"]["E"]
         widths.append(high - low)
     assert widths[0] < 0.5 * widths[1]
+
+
+# --- a prediction lies in its interval, whatever is asked -------------------------------------------------------------
+
+FORMS = ("E + A*N**-alpha", "E + A*log(N)", "E - A*sqrt(N)", "A*N**alpha", "exp(E + A*log(N))", "log(E + A*N)")
+
+
+@pytest.mark.parametrize("text", FORMS)
+@pytest.mark.parametrize(("lower", "upper"), [(None, None), (0.0, None), (None, 1.5), (0.5, 1.2)])
+def test_a_prediction_never_leaves_its_interval(text: str, lower: float | None, upper: float | None) -> None:
+    rng = np.random.default_rng(3)
+    N = np.geomspace(1e2, 1e5, 12)
+    y = 0.6 + 4 * N**-0.5 + 0.02 * rng.standard_normal(12)
+    table = table_from({"N": N, "y": y}, target="y", scale="N")
+    law = fitted(text, table)
+    target = replace(table.targets[0], lower=lower, upper=upper)
+    law = replace(law, targets=(target,))
+    points = {"N": [1e-300, 1e-9, 1.0, 3e3, 1e7, 1e15, 1e100, 1e300]}
+    low, high = predict_intervals(law, points)
+    predicted = law.predict(points)
+    known = ~np.isnan(predicted)
+    assert known.any() and (low[known] <= predicted[known]).all() and (predicted[known] <= high[known]).all()
+    assert np.isnan(low[~known]).all() and np.isnan(high[~known]).all()
+    assert (high > low)[np.isfinite(predicted)].all()
+    least, most = -math.inf if lower is None else lower, math.inf if upper is None else upper
+    inside = known & (predicted >= least) & (predicted <= most)
+    assert (low[inside] >= least).all() and (high[inside] <= most).all()
+
+
+def test_without_a_law_an_interval_is_as_wide_as_the_rows_of_its_group() -> None:
+    rng = np.random.default_rng(8)
+    N, g = np.tile(np.geomspace(1e6, 1e9, 12), 2), np.repeat(["b", "a"], 12)
+    y = np.where(g == "a", 5.0, 1.0) * np.exp(0.1 * rng.standard_normal(24))
+    table = table_from({"N": N, "y": y, "g": g}, target="y", scale="N", group="g")
+    law = fitted("E + A*log(N)", table)
+    lawless = replace(law, provenance={"verdict": {"kind": "no law", "sentence": "no law: it is noise"}})
+    asked = ["a", "b"]
+    points = {"N": [3e7, 3e7], "g": asked}
+    low, high = predict_intervals(lawless, points)
+    for k, group in enumerate(asked):
+        own = y[g == group]
+        assert low[k, 0] <= np.sort(own)[1] and high[k, 0] >= np.sort(own)[-2]
+        assert low[k, 0] <= predict_intervals(law, points)[0][k, 0]
+    assert high[1, 0] < low[0, 0]  # the other group's rows say nothing here
+
+
+def test_as_many_constants_as_rows_leave_the_interval_open() -> None:
+    N = np.geomspace(1e6, 1e9, 3)
+    table = table_from({"N": N, "y": [0.5, 0.4, 0.38]}, target="y", scale="N", lower=0.0)
+    expression = table.parse("E + A*N**-alpha")
+    result = fit(expression, table, starts=8)
+    law = Law({"y": expression}, {"y": result.constants}, table.variables, table.targets)
+    law = replace(law, intervals=compute(law, table, ()))
+    low, high = predict_intervals(law, {"N": [1e8]})
+    assert (low[0, 0], high[0, 0]) == (0.0, math.inf)
+
+
+def test_refits_that_fail_or_stand_still_leave_the_interval_open() -> None:
+    law = fitted(CHINCHILLA, grid(0))
+    assert law.intervals is not None
+    about = law.intervals["targets"]["loss"]
+    values = law.constants["loss"]["all"]
+    for text in ("nan", None):
+        still = {"all": {c: " ".join([text or f"{v:.12g}"] * 40) for c, v in values.items()}}
+        broken = replace(law, intervals={**law.intervals, "targets": {"loss": {**about, "constants": still}}})
+        low, high = predict_intervals(broken, {"N": [1e8], "D": [1e10]})
+        assert np.isinf(high[0, 0]) and low[0, 0] <= 0
+        assert set(constant_intervals(broken)["loss"]["all"].values()) == {None}
+        reasons = set(unknown_constants(broken)["loss"]["all"].values())
+        assert reasons == {"refits fail" if text else "refits do not move it"}
+
+
+# --- constants --------------------------------------------------------------------------------------------------------
+
+
+def test_the_interval_of_a_constant_that_no_row_feels_is_unknown() -> None:
+    N = np.geomspace(1e3, 1e6, 16)
+    noise = 0.01 * np.random.default_rng(0).standard_normal(16)
+    table = table_from({"N": N, "y": 1 + 20 * N**-0.4 + noise}, target="y", scale="N")
+    expression = table.parse("E + A*N**-alpha + exp(-N/K)")
+    values = {**fit(table.parse("E + A*N**-alpha"), table, starts=8).constants["all"], "K": 0.5}
+    law = Law({"y": expression}, {"y": {"all": values}}, table.variables, table.targets)
+    law = replace(law, intervals=compute(law, table, rung_folds(table)))
+    found = constant_intervals(law)["y"]["all"]
+    assert found["K"] is None and all(found[c] is not None for c in ("E", "A", "alpha"))
+    assert unknown_constants(law)["y"]["all"] == {"K": "refits do not move it"}
+
+
+def test_a_constant_that_is_held_has_no_interval() -> None:
+    pinned = fitted("E + A*N**-alpha", grid(0), FitSettings(pinned={"E": 1.9}))
+    assert constant_intervals(pinned)["loss"]["all"]["E"] is None
+    assert unknown_constants(pinned)["loss"]["all"] == {"E": "held at this value"}
+    low, high = predict_intervals(pinned, {"N": [1e8], "D": [1e10]})
+    assert low[0, 0] < pinned.predict({"N": [1e8], "D": [1e10]})[0, 0] < high[0, 0]
+    bounded = fitted("E + A*N**-alpha", grid(0), FitSettings(bounds={"E": (5.0, 6.0)}))
+    assert unknown_constants(bounded)["loss"]["all"]["E"] == "held by its bound"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        FitSettings(loss="log"),
+        FitSettings(loss="huber"),
+        FitSettings(loss="log_huber", delta=0.01),
+        FitSettings(weights=("frontier",)),
+        FitSettings(positive=("A",), bounds={"alpha": (0.0, 1.0)}),
+        FitSettings(weights=("frontier",), loss="huber"),
+    ],
+    ids=["log", "huber", "log_huber", "weights", "bounds", "weighted huber"],
+)
+def test_refits_lie_around_the_estimate_they_are_made_for(settings: FitSettings) -> None:
+    table = grid(5, noise=0.01)
+    outliers = table.Y.copy()
+    outliers[[3, 20]] *= 1.1
+    law = fitted("E + A*N**-alpha", table.with_targets(outliers), settings, replicates=60)
+    assert law.intervals is not None
+    values = law.constants["loss"]["all"]
+    for name, text in law.intervals["targets"]["loss"]["constants"]["all"].items():
+        below = np.mean(np.array([float(x) for x in text.split()]) < values[name])
+        assert 0.2 < below < 0.8, (name, below)
+    for low, high in known(law)["loss"]["all"].values():
+        assert low < high
+
+
+def test_intervals_do_not_depend_on_names() -> None:
+    found = []
+    for column, constants in (("N", "E A alpha"), ("zebra", "E A alpha"), ("N", "c0 c1 c2")):
+        table = grid(6)
+        renamed = replace(table.variables[0], column=column, symbol=column)
+        table = replace(table, variables=(renamed, table.variables[1]))
+        E_, A_, alpha = constants.split()
+        law = fitted(f"{E_} + {A_}*{column}**-{alpha}", table)
+        ends = predict_intervals(law, {column: [1e8], "D": [1e10]})
+        found.append([*known(law)["loss"]["all"].values(), *(float(e[0, 0]) for e in ends)])
+    assert found[0] == found[1] == found[2]
+
+
+def test_runs_are_resampled_as_wholes() -> None:
+    rng = np.random.default_rng(2)
+    run = np.repeat(np.arange(8), 12)
+    step = np.tile(np.geomspace(1e3, 1e5, 12), 8)
+    loss = 2 + 30 * step**-0.4 + 0.05 * rng.standard_normal(8)[run] + 0.001 * rng.standard_normal(96)
+    table = table_from({"step": step, "loss": loss}, target="loss", scale="step")
+    named = replace(table, runs=tuple(f"r{k}" for k in range(8)), run_index=run.astype(np.intp), run_column="run")
+    widths = []
+    for rows in (table, named):
+        low, high = known(fitted("E + A*step**-alpha", rows))["loss"]["all"]["E"]
+        widths.append(high - low)
+    assert widths[1] > 1.5 * widths[0]

@@ -118,8 +118,10 @@ def test_the_report_says_everything_a_check_needs(found: Discovery, text: str) -
 def test_a_robust_fit_is_compared_with_itself(found: Discovery) -> None:
     robust = replace(found, law=replace(found.law, settings={"loss": FitSettings(loss="huber")}))
     text = report(robust)
-    assert "Huber's loss for loss" in text and re.search("% with squared errors[,.]", text)
-    assert "Huber's loss for loss" not in report(found) and not re.search("% with squared errors[,.]", report(found))
+    assert "sum of Huber's loss of the errors" in text and re.search("% with squared errors[,.]", text)
+    usual = report(found)
+    assert "sum of squared errors" in usual and "Huber's loss of" not in usual
+    assert not re.search("% with squared errors[,.]", usual)
     assert "another optimum has an error" not in text
 
 

@@ -17,6 +17,7 @@ from sld.analysis.diagnosis import Diagnosis
 from sld.analysis.sections import short
 from sld.core.axes import position
 from sld.core.card import Target, Variable
+from sld.core.law import Law
 from sld.core.scoring import Scores
 from sld.core.table import Table
 
@@ -106,8 +107,9 @@ def known_fields(
     card = task.card if task is not None else None
     spans = "; ".join(_span(table, i) for i in range(len(table.variables)))
     texts = dict.fromkeys(law.expressions[t.column].text for t in law.targets)
-    tied = sorted({c for names in law.provenance.get("shared", {}).values() for c in names})
-    pulled = sorted({c for prior in law.provenance.get("priors", {}).values() for c in prior["constants"]})
+    settings = law.settings
+    tied = sorted({c for own in settings.values() for c in own.shared})
+    pulled = sorted({c for own in settings.values() if own.prior is not None for c in own.prior.constants})
     monotone = [f"{v.monotone} in {v.symbol}" for v in table.variables if v.monotone]
     bounds = [
         f"{t.column} from {_end(t.lower)} to {_end(t.upper)}" for t in law.targets if (t.lower, t.upper) != (None,) * 2
@@ -121,7 +123,7 @@ def known_fields(
         "form.constants": f"{chosen.n_constants} free per group, {len(law.groups)} group(s); "
         + (f"tied across groups: {', '.join(tied)}; " if tied else "")
         + (f"partially pooled across groups: {', '.join(pulled)}; " if pulled else "")
-        + "none fixed, none bounded",
+        + _limits_of(law),
         "form.motivation": f"search ({chosen.origin}); alternatives with scores in front.csv and events.jsonl",
         "form.assumptions": f"checked numerically up to 1000 times the data: finite, near what was seen; "
         f"{', '.join([*monotone, *bounds]) or 'no direction or bound declared'}",
@@ -141,13 +143,13 @@ def known_fields(
         else "no repeated points",
         "data.release": "; ".join(x for x in (card.licence if card else "", f"sha256 {table.digest()}") if x),
         "data.origin": card.provenance if card is not None else "",
-        "fit.objective": "sum of squared errors of the raw target, all rows weighted alike"
-        + "".join(f"; Huber's loss for {t.column}" for t in law.targets if law.loss(t.column) == "huber"),
+        "fit.objective": _per_target({t: own.objective for t, own in settings.items()}),
         "fit.parameterisation": "linear constants in closed form (variable projection), the others searched directly",
         "fit.algorithm": "Levenberg-Marquardt with analytic derivatives, many starts",
         "fit.starts": "; ".join(f"{d.n_at_best} of {d.n_starts} fresh starts reached the best" for d in diagnoses),
         "fit.convergence": "; ".join(
-            f"{d.status}, condition number {d.condition:.2g}, none at a bound" for d in diagnoses
+            f"{d.status}, condition number {d.condition:.2g}, at a bound: {', '.join(d.at_bounds) or 'none'}"
+            for d in diagnoses
         ),
         "fit.constants": "law.json",
         "fit.code": f"`{command}`; {versions}",
@@ -165,13 +167,36 @@ def known_fields(
     if law.intervals is not None:
         level = f"{100 * float(law.intervals['level']):g} %"
         known["val.intervals"] = (
-            f"{level}; {law.intervals['replicates']} refits to rows reweighted within groups, widened by the errors on "
-            "rung folds"
+            f"{level}; {law.intervals['replicates']} refits to rows reweighted within groups, with the same objective, "
+            "widened by the errors on rung folds"
         )
         known["val.sanity"] = "residuals " + ", ".join(f"{d.residual_sd:.3g}" for d in diagnoses)
         if covered is not None:
             known["val.sanity"] += f"; {100 * covered:.3g} % of the held-out rows inside intervals of {level}"
     return known
+
+
+def _limits_of(law: Law) -> str:
+    """Say which constants were held or kept within limits."""
+    pinned = {c: v for own in law.settings.values() for c, v in own.pinned.items()}
+    positive = sorted({c for own in law.settings.values() for c in own.positive})
+    bounds = {c: ends for own in law.settings.values() for c, ends in own.bounds.items()}
+    fixed = ", ".join(f"{c} = {v:g}" for c, v in pinned.items())
+    parts = [f"fixed: {fixed or 'none'}"]
+    parts += [f"positive: {', '.join(positive)}"] if positive else []
+    limits = ", ".join(f"{c} from {_open(low)} to {_open(high)}" for c, (low, high) in bounds.items())
+    return "; ".join([*parts, f"bounded: {limits or 'none'}"])
+
+
+def _open(end: float) -> str:
+    return "any" if math.isinf(end) else f"{end:g}"
+
+
+def _per_target(texts: Mapping[str, str]) -> str:
+    """Return texts by target, one where they agree."""
+    if len(set(texts.values())) == 1:
+        return next(iter(texts.values()))
+    return "; ".join(f"{target}: {text}" for target, text in texts.items())
 
 
 def _scores(scores: Scores) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +17,8 @@ from sld.core.errors import SldError
 from sld.core.table import Table
 
 if TYPE_CHECKING:
-    from sld.core.fitting import FitResult, Pooling
+    from sld.core.fit_settings import FitSettings
+    from sld.core.fitting import FitResult, Loss
     from sld.core.law import Law
     from sld.search.candidate import Discovery
 
@@ -43,6 +44,8 @@ class Diagnosis:
         nmse: Mean squared error over variance on the rows fitted to.
         where: The point at which changes are quoted, or "" without one.
         changes: Relative change of the prediction there under another choice, by choice.
+        at_bounds: Constants of the law that lie on a declared bound in some group.
+        comparable: Whether a refit does all that the fit did: where the law follows points beside the rows it does not.
     """
 
     status: str
@@ -54,13 +57,20 @@ class Diagnosis:
     nmse: float
     where: str
     changes: Mapping[str, float]
+    at_bounds: tuple[str, ...] = ()
+    comparable: bool = True
 
     def sentences(self, intervals: Mapping[str, Mapping[str, Interval | None]]) -> list[str]:
         """Say it in words; `intervals` are those of the constants, by group."""
         found = [f"The residuals have a standard deviation of {self.residual_sd:.3g}."]
         if self.status != "ok":
             return [*found, f"It could not be fitted again: {self.status}."]
-        if self.better > _SAME:
+        if not self.comparable:
+            found.append(
+                f"Fitted again to the rows alone, {self.n_at_best} of {self.n_starts} random starts reached the best "
+                "error; the law follows other laws beyond the rows as well, and so misses these by more."
+            )
+        elif self.better > _SAME:
             gain = f"{100 * self.better:.2g} % lower"
             found.append(
                 f"Fitted again from {self.n_starts} random starts, another optimum has an error {gain} on these rows; "
@@ -70,7 +80,9 @@ class Diagnosis:
             found.append(f"Fitted again, {self.n_at_best} of {self.n_starts} random starts reached the best error.")
         ill = self.condition > _ILL
         firm = "some constants trade off against each other" if ill else "the rows determine the constants"
-        found.append(f"Condition number {self.condition:.2g}: {firm}. No constant is at a bound.")
+        found.append(f"Condition number {self.condition:.2g}: {firm}.")
+        if self.at_bounds:
+            found.append(f"On a declared bound: {', '.join(f'`{c}`' for c in self.at_bounds)}.")
         if loosest := _loosest(intervals):
             found.append(loosest)
         if self.changes:
@@ -88,48 +100,52 @@ def diagnose(found: Discovery, target: int) -> Diagnosis:
     residual = y - law.predict(table)[:, target]
     mse = float(np.mean(residual**2))
     variance = float(np.var(y)) or 1.0
+    settings = law.settings[law.targets[target].column]
+    at_bounds = settings.at_bounds(law.constants[law.targets[target].column])
     fit = _Refit(law, target)
-    starts = max(8, min(_STARTS, _MOST_FITS // len(table.groups))) if fit.shared else _STARTS
+    starts = max(8, min(_STARTS, _MOST_FITS // len(table.groups))) if settings.shared else _STARTS
     again = fit(table, starts=starts)
-    squared = fit.loss == "squared"
     if isinstance(again, str):
-        return Diagnosis(again, starts, 0, 0.0, math.nan, math.sqrt(mse), mse / variance, "", {})
+        return Diagnosis(again, starts, 0, 0.0, math.nan, math.sqrt(mse), mse / variance, "", {}, at_bounds)
+    # rows weigh as they did in the fit: least squares of all rows alike would always look better
+    weights = settings.row_weights(table)
+    own, best = (float(np.average(r**2, weights=weights)) for r in (residual, y - again.prediction))
+    plain = settings.loss == "squared" and settings.pooling == "none" and not settings.points
     where, changes = fit.changes(table)
     return Diagnosis(
         status="ok",
         n_starts=starts,
         n_at_best=again.n_at_best,
-        # least squares has smaller squares than another loss, which makes it no better
-        better=max(0.0, 1.0 - again.nmse * variance / mse) if squared and mse > 1e-20 * variance else 0.0,
+        # of another loss, or pooled, squares are not what was made small
+        better=max(0.0, 1.0 - best / own) if plain and mse > 1e-20 * variance else 0.0,
         condition=again.condition,
         residual_sd=math.sqrt(mse),
         nmse=mse / variance,
         where=where,
         changes=changes,
+        at_bounds=at_bounds,
+        comparable=not settings.points,
     )
 
 
 class _Refit:
+    """Refits of one target of a law, with its own settings but for the loss."""
+
     def __init__(self, law: Law, target: int) -> None:
         self.law, self.target = law, target
         self.column = law.targets[target].column
         self.expression = law.expressions[self.column]
-        self.shared = law.provenance.get("shared", {}).get(self.column, ())
-        self.loss = law.loss(self.column)
-        self.pooling: Pooling = "partial" if self.column in law.provenance.get("priors", {}) else "none"
+        self.settings = law.settings[self.column]
 
     def __call__(
-        self, table: Table, *, starts: int = 8, loss: str = "squared", inherit: bool = False
+        self, table: Table, *, starts: int = 8, settings: FitSettings | None = None, inherit: bool = False
     ) -> FitResult | str:
         """Return the fit, or the sentence that says why there is none."""
-        from sld.core.fitting import fit
-
         constants = self.law.constants[self.column]
         try:
-            result = fit(
-                self.expression, table, target=self.target, starts=starts, loss=loss,  # type: ignore[arg-type]
-                shared=self.shared, inherit=constants if inherit else None, pooling=self.pooling,
-            )  # fmt: skip
+            result = (settings or self.settings).fit(
+                self.expression, table, target=self.target, starts=starts, inherit=constants if inherit else None
+            )
         except SldError as error:
             return str(error)
         return result if result.ok else result.status
@@ -140,19 +156,9 @@ class _Refit:
         if reach is None:
             return "", {}
         here = float(reach.predictions[0, 1, self.target])
-        others = [("with Huber's loss", table, "huber")] if self.loss == "squared" else []
-        others += [("with squared errors", table, "squared")] if self.loss != "squared" else []
-        if (table.Y[:, self.target] > 0).all():
-            others.append(("with squared errors of logarithms", table, "log"))
-        main = main_variable(self.law, table)
-        z, same = position(table, main)
-        level = levels(z, same, _RUNGS)
-        if level.max() >= 3:
-            others.append((f"without the lowest rung of {main.symbol}", table.take(level > 0), self.loss))
-            others.append((f"without the highest rung of {main.symbol}", table.take(level < level.max()), self.loss))
         found = {}
-        for choice, rows, loss in others:
-            again = self(rows, starts=2 if self.shared else 8, loss=loss, inherit=True)
+        for choice, rows, settings in self._others(table):
+            again = self(rows, starts=2 if settings.shared else 8, settings=settings, inherit=True)
             if isinstance(again, str) or reach.points.groups[0] not in again.constants:
                 continue
             law = self._with(again.constants, reach.points.groups[0])
@@ -161,9 +167,27 @@ class _Refit:
                 found[choice] = abs(there / here - 1)
         return reach.where[1], found
 
-    def _with(self, constants: Mapping[str, Mapping[str, float]], group: str) -> Law:
-        from dataclasses import replace
+    def _others(self, table: Table) -> list[tuple[str, Table, FitSettings]]:
+        """Return other choices in words, with their rows and settings."""
+        own = self.settings
+        squared, plain = own.loss == "squared", replace(own, delta=None)
+        other: Loss = "huber" if squared else "squared"
+        found = [("with Huber's loss" if squared else "with squared errors", table, replace(plain, loss=other))]
+        if own.points:
+            found.append(("when fitted to the rows alone", table, own))
+        if own.weights:
+            found.append(("with all rows weighted alike", table, replace(own, weights=())))
+        if own.loss != "log" and (table.Y[:, self.target] > 0).all():
+            found.append(("with squared errors of logarithms", table, replace(plain, loss="log")))
+        main = main_variable(self.law, table)
+        z, same = position(table, main)
+        level = levels(z, same, _RUNGS)
+        if level.max() >= 3:
+            found.append((f"without the lowest rung of {main.symbol}", table.take(level > 0), own))
+            found.append((f"without the highest rung of {main.symbol}", table.take(level < level.max()), own))
+        return found
 
+    def _with(self, constants: Mapping[str, Mapping[str, float]], group: str) -> Law:
         return replace(
             self.law,
             expressions={self.column: self.expression},

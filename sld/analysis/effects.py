@@ -175,4 +175,4 @@ def _limit(law: Law, table: Table, x: Array, group: str, scales: Sequence[Variab
 
 def with_formula(law: Law, expressions: Mapping[str, Expression], constants: Constants) -> Law:
     """Return the law with another formula; what was known of the first one's making goes."""
-    return replace(law, expressions=expressions, constants=constants, intervals=None, provenance={})
+    return replace(law, expressions=expressions, constants=constants, intervals=None, provenance={}, settings={})

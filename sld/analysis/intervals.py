@@ -351,6 +351,18 @@ def _is_exact(about: Mapping[str, Any], group: str) -> bool:
     return _known(about["noise"][group]) <= (_EXACT if about["scale"] == "log" else _EXACT * (high - low))
 
 
+def refit_to(law: Law, table: Table, target: int, rows: Rows) -> Array | None:
+    """Return what the form of a law predicts (n_rows,) when it is fitted as the law was, but to some rows; None if not.
+
+    A law that follows others beyond the rows is on its own here: the others have seen all rows.
+    """
+    column = law.targets[target].column
+    constants = {g: law.constants[column][g] for g in table.groups}
+    fits = _Refits(law.expressions[column], table, target, constants, law.settings[column], 0)
+    values = fits.refitted(rows)
+    return None if values is None else fits.fitter.predict(values)
+
+
 # --- refits ---------------------------------------------------------------------------------------------------------
 
 
@@ -583,14 +595,16 @@ class _Scale:
 
     def together(self, middle: Array, spread: Array, choices: Sequence[Array], noise: Array) -> Array:
         """Return the spread of refits with the distance to the runners-up; at least a share of the noise."""
-        squares = spread**2 + (_LEAST_SPREAD * noise) ** 2
-        if choices:
-            with np.errstate(all="ignore"):
+        # far out the squares of what formulas say may be too large for a number
+        with np.errstate(all="ignore"):
+            squares = spread**2 + (_LEAST_SPREAD * noise) ** 2
+            if choices:
                 distance = self.to(np.array(choices)) - self.to(middle)
-            # where a rival has no value it says nothing
-            known = np.isfinite(distance)
-            squares = squares + np.square(np.where(known, distance, 0.0)).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-        return np.asarray(np.sqrt(squares))
+                # where a rival has no value it says nothing
+                known = np.isfinite(distance)
+                total = np.square(np.where(known, distance, 0.0)).sum(axis=0)
+                squares = squares + total / np.maximum(known.sum(axis=0), 1)
+            return np.asarray(np.sqrt(squares))
 
     def ends(self, middle: Array, half: Array) -> tuple[Array, Array]:
         with np.errstate(all="ignore"):
@@ -719,13 +733,13 @@ def _ends(value: float, replicates: Array, wider: float, level: float, exact: bo
     if len(known) < _LEAST_REFITS:
         return FAILED
     still = np.abs(known - value) <= _STILL * abs(value)
-    if held and still.all():
-        return AT_BOUND
     if not (exact or held) and 2 * int(still.sum()) >= len(known):
         return UNMOVED
     # of 40 replicates, 1 in 41 lies beyond either extreme
     low, high = np.quantile(known, [0.5 - level / 2, 0.5 + level / 2], method="weibull")
     low, high = min(float(low), value), max(float(high), value)
+    if held and high - low <= _STILL * abs(value):
+        return AT_BOUND
     sign = math.copysign(1.0, value)
     if value != 0 and low * sign > 0 and high * sign > 0:
         # stretched as a ratio, a coefficient that is known to be positive stays positive

@@ -171,25 +171,13 @@ def _judged(law: Law, table: Table, folds: Sequence[Fold]) -> tuple[NDArray[np.i
     fold = next((f for f in folds if len(f.train) + len(f.test) == table.n_rows), None)
     if fold is None:
         return None
-    from sld.core.fitting import Fitter, text_seed
-    from sld.core.pooling import prior_of
+    from sld.analysis.intervals import refit_to
 
-    tied = law.provenance.get("shared", {})
-    columns = []
-    for j, target in enumerate(law.targets):
-        expression = law.expressions[target.column]
-        fitter = Fitter(
-            expression, table, j, shared=tied.get(target.column, ()), prior=prior_of(law.provenance, target.column)
-        )
-        known = law.constants[target.column]
-        start = np.array([[known[g][c] for c in fitter.tape.constants] for g in table.groups])
-        start = start.reshape(len(table.groups), len(fitter.tape.constants))
-        starts = fitter.starts(8, text_seed(0, expression.text))
-        solution = fitter.solve(starts, fold.train, inherited=start, max_iterations=100)
-        if not solution.ok:
-            return None
-        columns.append(fitter.predict(solution.values)[fold.test])
-    return fold.test, np.column_stack(columns)
+    columns = [refit_to(law, table, j, fold.train) for j in range(len(law.targets))]
+    known = [predicted[fold.test] for predicted in columns if predicted is not None]
+    if len(known) < len(columns):
+        return None
+    return fold.test, np.column_stack(known)
 
 
 # --- right: curves --------------------------------------------------------------------------------------------------

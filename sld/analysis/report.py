@@ -14,7 +14,7 @@ import numpy as np
 from sld.analysis import effects
 from sld.analysis.checklist import NOT_REPORTED, filled, known_fields
 from sld.analysis.diagnosis import diagnose
-from sld.analysis.intervals import Interval, constant_intervals, predict_intervals
+from sld.analysis.intervals import Interval, constant_intervals, predict_intervals, unknown_constants
 from sld.analysis.plot import PLOT_FILE
 from sld.analysis.sections import short
 from sld.core.errors import SldError
@@ -74,6 +74,7 @@ class _Report:
         self.scores, self.covered = _judge(self.law, held_out)
         self.diagnoses = [diagnose(found, j) for j in range(len(self.targets))]
         self.intervals = constant_intervals(self.law) if self.law.intervals is not None else {}
+        self.unknown = unknown_constants(self.law) if self.law.intervals is not None else {}
         self.level = 100 * float(self.law.intervals["level"]) if self.law.intervals is not None else 0.0
         self.reach = effects.beyond([self.law, *(law for law, _ in self.rivals)], self.table)
 
@@ -153,12 +154,12 @@ class _Report:
                 lines += ["With its constants:", "", "```", f"{column} = {filled_in}", "```", ""]
                 places = self.law.digits(column, 4)
                 lines += ["$$", f"{_latex_name(column)} = {to_latex(expression, values, digits=places)}", "$$", ""]
-        tied = {t: c for t, c in self.law.provenance.get("shared", {}).items() if c}
-        for target, names in tied.items():
-            lines += [f"All groups share {_listed(f'`{c}`' for c in names)} (`{target}`).", ""]
-        for target, prior in self.law.provenance.get("priors", {}).items():
-            names = _listed(f"`{c}`" for c in prior["constants"])
-            lines += [f"Groups are pulled together by as much as the rows say, in {names} (`{target}`).", ""]
+        for target, settings in self.law.settings.items():
+            if settings.shared:
+                lines += [f"All groups share {_listed(f'`{c}`' for c in settings.shared)} (`{target}`).", ""]
+            if settings.prior is not None:
+                names = _listed(f"`{c}`" for c in settings.prior.constants)
+                lines += [f"Groups are pulled together by as much as the rows say, in {names} (`{target}`).", ""]
         if borrowed := self.law.provenance.get("borrowed"):
             lines += [f"Too few rows of their own, so the others' shape: {_listed(f'`{g}`' for g in borrowed)}.", ""]
         lines += ["| variable | meaning | unit | role | range fitted |", "|---|---|---|---|---|"]
@@ -172,8 +173,8 @@ class _Report:
         lines = ["## Constants", ""]
         if self.intervals:
             lines += [
-                f"In brackets: {self.level:g} % intervals from refits to reweighted rows. They say how well the rows "
-                "determine a constant if the formula is right, not that it is right.",
+                f"In brackets: {self.level:g} % intervals from refits to reweighted rows, made as the fit was. "
+                "They say how well the rows determine a constant if the formula is right, not that it is right.",
                 "",
             ]
         for target in self.targets:
@@ -189,7 +190,13 @@ class _Report:
     def constants_of(self, column: str) -> list[str]:
         by_group = self.law.constants[column]
         names = self.law.expressions[column].constants
-        intervals = self.intervals.get(column, {})
+        intervals, unknown = self.intervals.get(column, {}), self.unknown.get(column, {})
+
+        def interval(group: str, name: str) -> str:
+            """The interval of a constant, or why there is none."""
+            why = unknown.get(group, {}).get(name)
+            return f"(unknown: {why})" if why else _interval(intervals.get(group, {}).get(name))
+
         if not names:
             return ["The formula has no constants."]
         if len(by_group) == 1:
@@ -197,14 +204,13 @@ class _Report:
             lines = ["| constant | value | interval |", "|---|---|---|"]
             digits = self.law.digits(column)
             for c in names:
-                value = f"{by_group[group][c]:.{digits}g}"
-                lines.append(_row(f"`{c}`", value, _interval(intervals.get(group, {}).get(c))))
+                lines.append(_row(f"`{c}`", f"{by_group[group][c]:.{digits}g}", interval(group, c)))
             return lines
         if len(by_group) <= _MOST_GROUPS:
             lines = [_row("group", *(f"`{c}`" for c in names)), "|---" * (len(names) + 1) + "|"]
             digits = self.law.digits(column, 5)
             for group, values in by_group.items():
-                cells = (f"{values[c]:.{digits}g} {_interval(intervals.get(group, {}).get(c))}".strip() for c in names)
+                cells = (f"{values[c]:.{digits}g} {interval(group, c)}".strip() for c in names)
                 lines.append(_row(group, *cells))
             return lines
         lines = ["| constant | median of the groups | smallest | largest |", "|---|---|---|---|"]
@@ -352,6 +358,10 @@ class _Report:
 
     def firmness(self) -> list[str]:
         lines = ["## How firm the fit is", ""]
+        texts = {f"`{t.column}`: ": self.law.settings[t.column].objective for t in self.targets}
+        if len(set(texts.values())) == 1:
+            texts = {"": next(iter(texts.values()))}
+        lines += [f"- {name}Minimised: {text}." for name, text in texts.items()]
         for target, d in zip(self.targets, self.diagnoses, strict=True):
             name = f"`{target.column}`: " if len(self.law.targets) > 1 else ""
             lines += [f"- {name}{sentence}" for sentence in d.sentences(self.intervals.get(target.column, {}))]

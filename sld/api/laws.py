@@ -118,15 +118,19 @@ def predict(law: object, points: object) -> dict[str, Array]:
 
 
 def caution(law: object, points: object) -> str:
-    """Return what the search's verdict says against predicting these points, in one line; empty when nothing.
+    """Return what speaks against predicting these points, the search's verdict or the file, in one line, or nothing.
 
     Args:
         law: A Law, a discovery, or the path of a law.json or run directory. A law that was only fitted has no verdict.
         points: Path of a table, DataFrame or mapping with the law's variables (and group column).
     """
+    law = as_law(law)
+    return "; ".join(text for text in (*law.notes, _verdict_against(law, points)) if text)
+
+
+def _verdict_against(law: Law, points: object) -> str:
     from sld.core.table import Table, read_points
 
-    law = as_law(law)
     verdict = law.provenance.get("verdict", {})
     if verdict.get("kind") == "no law":
         return str(verdict["sentence"])

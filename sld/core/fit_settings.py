@@ -38,6 +38,10 @@ FRONTIER = "frontier"  # rows next to where the law will be used count more (`sp
 COLUMN = "column"  # as the table declares (`Table.weights`)
 WEIGHTS = (FRONTIER, COLUMN)
 
+_WEIGHED = {
+    FRONTIER: "rows next to where the law will be used weighted more (up to e² = 7.4 times)",
+    COLUMN: "rows weighted as the table declares",
+}
 _KEYS = (
     "loss",
     "delta",
@@ -170,6 +174,22 @@ class FitSettings:
             return found
         by_group = {g: {c: {**self.pinned, **of}[c] for c in expression.constants} for g, of in found.constants.items()}
         return replace(found, constants=by_group)
+
+    @property
+    def objective(self) -> str:
+        """What the fit makes as small as it can, in words."""
+        what = {"squared": "squared errors", "huber": "Huber's loss of the errors"}
+        what |= {"log": "squared errors of the logarithm", "log_huber": "Huber's loss of the errors of the logarithm"}
+        said = f"sum of {what[self.loss]}"
+        if self.delta is not None:
+            said += f" (delta {self.delta:g})"
+        how = [_WEIGHED[kind] for kind in self.weights]
+        said += f", {' and '.join(how)}" if how else ", all rows weighted alike"
+        if self.prior is not None or self.pooling == "partial":
+            said += "; the shapes of the groups are pulled together"
+        if self.points:
+            said += f"; {self.points} points beyond the data, where other laws were asked, weigh as much as all rows"
+        return said
 
     def at_bounds(self, constants: Mapping[str, Mapping[str, float]]) -> tuple[str, ...]:
         """Return the constants (group to constant to value) that lie on a declared bound in some group."""

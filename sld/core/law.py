@@ -24,6 +24,11 @@ LAW_FILE = "law.json"
 SINGLE_FILE = "single.json"  # the best form by itself, beside a law that follows a consensus
 SCHEMA = 1
 
+_UNREADABLE = (
+    "the intervals of this law were written before sld 0.6.0 and hold the constants of runners-up in an order of the "
+    "groups that is lost, so they are not used; discover again to have intervals"
+)
+
 Constants = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 _KEYS = (
@@ -47,6 +52,7 @@ class Law:
         intervals: What prediction intervals are made from; opaque here.
         settings: Target column to how its constants were fitted; where none are given, what the provenance of a law
             before 0.6.0 says, which is least squares if it says nothing.
+        notes: What a reader of the file should know, in sentences; not written.
     """
 
     expressions: Mapping[str, Expression]
@@ -58,6 +64,7 @@ class Law:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     intervals: Mapping[str, Any] | None = None
     settings: Mapping[str, FitSettings] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that every target has a formula and every group a finite value for each constant in it."""
@@ -234,9 +241,13 @@ class Law:
         if not targets:
             raise DataError(f"{where}: a law needs at least one target")
         intervals = keys.table("intervals") if keys.data.get("intervals") is not None else None
+        constants = _read_constants(keys, targets)
+        notes: tuple[str, ...] = ()
+        if intervals is not None and len(constants[targets[0].column]) > 1 and _by_position(intervals):
+            intervals, notes = None, (_UNREADABLE,)
         return Law(
             expressions=_read_expressions(keys, variables, targets),
-            constants=_read_constants(keys, targets),
+            constants=constants,
             variables=variables,
             targets=targets,
             group_column=keys.name("group_column") if keys.data.get("group_column") is not None else None,
@@ -244,6 +255,7 @@ class Law:
             provenance=keys.table("provenance") if "provenance" in keys.data else {},
             intervals=intervals,
             settings=_read_settings(keys, targets),
+            notes=notes,
         )
 
     def save(self, path: str | Path) -> None:
@@ -318,6 +330,22 @@ def _read_expressions(
         if column not in expressions:
             raise DataError(f"{keys.where}: " + suggest(str(column), expressions, kind="target"))
     return expressions
+
+
+def _by_position(intervals: Mapping[str, Any]) -> bool:
+    """Tell whether runners-up have constants by position of the group, as before 0.6.0, and these differ.
+
+    Groups were sorted when a law was written, but the positions were not, so nobody knows whose constants they are.
+    """
+    targets = intervals.get("targets")
+    for about in targets.values() if isinstance(targets, Mapping) else ():
+        rivals = about.get("rivals") if isinstance(about, Mapping) else None
+        for rival in rivals if isinstance(rivals, list | tuple) else ():
+            constants = rival.get("constants") if isinstance(rival, Mapping) else None
+            for text in constants.values() if isinstance(constants, Mapping) else ():
+                if isinstance(text, str) and len(set(text.split())) > 1:
+                    return True
+    return False
 
 
 def _read_settings(keys: Keys, targets: tuple[Target, ...]) -> dict[str, FitSettings]:

@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,12 +37,6 @@ def shape_constants(expression: Expression) -> tuple[str, ...]:
     """Return the constants that do not enter linearly; groups tend to have them in common."""
     linear = linear_constants(expression)[1]
     return tuple(c for c in expression.constants if c not in linear)
-
-
-def prior_of(provenance: Mapping[str, Any], target: str) -> Prior | None:
-    """Return what the groups of a law were pulled to, from its provenance; None if they were not."""
-    found = provenance.get("priors", {}).get(target)
-    return None if found is None else Prior.from_json(found)
 
 
 @dataclass(frozen=True)
