@@ -28,6 +28,7 @@ def discover(
     formulas: Sequence[str | Mapping[str, str]] = (),
     progress: Callable[[Progress], None] | None = None,
     llm: LLM | str | None = None,
+    outliers: str = "drop",
     **columns: Any,
 ) -> Discovery:
     """Search the formula that extrapolates best, and fit its constants.
@@ -43,6 +44,7 @@ def discover(
         formulas: Formulas of your own to try first.
         progress: Called with the state of the search a few times a second.
         llm: A language model that proposes formulas beside the engine: its name, or `sld.LLM` with more settings.
+        outliers: "drop" sets runs aside that look diverged and names them, "keep" does not look for any.
         **columns: Roles of a bare table's columns, as `sld.table_from` takes them.
 
     Returns:
@@ -75,6 +77,7 @@ def discover(
         task={"name": task.card.name, "version": task.card.version},
         progress=progress,
         guest=model,
+        outliers=outliers,
     )
     found = replace(found, law=add_intervals(found))
     if out is not None:

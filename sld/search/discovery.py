@@ -20,7 +20,7 @@ from sld.core.splits import rung_folds
 from sld.core.table import Table
 from sld.search.candidate import Candidate, Discovery
 from sld.search.consensus import Halves
-from sld.search.diverged import diverged_rows, sentence
+from sld.search.diverged import recorded, sentence, without_diverged
 from sld.search.executors import Executor
 from sld.search.finishing import finish
 from sld.search.forms import Form
@@ -100,6 +100,7 @@ def discover(
     task: Mapping[str, Any] | None = None,
     progress: Callable[[Progress], None] | None = None,
     guest: Invitation | None = None,
+    outliers: str = "drop",
 ) -> Discovery:
     """Search the formula that extrapolates best from the low rungs of `table` to the higher ones.
 
@@ -116,6 +117,7 @@ def discover(
         task: Name and version of the task, for the record.
         progress: Called a few times a second.
         guest: Settings of somebody who thinks beside the search, such as a language model.
+        outliers: "drop" sets rows and runs aside that look diverged, "keep" does not look for any.
 
     Returns:
         The chosen law fitted on all rows, with everything the choice rests on. After Ctrl-C it is the best law so
@@ -135,13 +137,13 @@ def discover(
     if not names and not first:
         raise UsageError(f"nothing to try: name a proposer ({', '.join(KNOWN)}) or give a formula")
     notes = list(table.notes)
+    given = table
+    table, diverged = without_diverged(table, outliers)
+    if diverged:
+        notes.append(sentence(given, diverged))
     everything, table = table, with_enough_rows(table, max_constants)
     notes.extend(about_borrowing(everything, table))
     check(table)
-    if diverged := diverged_rows(table):
-        notes.append(sentence(table, diverged))
-        table = table.take(np.delete(np.arange(table.n_rows), [d.row for d in diverged]))
-        check(table)
     small = thinned(of_few_groups(table, SEARCH_GROUPS), SEARCH_ROWS)
     if small is not table:
         n, every = len(small.groups), len(table.groups)
@@ -156,12 +158,13 @@ def discover(
     config = {
         "schema": 2,
         "task": dict(task or {}),
-        "rows": everything.digest(),
+        "rows": given.digest(),
         "seed": seed,
         "proposers": names,
         "formulas": [f if isinstance(f, str) else dict(f) for f in formulas],
         "max_constants": max_constants,
         **({} if guest is None else guest.config),
+        **({} if outliers == "drop" else {"outliers": outliers}),
     }
     about = dict(task or {})
     if out is None:
@@ -173,7 +176,7 @@ def discover(
             visitor = None if guest is None else guest.accept(judge, folder.path, about)
             search = Search(judge, source, limit, workers, progress, folder, visitor)
             search.run()
-            found = finish(search, table, everything, folds, seed, config, notes, budget)
+            found = recorded(finish(search, table, everything, folds, seed, config, notes, budget), given, diverged)
             folder.write_front(found.front)
             found.law.save(folder.path / LAW_FILE)
             if found.single is not None:
@@ -181,7 +184,7 @@ def discover(
             else:  # an earlier, longer run may have left one
                 (folder.path / SINGLE_FILE).unlink(missing_ok=True)
             return found
-    return finish(search, table, everything, folds, seed, config, notes, budget)
+    return recorded(finish(search, table, everything, folds, seed, config, notes, budget), given, diverged)
 
 
 class Search:
