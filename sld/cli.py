@@ -58,6 +58,9 @@ Monotone = Annotated[
 Missing = Annotated[
     str | None, typer.Option("--missing", metavar="error|drop", help="What to do with rows that lack a value.")
 ]
+Run = Annotated[str | None, typer.Option("--run", metavar="COL", help="Rows of one value are checkpoints of one run.")]
+Yerr = Annotated[Names, _columns_option("--yerr", "Standard errors of the targets, a column each, in their order.")]
+Weights = Annotated[str | None, typer.Option("--weights", metavar="COL", help="Relative weights of the rows in a fit.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of everything random.")]
 
 
@@ -74,6 +77,9 @@ def _roles(
     better: str | None,
     monotone: Names,
     missing: str | None,
+    run: str | None = None,
+    yerr: Names = None,
+    weights: str | None = None,
 ) -> dict[str, Any]:
     """Return the keywords of `table_from` that were given."""
     if better not in (None, "lower", "higher"):
@@ -91,6 +97,9 @@ def _roles(
         "higher_is_better": better == "higher",
         "monotone": _pairs(monotone),
         "missing": missing,
+        "run": run,
+        "yerr": _split(yerr),
+        "weights": weights,
     }
     return {name: value for name, value in given.items() if value not in (None, [], {}, False)}
 
@@ -320,6 +329,12 @@ def discover(
     better: Better = None,
     monotone: Monotone = None,
     missing: Missing = None,
+    run: Run = None,
+    yerr: Yerr = None,
+    weights: Weights = None,
+    outliers: Annotated[
+        str, typer.Option("--outliers", metavar="drop|keep", help="What to do with runs that look diverged.")
+    ] = "drop",
     seed: Seed = 0,
     budget: Annotated[
         str | None,
@@ -375,7 +390,10 @@ def discover(
     from sld import api, cli_show
 
     model = _model(llm, llm_mode, llm_budget, llm_prices, llm_replay, llm_dry_run)
-    roles = _roles(target, scale, hyper, proportion, covariate, group, log, lower, upper, better, monotone, missing)
+    roles = _roles(
+        target, scale, hyper, proportion, covariate, group, log, lower, upper, better, monotone, missing, run, yerr,
+        weights,
+    )  # fmt: skip
     task = api.as_task(data, **roles)
     if llm_dry_run:
         assert model is not None
@@ -394,6 +412,7 @@ def discover(
             formulas=formulas or (),
             progress=cli_show.progress(line),
             llm=model,
+            outliers=outliers,
         )
     finally:
         line.close()
@@ -464,6 +483,12 @@ def fit(
     better: Better = None,
     monotone: Monotone = None,
     missing: Missing = None,
+    run: Run = None,
+    yerr: Yerr = None,
+    weights: Weights = None,
+    outliers: Annotated[
+        str, typer.Option("--outliers", metavar="drop|keep", help="What to do with runs that look diverged.")
+    ] = "keep",
     loss: Annotated[str, typer.Option("--loss", metavar="LOSS", help="squared, huber, log or log_huber.")] = "squared",
     shared: Annotated[Names, typer.Option("--shared", metavar="NAMES", help="Constants that all groups share.")] = None,
     positive: Annotated[Names, typer.Option("--positive", metavar="NAMES", help="Constants that are positive.")] = None,
@@ -478,7 +503,10 @@ def fit(
     """Fit the constants of one given formula."""
     from sld import api, cli_show
 
-    roles = _roles(target, scale, hyper, proportion, covariate, group, log, lower, upper, better, monotone, missing)
+    roles = _roles(
+        target, scale, hyper, proportion, covariate, group, log, lower, upper, better, monotone, missing, run, yerr,
+        weights,
+    )  # fmt: skip
     task = api.as_task(data, **roles)
     fitted = api.fit(
         task,
@@ -490,6 +518,7 @@ def fit(
         starts=starts,
         seed=seed,
         out=out,
+        outliers=outliers,
     )
     cli_show.fitted(fitted, api.held_out_scores(fitted, task), out, data, json)
 

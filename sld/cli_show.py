@@ -433,6 +433,8 @@ def fitted(law: Law, held_out: Scores | None, out: Path | None, source: str, jso
             say(f"{name}on a bound: {', '.join(fit['at_bounds'])}")
         if not fit["condition"] < _ILL_DETERMINED:
             say(f"{name}the data do not determine every constant (condition number {shown(fit['condition'], 2)})")
+    for text in law.provenance.get("notes", ()):
+        say(f"note: {text}")
     _held_out(held_out, law.grouped)
     if out is not None:
         print()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from searches import chinchilla, grouped, mixture, one_scale, search, two_scales
 
+from sld import api
 from sld.core.errors import UsageError
 from sld.core.fitting import FitResult, fit, huber_weights
 from sld.core.splits import rung_folds
@@ -287,6 +288,16 @@ def test_rows_are_numbered_as_they_were_given() -> None:
     few = {"n": [5.0, 25.0, *table.X[:, 0]], "y": [0.4, 0.3, *y], "g": ["few", "few", *np.repeat(table.groups, 4)]}
     found = search(table_from(few, target="y", scale="n", group="g"), "100fits")
     assert [d["row"] for d in found.law.provenance["set_aside"]] == [13]
+
+
+def test_a_fit_of_one_form_names_them_and_leaves_the_choice() -> None:
+    table = with_rows(two_scales(n_n=8, n_d=6), {20: 9.8})
+    form = "E + A*N**-a + B*D**-b"
+    kept, dropped = (api.fit(table, form, outliers=o, starts=4) for o in ("keep", "drop"))
+    assert "row 21 (loss 9.8" in kept.provenance["notes"][0]
+    assert "--outliers drop" in kept.provenance["notes"][0]
+    assert dropped.constants["loss"]["all"]["E"] == pytest.approx(1.69, abs=0.01)
+    assert abs(kept.constants["loss"]["all"]["E"] - 1.69) > 0.02
 
 
 def test_the_record_is_of_the_table_that_was_given() -> None:

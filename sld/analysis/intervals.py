@@ -2,7 +2,8 @@ r"""Intervals for the constants of a law and for its predictions, honest about e
 
 Four things make a prediction uncertain, and each is measured on the training rows:
 
-* *noise* $\sigma$: the residuals of the fit, per group, pulled towards the mean of all groups when rows are few;
+* *noise* $\sigma$: the residuals of the fit, per group, pulled towards the mean of all groups when rows are few; where
+  repeats or standard errors show that noise changes, times how noisy a run at $x$ is (`noise.py`);
 * *spread*: how far refits move at $x$ when the points of each group are reweighted at random (Rubin 1981, the Bayesian
   bootstrap: every point keeps some weight, so that small groups stay fittable);
 * *choice*: a search that tries a thousand forms takes one of several that are nearly as good; where the runners-up
@@ -33,6 +34,7 @@ from sld.core.errors import DataError, GrammarError, UsageError
 from sld.core.expression import Expression
 from sld.core.kernel import evaluate
 from sld.core.law import Constants, Law
+from sld.core.noise import FRONTIER, NoiseShape, row_weights
 from sld.core.pooling import prior_of
 from sld.core.splits import Fold, rung_folds
 from sld.core.table import ALL_ROWS, Array, Table, read_points
@@ -143,6 +145,7 @@ def compute(
     some = table if len(rows) == table.n_rows else table.take(rows)
     some_folds = [(_renumbered(fold.train, rows), _renumbered(fold.test, rows)) for fold in folds]
     tied = law.provenance.get("shared", {}) if shared is None else shared
+    kinds = [kind for kind in law.provenance.get("weights", ()) if kind != FRONTIER]
     targets = {}
     for j, target in enumerate(law.targets):
         column = target.column
@@ -151,12 +154,13 @@ def compute(
         huber = law.loss(column) == "huber"
         prior = prior_of(law.provenance, column)
         fits = _Refits(
-            expression, some, j, constants, shared=own, prior=prior, positive=positive, seed=seed, huber=huber
-        )
+            expression, some, j, constants, shared=own, prior=prior, positive=positive, seed=seed, huber=huber,
+            kinds=kinds,
+        )  # fmt: skip
         others = [
             _Refits(
                 r.expressions[column], some, j, r.constants[column], shared=r.shared.get(column, ()),
-                prior=r.priors.get(column), seed=seed,
+                prior=r.priors.get(column), seed=seed, kinds=kinds,
             )
             for r in rivals
         ]  # fmt: skip
@@ -198,11 +202,12 @@ def predict_intervals(law: Law, points: object) -> tuple[Array, Array]:
             about = _about(law, target.column)
             replicates = _replicates(about, target.column, name)
             rivals = _rivals(law, about, j, name)
-            noise, inflation = np.array(float(about["noise"][name])), _inflation(about, name)
+            sigma, inflation, shape = float(about["noise"][name]), _inflation(about, name), _shape(about)
             scale = _Scale(about["scale"] == "log")
             for rows in np.array_split(all_rows, max(1, math.ceil(len(all_rows) / _CHUNK))):
                 columns = {symbol: np.ascontiguousarray(values[rows]) for symbol, values in inputs.items()}
                 middle = predictions[rows, j]
+                noise = np.array(sigma) if shape is None else sigma * shape.at(table.take(rows), middle, scale.log)
                 others = np.array([evaluate(law.expressions[target.column], columns, c) for c in replicates])
                 choices = [evaluate(expression, columns, constants) for expression, constants in rivals]
                 spread = scale.together(middle, inflation * scale.spread(middle, others), choices, noise)
@@ -259,14 +264,18 @@ class _Refits:
         positive: Collection[str] = (),
         seed: int,
         huber: bool = False,
+        kinds: Collection[str] = (),
     ) -> None:
         from sld.core.fitting import Fitter, huber_weights, text_seed
 
         own = [c for c in positive if c in expression.constants]
-        self.fitter: Fitter = Fitter(expression, table, target, shared=shared, positive=own, prior=prior)
+        self.weights = row_weights(table, target, kinds)
+        self.fitter: Fitter = Fitter(
+            expression, table, target, shared=shared, positive=own, prior=prior, weights=self.weights
+        )
         self.table = table
         self.y = table.Y[:, target]
-        self.clusters = table.points()
+        self.clusters = table.clusters()
         self.constants = constants
         self.rng = text_seed(seed, expression.text)
         n_groups = len(table.groups)
@@ -275,15 +284,20 @@ class _Refits:
         self.n_constants = n_local + n_shared / n_groups  # per group
         self.values = np.array([[constants[g][c] for c in self.fitter.names] for g in table.groups])
         self.values = self.values.reshape(n_groups, len(self.fitter.names))
+        self.shape = NoiseShape.of(table, target, self.fitter.predict(self.values))
         # rows that the law's own fit held down stay so
         self.trust = huber_weights(self.y - self.fitter.predict(self.values)) if huber else None
+        if self.trust is not None and self.weights is not None:
+            self.trust = self.trust * self.weights
+        elif self.trust is None:
+            self.trust = self.weights
 
     def measure(
         self, folds: Sequence[tuple[Rows, Rows]], level: float, n_replicates: int, rivals: Sequence[_Refits]
     ) -> dict[str, Any]:
         everything = np.arange(self.table.n_rows)
         fitted = self.fitter.predict(self.values)
-        scale = _Scale.of(self.y, fitted)
+        scale = _Scale.of(self.y, fitted, self.shape is not None)
         noise = self.noise(everything, fitted, scale)
         replicates = self.replicates(everything, self.values, n_replicates)
         errors = [self.judged(train, test, scale, n_replicates, rivals) for train, test in folds]
@@ -295,6 +309,7 @@ class _Refits:
             "widening": _widening(known, level) if known else DEFAULT_WIDENING,
             "judged_rows": sum(len(e.error) for e in known),
             "noise": {group: float(f"{noise[g]:.6g}") for g, group in enumerate(groups)},
+            **({} if self.shape is None else {"noise_shape": self.shape.to_json()}),
             "rows": {group: int(n) for group, n in zip(groups, np.bincount(self.table.group_index), strict=True)},
             "free": {group: round(float(f), 6) for group, f in zip(groups, self.free(everything), strict=True)},
             # one line of text each: 42 groups with 40 replicates would fill thousands of lines of law.json
@@ -349,7 +364,7 @@ class _Refits:
         choices = [rival.fitter.predict(fit)[test] for rival, fit in fits if fit is not None]
         index = self.table.group_index[test]
         inflation = np.sqrt(np.bincount(self.table.group_index[train], minlength=len(values)) / self.free(train))
-        noise = self.noise(train, prediction, scale)[index]
+        noise = self.noise(train, prediction, scale)[index] * self.relative(prediction, scale)[test]
         spread = scale.together(
             prediction[test], inflation[index] * scale.spread(prediction[test], others), choices, noise
         )
@@ -358,7 +373,7 @@ class _Refits:
 
     def noise(self, rows: Rows, prediction: Array, scale: _Scale) -> Array:
         """Return the standard deviation of the residuals per group, pulled towards that of all groups."""
-        residual = scale.to(self.y[rows]) - scale.to(prediction[rows])
+        residual = (scale.to(self.y[rows]) - scale.to(prediction[rows])) / self.relative(prediction, scale)[rows]
         index = self.table.group_index[rows]
         n_groups = len(self.table.groups)
         squares = np.bincount(index, weights=np.where(np.isfinite(residual), residual, 0.0) ** 2, minlength=n_groups)
@@ -366,6 +381,10 @@ class _Refits:
         pooled = squares.sum() / max(free.sum(), 1.0)
         own = np.where(free > 0, squares, 0.0)
         return np.asarray(np.sqrt((own + _PRIOR_ROWS * pooled) / (free + _PRIOR_ROWS)))
+
+    def relative(self, prediction: Array, scale: _Scale) -> Array:
+        """Return how noisy each row (n_rows,) is; the noise of a group is in this unit."""
+        return np.ones(self.table.n_rows) if self.shape is None else self.shape.at(self.table, prediction, scale.log)
 
     def free(self, rows: Rows) -> Array:
         """Return each group's rows less its constants, at least 1."""
@@ -389,10 +408,15 @@ class _Scale:
     log: bool
 
     @staticmethod
-    def of(y: Array, fitted: Array) -> _Scale:
-        """Return the scale on which a normal distribution gives the residuals the higher likelihood."""
+    def of(y: Array, fitted: Array, changes: bool = False) -> _Scale:
+        """Return the scale on which a normal distribution gives the residuals the higher likelihood.
+
+        Noise that changes is known on either; then positive values have logarithms, so that their ends are positive.
+        """
         if not ((y > 0).all() and (fitted > 0).all()):
             return _Scale(False)
+        if changes:
+            return _Scale(True)
         n = len(y)
         absolute, relative = float(np.std(y - fitted)), float(np.std(np.log(y / fitted)))
         if absolute == 0 or relative == 0:
@@ -474,6 +498,15 @@ def _entry(data: Any, key: str) -> Any:
     if not isinstance(data, Mapping) or key not in data:
         raise DataError(f"the law's intervals lack {key!r}; discover or fit it again")
     return data[key]
+
+
+def _shape(about: Mapping[str, Any]) -> NoiseShape | None:
+    if "noise_shape" not in about:
+        return None
+    try:
+        return NoiseShape.from_json(about["noise_shape"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"the noise in the law's intervals cannot be read: {error!r}") from error
 
 
 def _replicates(about: Mapping[str, Any], target: str, group: str) -> list[dict[str, float]]:

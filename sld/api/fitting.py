@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sld.core.fitting import FitResult
     from sld.core.law import Law
     from sld.core.splits import Fold
-    from sld.core.table import Table
+    from sld.core.table import Array, Table
     from sld.core.task import Task
 
 
@@ -30,6 +30,7 @@ def fit(
     starts: int = 32,
     seed: int = 0,
     out: str | Path | None = None,
+    outliers: str = "keep",
     **columns: Any,
 ) -> Law:
     """Fit the constants of one given form to the training rows.
@@ -44,6 +45,7 @@ def fit(
         starts: Initial points per group.
         seed: Seed of the initial points.
         out: Folder for `law.json` and `plot.png`, or a `.json` file for the law alone.
+        outliers: "keep" fits to every row and says which runs look diverged, "drop" leaves these out.
         **columns: Roles of a bare table's columns, as `sld.table_from` takes them.
 
     Returns:
@@ -57,7 +59,7 @@ def fit(
     from sld.core import fitting
     from sld.core.law import Law
 
-    task = as_task(data, **columns)
+    task, remarks, aside = _prepared(as_task(data, **columns), outliers, loss)
     form = find_form(task, law)
     if starts < 1:
         raise UsageError(f"starts must be 1 or more, got {starts}")
@@ -87,6 +89,7 @@ def fit(
             shared=[c for c in shared if c in expression.constants],
             positive=signs[column],
             bounds=limits[column],
+            weights=_weights(task.train, j, loss),
         )
         if not result.ok:
             raise SldError(f"could not fit {expression.text} to {column!r}: {result.status}")
@@ -106,6 +109,9 @@ def fit(
             "n_rows": task.train.n_rows,
             "table": task.train.digest(),
             "fit": {column: _diagnostics(result) for column, result in results.items()},
+            **_weights_record(task.train, loss),
+            **({"notes": remarks} if remarks else {}),
+            **({"set_aside": aside} if aside else {}),
             **({"shared": tied} if tied else {}),
             **({"positive": signs} if any(signs.values()) else {}),
             **({"bounds": _finite_ends(limits)} if any(limits.values()) else {}),
@@ -117,6 +123,47 @@ def fit(
     if out is not None:
         _write_fit(fitted, task, Path(out))
     return fitted
+
+
+def _prepared(task: Task, outliers: str, loss: str) -> tuple[Task, list[str], list[dict[str, Any]]]:
+    """Return the task without the runs that are set aside, what to say of them and of weights, and the runs."""
+    from sld.core.noise import about_noise
+    from sld.search.diverged import diverged_rows, sentence, set_aside, warning, without_diverged
+
+    kept, found = without_diverged(task.train, outliers)
+    remarks = [sentence(task.train, found)] if found else []
+    if not found and outliers == "keep" and (suspects := diverged_rows(task.train)):
+        remarks = [warning(task.train, suspects)]
+    return replace(task, train=kept), [*remarks, *about_noise(kept, _kinds(kept, loss))], set_aside(task.train, found)
+
+
+def _kinds(table: Table, loss: str) -> tuple[str, ...]:
+    """What rows weigh by: declared errors and weights; noise that changes in a squared loss, others see to it."""
+    from sld.core.noise import COLUMN, NOISE, YERR
+
+    if table.yerr is not None:
+        return YERR, COLUMN
+    return (NOISE, COLUMN) if loss == "squared" else (COLUMN,)
+
+
+def _weights(table: Table, target: int, loss: str) -> Array | None:
+    """Return the weight of each row; of logarithms the standard error is that of the value over the value."""
+    import numpy as np
+
+    from sld.core.noise import row_weights
+
+    weights = row_weights(table, target, _kinds(table, loss))
+    if weights is None or table.yerr is None or not loss.startswith("log"):
+        return weights
+    relative = weights * np.square(table.Y[:, target])
+    return np.asarray(relative / relative.mean())
+
+
+def _weights_record(table: Table, loss: str) -> dict[str, Any]:
+    from sld.core.noise import weights_record
+
+    record = weights_record(table, _kinds(table, loss))
+    return {"weights": record} if record else {}
 
 
 def _folds(table: Table) -> tuple[Fold, ...]:

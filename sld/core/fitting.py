@@ -167,7 +167,9 @@ def fit(
         positive: Constants that must be positive.
         bounds: Constant to (lower, upper).
         inherit: Group to constant to value: one more start, e.g. from an earlier fit.
-        weights: Relative weight of each row (n_rows,) in a squared loss; equal if not given.
+        weights: Relative weight of each row (n_rows,); equal if not given. A row of weight w counts as one whose
+            noise is smaller by the square root of w, so Huber's function is that of the residual times this root. With
+            logarithmic losses they weigh the residuals of the logarithm.
         pooling: "partial" pulls the groups' shapes together by as much as the rows say (see `pooling.py`); groups then
             need rows for their linear constants only. It goes with squared errors alone, and without `shared`,
             `positive` and `bounds`.
@@ -176,18 +178,17 @@ def fit(
         The best fit found. Numerical trouble is returned, not raised: read `status`.
 
     Raises:
-        UsageError: Unknown loss or constant, fewer rows than constants in a group, a non-positive target with a
-            logarithmic loss, or weights with another loss than the squared one.
+        UsageError: Unknown loss or constant, fewer rows than constants in a group, or a non-positive target with a
+            logarithmic loss.
     """
     _validate(expression, table, target, loss, shared, positive, bounds or {}, pooling)
-    if weights is not None and loss != "squared":
-        raise UsageError(f"weights go with the squared loss, got loss {loss!r}")
     if pooling == "partial":
         return _partially_pooled(expression, table, target, max(starts, 4), seed, inherit, weights)
     rng = text_seed(seed, expression.text)
     y = table.Y[:, target]
+    relative = weights
     if loss.startswith("log"):
-        weights = 1.0 / y**2
+        weights = (1.0 if relative is None else relative) / y**2
     fitter = Fitter(expression, table, target, shared=shared, positive=positive, bounds=bounds, weights=weights)
     if not fitter.tape.constants:
         starts = max(starts, 1)  # nothing is searched: the one start is the solution, and there is nothing to inherit
@@ -206,7 +207,7 @@ def fit(
         solution = Solution(polished.values, polished.sums, solution.at_best, n_fits)
     objective = float(solution.sums.sum())
     if loss != "squared":
-        fitter, solution, objective = _robust(fitter, solution, table, target, loss, delta)
+        fitter, solution, objective = _robust(fitter, solution, table, target, loss, delta, relative)
         if not solution.ok:
             return FitResult("the robust fit left the domain of the formula", {}, n_rows=table.n_rows)
     n_starts = len(points) + (inherited is not None)
@@ -302,7 +303,13 @@ def _why_not(fitter: Fitter, points: Array) -> str:
 
 
 def _robust(
-    fitter: Fitter, solution: Solution, table: Table, target: int, loss: Loss, delta: float | None
+    fitter: Fitter,
+    solution: Solution,
+    table: Table,
+    target: int,
+    loss: Loss,
+    delta: float | None,
+    relative: Array | None,
 ) -> tuple[Fitter, Solution, float]:
     """Polish in the full space of constants: squared log residuals, or Huber's function by reweighting."""
     full = Fitter(
@@ -313,7 +320,8 @@ def _robust(
     values = solution.values[:, order]
     dummy = values[:1]
     huber = loss.endswith("huber")
-    weights: Array | None = None
+    root = 1.0 if relative is None else np.sqrt(relative)[full.order]
+    weights: Array | None = None if relative is None else np.asarray(root)
     best, best_objective, at_best = values, math.inf, solution.at_best
     sigma_delta = delta
     for _ in range(100 if huber else 1):
@@ -322,7 +330,7 @@ def _robust(
             break
         prediction = full.predict(found.values)[full.order]
         with np.errstate(all="ignore"):
-            residual = full.y - (np.log(prediction) if full.log_output else prediction)
+            residual = root * (full.y - (np.log(prediction) if full.log_output else prediction))
         if huber and sigma_delta is None:
             scale = 1.4826 * float(np.median(np.abs(residual)))
             sigma_delta = HUBER_DELTA_LOG if full.log_output else HUBER_DELTA_SIGMA * max(scale, 1e-300)
@@ -331,7 +339,7 @@ def _robust(
             break
         best, best_objective, values = found.values, objective, found.values
         if huber and sigma_delta:
-            weights = np.sqrt(np.minimum(1.0, sigma_delta / np.maximum(np.abs(residual), 1e-300)))
+            weights = root * np.sqrt(np.minimum(1.0, sigma_delta / np.maximum(np.abs(residual), 1e-300)))
     sums = np.where(np.isfinite(best).all(axis=1), best_objective / max(len(best), 1), math.inf)
     return full, Solution(best, sums, at_best, solution.n_fits), best_objective
 

@@ -14,8 +14,8 @@ from sld.core.errors import SldError
 from sld.core.expression import Expression
 from sld.core.fitting import FitResult, fit
 from sld.core.law import Law
+from sld.core.noise import OF_SEARCH, about_noise, row_weights, weights_record
 from sld.core.pooling import lend
-from sld.core.splits import frontier_weights
 from sld.core.table import Table
 from sld.search.candidate import Candidate, Discovery
 from sld.search.consensus import Consensus
@@ -77,6 +77,7 @@ def finish(
                 else "no candidate passed every physical check; the best one"
             )
             notes.append(f"{why} fails: " + "; ".join(best.reasons))
+        notes.extend(about_noise(table))
         notes.extend(search.source.notes)
         if search.exhausted:
             notes.append("every formula of the search space was tried before the budget was used")
@@ -181,14 +182,14 @@ def _fit_all(
     if rows is not table:
         notes.append(f"the final fit used {rows.n_rows} of {table.n_rows} rows, spread over all groups and rungs")
     constants: dict[str, Mapping[str, Mapping[str, float]]] = {}
-    frontier = frontier_weights(rows)
     priors: dict[str, Any] = {}
     for j, target in enumerate(table.targets):
         expression = chosen.expressions[target.column]
         consensus = agreed[j] if chosen.judgements[j].consensus else None
-        fitted, weights, number = rows, frontier, j
+        own_weights = row_weights(rows, j)
+        fitted, weights, number = rows, own_weights, j
         if consensus is not None:
-            (fitted, weights), number = consensus.joined(rows, j, frontier), 0
+            (fitted, weights), number = consensus.joined(rows, j, own_weights), 0
         shared = chosen.shared.get(target.column, ())
         result: FitResult = fit(
             expression,
@@ -207,13 +208,14 @@ def _fit_all(
             own = result
             if consensus is not None:
                 own = fit(
-                    expression, rows, target=j, starts=0, seed=seed, inherit=result.constants, shared=shared
+                    expression, rows, target=j, starts=0, seed=seed, inherit=result.constants, shared=shared,
+                    weights=own_weights,
                 )  # fmt: skip
             other = None
             if own.ok:
                 other = robust_fit(expression, judge.table, judge.folds, own, rows, target=j, seed=seed, shared=shared)
             if other is not None and consensus is not None:
-                other = huber_beside(expression, fitted, rows.n_rows, weights, result, shared), other[1]
+                other = huber_beside(expression, fitted, rows, j, weights, result, shared), other[1]
             if other is not None and (not chosen.admissible or _admissible(judge, expression, j, other[0].constants)):
                 result, robust[target.column] = other
         trouble = result.status if not result.ok else ""
@@ -249,6 +251,8 @@ def _fit_all(
             for t, c, j in zip(table.targets, agreed, chosen.judgements, strict=True)
             if c is not None and j.consensus
         }
+    if record := weights_record(rows, OF_SEARCH):
+        provenance["weights"] = record
     if robust:
         provenance["loss"] = dict.fromkeys(robust, "huber")
     if chosen.shared:

@@ -16,12 +16,13 @@ from sld.core.canonical import canonical_key, simplify
 from sld.core.expression import Expression
 from sld.core.fitting import Fitter, Prior, Solution, log_starts, text_seed
 from sld.core.kernel import Array, linear_constants
-from sld.core.splits import Fold, frontier_weights
+from sld.core.noise import ErrorScale, row_weights, standard_deviations
+from sld.core.splits import Fold
 from sld.core.table import Table
 from sld.search.admissible import Grid, Problem
 from sld.search.candidate import Candidate, Judgement
 from sld.search.forms import Form
-from sld.search.selection import EARLY_FOLDS, early_score, fold_score, noise_floor
+from sld.search.selection import EARLY_FOLDS, early_score, fold_score
 from sld.search.sharing import best_sharing
 
 BEHIND = "far behind the best"
@@ -75,11 +76,16 @@ class Judge:
         self.seed = seed
         self.max_constants = max_constants
         self.grid = Grid.of(table)
-        self.weights = frontier_weights(table)
+        # (n_rows,) for each target, None where all rows count alike
+        self.weights = tuple(row_weights(table, j) for j in range(len(table.targets)))
         self.tested = tuple(len(fold.test) for fold in self.folds)
         self.n_points = int(table.points().max()) + 1
-        self.noise = [(noise_floor(table, j) or {}).get("nmse", 0.0) for j in range(len(table.targets))]
-        self.variance = [max(float(np.var(table.Y[:, j])), 1e-300) for j in range(len(table.targets))]
+        self.scales = tuple(ErrorScale.of(table, j) for j in range(len(table.targets)))
+        self.deviations = tuple(standard_deviations(table, j) for j in range(len(table.targets)))
+        self.noise = [[scale.floor(fold.test) for fold in self.folds] for scale in self.scales]
+        self.variance = [scale.variance for scale in self.scales]
+        # a form that misses one absurd row, and nothing else, still explains something
+        self.whole = [max(float(np.var(table.Y[:, j])), 1e-300) for j in range(len(table.targets))]
         self.rows_per_group = int(np.bincount(table.group_index).min())
 
     def judge(self, proposal: Proposal) -> tuple[Candidate, int]:
@@ -164,7 +170,7 @@ class Judge:
         rng = text_seed(self.seed, expression.text)
         try:
             fitter = Fitter(
-                expression, self.table, target, positive=form.positive, shared=form.shared, weights=self.weights
+                expression, self.table, target, positive=form.positive, shared=form.shared, weights=self.weights[target]
             )
         except (OverflowError, ValueError) as error:
             return _Judged(f"not compiled: {error}", 0)
@@ -194,8 +200,9 @@ class Judge:
         n_fits += solution.n_fits
         if not solution.ok:
             return _Judged("not finite on the data", n_fits)
-        train_nmse = float(np.mean((y - fitter.predict(solution.values)) ** 2)) / self.variance[target]
-        if not train_nmse < _HOPELESS:
+        miss = y - fitter.predict(solution.values)
+        train_nmse = self.scales[target].nmse(miss)
+        if not self.explains(train_nmse, miss, target):
             return _Judged("explains nothing", n_fits)
         constants = self.by_group(expression, fitter, solution.values)
         problems = self.grid.problems(target, self.grid.predict(expression, constants))
@@ -204,6 +211,10 @@ class Judge:
         if sum(not math.isfinite(e) for e in errors) * 2 > len(errors):
             return _Judged("not finite on most folds", n_fits)
         return _Judged("ok", n_fits, errors, train_nmse, problems, dict(zip(self.table.groups, constants, strict=True)))
+
+    def explains(self, train_nmse: float, miss: Array, target: int) -> bool:
+        """Tell whether a fit is better than the mean of the rows: as errors are counted, or as they are."""
+        return train_nmse < _HOPELESS or float(np.mean(miss**2)) < _HOPELESS * self.whole[target]
 
     @staticmethod
     def _fit(fitter: Fitter, starts: Array, first: Array | None) -> Solution:
@@ -221,8 +232,7 @@ class Judge:
             )
             n_fits += part.n_fits
             if part.ok:
-                miss = y[fold.test] - fitter.predict(part.values)[fold.test]
-                errors.append(float(np.mean(miss**2)) / self.variance[target])
+                errors.append(self.scales[target].nmse(y - fitter.predict(part.values), fold.test))
             else:
                 errors.append(math.nan)
         return tuple(errors), n_fits

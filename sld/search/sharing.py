@@ -66,7 +66,7 @@ class _Ways:
         if not self.names or len(self.names) > judge.max_constants:
             return []
         try:
-            self.pool = Pool(self.form.expression, self.table, self.target, judge.weights)
+            self.pool = Pool(self.form.expression, self.table, self.target, judge.weights[self.target])
         except (OverflowError, ValueError):
             return []
         shape, joint = self.pool.shape, self.pool.joint
@@ -79,7 +79,7 @@ class _Ways:
         if not first.ok:
             return [replace(alone, status="not finite on the data", n_fits=first.n_fits)]
         train = self._nmse(joint.predict(first.values))
-        if not train < _HOPELESS:
+        if not judge.explains(train, self.y - joint.predict(first.values), self.target):
             return [replace(alone, status="explains nothing", n_fits=first.n_fits)]
         self.parts: list[Solution | None] = [None] * len(judge.folds)
         if not shape:
@@ -109,8 +109,7 @@ class _Ways:
         return np.vstack([np.median(own, axis=0), drawn[: _STARTS // 2]])
 
     def _nmse(self, predicted: Array, rows: NDArray[np.intp] | None = None) -> float:
-        miss = self.y - predicted if rows is None else (self.y - predicted)[rows]
-        return float(np.mean(miss**2)) / self.judge.variance[self.target]
+        return self.judge.scales[self.target].nmse(self.y - predicted, rows)
 
     def _checked(
         self, values: Array, columns: tuple[str, ...]
