@@ -74,6 +74,9 @@ Drop = Annotated[
 Melt = Annotated[
     bool, typer.Option("--melt", help="Bare table with a column per run: make it rows with columns run and the target.")
 ]
+Run = Annotated[str | None, typer.Option("--run", metavar="COL", help="Rows of one value are checkpoints of one run.")]
+Yerr = Annotated[Names, _columns_option("--yerr", "Standard errors of the targets, a column each, in their order.")]
+Weights = Annotated[str | None, typer.Option("--weights", metavar="COL", help="Relative weights of the rows in a fit.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of everything random.")]
 
 
@@ -90,6 +93,9 @@ def _roles(
     better: str | None,
     monotone: Names,
     missing: str | None,
+    run: str | None = None,
+    yerr: Names = None,
+    weights: str | None = None,
 ) -> dict[str, Any]:
     """Return the keywords of `table_from` that were given."""
     if better not in (None, "lower", "higher"):
@@ -107,6 +113,9 @@ def _roles(
         "higher_is_better": better == "higher",
         "monotone": _pairs(monotone),
         "missing": missing,
+        "run": run,
+        "yerr": _split(yerr),
+        "weights": weights,
     }
     return {name: value for name, value in given.items() if value not in (None, [], {}, False)}
 
@@ -362,6 +371,12 @@ def discover(
     missing: Missing = None,
     drop: Drop = None,
     melt: Melt = False,
+    run: Run = None,
+    yerr: Yerr = None,
+    weights: Weights = None,
+    outliers: Annotated[
+        str, typer.Option("--outliers", metavar="drop|keep", help="What to do with runs that look diverged.")
+    ] = "drop",
     seed: Seed = 0,
     budget: Annotated[
         str | None,
@@ -419,7 +434,10 @@ def discover(
     from sld import api, cli_show
 
     model = _model(llm, llm_mode, llm_budget, llm_prices, llm_replay, llm_dry_run)
-    roles = _roles(target, scale, hyper, proportion, covariate, group, log, lower, upper, better, monotone, missing)
+    roles = _roles(
+        target, scale, hyper, proportion, covariate, group, log, lower, upper, better, monotone, missing, run, yerr,
+        weights,
+    )  # fmt: skip
     task = api.as_task(_given(data), **roles, **_rows(drop, melt))
     if llm_dry_run:
         assert model is not None
@@ -440,6 +458,7 @@ def discover(
             progress=cli_show.progress(line),
             llm=model,
             tell=output.remark,
+            outliers=outliers,
         )
     finally:
         line.close()
@@ -517,6 +536,12 @@ def fit(
     loss: Annotated[
         str, typer.Option("--loss", metavar="LOSS", help="squared, huber, log, log_huber or envelope.")
     ] = "squared",
+    run: Run = None,
+    yerr: Yerr = None,
+    weights: Weights = None,
+    outliers: Annotated[
+        str, typer.Option("--outliers", metavar="drop|keep", help="What to do with runs that look diverged.")
+    ] = "keep",
     shared: Annotated[Names, typer.Option("--shared", metavar="NAMES", help="Constants that all groups share.")] = None,
     positive: Annotated[Names, typer.Option("--positive", metavar="NAMES", help="Constants that are positive.")] = None,
     bounds: Annotated[Names, typer.Option("--bounds", metavar="a=0:1", help="Bounds of constants; open: a=0:")] = None,
@@ -531,7 +556,10 @@ def fit(
     """Fit the constants of one given formula."""
     from sld import api, cli_show
 
-    roles = _roles(target, scale, hyper, proportion, covariate, group, log, lower, upper, better, monotone, missing)
+    roles = _roles(
+        target, scale, hyper, proportion, covariate, group, log, lower, upper, better, monotone, missing, run, yerr,
+        weights,
+    )  # fmt: skip
     task = api.as_task(_given(data), **roles, **_rows(drop, melt))
     fitted = api.fit(
         task,
@@ -544,6 +572,7 @@ def fit(
         starts=starts,
         seed=seed,
         out=out,
+        outliers=outliers,
     )
     _say_notes(task.train)
     cli_show.fitted(fitted, api.held_out_scores(fitted, task), out, data, json)

@@ -255,7 +255,9 @@ def test_fit_finds_the_constants_of_a_known_law(sld: Run, runs: Path) -> None:
 @pytest.mark.parametrize("law", ["Chinchilla", "chinchilla", "E + A*N**-a + B*D**-b", "loss: E + A*N**-a + B*D**-b"])
 def test_fit_takes_a_law_of_the_card_of_the_catalogue_or_a_formula(sld: Run, law: str) -> None:
     fitted = sld("fit", "nanolm_chinchilla", "--law", law, "--json").document
-    assert fitted["held_out"]["r2"] == pytest.approx(0.93147, abs=1e-4)
+    # repeats of nanolm_chinchilla are the more exact the more tokens, and weigh so; all alike give 0.93147
+    assert fitted["held_out"]["r2"] == pytest.approx(0.95446, abs=1e-4)
+    assert "the noise of loss changes with D" in fitted["law"]["provenance"]["notes"][0]
 
 
 def test_fit_options_reach_the_fit(sld: Run, tmp_path: Path) -> None:

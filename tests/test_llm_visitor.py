@@ -390,7 +390,7 @@ def test_rounded_constants_lead_back_to_where_they_came_from() -> None:
     idea = Idea(LAW, start={"": start})
     proposal = proposal_of(idea, TABLE, origin="llm:fake", max_constants=8)
     assert isinstance(proposal, Proposal) and proposal.forms[0].guessed
-    best = fit(TABLE.parse(LAW), TABLE, weights=judge.weights, starts=40)
+    best = fit(TABLE.parse(LAW), TABLE, weights=judge.weights[0], starts=40)
     found = judge.judge(proposal)[0].constants["loss"]["all"]
     assert found == pytest.approx(best.constants["all"], rel=1e-3)
 

@@ -108,7 +108,7 @@ def diagnose(found: Discovery, target: int) -> Diagnosis:
     if isinstance(again, str):
         return Diagnosis(again, starts, 0, 0.0, math.nan, math.sqrt(mse), mse / variance, "", {}, at_bounds)
     # rows weigh as they did in the fit: least squares of all rows alike would always look better
-    weights = settings.row_weights(table)
+    weights = settings.row_weights(table, target)
     own, best = (float(np.average(r**2, weights=weights)) for r in (residual, y - again.prediction))
     plain = settings.loss == "squared" and settings.pooling == "none" and not settings.points
     where, changes = fit.changes(table)

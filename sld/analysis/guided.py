@@ -60,7 +60,7 @@ class _Member:
             weights=tuple(weights), shared=law.shared.get(column, ()), prior=law.priors.get(column)
         )  # fmt: skip
         self.fitter: Fitter = settings.fitter(self.expression, table, target)
-        base = settings.row_weights(table)
+        base = settings.row_weights(table, target)
         self.base = np.ones(table.n_rows) if base is None else base
         self.groups = table.groups
         self.points = [

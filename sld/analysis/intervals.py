@@ -2,7 +2,8 @@ r"""Intervals for the constants of a law and for its predictions, honest about e
 
 Four things make a prediction uncertain, and each is measured on the training rows:
 
-* *noise* $\sigma$: the residuals of the fit, per group, pulled towards the mean of all groups when rows are few;
+* *noise* $\sigma$: the residuals of the fit, per group, pulled towards the mean of all groups when rows are few; where
+  repeats or standard errors show that noise changes, times how noisy a run at $x$ is (`noise.py`);
 * *spread*: how far refits move at $x$ when the points (or runs) of each group are reweighted at random (Rubin 1981, the
   Bayesian bootstrap: every point keeps some weight, so that small groups stay fittable). A refit does what the fit did:
   the law's settings say which loss, weights, bounds and sharing, and a law that follows others has them refitted too;
@@ -41,6 +42,7 @@ from sld.core.fitter import Fitter, form_seed
 from sld.core.fitting import worse_sign
 from sld.core.kernel import evaluate
 from sld.core.law import Constants, Law
+from sld.core.noise import FRONTIER, NoiseShape, row_weights
 from sld.core.splits import Fold, rung_folds
 from sld.core.table import ALL_ROWS, Array, Table, read_points
 
@@ -264,12 +266,14 @@ def predict_intervals(law: Law, points: object) -> tuple[Array, Array]:
             values = law.constants[target.column][name]
             replicates = [{**values, **r} for r in _moving(about, target.column, name, values)]
             rivals = _rivals(law, about, j, name)
-            noise, inflation = np.array(_known(_entry(about["noise"], name))), _inflation(about, name)
+            sigma, inflation = np.array(_known(_entry(about["noise"], name))), _inflation(about, name)
+            shape = _shape(about)
             least = _entry(about.get("range", {name: None}), name) if lawless else None
             scale = _Scale(about["scale"] == "log")
             for rows in np.array_split(all_rows, max(1, math.ceil(len(all_rows) / _CHUNK))):
                 columns = {symbol: np.ascontiguousarray(values[rows]) for symbol, values in inputs.items()}
                 middle = predictions[rows, j]
+                noise = sigma if shape is None else sigma * shape.at(table.take(rows), middle, scale.log)
                 others = np.empty((len(replicates), len(rows)))
                 for k, constants in enumerate(replicates):
                     others[k] = evaluate(law.expressions[target.column], columns, constants)
@@ -391,10 +395,15 @@ class _Refits:
         self.n_constants = n_local + n_shared / n_groups  # per group
         self.values = np.array([[constants[g][c] for c in self.fitter.names] for g in table.groups])
         self.values = self.values.reshape(n_groups, len(self.fitter.names))
-        weights = settings.row_weights(table)
+        weights = settings.row_weights(table, target)
+        self.shape = NoiseShape.of(table, target, self.fitter.predict(self.values))
         self.base = np.ones(table.n_rows) if weights is None else weights
         self.worse = worse_sign(table, target)
-        self.delta = settings.turning_point(self.residual(self.values))
+        # what is far is a matter of how exact a row is; beside points the frontier has no say in it, as in the fit
+        kinds = [kind for kind in settings.weights if kind != FRONTIER or guided is None]
+        exact = row_weights(table, target, kinds)
+        self.root = np.ones(table.n_rows) if exact is None else np.sqrt(exact)
+        self.delta = settings.turning_point(self.root * self.residual(self.values))
         self.guided, self.both = guided, self.fitter
         if guided is not None:
             both = _beside(table, target, guided.points)
@@ -429,7 +438,7 @@ class _Refits:
         kept[slice(None) if rows is None else rows] = True
         for _ in range(_REWEIGHTINGS if self.settings.reweights else 1):
             residual = np.where(kept, self.residual(values), np.nan)
-            trust = self.settings.trust(self.worse * residual, self.delta)
+            trust = self.settings.trust(self.worse * self.root * residual, self.delta)
             own = self.base * weights if trust is None else self.base * weights * trust
             roots = np.sqrt(np.concatenate([own, more]))[fitter.order]
             found = fitter.solve(starts, rows, inherited=values[:, :n_nonlinear], max_iterations=steps, weights=roots)
@@ -444,7 +453,7 @@ class _Refits:
     ) -> dict[str, Any]:
         everything = np.arange(self.table.n_rows)
         fitted = self.fitter.predict(self.values)
-        scale = _Scale.of(self.y, fitted)
+        scale = _Scale.of(self.y, fitted, self.shape is not None)
         noise = self.noise(everything, fitted, scale)
         if self.table.n_rows - self.n_constants * len(self.table.groups) < _LEAST_FREE:
             noise = np.full(len(noise), math.inf)  # as many constants as rows: what is left over says nothing
@@ -458,6 +467,7 @@ class _Refits:
             "widening": _widening(known, level) if known else DEFAULT_WIDENING,
             "judged_rows": sum(len(e.error) for e in known),
             "noise": {group: _six_digits(noise[g]) for g, group in enumerate(groups)},
+            **({} if self.shape is None else {"noise_shape": self.shape.to_json()}),
             "rows": {group: int(n) for group, n in zip(groups, np.bincount(self.table.group_index), strict=True)},
             "free": {group: round(float(f), 6) for group, f in zip(groups, self.free(everything), strict=True)},
             # one line of text each: 42 groups with 40 replicates would fill thousands of lines of law.json
@@ -514,7 +524,7 @@ class _Refits:
         choices = [rival.fitter.predict(fit)[test] for rival, fit in fits if fit is not None]
         index = self.table.group_index[test]
         inflation = np.sqrt(np.bincount(self.table.group_index[train], minlength=len(values)) / self.free(train))
-        noise = self.noise(train, prediction, scale)[index]
+        noise = self.noise(train, prediction, scale)[index] * self.relative(prediction, scale)[test]
         spread = scale.together(
             prediction[test], inflation[index] * scale.spread(prediction[test], others), choices, noise
         )
@@ -523,7 +533,7 @@ class _Refits:
 
     def noise(self, rows: Rows, prediction: Array, scale: _Scale) -> Array:
         """Return the standard deviation of the residuals per group, pulled towards that of all groups."""
-        residual = scale.to(self.y[rows]) - scale.to(prediction[rows])
+        residual = (scale.to(self.y[rows]) - scale.to(prediction[rows])) / self.relative(prediction, scale)[rows]
         index = self.table.group_index[rows]
         n_groups = len(self.table.groups)
         squares = np.bincount(index, weights=np.where(np.isfinite(residual), residual, 0.0) ** 2, minlength=n_groups)
@@ -531,6 +541,10 @@ class _Refits:
         pooled = squares.sum() / max(free.sum(), 1.0)
         own = np.where(free > 0, squares, 0.0)
         return np.asarray(np.sqrt((own + _PRIOR_ROWS * pooled) / (free + _PRIOR_ROWS)))
+
+    def relative(self, prediction: Array, scale: _Scale) -> Array:
+        """Return how noisy each row (n_rows,) is; the noise of a group is in this unit."""
+        return np.ones(self.table.n_rows) if self.shape is None else self.shape.at(self.table, prediction, scale.log)
 
     def free(self, rows: Rows) -> Array:
         """Return each group's rows less its constants, at least 1."""
@@ -567,10 +581,15 @@ class _Scale:
     log: bool
 
     @staticmethod
-    def of(y: Array, fitted: Array) -> _Scale:
-        """Return the scale on which a normal distribution gives the residuals the higher likelihood."""
+    def of(y: Array, fitted: Array, changes: bool = False) -> _Scale:
+        """Return the scale on which a normal distribution gives the residuals the higher likelihood.
+
+        Noise that changes is known on either; then positive values have logarithms, so that their ends are positive.
+        """
         if not ((y > 0).all() and (fitted > 0).all()):
             return _Scale(False)
+        if changes:
+            return _Scale(True)
         n = len(y)
         absolute, relative = float(np.std(y - fitted)), float(np.std(np.log(y / fitted)))
         if absolute == 0 or relative == 0:
@@ -657,6 +676,15 @@ def _entry(data: Any, key: str) -> Any:
     if not isinstance(data, Mapping) or key not in data:
         raise DataError(f"the law's intervals lack {key!r}; discover or fit it again")
     return data[key]
+
+
+def _shape(about: Mapping[str, Any]) -> NoiseShape | None:
+    if "noise_shape" not in about:
+        return None
+    try:
+        return NoiseShape.from_json(about["noise_shape"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"the noise in the law's intervals cannot be read: {error!r}") from error
 
 
 def _replicates(about: Mapping[str, Any], target: str, group: str) -> list[dict[str, float]]:

@@ -30,6 +30,7 @@ def discover(
     progress: Callable[[Progress], None] | None = None,
     llm: LLM | str | None = None,
     tell: Callable[[str], None] | None = None,
+    outliers: str = "drop",
     **columns: Any,
 ) -> Discovery:
     """Search the formula that extrapolates best, and fit its constants.
@@ -47,6 +48,7 @@ def discover(
         progress: Called with the state of the search a few times a second.
         llm: A language model that proposes formulas beside the engine: its name, or `sld.LLM` with more settings.
         tell: Called with a sentence when an earlier search in `out` is taken up or set aside; otherwise it is a note.
+        outliers: "drop" sets runs aside that look diverged and names them, "keep" does not look for any.
         **columns: Roles of a bare table's columns, as `sld.table_from` takes them.
 
     Returns:
@@ -84,6 +86,7 @@ def discover(
         guest=model,
         tell=tell,
         complete=with_intervals,
+        outliers=outliers,
     )
     found = replace(found, notes=(*found.notes, *remarks, *one_sided_notes(found.law, found.table)))
     if out is not None:

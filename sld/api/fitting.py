@@ -32,6 +32,7 @@ def fit(
     starts: int = 32,
     seed: int = 0,
     out: str | Path | None = None,
+    outliers: str = "keep",
     **columns: Any,
 ) -> Law:
     """Fit the constants of one given form to the training rows.
@@ -47,6 +48,7 @@ def fit(
         starts: Initial points per group.
         seed: Seed of the initial points.
         out: Folder for `law.json` and `plot.png`, or a `.json` file for the law alone.
+        outliers: "keep" fits to every row and says which runs look diverged, "drop" leaves these out.
         **columns: Roles of a bare table's columns, as `sld.table_from` takes them.
 
     Returns:
@@ -60,10 +62,11 @@ def fit(
     from sld.analysis.one_sided import one_sided_notes
     from sld.core.fit_settings import FitSettings
     from sld.core.law import Law
+    from sld.core.noise import active_kinds
     from sld.core.ranges import ranges_of
     from sld.core.remarks import with_remarks
 
-    task = as_task(data, **columns)
+    task, remarks, aside = _prepared(as_task(data, **columns), outliers, loss)
     train = task.train.canonical()
     form = find_form(task, law, constants=constants, source=Source.of(task, data))
     if starts < 1:
@@ -86,8 +89,9 @@ def fit(
             shared=tuple(c for c in expression.constants if c in shared),
             positive=tuple(signs[column]),
             bounds=limits[column],
+            weights=active_kinds(train, j, _kinds(train, loss)),
         )
-        for column, expression in form.expressions.items()
+        for j, (column, expression) in enumerate(form.expressions.items())
     }
     results: dict[str, FitResult] = {}
     for j, target in enumerate(task.card.targets):
@@ -113,7 +117,9 @@ def fit(
             "fit": {column: _diagnostics(result) for column, result in results.items()},
             # for readers of earlier versions' files; `settings` has it all
             **ranges_of(task.train),
-            **({"notes": notes} if (notes := _notes(form.expressions, task.train)) else {}),
+            **_weights_record(task.train, loss),
+            **({"notes": notes} if (notes := [*remarks, *_notes(form.expressions, task.train)]) else {}),
+            **({"set_aside": aside} if aside else {}),
             **({"shared": tied} if tied else {}),
             **({"positive": signs} if any(signs.values()) else {}),
             **({"bounds": _finite_ends(limits)} if any(limits.values()) else {}),
@@ -143,6 +149,34 @@ def _notes(expressions: Mapping[str, Expression], table: Table) -> list[str]:
     used = [s for e in expressions.values() for s in e.used_variables]
     notes = [f"the formula does not use {', '.join(unused)}"] if unused else []
     return [*notes, *notes_for(expressions, table), *level_notes(table, used)]
+
+
+def _prepared(task: Task, outliers: str, loss: str) -> tuple[Task, list[str], list[dict[str, Any]]]:
+    """Return the task without the runs that are set aside, what to say of them and of weights, and the runs."""
+    from sld.core.noise import about_noise
+    from sld.search.diverged import diverged_rows, sentence, set_aside, warning, without_diverged
+
+    kept, found = without_diverged(task.train, outliers)
+    remarks = [sentence(task.train, found)] if found else []
+    if not found and outliers == "keep" and (suspects := diverged_rows(task.train)):
+        remarks = [warning(task.train, suspects)]
+    return replace(task, train=kept), [*remarks, *about_noise(kept, _kinds(kept, loss))], set_aside(task.train, found)
+
+
+def _kinds(table: Table, loss: str) -> tuple[str, ...]:
+    """What rows weigh by: declared errors and weights; noise that changes in a squared loss, others see to it."""
+    from sld.core.noise import COLUMN, NOISE, YERR
+
+    if table.yerr is not None:
+        return YERR, COLUMN
+    return (NOISE, COLUMN) if loss == "squared" else (COLUMN,)
+
+
+def _weights_record(table: Table, loss: str) -> dict[str, Any]:
+    from sld.core.noise import weights_record
+
+    record = weights_record(table, _kinds(table, loss))
+    return {"weights": record} if record else {}
 
 
 def _folds(table: Table) -> tuple[Fold, ...]:

@@ -92,7 +92,10 @@ def is_table_file(data: object) -> bool:
 
 
 def _card_of(table: Table) -> Card:
-    return Card(name="table", group=table.group_column, variables=table.variables, targets=table.targets)
+    return Card(
+        name="table", group=table.group_column, variables=table.variables, targets=table.targets,
+        run=table.run_column, weights=table.weights_column,
+    )  # fmt: skip
 
 
 def task_list() -> list[dict[str, Any]]:

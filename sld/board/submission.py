@@ -25,7 +25,7 @@ from sld.board.entry import (
     task_digest,
 )
 from sld.core.errors import DataError, SldError, UsageError
-from sld.core.fit_settings import FRONTIER
+from sld.core.noise import FRONTIER
 from sld.core.scoring import Scores, scores
 
 if TYPE_CHECKING:

@@ -101,7 +101,10 @@ class Variable:
 
 @dataclass(frozen=True)
 class Target:
-    """One output column: what is predicted, which way is better, and the bounds it can never leave."""
+    """One output column: what is predicted, which way is better, and the bounds it can never leave.
+
+    `yerr` is the column with its standard errors, if they are known.
+    """
 
     column: str
     meaning: str = ""
@@ -110,6 +113,7 @@ class Target:
     lower: float | None = None
     upper: float | None = None
     symbol: str = ""
+    yerr: str | None = None
 
     def __post_init__(self) -> None:
         """Fill in `symbol`."""
@@ -128,6 +132,7 @@ class Target:
             lower=keys.number("lower"),
             upper=keys.number("upper"),
             symbol=_read_symbol(keys),
+            yerr=keys.name("yerr") if "yerr" in keys.data else None,
         )
         keys.ordered_bounds(target.lower, target.upper)
         return target
@@ -180,7 +185,10 @@ class PublishedLaw:
 
 @dataclass(frozen=True)
 class Card:
-    """What a task says of itself; `Card.read` and `to_toml` are inverse to each other."""
+    """What a task says of itself; `Card.read` and `to_toml` are inverse to each other.
+
+    `run` is the column that says which rows are checkpoints of one run, `weights` the one with relative weights.
+    """
 
     name: str
     version: int = 1
@@ -200,6 +208,8 @@ class Card:
     paper: Mapping[str, Any] = field(default_factory=dict)
     train_file: str = "train.csv"
     held_out_file: str | None = None
+    run: str | None = None
+    weights: str | None = None
 
     @staticmethod
     def read(path: str | Path) -> Card:
@@ -254,6 +264,8 @@ class Card:
             paper=keys.free_table("paper"),
             train_file=files.file_name("train") or "train.csv",
             held_out_file=files.file_name("held_out"),
+            run=keys.name("run") if "run" in keys.data else None,
+            weights=keys.name("weights") if "weights" in keys.data else None,
         )
         _check_columns(card, where)
         for law in card.laws:
@@ -316,6 +328,7 @@ class Card:
 
 _CARD_SCALARS = (
     *("name", "version", "title", "row", "licence", "provenance", "max_constants", "extrapolation", "cost"),
+    *("run", "weights"),
 )
 _CARD_KEYS = (*_CARD_SCALARS, "notes", "paper", "group", "files", "variable", "target", "law")
 
@@ -371,6 +384,14 @@ def _check_columns(card: Card, where: str) -> None:
         if column in seen:
             raise DataError(f"{where}: column {column!r} is declared twice (group, variables and targets must differ)")
         seen.add(column)
+    for column in (t.yerr for t in card.targets if t.yerr is not None):
+        if column in seen:
+            raise DataError(f"{where}: column {column!r} is declared twice (standard errors are columns of their own)")
+        seen.add(column)
+    targets = {*(t.column for t in card.targets), *(t.yerr for t in card.targets)}
+    for key, other in (("run", card.run), ("weights", card.weights)):
+        if other is not None and other in targets:
+            raise DataError(f"{where}: column {other!r} is declared twice ({key} must be a column of its own)")
     names = [law.name for law in card.laws]
     for name in names:
         if names.count(name) > 1:

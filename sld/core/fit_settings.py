@@ -28,18 +28,18 @@ from sld.core.fitting import (
     envelope_weights,
     fit,
 )
-from sld.core.splits import frontier_weights
+from sld.core.noise import COLUMN, FRONTIER, NOISE, YERR, row_weights
 from sld.core.toml import Keys, kind_of
 
 if TYPE_CHECKING:
     from sld.core.table import Array, Table
 
-FRONTIER = "frontier"  # rows next to where the law will be used count more (`splits.frontier_weights`)
-COLUMN = "column"  # as the table declares (`Table.weights`)
-WEIGHTS = (FRONTIER, COLUMN)
+WEIGHTS = (FRONTIER, NOISE, YERR, COLUMN)
 
 _WEIGHED = {
     FRONTIER: "rows next to where the law will be used weighted more (up to e² = 7.4 times)",
+    NOISE: "rows weighted by how exact they are, as repeats or standard errors show",
+    YERR: "rows weighted by their standard errors",
     COLUMN: "rows weighted as the table declares",
 }
 _KEYS = (
@@ -90,14 +90,16 @@ class FitSettings:
     points: int = 0
     set_aside: int = 0
 
-    def row_weights(self, table: Table) -> Array | None:
-        """Return the weight of each row (n_rows,), mean 1; None when all count alike."""
-        known = (frontier_weights(table) if kind == FRONTIER else table.weights for kind in self.weights)
-        factors = [weights for weights in known if weights is not None]
-        if len(factors) < 2 and self.weights == (FRONTIER,):
-            return factors[0] if factors else None  # to the last bit as the search has them
-        found = np.prod(factors, axis=0) if factors else None
-        return None if found is None else np.asarray(found / found.mean())
+    def row_weights(self, table: Table, target: int = 0) -> Array | None:
+        """Return the weight of each row (n_rows,), mean 1; None when all count alike.
+
+        The standard error of a logarithm is that of the value over the value.
+        """
+        found = row_weights(table, target, self.weights)
+        if found is None or YERR not in self.weights or not self.loss.startswith("log"):
+            return found
+        relative = found * np.square(table.Y[:, target])
+        return np.asarray(relative / relative.mean())
 
     def formula(self, expression: Expression) -> Expression:
         """Return the expression with its pinned constants filled in."""
@@ -115,7 +117,7 @@ class FitSettings:
             target: Column of the table's targets.
             weights: (n_rows,) in place of `row_weights`.
         """
-        weights = self.row_weights(table) if weights is None else weights
+        weights = self.row_weights(table, target) if weights is None else weights
         log = self.loss.startswith("log")
         return Fitter(
             self.formula(expression), table, target, shared=self.shared, positive=self.positive,
@@ -168,7 +170,7 @@ class FitSettings:
         found = fit(
             self.formula(expression), table, target=target, loss=self.loss, delta=self.delta, starts=starts, seed=seed,
             shared=self.shared, positive=self.positive, bounds=self.bounds, inherit=inherit,
-            weights=self.row_weights(table), pooling=self.pooling,
+            weights=self.row_weights(table, target), pooling=self.pooling,
         )  # fmt: skip
         if not self.pinned or not found.ok:
             return found

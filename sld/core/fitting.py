@@ -175,7 +175,9 @@ def fit(
         positive: Constants that must be positive.
         bounds: Constant to (lower, upper).
         inherit: Group to constant to value: one more start, e.g. from an earlier fit.
-        weights: Relative weight of each row's loss (n_rows,); equal if not given.
+        weights: Relative weight of each row (n_rows,); equal if not given. A row of weight w counts as one whose
+            noise is smaller by the square root of w, so Huber's function is that of the residual times this root. With
+            logarithmic losses they weigh the residuals of the logarithm.
         pooling: "partial" pulls the groups' shapes together by as much as the rows say (see `pooling.py`); groups then
             need rows for their linear constants only. It goes with squared errors alone, and without `shared`,
             `positive` and `bounds` on constants that enter linearly.
@@ -184,8 +186,8 @@ def fit(
         The best fit found. Numerical trouble is returned, not raised: read `status`.
 
     Raises:
-        UsageError: Unknown loss or constant, fewer rows than constants in a group, or a non-positive target
-            with a logarithmic loss.
+        UsageError: Unknown loss or constant, fewer rows than constants in a group, or a non-positive target with a
+            logarithmic loss.
     """
     _validate(expression, table, target, loss, shared, positive, bounds or {}, pooling)
     if pooling == "partial":
@@ -329,8 +331,8 @@ def _robust(
     values = solution.values[:, order]
     dummy = values[:1]
     huber = loss.endswith("huber")
-    base: Array | float = 1.0 if own is None else own[full.order]
-    weights: Array | None = None if own is None else np.sqrt(own[full.order])
+    root = 1.0 if own is None else np.sqrt(own)[full.order]
+    weights: Array | None = None if own is None else np.asarray(root)
     best, best_objective, at_best = values, math.inf, solution.at_best
     sigma_delta = delta
     for _ in range(100 if huber else 1):
@@ -339,17 +341,17 @@ def _robust(
             break
         prediction = full.predict(found.values)[full.order]
         with np.errstate(all="ignore"):
-            residual = full.y - (np.log(prediction) if full.log_output else prediction)
+            residual = root * (full.y - (np.log(prediction) if full.log_output else prediction))
         if huber and sigma_delta is None:
             scale = 1.4826 * float(np.median(np.abs(residual)))
             sigma_delta = HUBER_DELTA_LOG if full.log_output else HUBER_DELTA_SIGMA * max(scale, 1e-300)
         costs = _huber(residual, sigma_delta) if huber and sigma_delta else residual**2
-        objective = float(np.sum(base * costs))
+        objective = float(np.sum(costs))
         if not objective < best_objective * (1 - 1e-12):
             break
         best, best_objective, values = found.values, objective, found.values
         if huber and sigma_delta:
-            weights = np.sqrt(base * np.minimum(1.0, sigma_delta / np.maximum(np.abs(residual), 1e-300)))
+            weights = root * np.sqrt(np.minimum(1.0, sigma_delta / np.maximum(np.abs(residual), 1e-300)))
     sums = np.where(np.isfinite(best).all(axis=1), best_objective / max(len(best), 1), math.inf)
     return full, Solution(best, sums, at_best, solution.n_fits), best_objective
 

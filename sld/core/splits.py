@@ -9,6 +9,11 @@ variables, which stands for cost) the rows above a cut are judged by the rows be
 Published held-out sets reach 0.1 to 0.6 of the training range, 0.4 typically, so folds aim at 0.35, 0.6 and 0.15.
 Rungs are counted within each group, since groups often cover different ranges; a group that a fold would leave with too
 little to fit is trained on and not judged. Everything here is a function of the table alone: no seed.
+
+Where rows are checkpoints of named runs, those of one run are no independent witnesses. A run that a cut goes through
+is judged above the cut and left out below it, so that no checkpoint is predicted from its own run. That cannot be
+where a cut goes through nearly every run, as one along the steps does. Such a fold asks how runs go on, which is a
+question of its own. It keeps the earlier part of each run, less the checkpoints next to the judged ones.
 """
 
 from __future__ import annotations
@@ -32,6 +37,7 @@ _FINE = 32  # rungs on which cuts are placed; a reach is met more closely on a f
 _LEAST_TRAIN = 0.45  # share of all rows that a fold trains on, at least
 _LEAST_TRAIN_IN_GROUP = 0.35
 _FRONTIER = 2.0  # rows at the top weigh e² = 7 times as much as rows at the bottom
+_NEXT_TO = 0.05  # of the range of a variable: a checkpoint that is nearer to another is the same measurement
 _SIMILAR = 0.75  # test sets that overlap more (Jaccard) tell the same story twice
 
 
@@ -162,6 +168,9 @@ class _Layout:
         self.other_scales = tuple(axes[v.symbol] for v in scales if v not in primary)
         self.other_knobs = tuple(axes[v.symbol] for v in [*rest, *shares] if v not in primary)
         self.every = tuple(axes.values())
+        self.runs = table.run_index if table.runs else None
+        spans = [float(np.ptp(z)) for z, _ in positions.values()]
+        self.places = np.array([z / s for (z, _), s in zip(positions.values(), spans, strict=True) if s > 0])
 
         costly = [v for v in primary if v.role == "scale"]
         self.held_out_by_cost = len(costly) > 1
@@ -184,13 +193,15 @@ class _Layout:
         constants are arbitrary, and so is any prediction for another level.
         """
         train = ~test if left_out is None else ~(test | left_out)
+        if self.runs is not None and test.any() and (cut := self._cut(test, train)).any():
+            whole = train & ~cut
+            enough = whole.sum() >= _LEAST_TRAIN * self.n_rows
+            train = whole if enough and self._fits(whole, test) else self._apart(test, train, cut)
         wanted = test.sum()
         spared = []
         for g, rows in enumerate(self.group_rows):
-            if test[rows].any():
-                fits = train[rows].sum() >= _LEAST_TRAIN_IN_GROUP * len(rows) - 1e-9
-                if not fits or not all(self._two_levels(axis.parts[g], train) for axis in self.every):
-                    spared.append(rows)
+            if test[rows].any() and not self._fits_group(g, rows, train):
+                spared.append(rows)
         if spared:
             test, train = test.copy(), train.copy()
             for rows in spared:
@@ -198,6 +209,31 @@ class _Layout:
         if test.sum() < max(least_test, wanted / 2) or train.sum() < _LEAST_TRAIN * self.n_rows:
             return None
         return Fold(name, np.flatnonzero(train), np.flatnonzero(test))
+
+    def _fits_group(self, g: int, rows: Rows, train: Mask) -> bool:
+        """Tell whether a group keeps enough rows, and two levels of every variable."""
+        enough = train[rows].sum() >= _LEAST_TRAIN_IN_GROUP * len(rows) - 1e-9
+        return bool(enough) and all(self._two_levels(axis.parts[g], train) for axis in self.every)
+
+    def _fits(self, train: Mask, test: Mask) -> bool:
+        """Tell whether every group that is judged could be fitted."""
+        return all(self._fits_group(g, rows, train) for g, rows in enumerate(self.group_rows) if test[rows].any())
+
+    def _cut(self, test: Mask, train: Mask) -> Mask:
+        """Return the rows to train on whose runs are judged, too."""
+        assert self.runs is not None
+        return train & np.isin(self.runs, self.runs[test])
+
+    def _apart(self, test: Mask, train: Mask, cut: Mask) -> Mask:
+        """Return the rows to train on less those next to judged rows of their run; half of a run's are kept."""
+        assert self.runs is not None
+        train = train.copy()
+        for run in np.unique(self.runs[cut]):
+            own, judged = (np.flatnonzero(mask & (self.runs == run)) for mask in (cut, test))
+            distance = np.abs(self.places[:, own, None] - self.places[:, None, judged]).max(axis=0).min(axis=1)
+            near = own[np.argsort(distance, kind="stable")][: len(own) // 2]
+            train[near[np.sort(distance)[: len(near)] < _NEXT_TO]] = False
+        return train
 
     @staticmethod
     def _two_levels(part: Part, train: Mask) -> bool:

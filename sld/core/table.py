@@ -24,6 +24,7 @@ Array = NDArray[np.float64]
 Missing = Literal["error", "drop"]
 
 ALL_ROWS = "all"  # name of the one group of a table without groups
+LEAST_RUNS = 3  # of a group, to tell how much runs differ
 SHARES_TOLERANCE = 0.02  # proportions in published tables are rounded to two digits
 
 
@@ -44,6 +45,7 @@ class Table:
         runs: Names of the runs that rows are checkpoints of; empty where every row is a run of its own.
         run_index: (n_rows,) index into `runs`; empty without runs.
         run_column: Where the runs' names come from.
+        weights_column: Where the weights come from; the columns of standard errors are named by the targets.
     """
 
     variables: tuple[Variable, ...]
@@ -60,6 +62,7 @@ class Table:
     runs: tuple[str, ...] = ()
     run_index: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
     run_column: str | None = None
+    weights_column: str | None = None
 
     def __post_init__(self) -> None:
         """Bring arrays to one layout and check their shapes."""
@@ -189,8 +192,16 @@ class Table:
         return _numbered([self.group_index, *self.X.T])[0]
 
     def clusters(self) -> NDArray[np.intp]:
-        """Return (n_rows,) numbers of what is independent of one another: runs where they are named, else points."""
-        return self.run_index if self.runs else self.points()
+        """Return (n_rows,) numbers of what is independent of one another: runs where they are named, else points.
+
+        Where a group has fewer than three runs nothing can be told from their differences, and points stand in.
+        """
+        points = self.points()
+        if not self.runs:
+            return points
+        pairs = np.unique(np.column_stack([self.group_index, self.run_index]), axis=0)
+        few = np.bincount(pairs[:, 0], minlength=len(self.groups)) < LEAST_RUNS
+        return _numbered([np.where(few[self.group_index], len(self.runs) + points, self.run_index)])[0]
 
     def digest(self) -> str:
         """Return the sha256 of columns, roles and rows."""
@@ -235,6 +246,9 @@ def table_from(
     missing: Missing = "error",
     drop: str | Sequence[str] = (),
     melt: bool = False,
+    run: str | None = None,
+    yerr: str | Sequence[str] = (),
+    weights: str | None = None,
 ) -> Table:
     """Read a bare table: a file, a folder or pattern of files, a DataFrame, a mapping of columns, a list of records.
 
@@ -256,6 +270,9 @@ def table_from(
         drop: Rows to leave out, e.g. "Step==0": column, comparison, value (see `sld.core.row_filter`). A row that
             meets any goes.
         melt: The table has one column per run: make it rows with columns `run` and the target (see `sld.core.wide`).
+        run: Column naming the run that a row is a checkpoint of; rows of one run are not independent.
+        yerr: Columns with the standard errors of the targets, in their order and units.
+        weights: Column with the relative weight of each row in a fit.
 
     Raises:
         DataError: A file, column or cell is not as it must be; the message names file, line and column.
@@ -273,6 +290,11 @@ def table_from(
     for column in used:
         if used.count(column) > 1:
             raise UsageError(f"column {column!r} is named twice (variable, target and group must differ)")
+    errors = _errors_of(targets, _listed(yerr), used)
+    for kind, other in (("weights", weights), ("run", run)):
+        # a group may be a run, and a run or a weight is no number that a law uses
+        if (other is not None and other in (*targets, *errors)) or (kind == "weights" and other == run is not None):
+            raise UsageError(f"column {other!r} is named twice ({kind} must be a column of its own)")
     logs: Mapping[str, Any] = log if isinstance(log, Mapping) else dict.fromkeys(_listed(log), "log10")
     effects: Mapping[str, Any] = monotone or {}
     for kind, chosen, options in (("log", logs, get_args(Log)), ("monotone", effects, get_args(Monotone))):
@@ -287,13 +309,28 @@ def table_from(
         raise UsageError(f"lower = {lower:g} must be below upper = {upper:g}")
     variables, outputs = unique_symbols(
         [Variable(c, role=r, monotone=effects.get(c), log=_log_of(c, logs)) for c, r in roles.items()],
-        [Target(c, better="higher" if higher_is_better else "lower", lower=lower, upper=upper) for c in targets],
+        [
+            Target(c, better="higher" if higher_is_better else "lower", lower=lower, upper=upper, yerr=e)
+            for c, e in zip(targets, errors or (None,) * len(targets), strict=True)
+        ],
     )
-    table = read_table(data, variables, outputs, group, missing=missing, bare=True)
+    table = read_table(
+        data, variables, outputs, group, missing=missing, bare=True, fitted=True, run=run, weights=weights
+    )
     problems = (*unnamed_logarithms(table, logs), *constant_columns(table), *outside_bounds(table))
     if problems:
         raise DataError(f"{name_of(data)}: {problems[0]}")
     return table
+
+
+def _errors_of(targets: Sequence[str], errors: list[str], used: Sequence[str]) -> list[str]:
+    """Check the columns of standard errors: none, or one per target."""
+    if errors and len(errors) != len(targets):
+        raise UsageError(f"yerr needs one column per target, in their order: {len(targets)} wanted, got {len(errors)}")
+    for column in errors:
+        if column in used or errors.count(column) > 1:
+            raise UsageError(f"column {column!r} is named twice (standard errors must be columns of their own)")
+    return errors
 
 
 def _listed(columns: str | Iterable[str]) -> list[str]:
@@ -351,6 +388,9 @@ def read_table(
     where: str | None = None,
     lenient: bool = False,
     bare: bool = False,
+    fitted: bool = False,
+    run: str | None = None,
+    weights: str | None = None,
 ) -> Table:
     """Read and check the rows behind the declared columns.
 
@@ -363,11 +403,17 @@ def read_table(
         where: The data in messages, instead of the file's name.
         lenient: Note, instead of refuse, values that a role does not allow (rows that are only scored).
         bare: Nobody has written a card: look for columns without a role that tell repeats apart.
+        fitted: Read the targets' standard errors as well (rows that laws are fitted to).
+        run: Column naming the runs that rows are checkpoints of, if any.
+        weights: Column of relative weights, if any.
 
     Raises:
         DataError: A file, column or cell is not as it must be; the message names file, line and column.
     """
-    columns = read_columns(data, [*(v.column for v in variables), *(t.column for t in targets)], group, where=where)
+    errors = [t.yerr for t in targets if t.yerr is not None] if fitted else []
+    named = [*(v.column for v in variables), *(t.column for t in targets), *errors]
+    named += [] if weights is None or weights in named else [weights]
+    columns = read_columns(data, named, group, where=where)
     n = columns.n_rows
     X = np.column_stack([columns.values[v.column] for v in variables]) if variables else np.empty((n, 0))
     Y = np.column_stack([columns.values[t.column] for t in targets]) if targets else np.empty((n, 0))
@@ -384,10 +430,46 @@ def read_table(
     groups = tuple(labels[int(k)] for k in kept)
     notes.extend(_repeats(columns, rows, index, X, Y))
     if bare and targets:
-        named = [*(v.column for v in variables), *(t.column for t in targets), *([] if group is None else [group])]
+        named = [*(v.column for v in variables), *(t.column for t in targets), *errors]
+        named += [column for column in (group, run, weights) if column is not None]
         hidden = hidden_settings(data, named, rows, _numbered([index, *X.T])[0], Y[:, 0])
         notes.extend([hidden] if hidden else [])
-    return Table(variables, targets, X, Y, groups, index, tuple(notes), group)
+    table = Table(variables, targets, X, Y, groups, index, tuple(notes), group)
+    if errors:
+        yerr = [np.full(len(rows), np.nan) if t.yerr is None else columns.values[t.yerr][rows] for t in targets]
+        for column in errors:
+            _check_sign(columns, rows, column, "a standard error must be above 0", zero=False)
+        table = replace(table, yerr=np.column_stack(yerr))
+    if weights is not None:
+        _check_sign(columns, rows, weights, "a weight cannot be negative", zero=True)
+        table = replace(table, weights=columns.values[weights][rows], weights_column=weights)
+        sums = np.bincount(index, weights=table.weights, minlength=len(groups))
+        if not sums.all():
+            empty = groups[int(np.argmin(sums))]
+            raise DataError(f"{columns.where}: column {weights!r} is 0 in every row of group {empty!r}; leave it out")
+    return table if run is None else _with_runs(table, data, run, rows, where)
+
+
+def _check_sign(columns: Columns, rows: NDArray[np.intp], column: str, rule: str, *, zero: bool) -> None:
+    """Refuse negative values of a column, and zeros: any, or only nothing but zeros."""
+    values = columns.values[column][rows]
+    bad = values < 0 if zero else values <= 0
+    if bad.any():
+        place = f"{columns.where} {columns.row_name(int(rows[np.argmax(bad)]))}"
+        ways = "" if zero else "; leave the row out where it is unknown"
+        raise DataError(f"{place}: column {column!r} is {values[np.argmax(bad)]:g}, but {rule}{ways}")
+    if zero and not values.any():
+        raise DataError(f"{columns.where}: column {column!r} is 0 in every row; some weight must be above 0")
+
+
+def _with_runs(table: Table, data: object, run: str, rows: NDArray[np.intp], where: str | None) -> Table:
+    """Return the table with the runs that a column names."""
+    try:
+        columns = read_columns(data, (), run, where=where)
+    except DataError as error:  # the reader knows one kind of label
+        raise DataError(str(error).replace("group column", "run column")) from None
+    kept, index = np.unique(columns.label_index[rows], return_inverse=True)
+    return replace(table, runs=tuple(columns.labels[int(k)] for k in kept), run_index=index, run_column=run)
 
 
 def _finite_rows(columns: Columns, missing: Missing, notes: list[str]) -> NDArray[np.intp]:

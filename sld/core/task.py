@@ -74,7 +74,7 @@ def load_task(name_or_path: str | Path) -> Task:
     path = task_folder(name_or_path)
     card = Card.read(path)
     folder = path if path.is_dir() else path.parent
-    train = _read(card, folder, card.train_file)
+    train = _read(card, folder, card.train_file, fitted=True)
     remarks = (*constant_columns(train), *outside_bounds(train))
     return Task(card, replace(train, notes=(*train.notes, *remarks)), folder)
 
@@ -115,9 +115,14 @@ def _no_task(name: str, known: Iterable[str]) -> str:
     return suggest(name, names, kind="task", listing=listing)
 
 
-def _read(card: Card, folder: Path, file: str, *, lenient: bool = False) -> Table:
+def _read(card: Card, folder: Path, file: str, *, lenient: bool = False, fitted: bool = False) -> Table:
+    """Read rows; weights, standard errors and runs only of those that laws are fitted to."""
     where = f"{folder.name}/{file}" if folder.name else file
-    return read_table(folder / file, card.variables, card.targets, card.group, where=where, lenient=lenient)
+    run, weights = (card.run, card.weights) if fitted else (None, None)
+    return read_table(
+        folder / file, card.variables, card.targets, card.group, where=where, lenient=lenient, fitted=fitted,
+        run=run, weights=weights,
+    )  # fmt: skip
 
 
 def task_from(data: object, *, name: str | None = None, **columns: Any) -> Task:
@@ -135,6 +140,8 @@ def task_from(data: object, *, name: str | None = None, **columns: Any) -> Task:
         variables=train.variables,
         targets=train.targets,
         train_file=name_of(data) if isinstance(data, str | Path | Source) else "train.csv",
+        run=train.run_column,
+        weights=train.weights_column,
     )
     return Task(card, train, options=_reading_options(**columns))
 

@@ -151,7 +151,7 @@ class Consensus:
         Its judgement on the folds stays that of the form by itself. None when no member can be fitted to both and
         still passes the physical checks that it passed before.
         """
-        table, weights = self.joined(judge.table, target, judge.weights)
+        table, weights = self.joined(judge.table, target, judge.weights[target])
         y, n_rows = table.Y[:, 0], judge.table.n_rows
         found: list[tuple[float, float, Candidate]] = []  # miss at the points, cost, the member with its new constants
         for member in self.members[:_FORMS]:

@@ -8,7 +8,8 @@ rows of a group are exchangeable, the rank of the real table among the shuffled 
 statistics are (Good 2005, section 3); the largest of several statistics, each in standard deviations, is ranked in the
 same way (max T, Westfall and Young 1993), so trying many costs nothing but power.
 
-Rows that are not exchangeable without a law (checkpoints of one run, say) look dependent to it.
+Rows that are not exchangeable without a law (checkpoints of one run, say) look dependent to it. Where the runs are
+named, whole runs trade places, and each is turned around within itself: checkpoints keep their neighbours.
 """
 
 from __future__ import annotations
@@ -62,7 +63,10 @@ def dependence(table: Table, seed: int, *, shuffles: int = N_SHUFFLES) -> Depend
     group_rows = [np.flatnonzero(table.group_index == g) for g in range(len(table.groups))]
     order = np.tile(np.arange(table.n_rows), (shuffles + 1, 1))  # the first is the table itself
     for rows in group_rows:
-        order[1:, rows] = rng.permuted(np.tile(rows, (shuffles, 1)), axis=1)
+        if table.runs:
+            order[1:, rows] = _runs_shuffled(table, rows, shuffles, rng)
+        else:
+            order[1:, rows] = rng.permuted(np.tile(rows, (shuffles, 1)), axis=1)
     bases = list(_bases(table, group_rows))
     neighbours = _neighbour_means(table, group_rows)
     largest = []
@@ -82,7 +86,7 @@ def dependence(table: Table, seed: int, *, shuffles: int = N_SHUFFLES) -> Depend
     return Dependence(
         p_value=_p_value(targets.max(axis=0)),
         p_values=tuple(_p_value(row) for row in targets),
-        smallest=_smallest(group_rows, shuffles),
+        smallest=_smallest(table, group_rows, shuffles),
         n_rows=table.n_rows,
     )
 
@@ -93,9 +97,42 @@ def _without_copies(table: Table) -> Table:
     return table if len(first) == table.n_rows else table.take(np.sort(first))
 
 
-def _smallest(group_rows: list[_Rows], shuffles: int) -> float:
+def _runs_of(table: Table, rows: _Rows) -> list[_Rows]:
+    """Return the rows of each run of a group, in the order of their variables, the longest run first."""
+    order = np.lexsort([*table.X[rows].T[::-1], table.run_index[rows]])
+    runs = np.split(rows[order], np.flatnonzero(np.diff(table.run_index[rows][order])) + 1)
+    return sorted(runs, key=len, reverse=True)
+
+
+def _runs_shuffled(table: Table, rows: _Rows, shuffles: int, rng: np.random.Generator) -> _Rows:
+    """Return (shuffles, n_rows) rows to take the targets from: runs of one length trade places, and each is turned.
+
+    A run is turned as a ring: without a law, where its curve begins says nothing.
+    """
+    runs = _runs_of(table, rows)
+    lengths = np.array([len(run) for run in runs])
+    place = np.empty(table.n_rows, dtype=np.intp)
+    place[rows] = np.arange(len(rows))
+    out = np.empty((shuffles, len(rows)), dtype=np.intp)
+    for length in np.unique(lengths):
+        block = np.array([run for run in runs if len(run) == length])  # (n_runs, length)
+        for s in range(shuffles):
+            starts = rng.integers(length, size=len(block))
+            turned = (np.arange(length) + starts[:, None]) % length
+            out[s, place[block]] = np.take_along_axis(block[rng.permutation(len(block))], turned, axis=1)
+    return out
+
+
+def _smallest(table: Table, group_rows: list[_Rows], shuffles: int) -> float:
     """Return one over the number of arrangements; a target and its mirror image look equally dependent."""
-    log_count = sum(float(np.log(np.arange(1, len(rows) + 1)).sum()) for rows in group_rows)
+    if table.runs:
+        log_count = 0.0
+        for rows in group_rows:
+            lengths = np.array([len(run) for run in _runs_of(table, rows)])
+            _, alike = np.unique(lengths, return_counts=True)
+            log_count += float(np.log(lengths).sum() + sum(np.log(np.arange(1, n + 1)).sum() for n in alike))
+    else:
+        log_count = sum(float(np.log(np.arange(1, len(rows) + 1)).sum()) for rows in group_rows)
     return max(2.0 * float(np.exp(-min(log_count, 50.0))), 1.0 / (shuffles + 1))
 
 

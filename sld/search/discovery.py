@@ -21,7 +21,7 @@ from sld.core.table import Table
 from sld.search.candidate import Candidate, Discovery
 from sld.search.consensus import Halves
 from sld.search.design import design_notes, record_of, redundancy_notes, rewritten, without_redundant
-from sld.search.diverged import diverged_rows, sentence
+from sld.search.diverged import recorded, sentence, without_diverged
 from sld.search.enumeration import plainest
 from sld.search.executors import Executor
 from sld.search.finishing import finish, uninterrupted
@@ -105,6 +105,7 @@ def discover(
     guest: Invitation | None = None,
     tell: Callable[[str], None] | None = None,
     complete: Callable[[Discovery], Discovery] | None = None,
+    outliers: str = "drop",
 ) -> Discovery:
     """Search the formula that extrapolates best from the low rungs of `table` to the higher ones.
 
@@ -124,6 +125,7 @@ def discover(
         tell: Called with a sentence when an earlier search in the run folder is taken up or set aside; such sentences
             are notes of the discovery if not given.
         complete: Adds to the outcome what is measured last, such as intervals, before anything is written.
+        outliers: "drop" sets rows and runs aside that look diverged, "keep" does not look for any.
 
     Returns:
         The chosen law fitted on all rows, with everything the choice rests on. After Ctrl-C it is the best law so
@@ -147,14 +149,13 @@ def discover(
     if not names and not first:
         raise UsageError(f"nothing to try: name a proposer ({', '.join(KNOWN)}) or give a formula")
     notes = [*whole.notes, *redundancy_notes(left_out), *design_notes(table), *level_notes(table)]
-    table = as_levels(table)
+    given = as_levels(table)
+    table, diverged = without_diverged(given, outliers)
+    if diverged:
+        notes.append(sentence(given, diverged))
     everything, table = table, with_enough_rows(table, max_constants)
     notes.extend(about_borrowing(everything, table))
     check(table)
-    if diverged := diverged_rows(table):
-        notes.append(sentence(table, diverged))
-        table = table.take(np.delete(np.arange(table.n_rows), [d.row for d in diverged]))
-        check(table)
     # from here on the order of the rows and groups in the file makes no difference
     everything, table = everything.canonical(), table.canonical()
     small = thinned(of_few_groups(table, SEARCH_GROUPS), SEARCH_ROWS)
@@ -178,6 +179,7 @@ def discover(
         "columns": columns_record(whole),
         **({"left_out": record_of(left_out)} if left_out else {}),
         **({} if guest is None else guest.config),
+        **({} if outliers == "drop" else {"outliers": outliers}),
     }
     about = dict(task or {})
 
@@ -201,12 +203,12 @@ def discover(
                 folder.set_aside(str(stale))
                 search = searched(source(), folder)
             with uninterrupted():
-                found = finish(search, table, everything, folds, seed, config, notes, budget)
+                found = recorded(finish(search, table, everything, folds, seed, config, notes, budget), given, diverged)
                 found = found if complete is None else complete(found)
                 _write(found, folder)
             return found
     with uninterrupted():
-        found = finish(search, table, everything, folds, seed, config, notes, budget)
+        found = recorded(finish(search, table, everything, folds, seed, config, notes, budget), given, diverged)
         return found if complete is None else complete(found)
 
 

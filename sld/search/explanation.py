@@ -9,8 +9,8 @@ table down with each (Rissanen 1978): the errors, the constants, and the form it
 The first two are Schwarz's criterion (1978) with one nat more for each constant, for the luck of the best of many
 fits. A form that somebody published is named by its place among some 250 of them, sooner the more laws of these
 quantities are that form; one put together from parts by its nodes; one that turns around beyond the data, where it
-runs one way within, has that to account for, too. The noise is the same everywhere or in proportion to the value,
-whichever suits the form.
+runs one way within, has that to account for, too. The noise is what repeats or standard errors say, where they show
+that it changes (`noise.py`); else it is the same everywhere or in proportion to the value, whichever suits the form.
 
 The account says nothing about rows beyond the data when no form is the truth: then it prefers the one with the most
 constants. So it only counts when its form may be the truth: when it predicts the rows that a fold judges no worse than
@@ -56,17 +56,20 @@ class Explanation:
     Attributes:
         candidate: Its candidate.
         proportional: Whether the noise is in proportion to the value; else it is the same everywhere.
+        known: Whether repeats or standard errors tell the noise of each row instead.
         p: Of the tests that its errors are noise, together; at most 1.
     """
 
     candidate: Candidate
     proportional: bool
     p: float
+    known: bool = False
 
     @property
     def sentence(self) -> str:
         """What the user should know."""
         noise = "in proportion to the value" if self.proportional else "the same everywhere"
+        noise = "what repeats or standard errors show" if self.known else noise
         return (
             f"the formula explains the table and its folds down to the noise, which is {noise} (p = {self.p:.2g}): "
             "of the forms that are equal within it the one with the shortest description was chosen"
@@ -92,7 +95,8 @@ def explanation(judge: Judge, members: Sequence[Candidate], target: int) -> Expl
         if judge.table.n_rows < _ROWS_PER_CONSTANT * best.n_constants:
             return None
         p = 2.0 * min(_predictive_test(judge, best, target), _neighbour_test(best, target))
-    return Explanation(best.candidate, best.proportional, min(p, 1.0)) if p >= _LEVEL else None
+    known = judge.deviations[target] is not None
+    return Explanation(best.candidate, best.proportional, min(p, 1.0), known) if p >= _LEVEL else None
 
 
 @dataclass(frozen=True)
@@ -134,8 +138,16 @@ def _account(judge: Judge, candidate: Candidate, target: int, popular: Mapping[s
     prediction = even.predict(values)
     nats = _even_nats(y - prediction, judge.variance[target])
     fitter, proportional, weights = even, False, np.ones(n)
-    size = np.abs(prediction)
-    if np.isfinite(size).all() and (size > 0).all():
+    size, deviations = np.abs(prediction), judge.deviations[target]
+    if deviations is not None:
+        precise = (deviations.min() / deviations) ** 2
+        weights = np.asarray(precise / precise.mean())
+        fitter = Fitter(expression, table, target, shared=shared, weights=weights)
+        values = _fitted(fitter, values)
+        # a density in units of its own noise: the logarithms of these units are part of it
+        miss = np.sqrt(weights) * (y - fitter.predict(values))
+        nats = _even_nats(miss, judge.variance[target]) - 0.5 * float(np.log(weights).sum())
+    elif np.isfinite(size).all() and (size > 0).all():
         by_size = np.maximum(size, 1e-12 * size.max()) ** -2.0
         by_size /= by_size.mean()
         relative = Fitter(expression, table, target, shared=shared, weights=by_size, bounds=bounds)

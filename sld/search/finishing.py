@@ -13,13 +13,13 @@ import numpy as np
 
 from sld.core.errors import SldError
 from sld.core.expression import Expression
-from sld.core.fit_settings import FRONTIER, FitSettings
+from sld.core.fit_settings import FitSettings
 from sld.core.fitting import FitResult, fit
 from sld.core.law import Law
+from sld.core.noise import OF_SEARCH, about_noise, active_kinds, row_weights, weights_record
 from sld.core.pooling import lend
 from sld.core.ranges import ranges_of
 from sld.core.remarks import with_remarks
-from sld.core.splits import frontier_weights
 from sld.core.table import Table
 from sld.search.candidate import Candidate, Discovery, Guide
 from sld.search.consensus import Consensus
@@ -82,6 +82,7 @@ def finish(
                 else "no candidate passed every physical check; the best one"
             )
             notes.append(f"{why} fails: " + "; ".join(best.reasons))
+        notes.extend(about_noise(table))
         notes.extend(search.source.notes)
         if search.exhausted:
             notes.append("every formula of the search space was tried before the budget was used")
@@ -194,15 +195,15 @@ def _fit_all(
     if rows is not table:
         notes.append(f"the final fit used {rows.n_rows} of {table.n_rows} rows, spread over all groups and rungs")
     constants: dict[str, Mapping[str, Mapping[str, float]]] = {}
-    frontier = frontier_weights(rows)
     priors: dict[str, Any] = {}
     settings: dict[str, FitSettings] = {}
     for j, target in enumerate(table.targets):
         expression = chosen.expressions[target.column]
         consensus = agreed[j] if chosen.judgements[j].consensus else None
-        fitted, weights, number = rows, frontier, j
+        own_weights = row_weights(rows, j)
+        fitted, weights, number = rows, own_weights, j
         if consensus is not None:
-            (fitted, weights), number = consensus.joined(rows, j, frontier), 0
+            (fitted, weights), number = consensus.joined(rows, j, own_weights), 0
         shared = chosen.shared.get(target.column, ())
         partial = target.column in chosen.priors
         # the shapes of groups are pulled together, levels follow their rows
@@ -227,7 +228,7 @@ def _fit_all(
             if consensus is not None:
                 own = fit(
                     expression, rows, target=j, starts=0, seed=seed, inherit=result.constants, shared=shared,
-                    bounds=bounds,
+                    bounds=bounds, weights=own_weights,
                 )  # fmt: skip
             other = None
             if own.ok:
@@ -235,7 +236,7 @@ def _fit_all(
                     expression, judge.table, judge.folds, own, rows, target=j, seed=seed, shared=shared, bounds=bounds
                 )
             if other is not None and consensus is not None:
-                other = huber_beside(expression, fitted, rows.n_rows, weights, result, shared, bounds), other[1]
+                other = huber_beside(expression, fitted, rows, j, weights, result, shared, bounds), other[1]
             if other is not None and _refused(soundness, expression, j, other[0].constants):
                 other = None
             if other is not None and (not chosen.admissible or _admissible(judge, expression, j, other[0].constants)):
@@ -260,8 +261,7 @@ def _fit_all(
         huber = target.column in robust
         settings[target.column] = FitSettings(
             loss="huber" if huber else "squared",
-            # Huber's loss replaces the weights, but for those of points beside the rows
-            weights=() if frontier is None or (huber and consensus is None) else (FRONTIER,),
+            weights=active_kinds(rows, j, OF_SEARCH),
             pooling="none" if prior is None else "partial",
             shared=tuple(shared),
             bounds=dict(bounds),
@@ -291,6 +291,8 @@ def _fit_all(
             for t, c, j in zip(table.targets, agreed, chosen.judgements, strict=True)
             if c is not None and j.consensus
         }
+    if record := weights_record(rows, OF_SEARCH):
+        provenance["weights"] = record
     if robust:
         provenance["loss"] = dict.fromkeys(robust, "huber")
     if limits:

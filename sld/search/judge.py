@@ -11,19 +11,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sld.core.canonical import canonical_key, simplify
 from sld.core.expression import Expression
 from sld.core.fitting import Fitter, Prior, Solution, log_starts, text_seed
 from sld.core.kernel import Array, linear_constants
-from sld.core.splits import Fold, frontier_weights
+from sld.core.noise import ErrorScale, row_weights, standard_deviations
+from sld.core.splits import Fold
 from sld.core.table import Table
 from sld.search.admissible import Grid, Problem
 from sld.search.candidate import Candidate, Judgement
 from sld.search.degenerate import TWO_ROLES, plays_two_roles
 from sld.search.forms import Form
 from sld.search.resolution import rounding_nmse
-from sld.search.selection import EARLY_FOLDS, early_score, fold_score, noise_floor
+from sld.search.selection import EARLY_FOLDS, early_score, fold_score
 from sld.search.sharing import best_sharing
 from sld.search.soundness import Soundness
 
@@ -79,12 +81,17 @@ class Judge:
         self.max_constants = max_constants
         self.grid = Grid.of(table)
         self.soundness = Soundness(table)
-        self.weights = frontier_weights(table)
+        self.rounding = [rounding_nmse(table, j) for j in range(len(table.targets))]
+        # (n_rows,) for each target, None where all rows count alike
+        self.weights = tuple(row_weights(table, j) for j in range(len(table.targets)))
         self.tested = tuple(len(fold.test) for fold in self.folds)
         self.n_points = int(table.points().max()) + 1
-        self.noise = [(noise_floor(table, j) or {}).get("nmse", 0.0) for j in range(len(table.targets))]
-        self.rounding = [rounding_nmse(table, j) for j in range(len(table.targets))]
-        self.variance = [max(float(np.var(table.Y[:, j])), 1e-300) for j in range(len(table.targets))]
+        self.scales = tuple(ErrorScale.of(table, j) for j in range(len(table.targets)))
+        self.deviations = tuple(standard_deviations(table, j) for j in range(len(table.targets)))
+        self.noise = [[scale.floor(fold.test) for fold in self.folds] for scale in self.scales]
+        self.variance = [scale.variance for scale in self.scales]
+        # a form that misses one absurd row, and nothing else, still explains something
+        self.whole = [max(float(np.var(table.Y[:, j])), 1e-300) for j in range(len(table.targets))]
         self.rows_per_group = int(np.bincount(table.group_index).min())
 
     def judge(self, proposal: Proposal) -> tuple[Candidate, int]:
@@ -172,8 +179,8 @@ class Judge:
         rng = text_seed(self.seed, expression.text)
         try:
             fitter = Fitter(
-                expression, self.table, target, positive=form.positive, shared=form.shared, weights=self.weights,
-                bounds=self.soundness.bounds(expression) | floor,
+                expression, self.table, target, positive=form.positive, shared=form.shared,
+                weights=self.weights[target], bounds=self.soundness.bounds(expression) | floor,
             )  # fmt: skip
         except (OverflowError, ValueError) as error:
             return _Judged(f"not compiled: {error}", 0)
@@ -209,8 +216,9 @@ class Judge:
             n_fits += solution.n_fits
         if not solution.ok:
             return _Judged("not finite on the data", n_fits)
-        train_nmse = self.nmse(y - fitter.predict(solution.values), target)
-        if not train_nmse < _HOPELESS:
+        miss = y - fitter.predict(solution.values)
+        train_nmse = self.nmse(miss, target)
+        if not self.explains(train_nmse, miss, target):
             return _Judged("explains nothing", n_fits)
         constants = self.by_group(expression, fitter, solution.values)
         if why := self.soundness.refusal(expression, constants, target):
@@ -221,6 +229,10 @@ class Judge:
         if sum(not math.isfinite(e) for e in errors) * 2 > len(errors):
             return _Judged("not finite on most folds", n_fits)
         return _Judged("ok", n_fits, errors, train_nmse, problems, dict(zip(self.table.groups, constants, strict=True)))
+
+    def explains(self, train_nmse: float, miss: Array, target: int) -> bool:
+        """Tell whether a fit is better than the mean of the rows: as errors are counted, or as they are."""
+        return train_nmse < _HOPELESS or float(np.mean(miss**2)) < _HOPELESS * self.whole[target]
 
     @staticmethod
     def _fit(fitter: Fitter, starts: Array, first: Array | None) -> Solution:
@@ -238,15 +250,20 @@ class Judge:
             )
             n_fits += part.n_fits
             if part.ok:
-                miss = y[fold.test] - fitter.predict(part.values)[fold.test]
-                errors.append(self.nmse(miss, target))
+                errors.append(self.nmse(y - fitter.predict(part.values), target, fold.test))
             else:
                 errors.append(math.nan)
         return tuple(errors), n_fits
 
-    def nmse(self, miss: Array, target: int) -> float:
-        """Return the mean squared error over the variance, at least that of the last digit that the table has."""
-        found = float(np.mean(miss**2)) / self.variance[target]
+    def nmse(self, miss: Array, target: int, rows: NDArray[np.intp] | None = None) -> float:
+        """Return the mean squared error over the variance, at least that of the last digit that the table has.
+
+        Args:
+            miss: (n_rows,) of all rows.
+            target: Number of the target.
+            rows: The rows that count, all if not given.
+        """
+        found = self.scales[target].nmse(miss, rows)
         return max(found, self.rounding[target]) if math.isfinite(found) else found
 
     @staticmethod

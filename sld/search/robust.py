@@ -14,6 +14,7 @@ import numpy as np
 
 from sld.core.expression import Expression
 from sld.core.fitting import FitResult, Fitter, fit, huber_weights
+from sld.core.noise import noise_weights, row_weights
 from sld.core.splits import Fold
 from sld.core.table import Array, Table
 
@@ -67,10 +68,11 @@ def robust_fit(
         shared: Constants that all groups have in common.
         bounds: Constant to (lower, upper).
     """
-    n = far_rows(rows.Y[:, target] - squared.prediction, float(rows.Y[:, target].std()))
+    exact = noise_weights(rows, target)  # what is far is a matter of how exact a row is
+    n = far_rows(_root(exact) * (rows.Y[:, target] - squared.prediction), float(rows.Y[:, target].std()))
     if not n:
         return None
-    fitter = Fitter(expression, table, target, shared=shared, bounds=bounds)
+    fitter = Fitter(expression, table, target, shared=shared, bounds=bounds, weights=row_weights(table, target))
     gains = []
     with np.errstate(all="ignore"):
         for fold in folds:
@@ -92,6 +94,7 @@ def robust_fit(
         inherit=squared.constants,
         shared=shared,
         bounds=bounds,
+        weights=row_weights(rows, target),
     )
     if not result.ok:
         return None
@@ -103,17 +106,19 @@ def robust_fit(
 def huber_beside(
     expression: Expression,
     table: Table,
-    n_rows: int,
+    rows: Table,
+    target: int,
     weights: Array | None,
     result: FitResult,
     shared: Sequence[str],
     bounds: Mapping[str, tuple[float, float]] | None = None,
 ) -> FitResult:
     """Return a fit to rows and points of a consensus in which rows far off the law count less (Huber's weights)."""
+    n_rows, root = rows.n_rows, _root(noise_weights(rows, target))
     base = np.ones(table.n_rows) if weights is None else weights
     for _ in range(_FINAL_REWEIGHTINGS):
         trust = np.ones(table.n_rows)
-        trust[:n_rows] = huber_weights((table.Y[:, 0] - result.prediction)[:n_rows])
+        trust[:n_rows] = huber_weights(root * (table.Y[:, 0] - result.prediction)[:n_rows])
         again = fit(
             expression, table, weights=base * trust, starts=0, inherit=result.constants, shared=shared, bounds=bounds
         )
@@ -123,6 +128,10 @@ def huber_beside(
     return result
 
 
+def _root(weights: Array | None) -> Array:
+    return np.ones(1) if weights is None else np.sqrt(weights)
+
+
 def _fold_errors(
     fitter: Fitter, table: Table, fold: Fold, constants: Mapping[str, Mapping[str, float]], target: int
 ) -> tuple[float, float]:
@@ -130,7 +139,7 @@ def _fold_errors(
 
     It is the mean of the absolute errors since outliers among the judged rows would dominate that of the squares.
     """
-    y = table.Y[:, target]
+    y, root = table.Y[:, target], _root(noise_weights(table, target))
     start = np.array([[constants[g][c] for c in fitter.tape.constants] for g in table.groups])
     start = start.reshape(len(table.groups), len(fitter.tape.constants))
     errors = []
@@ -141,10 +150,11 @@ def _fold_errors(
             return math.inf, math.inf
         residual = y - fitter.predict(solution.values)
         if k in (0, _REWEIGHTINGS):
-            errors.append(float(np.mean(np.abs(residual[fold.test]))))
+            errors.append(float(np.mean(np.abs((root * residual)[fold.test]))))
         trust = np.zeros(len(y))
-        trust[fold.train] = huber_weights(residual[fold.train])
+        trust[fold.train] = huber_weights((root * residual)[fold.train])
         weights = np.sqrt(trust)[fitter.order]
+        weights = weights if fitter.weights is None else weights * fitter.weights
         found = fitter.nonlinear(solution)
         start = np.where(np.isfinite(found), found, start)
     return errors[0], errors[1]

@@ -69,7 +69,7 @@ def fold_score(
     errors: Sequence[float],
     tested: Sequence[int],
     train_nmse: float,
-    noise: float,
+    noise: float | Sequence[float],
     n_constants: float,
     complexity: float,
     n_points: int,
@@ -85,7 +85,7 @@ def fold_score(
         errors: NMSE on each fold; NaN for a fold that failed.
         tested: Judged rows of each fold.
         train_nmse: NMSE on all training rows.
-        noise: NMSE of repeated points: differences below it are luck.
+        noise: NMSE of repeated points, or of each fold's: differences below it are luck.
         n_constants: Constants per group; of one that n groups share, one n-th.
         complexity: Nodes of the expression.
         n_points: Different points in the training rows.
@@ -94,7 +94,7 @@ def fold_score(
     e = np.array([FAILED_FOLD if not np.isfinite(x) else min(x, FAILED_FOLD) for x in errors])
     n = np.array(tested, dtype=np.float64)
     e = (n * e + _LUCK * train_nmse) / (n + _LUCK)
-    mean = float(np.mean(np.log(e + _FLOOR + 0.5 * noise))) if len(e) else 0.0
+    mean = float(np.mean(np.log(e + _FLOOR + 0.5 * np.asarray(noise)))) if len(e) else 0.0
     return mean + price(n_constants, complexity, n_points) + PRICE_PER_PROBLEM * n_problems
 
 

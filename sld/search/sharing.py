@@ -68,7 +68,8 @@ class _Ways:
             return []
         try:
             bounds = judge.soundness.bounds(self.form.expression)
-            self.pool = Pool(self.form.expression, self.table, self.target, judge.weights, bounds=bounds)
+            weights = judge.weights[self.target]
+            self.pool = Pool(self.form.expression, self.table, self.target, weights, bounds=bounds)
         except (OverflowError, ValueError):
             return []
         shape, joint = self.pool.shape, self.pool.joint
@@ -81,7 +82,7 @@ class _Ways:
         if not first.ok:
             return [replace(alone, status="not finite on the data", n_fits=first.n_fits)]
         train = self._nmse(joint.predict(first.values))
-        if not train < _HOPELESS:
+        if not judge.explains(train, self.y - joint.predict(first.values), self.target):
             return [replace(alone, status="explains nothing", n_fits=first.n_fits)]
         self.parts: list[Solution | None] = [None] * len(judge.folds)
         if not shape:
@@ -113,8 +114,7 @@ class _Ways:
         return np.vstack([np.median(own, axis=0), drawn[: _STARTS // 2]])
 
     def _nmse(self, predicted: Array, rows: NDArray[np.intp] | None = None) -> float:
-        miss = self.y - predicted if rows is None else (self.y - predicted)[rows]
-        return self.judge.nmse(miss, self.target)
+        return self.judge.nmse(self.y - predicted, self.target, rows)
 
     def _checked(
         self, values: Array, columns: tuple[str, ...]

@@ -23,6 +23,7 @@ from sld.core.axes import position
 from sld.core.card import Variable
 from sld.core.evaluation import evaluate
 from sld.core.law import Law
+from sld.core.noise import ErrorScale
 from sld.core.splits import Fold
 from sld.core.table import Array, Table
 from sld.search.dependence import dependence, positions
@@ -206,10 +207,10 @@ def _span(table: Table, variable: Variable) -> float:
 def _trivial_errors(table: Table, folds: Sequence[Fold]) -> tuple[Array, Array]:
     """Return the NMSE (n_folds,) of the group's mean and of the nearest row, counted as the errors of formulas are."""
     z = positions(table)
-    variance = np.maximum(table.Y.var(axis=0), 1e-300)
+    scales = [ErrorScale.of(table, j) for j in range(len(table.targets))]
     mean, nearest = np.zeros(len(folds)), np.zeros(len(folds))
     for k, fold in enumerate(folds):
-        of_mean, of_nearest = np.empty((len(fold.test), len(variance))), np.empty((len(fold.test), len(variance)))
+        of_mean, of_nearest = np.empty((len(fold.test), len(scales))), np.empty((len(fold.test), len(scales)))
         for g in range(len(table.groups)):
             here = np.flatnonzero(table.group_index[fold.test] == g)
             train = fold.train[table.group_index[fold.train] == g]
@@ -222,10 +223,10 @@ def _trivial_errors(table: Table, folds: Sequence[Fold]) -> tuple[Array, Array]:
             carried = (close @ table.Y[train]) / close.sum(axis=1, keepdims=True)
             of_mean[here] = table.Y[train].mean(axis=0)
             of_nearest[here] = carried
-        mean[k], nearest[k] = (
-            float(np.mean(np.mean((table.Y[fold.test] - guess) ** 2, axis=0) / variance))
-            for guess in (of_mean, of_nearest)
-        )
+        for errors, guess in ((mean, of_mean), (nearest, of_nearest)):
+            miss = np.zeros(table.Y.shape)
+            miss[fold.test] = table.Y[fold.test] - guess
+            errors[k] = float(np.mean([scale.nmse(miss[:, j], fold.test) for j, scale in enumerate(scales)]))
     return mean, nearest
 
 
