@@ -53,6 +53,7 @@ def discover(
         SldError: No formula could be fitted at all.
     """
     from sld.analysis.intervals import add_intervals
+    from sld.analysis.support import supported
     from sld.search import discovery
 
     task = as_task(data, **columns)
@@ -76,7 +77,7 @@ def discover(
         progress=progress,
         guest=model,
     )
-    found = replace(found, law=add_intervals(found))
+    found = supported(replace(found, law=add_intervals(found)))
     if out is not None:
         _write_run(found, task, Path(out))
     return found
