@@ -36,7 +36,8 @@ def supported(found: Discovery) -> Discovery:
 def limit_by_intervals(judged: Verdict, law: Law, table: Table) -> Verdict:
     """Return the verdict with support that ends where the law's interval spans more than the data do.
 
-    From the largest runs of each group every scale variable is taken outwards, by itself and all together.
+    From the largest runs of each group every scale variable is taken outwards, by itself and all together, and so is
+    the point with the largest value of each.
 
     Args:
         judged: The verdict of the search; only a "law" can lose by it.
@@ -94,21 +95,29 @@ def _kept(
     """Return the steps within which the interval says something; None where it does not where the data end."""
     frontier = Frontier(table, variables, group)
     names = [v.symbol for v in variables]
-    which = [[s] for s in names] + ([names] if len(names) > 1 else [])
     shares = np.linspace(0.0, 1.0, _STEPS + 1)
     z = {s: frontier.z[s][frontier.tops][:, None] for s in names}
-    X = np.stack(
-        [
-            frontier.points({s: z[s] + (steps[s] if s in moved else 0.0) * shares for s in names}, frontier.tops)
-            for moved in which
-        ]
-    )  # (n_walks, n_rows, n_steps, n_variables)
+    walks = [
+        frontier.points({s: z[s] + (steps[s] if s in moved else 0.0) * shares for s in names}, frontier.tops)
+        for moved in (*([s] for s in names), names)
+    ]
+    # a limit in several variables is read as a box, so its corner counts, whether or not there are runs near it
+    walks.append(
+        frontier.points(
+            {
+                s: np.broadcast_to(frontier.edge[s] + steps[s] * shares, (len(frontier.tops), len(shares)))
+                for s in names
+            },
+            frontier.tops,
+        )
+    )
+    X = np.stack(walks)  # (n_walks, n_rows, n_steps, n_variables)
     says = _says(law, table, group, X)  # (n_walks, n_steps)
     first = np.where(says.all(axis=1), _STEPS + 1, np.argmin(says, axis=1))
     if (first == 0).any():
         return None
     alone = {s: float(shares[first[i] - 1]) for i, s in enumerate(names)}
-    together = float(shares[first[-1] - 1])
+    together = float(shares[first[len(names) :].min() - 1])
     # each by itself as far as it goes is no claim on all of them at once
     return {s: min(alone[s], together) * steps[s] for s in names}
 

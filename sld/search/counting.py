@@ -5,7 +5,8 @@ the noise, not the shape. So constants are counted against *distinct points* (ro
 same level of every variable), with room to judge:
 
 - the constants that a group has for itself are at most half of its points, rounded up, and leave two points over: a
-  fold takes away one at least, and its fit has to leave one over, too;
+  fold takes away one at least, and its fit has to leave one over, too; that is for the median group, and the smallest
+  has one point over at least;
 - those of all groups together are at most half of all points, and with the ones that groups share three fifths;
 - a fold whose fit would have as many constants as distinct points says nothing: the formula is credited with what no
   formula would have predicted there, and where most folds say nothing it is not considered.
@@ -32,6 +33,7 @@ TOO_MANY = "more constants than the distinct points can judge"
 
 _SAME = 0.015  # of a group's range along a variable: closer values are one level (see axes.py)
 _SHARED_TOO = 0.6  # share of all points that own and shared constants may have together
+_TIGHT = 0.25  # share of the groups that a fold judges
 _OF_A_SCALE = 2  # constants that a scale variable takes beside the limit of the law: a factor and an exponent
 _MOST_SCALES = 2
 
@@ -123,9 +125,9 @@ class Counting:
     @property
     def most(self) -> int:
         """The most constants that every group can have for itself."""
-        n = int(self.points.min())
+        n = int(np.median(self.points))
         each = math.ceil(int(self.points.sum()) / 2) // len(self.points)
-        return max(min(n - 2, math.ceil(n / 2), max(each, 1)), 0)
+        return max(min(n - 2, math.ceil(n / 2), int(self.points.min()) - 1, max(each, 1)), 0)
 
     def refuses(self, own: float, total: float) -> bool:
         """Return whether a form has more constants than the points can judge.
@@ -138,12 +140,16 @@ class Counting:
         return own > self.most or total > most or 2 * len(self.silent_folds(own, total)) > len(self.in_folds)
 
     def silent_folds(self, own: float, total: float) -> tuple[int, ...]:
-        """Return the folds, by number, that say nothing of such a form: they have no distinct point to spare."""
-        return tuple(
-            k
-            for k, (kept, fitted) in enumerate(zip(self.in_folds, self.fitted, strict=True))
-            if (kept[kept > 0] <= own).any() or total >= fitted
-        )
+        """Return the folds, by number, that say nothing of such a form: they have no distinct point to spare.
+
+        One group in four may have none, as long as its points determine its constants.
+        """
+        found = []
+        for k, (kept, fitted) in enumerate(zip(self.in_folds, self.fitted, strict=True)):
+            judged = kept[kept > 0]
+            if (judged < own).any() or (len(judged) and np.mean(judged <= own) > _TIGHT) or total >= fitted:
+                found.append(k)
+        return tuple(found)
 
     def judged_by_all(self, own: float, total: float) -> bool:
         """Return whether every fold says something of such a form."""
@@ -152,8 +158,8 @@ class Counting:
     @property
     def judged(self) -> int:
         """The most constants per group of which every fold says something."""
-        kept = [int(n[n > 0].min()) for n in self.in_folds if (n > 0).any()]
-        return max(min([self.most, *(n - 1 for n in kept)]), 0)
+        n_groups = len(self.points)
+        return next((k for k in range(self.most, 0, -1) if not self.silent_folds(k, k * n_groups)), 0)
 
     @property
     def wanted(self) -> int:

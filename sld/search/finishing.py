@@ -159,7 +159,8 @@ def _of_few_points(search: Search) -> Candidate | None:
 def _turns(judge: Judge, candidate: Candidate, target: int) -> bool:
     (column, expression), *_ = candidate.expressions.items()
     by_group = [candidate.constants[column][g] for g in judge.table.groups]
-    return judge.grid.turns(target, judge.grid.predict(expression, by_group))
+    with np.errstate(all="ignore"):
+        return judge.grid.turns(target, judge.grid.predict(expression, by_group))
 
 
 def _with_explained(best: Candidate | None, explained: Sequence[Explanation | None]) -> Candidate | None:
