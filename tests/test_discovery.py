@@ -155,9 +155,12 @@ def table_of(x: Sequence[float], y: Sequence[float], role: Role = "scale") -> Ta
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        (table_of([1, 2], [3, 4]), "at least 3 rows, got 2"),
-        (table_of([5, 5, 5, 5], [1, 2, 3, 4]), "needs three rungs of some variable or two of two"),
-        (table_of([1, 1, 2, 2], [1, 2, 3, 4]), "N has 2 and no other variable more; add runs"),
+        (table_of([1, 2], [3, 4]), "at least 3 distinct points, got 2; add runs"),
+        (table_of([5, 5, 5, 5], [1, 2, 3, 4]), r"at least 3 distinct points, got 1 in 4 rows \(repeats do not count\)"),
+        (
+            table_of([1, 1, 2, 2], [1, 2, 3, 4]),
+            r"got 2 in 4 rows \(repeats do not count\); add runs",
+        ),
         (table_of([1, 2, 3, 4], [7, 7, 7, 7]), "target 'y' is 7 in every row"),
     ],
     ids=["two rows", "one rung", "two rungs", "constant target"],
@@ -173,7 +176,7 @@ def test_a_table_that_cannot_be_searched_is_refused_and_nothing_is_written(
 
 def test_groups_that_all_have_too_few_rows_are_named() -> None:
     table = grouped().take(np.r_[0:2, 10:11, 20:22])
-    with pytest.raises(UsageError, match="at least 3 rows in group 'a', got 1"):
+    with pytest.raises(UsageError, match="at least 3 distinct points in group 'a', got 1; add runs"):
         search(table)
 
 
@@ -197,12 +200,12 @@ def test_a_group_with_few_rows_borrows_the_shape_of_the_law(n_rows: int) -> None
     assert lower[0, 0] <= found.law.predict(beyond)[0, 0] <= upper[0, 0]
 
 
-@pytest.mark.parametrize("n_rows", [3, 4, 5])
-def test_few_rows_get_a_formula_with_fewer_constants(n_rows: int) -> None:
+@pytest.mark.parametrize(("n_rows", "most"), [(4, 2), (5, 3), (6, 3)])
+def test_few_rows_get_a_formula_with_fewer_constants(n_rows: int, most: int) -> None:
     x = np.geomspace(1, 1000, n_rows)
     found = search(table_of(x.tolist(), (2 + x**-0.5).tolist()), "500fits")
-    assert found.chosen.n_constants < n_rows
-    assert any("as many constants as rows" in reason for reason in found.counts)
+    assert found.chosen.n_constants <= most
+    assert any("more constants than the distinct points" in reason for reason in found.counts)
 
 
 def test_formulas_that_cannot_be_fitted_are_one_sentence_with_the_counts() -> None:

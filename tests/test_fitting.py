@@ -476,7 +476,7 @@ def test_an_inherited_start_is_used() -> None:
 @pytest.mark.parametrize(
     ("rows", "form", "options", "message"),
     [
-        (4, CHINCHILLA, {}, "5 constants need at least 5 rows, got 4"),
+        (4, CHINCHILLA, {}, "5 constants need at least 5 distinct points, got 4"),
         (40, CHINCHILLA, {"loss": "hubber"}, "no loss 'hubber'; did you mean 'huber'"),
         (40, CHINCHILLA, {"shared": ("a", "q")}, "'q'"),
         (40, CHINCHILLA, {"positive": ("alpha",)}, "'alpha'"),
@@ -499,7 +499,7 @@ def test_rows_are_counted_by_group_and_shared_constants_once() -> None:
     few = table.take(
         np.concatenate([np.flatnonzero(table.group_index != 2), np.flatnonzero(table.group_index == 2)[:2]])
     )
-    with pytest.raises(UsageError, match="3 constants need at least 3 rows in group 'c', got 2"):
+    with pytest.raises(UsageError, match="3 constants need at least 3 distinct points in group 'c', got 2"):
         fitted("E + A*N**-a", few)
     assert fitted("E + A*N**-a", few, shared=("a",)).ok
 
@@ -523,6 +523,10 @@ HARD: dict[str, tuple[Array, Array]] = {
 )
 def test_numerical_trouble_is_a_status_not_an_exception(form: str, data: str) -> None:
     x, y = HARD[data]
+    if len(np.unique(x)) < len(table_of({"x": x}, y).parse(form).constants):
+        with pytest.raises(UsageError, match=r"distinct points, got 1 in 20 rows \(repeats do not count\)"):
+            fitted(form, table_of({"x": x}, y))
+        return
     for loss in ("squared", "huber"):
         result = fitted(form, table_of({"x": x}, y), loss=loss, starts=4)
         if result.ok:

@@ -185,7 +185,7 @@ def test_two_groups_are_too_few_to_say_how_far_groups_are_apart() -> None:
 def test_pooled_groups_need_rows_for_their_linear_constants_only() -> None:
     table, _, _ = groups(6, 2, noise=0.001, apart=0.0)
     expression = table.parse(FORM)
-    with pytest.raises(UsageError, match="3 constants need at least 3 rows"):
+    with pytest.raises(UsageError, match="3 constants need at least 3 distinct points"):
         fit(expression, table)
     more, _, _ = groups(6, 8, noise=0.001, apart=0.0)
     rows = np.concatenate([np.arange(40), [40, 47]])  # the last group has two rows

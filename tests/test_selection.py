@@ -231,7 +231,7 @@ def test_an_exact_law_passes_whatever_a_check_says() -> None:
 def test_a_law_that_is_exact_on_the_folds_alone_is_not_exact() -> None:
     # a flat top rung is met to the last digit by anything that saturates
     assert not is_exact(replace(exact("flat", 2, 5), train_nmse=1e-3))
-    assert not is_exact(replace(exact("failed", 2, 5), fold_errors=(1e-30, math.nan)))
+    assert not is_exact(replace(exact("failed", 2, 5), fold_errors=(1e-30, math.nan, math.nan)))
     assert not is_exact(replace(exact("unjudged", 2, 5), fold_errors=()))
 
 

@@ -73,7 +73,7 @@ def test_what_a_form_says_is_shared_is_shared() -> None:
 
 def test_groups_with_fewer_rows_than_constants_can_share_a_shape() -> None:
     table = noisy(0.0, noise=0.01, n_rows=5)
-    candidate = judged(table, "E + A*(N + K)**-a + B*N**-c")
+    candidate = judged(table, "E + A*(N + K)**-a*exp(-b*N)")
     assert candidate.status == "ok"
     assert candidate.shared or candidate.priors
 

@@ -299,7 +299,8 @@ class _Report:
         if judged.reach and judged.kind == "law":
             lines += [
                 "- How far? Up to there laws that the folds cannot tell apart predict the same change, within half of "
-                "it; and it is no longer a step than the folds have tested."
+                "it; it is no longer a step than the folds have tested; what was declared of the target holds; and the "
+                "law's interval spans less than the data do."
             ]
         return lines
 

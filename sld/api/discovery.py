@@ -60,6 +60,7 @@ def discover(
     """
     from sld.analysis.intervals import with_intervals
     from sld.analysis.one_sided import one_sided_notes
+    from sld.analysis.support import supported
     from sld.search import discovery
 
     task = as_task(data, **columns)
@@ -85,7 +86,7 @@ def discover(
         progress=progress,
         guest=model,
         tell=tell,
-        complete=with_intervals,
+        complete=lambda outcome: supported(with_intervals(outcome)),
         outliers=outliers,
     )
     found = replace(found, notes=(*found.notes, *remarks, *one_sided_notes(found.law, found.table)))

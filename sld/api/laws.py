@@ -129,6 +129,8 @@ def caution(law: object, points: object) -> str:
 
 
 def _verdict_against(law: Law, points: object) -> str:
+    import numpy as np
+
     from sld.core.table import Table, read_points
 
     verdict = law.provenance.get("verdict", {})
@@ -139,12 +141,16 @@ def _verdict_against(law: Law, points: object) -> str:
         return ""
     table = points if isinstance(points, Table) else read_points(points, law.variables, law.group_column)
     columns = {v.symbol: table.column(v.column) for v in law.variables}
+    by_group: Mapping[str, Mapping[str, float]] = verdict.get("reach_by_group", {})
+    ends = {
+        s: np.array([by_group.get(g, reach).get(s, reach[s]) for g in table.groups])[table.group_index] for s in reach
+    }
     # the record has six digits
-    beyond = {s: columns[s] > end + 1e-5 * abs(end) for s, end in reach.items() if s in columns}
+    beyond = {s: columns[s] > end + 1e-5 * np.abs(end) for s, end in ends.items() if s in columns}
     n = sum(any(rows) for rows in zip(*beyond.values(), strict=True))
     if not n:
         return ""
-    where = ", ".join(f"{s} = {reach[s]:.3g}" for s, rows in beyond.items() if rows.any())
+    where = ", ".join(_between(s, ends[s][rows]) for s, rows in beyond.items() if rows.any())
     weak = f": {'; '.join(verdict.get('reasons', ()))}" if verdict.get("kind") == "weak" else ""
     return f"beyond {where} the law is not supported, and {n} of {table.n_rows} points lie there{weak}"
 
@@ -193,3 +199,8 @@ def _off_the_line(law: Law, table: Table, points: object) -> list[str]:
                 f"that it was fitted to; {column} is not used{many}"
             )
     return sentences
+
+
+def _between(symbol: str, ends: Array) -> str:
+    low, high = float(ends.min()), float(ends.max())
+    return f"{symbol} = {low:.3g}" + (f" to {high:.3g} (by group)" if high > low else "")

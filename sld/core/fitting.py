@@ -130,16 +130,28 @@ def _validate(
 
 
 def _need_rows(expression: Expression, table: Table, shared: Collection[str]) -> None:
+    """Refuse more constants than distinct points: a point that is measured again decides nothing more."""
     n_own = len(set(expression.constants) - set(shared))
     ways = "add runs, use a shorter formula or share constants across groups"
-    counts = np.bincount(table.group_index, minlength=len(table.groups))
-    for g, count in enumerate(counts):
+    first = np.unique(table.points(), return_index=True)[1]
+    points, rows = (
+        np.bincount(of, minlength=len(table.groups)) for of in (table.group_index[first], table.group_index)
+    )
+    for group, count, n_rows in zip(table.groups, points.tolist(), rows.tolist(), strict=True):
         if count < n_own:
-            where = "" if len(table.groups) == 1 else f" in group {table.groups[g]!r}"
-            raise UsageError(f"{n_own} constants need at least {n_own} rows{where}, got {count}; {ways}")
+            where = "" if len(table.groups) == 1 else f" in group {group!r}"
+            got = _counted(count, n_rows)
+            raise UsageError(f"{n_own} constants need at least {n_own} distinct points{where}, got {got}; {ways}")
     n = len(set(shared)) + n_own * len(table.groups)
-    if table.n_rows < n:
-        raise UsageError(f"{n} constants (shared and of all groups) need at least {n} rows, got {table.n_rows}; {ways}")
+    if len(first) < n:
+        got = _counted(len(first), table.n_rows)
+        raise UsageError(
+            f"{n} constants (shared and of all groups) need at least {n} distinct points, got {got}; {ways}"
+        )
+
+
+def _counted(n_points: int, n_rows: int) -> str:
+    return f"{n_points}" if n_points == n_rows else f"{n_points} in {n_rows} rows (repeats do not count)"
 
 
 def fit(
@@ -186,8 +198,8 @@ def fit(
         The best fit found. Numerical trouble is returned, not raised: read `status`.
 
     Raises:
-        UsageError: Unknown loss or constant, fewer rows than constants in a group, or a non-positive target with a
-            logarithmic loss.
+        UsageError: Unknown loss or constant, fewer distinct points than constants in a group, or a non-positive target
+            with a logarithmic loss.
     """
     _validate(expression, table, target, loss, shared, positive, bounds or {}, pooling)
     if pooling == "partial":

@@ -34,6 +34,7 @@ _RUNAWAY = 8.0  # ranges of the target seen in the data
 _RUNAWAY_POWER = 2.0  # or, where that is more, the factor that the data span once more and again
 # Slack in ranges of the target: noisy data near a bound, or a flat stretch, should not condemn a law
 _BOUND_SLACK = 0.03
+_ROUNDING = 1e-7  # but a law that keeps a bound up to rounding wherever it will be used comes before others
 _MONOTONE_SLACK = 0.05
 _ONE_WAY = 0.95  # share of all change within the data that goes one way where a law runs that way
 _POINTS = 3500
@@ -47,15 +48,17 @@ class Problem:
     Attributes:
         sentence: What is wrong and where.
         reach: Distance beyond the data at which it first goes wrong, in log ranges of the data; 0 inside.
+        slight: A bound that is passed by less than noise near it may explain; a law that keeps it is preferred.
     """
 
     sentence: str
     reach: float
+    slight: bool = False
 
     @property
     def hard(self) -> bool:
         """Whether it makes the law inadmissible."""
-        return self.reach <= HARD_REACH
+        return self.reach <= HARD_REACH and not self.slight
 
 
 @dataclass(frozen=True)
@@ -171,20 +174,26 @@ class Grid:
         spread = self.spread[target] or 1.0
         found: list[Problem] = []
 
-        def check(bad: NDArray[np.bool_], what: str) -> None:
+        def check(bad: NDArray[np.bool_], what: str, *, slight: bool = False) -> None:
             if bad.any():
                 where = np.flatnonzero(bad)
                 first = int(where[np.argmin(self.reach[where])])
                 point = ", ".join(f"{s} = {v[first]:.3g}" for s, v in self.columns.items())
-                found.append(Problem(f"{what} at {point}", float(self.reach[first])))
+                found.append(Problem(f"{what} at {point}", float(self.reach[first]), slight))
 
         finite = np.isfinite(values)
         check(~finite, "not finite")
         v = np.where(finite, values, self.centre[target])
-        if declared.lower is not None:
-            check(v < declared.lower - _BOUND_SLACK * spread, f"falls below {declared.lower:g}")
-        if declared.upper is not None:
-            check(v > declared.upper + _BOUND_SLACK * spread, f"exceeds {declared.upper:g}")
+        near = self.reach <= HARD_REACH
+        for bound, past, what in (
+            (declared.lower, (declared.lower or 0.0) - v, "falls below"),
+            (declared.upper, v - (declared.upper or 0.0), "exceeds"),
+        ):
+            if bound is not None:
+                far_past = past > _BOUND_SLACK * spread
+                check(far_past, f"{what} {bound:g}")
+                if not (far_past & near).any():
+                    check((past > _ROUNDING * spread) & near, f"{what} {bound:g} slightly", slight=True)
         far = _RUNAWAY * spread
         lowest, highest = self.table.Y[:, target].min(), self.table.Y[:, target].max()
         above = far

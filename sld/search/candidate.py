@@ -33,6 +33,8 @@ class Judgement:
         admissible: Whether every check passed as far beyond the data as the law will be used.
         reasons: The checks that failed, there or farther out, as sentences.
         consensus: Laws whose common prediction beyond the data the constants also follow; 0 for a form by itself.
+        effective: Constants per group that the rows decide, shared ones in parts; 0 where that is not known.
+        within_bounds: Whether it keeps the declared bounds of the target up to rounding, too.
     """
 
     score: float
@@ -41,6 +43,8 @@ class Judgement:
     admissible: bool = True
     reasons: tuple[str, ...] = ()
     consensus: int = 0
+    effective: float = 0.0
+    within_bounds: bool = True
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,22 @@ class Candidate:
     def consensus(self) -> int:
         """Laws whose common prediction some target's constants also follow; 0 for a form by itself."""
         return max((j.consensus for j in self.judgements), default=0)
+
+    @property
+    def within_bounds(self) -> bool:
+        """Whether it keeps declared bounds up to rounding as far as it will be used; noise near one may excuse it."""
+        return all(j.within_bounds for j in self.judgements)
+
+    def effective(self, target: str) -> float:
+        """Return how many constants per group the rows decide, of those that n groups share one n-th each."""
+        if len(self.judgements) == len(self.expressions):
+            known = self.judgements[list(self.expressions).index(target)].effective
+            if known > 0:
+                return known
+        n_shared = len(self.shared.get(target, ()))
+        return len(self.expressions[target].constants) - n_shared * (
+            1 - 1 / max(len(self.constants.get(target, ())), 1)
+        )
 
     @property
     def static(self) -> bool:

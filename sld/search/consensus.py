@@ -157,6 +157,9 @@ class Consensus:
         for member in self.members[:_FORMS]:
             (column, expression), *_ = member.expressions.items()
             shared = member.shared.get(column, ())
+            own = len(expression.constants) - len(shared)
+            if not judge.counting.judged_by_all(own, own * len(table.groups) + len(shared)):
+                continue  # some fold says nothing of it, or it needs the pull of the other groups
             bounds = judge.soundness.bounds(expression) | judge.soundness.floor(expression, target)
             fitter = Fitter(expression, table, shared=shared, weights=weights, bounds=bounds)
             known = member.constants[column]
@@ -174,7 +177,7 @@ class Consensus:
             squares = (y - fitter.predict(solution.values)) ** 2 / judge.variance[target]
             constants = judge.by_group(expression, fitter, solution.values)
             problems = judge.grid.problems(target, judge.grid.predict(expression, constants))
-            if member.admissible and any(p.hard for p in problems):
+            if member.admissible and any(p.hard or (p.slight and member.within_bounds) for p in problems):
                 continue
             if judge.soundness.refusal(expression, constants, target):
                 continue
@@ -185,6 +188,7 @@ class Consensus:
                 member.judgements[0],
                 train_nmse=float(squares[:n_rows].mean()),
                 reasons=tuple(dict.fromkeys(p.sentence for p in problems)),
+                within_bounds=not any(p.slight for p in problems),
                 consensus=len(self.members),
             )
             law = replace(
@@ -198,6 +202,8 @@ class Consensus:
             found.append((float(squares[n_rows:].mean()), cost, law))
         if not found:
             return None
+        if any(law.within_bounds for *_, law in found):
+            found = [f for f in found if f[2].within_bounds]
         # a short law that fits the rows is no substitute for one that says what the others say
         limit = _FOLLOWS * min(miss for miss, _, _ in found) + _CLOSE
         return min((f for f in found if f[0] <= limit), key=lambda f: f[1])[2]

@@ -27,7 +27,7 @@ from sld.search.explanation import Explanation, explanation
 from sld.search.judge import Judge
 from sld.search.robust import huber_beside, robust_fit
 from sld.search.rows import FIT_ROWS, thinned
-from sld.search.selection import RULES, is_exact, noise_floor, rank
+from sld.search.selection import RULES, fewest_constants, is_exact, noise_floor, rank, rounding_error
 from sld.search.soundness import Soundness
 from sld.search.verdict import verdict
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _FINAL_STARTS = 12  # for groups that the search has not seen
 _RULE = "one_standard_error"
 _EXPLAINED = "shortest_account"  # where a form explains a target down to its noise
+_FEWEST = "fewest_constants"  # where points are few
 
 
 def finish(
@@ -66,15 +67,20 @@ def finish(
         KeyboardInterrupt: The search was interrupted before it had one.
     """
     with uninterrupted():
-        best = _best(search)
-        explained = [explanation(search.judge, halves.members, j) for j, halves in enumerate(search.halves)]
+        few = search.judge.counting.few
+        best = _of_few_points(search) if few else _best(search)
+        # on few points an account of the table, and what many laws agree on, rest on as many constants as points
+        explained = [
+            None if few else explanation(search.judge, halves.members, j) for j, halves in enumerate(search.halves)
+        ]
         best = _with_explained(best, explained)
-        rule = _EXPLAINED if any(explained) else _RULE
+        rule = _FEWEST if few else _EXPLAINED if any(explained) else _RULE
         if best is None:
             if search.interrupted:
                 raise KeyboardInterrupt
             reasons = ", ".join(f"{n} {why}" for why, n in search.counts.items() if why not in ("tried", "judged"))
-            raise SldError(f"no formula could be fitted: {search.counts['tried']} tried ({reasons}); add rows or rungs")
+            way_out = search.judge.counting.missing or "add rows or rungs"
+            raise SldError(f"no formula could be fitted: {search.counts['tried']} tried ({reasons}); {way_out}")
         if not best.admissible:
             why = (
                 "the law reproduces every fold exactly but"
@@ -89,7 +95,7 @@ def finish(
         notes.extend(_about(table, explained))
         # a form that is right gains nothing from what the others say
         agreed = [
-            Consensus.of(search.judge, halves, j) if explained[j] is None else None
+            Consensus.of(search.judge, halves, j) if explained[j] is None and not few else None
             for j, halves in enumerate(search.halves)
         ]
         chosen = _distilled(search, best, agreed)
@@ -146,6 +152,26 @@ def _best(search: Search) -> Candidate | None:
     if composed.key == joint.key or (composed.score >= joint.score and joint.admissible):
         return joint
     return composed
+
+
+def _of_few_points(search: Search) -> Candidate | None:
+    """Return the form with the fewest constants that the folds support, for each target by itself."""
+    parts = []
+    for j, (hall, halves) in enumerate(zip(search.halls, search.halves, strict=True)):
+        # finalists were judged again, more thoroughly
+        known = {c.key: c for c in (*hall.ranked(), *halves.members)}
+        rounding = rounding_error(search.judge.table.Y[:, j])
+        # few points are no evidence that a law turns around
+        steady = [c for c in known.values() if not _turns(search.judge, c, j)]
+        parts.append(fewest_constants(steady, rounding) or fewest_constants(known.values(), rounding))
+    return None if any(p is None for p in parts) else Candidate.joined([p for p in parts if p is not None])
+
+
+def _turns(judge: Judge, candidate: Candidate, target: int) -> bool:
+    (column, expression), *_ = candidate.expressions.items()
+    by_group = [candidate.constants[column][g] for g in judge.table.groups]
+    with np.errstate(all="ignore"):
+        return judge.grid.turns(target, judge.grid.predict(expression, by_group))
 
 
 def _with_explained(best: Candidate | None, explained: Sequence[Explanation | None]) -> Candidate | None:
@@ -239,10 +265,10 @@ def _fit_all(
                 other = huber_beside(expression, fitted, rows, j, weights, result, shared, bounds), other[1]
             if other is not None and _refused(soundness, expression, j, other[0].constants):
                 other = None
-            if other is not None and (not chosen.admissible or _admissible(judge, expression, j, other[0].constants)):
+            if other is not None and _as_sound(judge, chosen, expression, j, other[0].constants):
                 result, robust[target.column] = other
         trouble = result.status if not result.ok else ""
-        if result.ok and chosen.admissible and not _admissible(search.judge, expression, j, result.constants):
+        if result.ok and not _as_sound(search.judge, chosen, expression, j, result.constants):
             # a lower training error is no gain if the law then breaks down beyond the data
             trouble = "it breaks a physical check that the search's constants pass"
         if result.ok and (why := _refused(soundness, expression, j, result.constants)):
@@ -356,11 +382,18 @@ def _with_borrowed(law: Law, table: Table, everything: Table) -> Law:
     return replace(law, constants=constants, provenance=provenance)
 
 
-def _admissible(
-    judge: Judge, expression: Expression, target: int, constants: Mapping[str, Mapping[str, float]]
+def _as_sound(
+    judge: Judge,
+    chosen: Candidate,
+    expression: Expression,
+    target: int,
+    constants: Mapping[str, Mapping[str, float]],
 ) -> bool:
+    """Return whether constants pass every physical check that the search's constants pass."""
     by_group = [constants[g] for g in judge.table.groups]
-    return not any(p.hard for p in judge.grid.problems(target, judge.grid.predict(expression, by_group)))
+    problems = judge.grid.problems(target, judge.grid.predict(expression, by_group))
+    within = chosen.judgements[target].within_bounds
+    return not (chosen.admissible and any(p.hard or (p.slight and within) for p in problems))
 
 
 def _refused(

@@ -7,7 +7,7 @@ data, a quick fit that explains something, then the folds.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +21,9 @@ from sld.core.noise import ErrorScale, row_weights, standard_deviations
 from sld.core.splits import Fold
 from sld.core.table import Table
 from sld.search.admissible import Grid, Problem
+from sld.search.baselines import baselines
 from sld.search.candidate import Candidate, Judgement
+from sld.search.counting import TOO_MANY, Counting
 from sld.search.degenerate import TWO_ROLES, plays_two_roles
 from sld.search.forms import Form
 from sld.search.resolution import rounding_nmse
@@ -68,6 +70,7 @@ class _Judged:
     shared: tuple[str, ...] = ()
     prior: Prior | None = None
     effective: float = 0.0
+    silent: tuple[int, ...] = ()  # folds with too few points for its constants
 
 
 class Judge:
@@ -92,7 +95,8 @@ class Judge:
         self.variance = [scale.variance for scale in self.scales]
         # a form that misses one absurd row, and nothing else, still explains something
         self.whole = [max(float(np.var(table.Y[:, j])), 1e-300) for j in range(len(table.targets))]
-        self.rows_per_group = int(np.bincount(table.group_index).min())
+        self.counting = Counting.of(table, self.folds)
+        self.no_formula = np.minimum(*baselines(table, self.folds))
 
     def judge(self, proposal: Proposal) -> tuple[Candidate, int]:
         """Return the candidate and the number of local fits it took."""
@@ -146,14 +150,21 @@ class Judge:
             train_nmse=judged.train_nmse,
             admissible=not any(p.hard for p in judged.problems),
             reasons=tuple(dict.fromkeys(p.sentence for p in judged.problems)),
+            effective=judged.effective,
+            within_bounds=not any(p.slight for p in judged.problems),
         )
 
     def score(self, judged: _Judged, expression: Expression, target: int) -> float:
         """Return what selection minimises, see `fold_score`."""
+        errors = self._heard(judged.fold_errors, judged.silent, target)
         return fold_score(
-            judged.fold_errors, self.tested, judged.train_nmse, self.noise[target], judged.effective,
+            errors, self.tested, judged.train_nmse, self.noise[target], judged.effective,
             expression.complexity, self.n_points, len(judged.problems),
         )  # fmt: skip
+
+    def _heard(self, errors: Sequence[float], silent: Collection[int], target: int) -> tuple[float, ...]:
+        """Return the errors with those of no formula where a fold says nothing: no credit, and no blame either."""
+        return tuple(float(self.no_formula[k, target]) if k in silent else e for k, e in enumerate(errors))
 
     def _judge_groups(self, form: Form, target: int, thorough: bool, bar: float) -> _Judged:
         """Return the verdict; what groups share is decided for finalists, unless the form says it."""
@@ -161,8 +172,9 @@ class Judge:
         n_groups, n_shared = len(self.table.groups), len(form.shared)
         effective = len(form.expression.constants) - n_shared + n_shared / n_groups
         verdict = replace(verdict, shared=form.shared, effective=effective)
-        decides = thorough and n_groups > 1 and not form.shared
-        return best_sharing(self, form, target, verdict) if decides else verdict
+        # too many constants for groups that stand alone may be few enough for groups with one shape
+        decides = (thorough or verdict.status == TOO_MANY) and n_groups > 1 and not form.shared
+        return best_sharing(self, form, target, verdict, pooled=thorough) if decides else verdict
 
     def _judge_target(self, form: Form, target: int, thorough: bool, bar: float) -> _Judged:
         expression = form.expression
@@ -171,8 +183,11 @@ class Judge:
             return _Judged("no constants", 0)
         if n_constants > self.max_constants:
             return _Judged("more constants than the task allows", 0)
-        if n_constants >= self.rows_per_group:
-            return _Judged("as many constants as rows", 0)
+        own = n_constants - len(form.shared)
+        count = own, own * len(self.table.groups) + len(form.shared)
+        if self.counting.refuses(*count):
+            return _Judged(TOO_MANY, 0)
+        silent = self.counting.silent_folds(*count)
         if not form.given and plays_two_roles(expression, self.table):
             return _Judged(TWO_ROLES, 0)
         floor = self.soundness.floor(expression, target)
@@ -201,8 +216,9 @@ class Judge:
             quick = self._fit(fitter, starts[: max(1, n_starts // _QUICK)], first)
             n_fits += quick.n_fits
             if quick.ok:
-                errors, n = self._fold_errors(fitter, quick, few[:1], self.folds[:EARLY_FOLDS], target)
+                errors, n = self._fold_errors(fitter, quick, few[:1], self.folds[:EARLY_FOLDS], target, silent)
                 n_fits += n
+                errors = self._heard(errors, silent, target)
                 if early_score(errors, n_constants, expression.complexity, self.n_points) > bar + _MARGIN:
                     return _Judged(BEHIND, n_fits)
                 starts, first = starts[max(1, n_starts // _QUICK) :], fitter.nonlinear(quick)
@@ -224,11 +240,12 @@ class Judge:
         if why := self.soundness.refusal(expression, constants, target):
             return _Judged(why, n_fits)
         problems = self.grid.problems(target, self.grid.predict(expression, constants))
-        errors, n = self._fold_errors(fitter, solution, few, self.folds, target)
+        errors, n = self._fold_errors(fitter, solution, few, self.folds, target, silent)
         n_fits += n
         if sum(not math.isfinite(e) for e in errors) * 2 > len(errors):
             return _Judged("not finite on most folds", n_fits)
-        return _Judged("ok", n_fits, errors, train_nmse, problems, dict(zip(self.table.groups, constants, strict=True)))
+        by_group = dict(zip(self.table.groups, constants, strict=True))
+        return _Judged("ok", n_fits, errors, train_nmse, problems, by_group, silent=silent)
 
     def explains(self, train_nmse: float, miss: Array, target: int) -> bool:
         """Tell whether a fit is better than the mean of the rows: as errors are counted, or as they are."""
@@ -239,12 +256,24 @@ class Judge:
         return fitter.solve(starts, inherited=first, max_iterations=40, tolerance=1e-6, refit_bounds=False)
 
     def _fold_errors(
-        self, fitter: Fitter, solution: Solution, starts: Array, folds: Sequence[Fold], target: int
+        self,
+        fitter: Fitter,
+        solution: Solution,
+        starts: Array,
+        folds: Sequence[Fold],
+        target: int,
+        silent: Collection[int] = (),
     ) -> tuple[tuple[float, ...], int]:
-        """Return the NMSE on the judged rows of each fold, NaN where the fit failed, and the number of fits."""
+        """Return the NMSE on the judged rows of each fold, NaN where the fit failed, and the number of fits.
+
+        Folds that are `silent`, by number, are left out: NaN as well.
+        """
         y, inherited = self.table.Y[:, target], fitter.nonlinear(solution)
         errors, n_fits = [], 0
-        for fold in folds:
+        for k, fold in enumerate(folds):
+            if k in silent:
+                errors.append(math.nan)
+                continue
             part = fitter.solve(
                 starts, fold.train, inherited=inherited, max_iterations=30, tolerance=1e-6, refit_bounds=False
             )

@@ -318,6 +318,7 @@ def to_event(index: int, candidate: Candidate, n_fits: int, seconds: float) -> d
             "train_nmse": candidate.train_nmse,
             "admissible": candidate.admissible,
             "reasons": list(candidate.reasons),
+            **({} if candidate.within_bounds else {"within_bounds": False}),
             "constants": candidate.constants,
         }
         if len(candidate.judgements) > 1:
@@ -328,6 +329,7 @@ def to_event(index: int, candidate: Candidate, n_fits: int, seconds: float) -> d
                     "train_nmse": j.train_nmse,
                     "admissible": j.admissible,
                     "reasons": list(j.reasons),
+                    **({} if j.within_bounds else {"within_bounds": False}),
                 }
                 for j in candidate.judgements
             ]
@@ -377,5 +379,6 @@ def _errors(numbers: Sequence[float | None]) -> tuple[float, ...]:
 
 def _judgement(event: Mapping[str, Any]) -> Judgement:
     return Judgement(
-        event["score"], _errors(event["folds"]), event["train_nmse"], event["admissible"], tuple(event["reasons"])
-    )
+        event["score"], _errors(event["folds"]), event["train_nmse"], event["admissible"], tuple(event["reasons"]),
+        within_bounds=event.get("within_bounds", True),
+    )  # fmt: skip

@@ -24,6 +24,7 @@ EARLY_FOLDS = 3  # a first look at a form
 _EQUAL = 0.2  # mean log error that separates two candidates whatever the spread over folds
 _LUCK = 4  # rows: the weight of the training error beside the error on a fold's judged rows
 _FLOOR = 1e-8  # NMSE below which laws are equally good: rounding of published tables
+_ROUNDED = 8  # digits: numbers with more are taken for exact
 _SINGLE_PRECISION = 1e-12  # NMSE of its rounding: no approximation is that good on every rung that it has not seen
 
 
@@ -125,16 +126,28 @@ def best_admissible(candidates: Iterable[Candidate]) -> Candidate | None:
 def is_exact(candidate: Candidate) -> bool:
     """Return whether a candidate reproduces every fold to rounding: it is the law that made the data.
 
-    Such data are computed, not measured. Then a check that fails beyond them speaks against the check.
+    Such data are computed, not measured. Then a check that fails beyond them speaks against the check. Folds with too
+    few points for its constants do not speak against it, as long as half of them speak.
     """
-    errors = (*candidate.fold_errors, candidate.train_nmse)
-    return bool(candidate.fold_errors) and all(e < _SINGLE_PRECISION for e in errors)
+    errors = [e for e in candidate.fold_errors if not math.isnan(e)]
+    return 2 * len(errors) >= max(len(candidate.fold_errors), 1) and all(
+        e < _SINGLE_PRECISION for e in (*errors, candidate.train_nmse)
+    )
 
 
 def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Return usable candidates, admissible and exact ones first, each by score; ties by complexity, then by key."""
+    """Return usable candidates, admissible and exact ones first, each by score; ties by complexity, then by key.
+
+    Of admissible ones those come first that keep the declared bounds up to rounding.
+    """
     usable = [c for c in candidates if c.status == "ok" and np.isfinite(c.score)]
-    return sorted(usable, key=lambda c: (not (c.admissible or is_exact(c)), c.score, c.complexity, c.key))
+    return sorted(usable, key=lambda c: (_rank_of_checks(c), c.score, c.complexity, c.key))
+
+
+def _rank_of_checks(candidate: Candidate) -> int:
+    if is_exact(candidate):
+        return 0
+    return 2 if not candidate.admissible else 0 if candidate.within_bounds else 1
 
 
 def one_standard_error(candidates: Iterable[Candidate]) -> Candidate | None:
@@ -154,13 +167,69 @@ def one_standard_error(candidates: Iterable[Candidate]) -> Candidate | None:
     base = _log_errors(best)
     equal = [best]
     for candidate in ranked[1:]:
-        if candidate.admissible != best.admissible or len(candidate.fold_errors) != len(base):
+        if _rank_of_checks(candidate) != _rank_of_checks(best) or len(candidate.fold_errors) != len(base):
             continue
         difference = _log_errors(candidate) - base
         spread = float(np.std(difference, ddof=1)) / np.sqrt(len(base)) if len(base) > 1 else 0.0
         if float(difference.mean()) <= min(spread, _EQUAL):
             equal.append(candidate)
     return min(equal, key=lambda c: (c.n_constants + PRICE_PER_NODE * c.complexity, c.score, c.key))
+
+
+def fewest_constants(candidates: Iterable[Candidate], rounding: float = 0.0) -> Candidate | None:
+    """Return the admissible candidate with the fewest constants that the folds support, for tables of few points.
+
+    Where a constant is a large part of the points, the best of many forms is the one that had the luck. So a law with
+    more constants has to be told from all with fewer on the folds that say something of both: by more than one standard
+    error of the mean log error and on most folds, or because the other fails one. Of laws with equally many constants
+    the simplest counts.
+
+    Args:
+        candidates: Of one target.
+        rounding: NMSE of the rounding of the table's numbers: differences below it are none.
+    """
+    ranked = rank(candidates)
+    if not ranked:
+        return None
+    exact = [c for c in ranked if is_exact(c)]
+    best = ranked[0]
+    equal = exact or [
+        c for c in ranked if _rank_of_checks(c) == _rank_of_checks(best) and _supported(c, best, rounding)
+    ]
+
+    def constants(c: Candidate) -> float:
+        return round(sum(c.effective(t) for t in c.expressions), 6)
+
+    return min(equal, key=lambda c: (constants(c), not c.static, c.complexity, c.score, c.key))
+
+
+def _supported(candidate: Candidate, best: Candidate, rounding: float) -> bool:
+    """Return whether the folds cannot tell a candidate from the best one."""
+    if candidate is best:
+        return True
+    errors, others = np.array(candidate.fold_errors), np.array(best.fold_errors)
+    if errors.shape != others.shape:
+        return False
+    both = np.isfinite(errors) & np.isfinite(others)
+    difference = (_log_errors(candidate, rounding) - _log_errors(best, rounding))[both]
+    if not both.any() or (both & (errors >= 1.0) & (others < 1.0)).any():
+        return False
+    spread = float(np.std(difference, ddof=1)) / math.sqrt(len(difference)) if len(difference) > 1 else 0.0
+    return float(difference.mean()) <= max(spread, _EQUAL) and float(np.median(difference)) <= _EQUAL
+
+
+def rounding_error(y: Array) -> float:
+    """Return the NMSE that rounding to the decimals of `y` (n_rows,) makes; 0 where the values are not rounded."""
+    size = float(np.abs(y).max(initial=0.0))
+    variance = float(np.var(y)) if len(y) else 0.0
+    if not (0.0 < size < math.inf and variance > 0.0):
+        return 0.0
+    first = -math.floor(math.log10(size))
+    for decimals in range(first, first + _ROUNDED):
+        step = 10.0**-decimals
+        if (np.abs(y / step - np.round(y / step)) < 1e-6).all():
+            return step**2 / 12.0 / variance
+    return 0.0
 
 
 def distinct(ranked: Iterable[Candidate], n: int, bins: float = 20.0) -> list[Candidate]:
@@ -190,13 +259,14 @@ def mean_log(errors: Sequence[float]) -> float:
     return float(np.mean(np.log(np.minimum(known, FAILED_FOLD) + _FLOOR)))
 
 
-def _log_errors(candidate: Candidate) -> Array:
+def _log_errors(candidate: Candidate, rounding: float = 0.0) -> Array:
     errors = np.array([e if np.isfinite(e) else FAILED_FOLD for e in candidate.fold_errors])
-    logs: Array = np.log(np.minimum(errors, FAILED_FOLD) + _FLOOR)
+    logs: Array = np.log(np.minimum(errors, FAILED_FOLD) + _FLOOR + rounding)
     return logs
 
 
 RULES: dict[str, Callable[[Iterable[Candidate]], Candidate | None]] = {
     "one_standard_error": one_standard_error,
     "best_admissible": best_admissible,
+    "fewest_constants": fewest_constants,
 }

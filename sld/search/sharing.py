@@ -7,7 +7,7 @@ the data have to determine: one that all groups share costs one n-th of a consta
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from sld.core.fitting import Solution, text_seed
 from sld.core.kernel import Array
 from sld.core.pooling import LEAST_GROUPS, Pool
 from sld.search.admissible import Problem
+from sld.search.counting import TOO_MANY
 from sld.search.forms import Form
 from sld.search.selection import mean_log
 from sld.search.soundness import BELOW_FLOOR
@@ -33,7 +34,7 @@ _RACE, _BEHIND = 2, 1.0  # folds, and log error behind groups alone after them, 
 _BEATEN = "groups alone are better"
 
 
-def best_sharing(judge: Judge, form: Form, target: int, alone: _Judged) -> _Judged:
+def best_sharing(judge: Judge, form: Form, target: int, alone: _Judged, *, pooled: bool = True) -> _Judged:
     """Return the best verdict on the form over the ways to share, with the fits of all of them counted.
 
     Args:
@@ -41,21 +42,26 @@ def best_sharing(judge: Judge, form: Form, target: int, alone: _Judged) -> _Judg
         form: A formula that does not say what is shared.
         target: Column of the targets.
         alone: The verdict when every group has constants of its own.
+        pooled: Whether to try partial pooling as well.
     """
-    verdicts = [alone, *_Ways(judge, form, target, alone).verdicts()]
+    verdicts = [alone, *_Ways(judge, form, target, alone, pooled).verdicts()]
     n_fits = sum(v.n_fits for v in verdicts)
     usable = [v for v in verdicts if v.status == "ok"]
     if not usable:
         return replace(alone, n_fits=n_fits)
-    best = min(usable, key=lambda v: (any(p.hard for p in v.problems), judge.score(v, form.expression, target)))
+    best = min(usable, key=lambda v: (*_checks(v), judge.score(v, form.expression, target)))
     return replace(best, n_fits=n_fits)
+
+
+def _checks(verdict: _Judged) -> tuple[bool, bool]:
+    return any(p.hard for p in verdict.problems), any(p.slight for p in verdict.problems)
 
 
 class _Ways:
     """One formula under judgement, its groups with one shape and partially pooled."""
 
-    def __init__(self, judge: Judge, form: Form, target: int, alone: _Judged) -> None:
-        self.judge, self.form, self.target, self.alone = judge, form, target, alone
+    def __init__(self, judge: Judge, form: Form, target: int, alone: _Judged, pooled: bool) -> None:
+        self.judge, self.form, self.target, self.alone, self.pooled = judge, form, target, alone, pooled
         self.names = form.expression.constants
         self.table = judge.table
         self.y = self.table.Y[:, target]
@@ -73,9 +79,11 @@ class _Ways:
         except (OverflowError, ValueError):
             return []
         shape, joint = self.pool.shape, self.pool.joint
-        if len(self.names) - len(shape) >= judge.rows_per_group or not np.isfinite(joint.columns).any(axis=1).all():
+        if not np.isfinite(joint.columns).any(axis=1).all():
             return []
-        if not shape and alone.status != "ok":
+        own = len(self.names) - len(shape)
+        one_shape = own, own * len(self.table.groups) + len(shape)
+        if judge.counting.refuses(*one_shape) or (not shape and alone.status != "ok"):
             return []
         self.starts = self._starts()
         first = joint.solve(self.starts, max_iterations=40, tolerance=1e-6, refit_bounds=False)
@@ -91,14 +99,16 @@ class _Ways:
         constants, problems = self._checked(first.values, joint.names)
         if judge.soundness.below_floor(self.form.expression, list(constants.values()), self.target):
             return [replace(alone, status=BELOW_FLOOR, n_fits=first.n_fits)]
-        errors, n_fits = self._raced(self._shared_error(first))
+        silent = judge.counting.silent_folds(*one_shape)
+        errors, n_fits = self._raced(self._shared_error(first, silent))
         one = replace(
             alone, status=self._status(errors, constants), n_fits=first.n_fits + n_fits, fold_errors=errors,
             train_nmse=train, problems=problems, constants=constants, shared=shape, effective=effective,
+            silent=silent,
         )  # fmt: skip
         far = alone.status == "ok" and one.status == "ok" and abs(self._score(one) - self._score(alone)) > _FAR
         # what is far from both is not in between
-        return [one] if far or one.status == _BEATEN else [one, self._partial(first)]
+        return [one] if far or one.status == _BEATEN or not self.pooled else [one, self._partial(first)]
 
     def _score(self, verdict: _Judged) -> float:
         return self.judge.score(verdict, self.form.expression, self.target)
@@ -148,11 +158,13 @@ class _Ways:
         lost = sum(not math.isfinite(e) for e in errors)
         return "not finite on most folds" if lost * 2 > len(errors) else "ok"
 
-    def _shared_error(self, first: Solution) -> Callable[[int], tuple[float, int]]:
+    def _shared_error(self, first: Solution, silent: Collection[int]) -> Callable[[int], tuple[float, int]]:
         joint = self.pool.joint
         inherited = joint.nonlinear(first)
 
         def error(k: int) -> tuple[float, int]:
+            if k in silent:
+                return math.nan, 0
             fold = self.judge.folds[k]
             part = self.parts[k] = joint.solve(
                 self.starts[:1], fold.train, inherited=inherited, max_iterations=30, tolerance=1e-6, refit_bounds=False
@@ -174,9 +186,18 @@ class _Ways:
             return failed
         train = self._nmse(pool.fitter.predict(together.solution.values))
         constants, problems = self._checked(together.solution.values, pool.fitter.names)
-        shared_error = self._shared_error(first)
+        n_groups, counting = len(self.table.groups), self.judge.counting
+        own = len(self.names) - len(pool.shape)
+        # what the prior gives is no constant that a group's rows have to decide
+        pooled = (own if pool.shape else 0), together.effective * n_groups
+        if counting.refuses(*pooled):
+            return replace(failed, status=TOO_MANY)
+        silent = counting.silent_folds(*pooled)
+        shared_error = self._shared_error(first, silent)
 
         def error(k: int) -> tuple[float, int]:
+            if k in silent:
+                return math.nan, 0
             fold = self.judge.folds[k]
             n_fits = 0 if self.parts[k] is not None else shared_error(k)[1]
             part = self.parts[k]
@@ -200,4 +221,5 @@ class _Ways:
         return replace(
             alone, status=self._status(errors, constants), n_fits=n_fits, fold_errors=errors, train_nmse=train,
             problems=problems, constants=constants, prior=together.prior, effective=together.effective,
+            silent=silent,
         )  # fmt: skip

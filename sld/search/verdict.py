@@ -1,13 +1,14 @@
 """May the law be believed, and how far: what a search says of its own outcome, "no law" included.
 
-The chosen formula is the best of thousands, so nothing that it scored can be taken at face value. Three questions are
-put to the table instead:
+The chosen formula is the best of thousands, so nothing that it scored can be taken at face value. Questions are put to
+the table instead:
 
 - Is there anything to explain? A permutation test that sees no formula (dependence.py).
 - Does the formula predict unseen rungs better than no formula: than the mean of the runs below, than the nearest run's
-  value carried over?
-- How far beyond the data do laws that the folds cannot tell apart still agree? Never farther than the longest step that
-  a fold has tested, relative to the range below it: nothing in the table speaks of a longer one.
+  value carried over? A fold on which it fails speaks against it, whatever the others say.
+- Does the formula describe the rows that it was fitted to, as well as repeats of them allow?
+- How far beyond the data do the folds, laws that the folds cannot tell apart, the declared bounds and directions, and
+  the law's own interval go along with it? (reach.py)
 """
 
 from __future__ import annotations
@@ -19,27 +20,26 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from sld.core.axes import position
 from sld.core.card import Variable
-from sld.core.evaluation import evaluate
 from sld.core.law import Law
 from sld.core.noise import ErrorScale
 from sld.core.splits import Fold
 from sld.core.table import Array, Table
-from sld.search.dependence import dependence, positions
+from sld.search.baselines import baselines
+from sld.search.counting import Counting, constants_of
+from sld.search.dependence import dependence
+from sld.search.reach import LEAST_SPAN, Support, span, support, used_scales
+from sld.search.robust import FAR, MOST_FAR
 from sld.search.selection import FAILED_FOLD
 
 if TYPE_CHECKING:
-    from sld.core.expression import Expression
     from sld.search.candidate import Candidate
 
 LEVEL = 0.02  # p-value above which a table counts as noise; so is one noise table in fifty taken for a law
-LEAST_SPAN = 2.0  # factor that a scale variable has to span in some group
-_CLOSE = 0.7  # difference of scores: laws whose errors on the folds are within a factor of two, prices included
-_RIVALS = 10
-_STEPS = 24  # per variable, on the way to as far as the folds have tested
-_APART = 0.5  # laws disagree when they differ by half of the change that the law predicts beyond the data
-_ALIKE = 0.1  # and by more than this share of the standard deviation in the group
+ABSURD = 4.0  # NMSE: errors of twice the spread of the whole table
+LEAST_EXPLAINED = 0.5  # of what repeats leave to explain
+_MOST_NOISE = 0.95
+_NAMED_FOLDS = 2
 _TINY = 1e-12
 
 Kind = Literal["law", "weak", "no law"]
@@ -57,8 +57,11 @@ class Verdict:
         versus_mean: Error on unseen rungs over that of the mean of the rows below (geometric mean over the folds).
         versus_nearest: The same over the nearest row's value carried over.
         reach: Symbol of each scale variable in the law to the largest value up to which it is supported, in the
-            column's own units.
+            column's own units; in the group that goes farthest.
         edge: The same variables' largest values in the table.
+        by_group: Group to what `reach` is for it; empty in a table without groups.
+        edges: Group to what `edge` is for it; empty in a table without groups.
+        missing: What runs the table lacks for a law to be judged, as a sentence without a full stop; empty if none.
     """
 
     kind: Kind
@@ -69,6 +72,9 @@ class Verdict:
     versus_nearest: float
     reach: Mapping[str, float] = field(default_factory=dict)
     edge: Mapping[str, float] = field(default_factory=dict)
+    by_group: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    edges: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    missing: str = ""
 
     @property
     def limit(self) -> str:
@@ -78,14 +84,17 @@ class Verdict:
     @property
     def sentence(self) -> str:
         """The verdict in one sentence."""
-        why = "; ".join(self.reasons)
+        why = "; ".join((*self.reasons, *([self.missing] if self.missing else [])))
         if self.kind == "no law":
             return f"no law: {why}"
         beyond = f"beyond {self.limit}" if self.limit else "beyond the data"
         if self.kind == "weak":
             return f"weak law, do not extrapolate {beyond}: {why}"
         ends = ", ".join(f"{symbol} = {value:.3g}" for symbol, value in self.edge.items())
-        return f"law, supported up to {self.limit} (the runs end at {ends})" if self.limit else "law"
+        uneven = any(dict(by) != dict(self.reach) for by in self.by_group.values())
+        where = ", in the group that goes farthest" if uneven else ""
+        said = f"law, supported up to {self.limit}{where} (the runs end at {ends})" if self.limit else "law"
+        return f"{said}; {why}" if why else said
 
     def to_json(self) -> dict[str, Any]:
         """Return what law.json's provenance and `--json` hold."""
@@ -98,9 +107,15 @@ class Verdict:
             "p_values": list(self.p_values),
             "versus_mean": _rounded(self.versus_mean),
             "versus_nearest": _rounded(self.versus_nearest),
-            "reach": {symbol: _rounded(value) for symbol, value in self.reach.items()},
-            "edge": {symbol: _rounded(value) for symbol, value in self.edge.items()},
+            "reach": _all_rounded(self.reach),
+            "edge": _all_rounded(self.edge),
+            **({"reach_by_group": {g: _all_rounded(by) for g, by in self.by_group.items()}} if self.by_group else {}),
+            **({"missing": self.missing} if self.missing else {}),
         }
+
+
+def _all_rounded(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {symbol: _rounded(value) for symbol, value in values.items()}
 
 
 def _rounded(value: float) -> float | None:
@@ -118,6 +133,8 @@ def verdict(
 ) -> Verdict:
     """Judge the outcome of a search; the same outcome and seed give the same verdict.
 
+    What the law's own interval says comes afterwards, see `sld.analysis.support.limit_by_intervals`.
+
     Args:
         table: The rows that the search judged on.
         folds: Its folds; their row numbers are those of `table`.
@@ -127,29 +144,34 @@ def verdict(
         seed: Seed of the shuffles.
     """
     found = dependence(table, seed)
-    mean, nearest = _trivial_errors(table, folds)
+    counting = Counting.of(table, folds)
+    silent = {k for t in chosen.expressions for k in counting.silent_folds(*constants_of(chosen, t))}
+    heard = [k for k in range(len(folds)) if k not in silent]
     errors = np.array([e if math.isfinite(e) else FAILED_FOLD for e in chosen.fold_errors])
-    over_mean, over_nearest = (_log_ratios(errors, other) for other in (mean, nearest))
-    scales = [
-        v
-        for v in table.variables
-        if v.role == "scale" and any(v.symbol in e.used_variables for e in chosen.expressions.values())
-    ]
-    edge = {v.symbol: float(table.column(v.symbol).max()) for v in scales}
-    reach = {v.symbol: _reach(table, folds, v, chosen, ranked, law) for v in scales}
+    mean, nearest = (of.mean(axis=1) for of in baselines(table, folds))
+    over_mean, over_nearest = (_log_ratios(errors, other, heard) for other in (mean, nearest))
+    scales = used_scales(table, chosen.expressions)
+    far = support(table, folds, chosen, ranked, law)
+    reach = far.by_group
     kind: Kind
     if found.p_value > LEVEL:
         kind, reasons = "no law", [_noise(table, found.p_value, found.smallest, found.n_rows)]
     else:
-        reasons = _weaknesses(table, scales, chosen, over_mean, over_nearest)
+        reasons = [
+            *_against_the_folds(table, folds, chosen, over_mean, over_nearest, silent),
+            *_missed_rows(table, law),
+            *_too_little_range(table, scales),
+            *_unphysical(chosen, far),
+        ]
         lost = [t.column for t, p in zip(table.targets, found.p_values, strict=True) if p > LEVEL]
         if lost:
             reasons.append(f"nothing shows that {', '.join(lost)} depends on any variable")
-        if scales and not reasons and all(reach[symbol] <= edge[symbol] for symbol in reach):
-            reasons.append("laws that do as well on the folds part ways at the edge of the data")
+        if far.why and not reasons:
+            reasons.append(far.why)
         kind = "weak" if reasons else "law"
     if reasons:
-        reach = edge
+        reach = far.edges
+    grouped = len(table.groups) > 1
     return Verdict(
         kind=kind,
         reasons=tuple(reasons),
@@ -157,8 +179,11 @@ def verdict(
         p_values=found.p_values,
         versus_mean=float(np.exp(over_mean.mean())) if len(over_mean) else math.nan,
         versus_nearest=float(np.exp(over_nearest.mean())) if len(over_nearest) else math.nan,
-        reach=reach,
-        edge=edge,
+        reach=far.edge if reasons else far.reach,
+        edge=far.edge,
+        by_group=reach if grouped and scales else {},
+        edges=far.edges if grouped and scales else {},
+        missing=counting.missing,
     )
 
 
@@ -171,140 +196,111 @@ def _noise(table: Table, p_value: float, smallest: float, n_rows: int) -> str:
     return f"{what} {how} more than shuffled rows do{within} (p = {p_value:.2g}), so the formula describes chance"
 
 
-def _weaknesses(
-    table: Table, scales: Sequence[Variable], chosen: Candidate, over_mean: Array, over_nearest: Array
+def _against_the_folds(
+    table: Table,
+    folds: Sequence[Fold],
+    chosen: Candidate,
+    over_mean: Array,
+    over_nearest: Array,
+    silent: set[int],
 ) -> list[str]:
-    found = []
-    failed = sum(not e < FAILED_FOLD for e in chosen.fold_errors)
-    if 2 * failed > len(chosen.fold_errors):
-        found.append(f"on {failed} of {len(chosen.fold_errors)} folds a fit to the lower rungs predicts nothing usable")
-    elif len(over_mean) and float(over_mean.mean()) >= 0.0:
-        found.append("on unseen rungs it does no better than the mean of the runs below them")
-    elif len(over_nearest) > 1:
+    """Return what the folds say against a law."""
+    n = len(chosen.fold_errors)
+    if 2 * len(silent) >= n:
+        return [f"{len(silent)} of {n} folds have too few distinct points to judge its constants"]
+    failed = _failed_folds(table, folds, chosen, silent)
+    if failed:
+        named = "; ".join(failed[:_NAMED_FOLDS])
+        return [f"on {len(failed)} of {n} folds a fit to the lower rungs predicts nothing usable ({named})"]
+    if len(over_mean) and float(over_mean.mean()) >= 0.0:
+        return ["on unseen rungs it does no better than the mean of the runs below them"]
+    if len(over_mean) and float(np.median(over_mean)) >= 0.0:
+        worse = int((over_mean >= 0.0).sum())
+        return [f"on {worse} of {n} folds it does no better than the mean of the runs below"]
+    if len(over_nearest) > 1:
         error = float(np.std(over_nearest, ddof=1)) / math.sqrt(len(over_nearest))
         if float(over_nearest.mean()) > error:
             ratio = math.exp(float(over_nearest.mean()))
-            found.append(f"on unseen rungs the nearest run's value does better ({ratio:.2g} times smaller error)")
-    narrow = {v.symbol: span for v in scales if (span := _span(table, v)) < LEAST_SPAN}
-    if scales and len(narrow) == len(scales):
-        factors = ", ".join(f"{symbol} spans a factor of {span:.2g}" for symbol, span in narrow.items())
-        found.append(f"too little range: {factors}{' within a group' if len(table.groups) > 1 else ''}")
-    if not chosen.admissible:
-        found.append("it fails a physical check where it would be used")
+            return [f"on unseen rungs the nearest run's value does better ({ratio:.2g} times smaller error)"]
+    return []
+
+
+def _failed_folds(table: Table, folds: Sequence[Fold], chosen: Candidate, silent: set[int]) -> list[str]:
+    """Return the folds on which some target could not be predicted at all, in words."""
+    mean, nearest = baselines(table, folds)
+    several = len(table.targets) > 1
+    found = []
+    for k, fold in enumerate(folds[: len(chosen.fold_errors)]):
+        if k in silent:
+            continue
+        for j, target in enumerate(table.targets):
+            judged = chosen.judgements[j].fold_errors if len(chosen.judgements) > j else chosen.fold_errors
+            error, trivial = judged[k], min(mean[k, j], nearest[k, j])
+            if not error < FAILED_FOLD or error > ABSURD * max(trivial, 1.0):
+                size = f"error {error:.2g}" if math.isfinite(error) else "no fit"
+                found.append(f"{fold.name}: {f'{target.column}, ' if several else ''}{size}")
+                break
     return found
 
 
-def _span(table: Table, variable: Variable) -> float:
-    """Return the factor between the smallest and the largest value, in the group where it is largest."""
-    z = position(table, variable)[0]
-    spans = [float(np.ptp(z[table.group_index == g])) for g in range(len(table.groups))]
-    return math.exp(min(max(spans), 700.0))
+def _missed_rows(table: Table, law: Law) -> list[str]:
+    """Return which targets' rows the law misses though it was fitted to them."""
+    found = []
+    predictions = law.predict(table)
+    index = table.group_index
+    for j, target in enumerate(table.targets):
+        y, prediction = table.Y[:, j], predictions[:, j]
+        lost = int((~np.isfinite(prediction)).sum())
+        if lost:
+            found.append(f"it gives no number for {lost} of its own {table.n_rows} rows")
+            continue
+        scale = ErrorScale.of(table, j)
+        weights = np.ones(table.n_rows) if scale.weights is None else scale.weights
+        miss = y - prediction
+        if law.loss(target.column) == "huber":
+            weights = weights * _near(miss)
+        total = np.maximum(np.bincount(index, weights=weights, minlength=len(table.groups)), 1e-300)
+        middle = np.bincount(index, weights=weights * y, minlength=len(table.groups)) / total
+        within = float(np.sum(weights * (y - middle[index]) ** 2))
+        if not within > 0.0:
+            continue
+        noise = scale.floor(np.arange(table.n_rows)) * scale.variance * float(weights.sum()) / within
+        allowed = 1.0 - min(noise, _MOST_NOISE)
+        explained = 1.0 - float(np.sum(weights * miss**2)) / within
+        if explained < LEAST_EXPLAINED * allowed:
+            several = f" of {target.column}" if len(table.targets) > 1 else ""
+            where = " within groups" if len(table.groups) > 1 else ""
+            share = f"{100 * explained:.0f} %" if explained > 0 else "nothing"
+            repeats = "no repeats tell whether the rest is noise"
+            if scale.noise is not None:
+                repeats = f"repeats allow {100 * allowed:.0f} %"
+            found.append(f"it explains {share} of the variation of its own rows{several}{where} ({repeats})")
+    return found
 
 
-# --- better than no formula -----------------------------------------------------------------------------------------
+def _near(miss: Array) -> Array:
+    """Return 0 for rows (n_rows,) that lie far off the law, by accident, and 1 for the others."""
+    off = np.abs(miss - np.median(miss))
+    far = off > FAR * 1.4826 * float(np.median(off))
+    return np.where(far, 0.0, 1.0) if far.mean() <= MOST_FAR else np.ones(len(miss))
 
 
-def _trivial_errors(table: Table, folds: Sequence[Fold]) -> tuple[Array, Array]:
-    """Return the NMSE (n_folds,) of the group's mean and of the nearest row, counted as the errors of formulas are."""
-    z = positions(table)
-    scales = [ErrorScale.of(table, j) for j in range(len(table.targets))]
-    mean, nearest = np.zeros(len(folds)), np.zeros(len(folds))
-    for k, fold in enumerate(folds):
-        of_mean, of_nearest = np.empty((len(fold.test), len(scales))), np.empty((len(fold.test), len(scales)))
-        for g in range(len(table.groups)):
-            here = np.flatnonzero(table.group_index[fold.test] == g)
-            train = fold.train[table.group_index[fold.train] == g]
-            if not len(here):
-                continue
-            distance = np.zeros((len(here), len(train)))
-            for v in range(z.shape[1]):
-                distance += np.square(z[fold.test[here], v][:, None] - z[None, train, v])
-            close = distance <= distance.min(axis=1, keepdims=True) + _TINY
-            carried = (close @ table.Y[train]) / close.sum(axis=1, keepdims=True)
-            of_mean[here] = table.Y[train].mean(axis=0)
-            of_nearest[here] = carried
-        for errors, guess in ((mean, of_mean), (nearest, of_nearest)):
-            miss = np.zeros(table.Y.shape)
-            miss[fold.test] = table.Y[fold.test] - guess
-            errors[k] = float(np.mean([scale.nmse(miss[:, j], fold.test) for j, scale in enumerate(scales)]))
-    return mean, nearest
+def _too_little_range(table: Table, scales: Sequence[Variable]) -> list[str]:
+    narrow = {v.symbol: factor for v in scales if (factor := span(table, v)) < LEAST_SPAN}
+    if not scales or len(narrow) < len(scales):
+        return []
+    factors = ", ".join(f"{symbol} spans a factor of {factor:.2g}" for symbol, factor in narrow.items())
+    return [f"too little range: {factors}{' within a group' if len(table.groups) > 1 else ''}"]
 
 
-def _log_ratios(errors: Array, others: Array) -> Array:
-    n = min(len(errors), len(others))
-    capped = [np.log(np.minimum(e[:n], FAILED_FOLD) + _TINY) for e in (errors, others)]
+def _unphysical(chosen: Candidate, far: Support) -> list[str]:
+    if far.broken:
+        return [far.broken[0]]
+    return [] if chosen.admissible else ["it fails a physical check where it would be used"]
+
+
+def _log_ratios(errors: Array, others: Array, which: Sequence[int]) -> Array:
+    kept = [k for k in which if k < min(len(errors), len(others))]
+    capped = [np.log(np.minimum(e[kept], FAILED_FOLD) + _TINY) for e in (errors, others)]
     ratios: Array = capped[0] - capped[1]
     return ratios
-
-
-# --- how far --------------------------------------------------------------------------------------------------------
-
-
-def _tested(table: Table, folds: Sequence[Fold], z: Array) -> float:
-    """Return the longest step along `z` (n_rows,) that a fold asked for, over the range of the rows fitted to."""
-    longest = 0.0
-    for fold in folds:
-        for g in range(len(table.groups)):
-            test, train = (z[rows[table.group_index[rows] == g]] for rows in (fold.test, fold.train))
-            if len(test) and len(train) and np.ptp(train) > 0:
-                longest = max(longest, float((test.max() - train.max()) / np.ptp(train)))
-    return min(longest, 1.0)
-
-
-def _reach(
-    table: Table, folds: Sequence[Fold], variable: Variable, chosen: Candidate, ranked: Sequence[Candidate], law: Law
-) -> float:
-    """Return the largest value of `variable` up to which laws that do as well as the chosen one agree with it."""
-    rivals = [
-        c
-        for c in ranked
-        if c.key != chosen.key and c.admissible == chosen.admissible and c.score <= chosen.score + _CLOSE
-    ][:_RIVALS]
-    i = table.variables.index(variable)
-    z = position(table, variable)[0]
-    per_unit = {"log10": math.log(10), "log2": math.log(2)}.get(variable.log or "", 1.0)
-    span = max(float(np.ptp(z[table.group_index == g])) for g in range(len(table.groups)))
-    steps = np.linspace(0.0, span * _tested(table, folds, z), _STEPS + 1)
-    limit = _STEPS
-    for j, target in enumerate(table.targets):
-        apart = np.zeros((len(table.groups), _STEPS + 1))
-        for g, group in enumerate(table.groups):
-            rows = np.flatnonzero(table.group_index == g)
-            start = table.X[_largest(table, rows, z, j)]
-            points = np.tile(start, (_STEPS + 1, 1))
-            points[:, i] = start[i] + steps / per_unit if variable.log else start[i] * np.exp(steps)
-            columns = {s: np.ascontiguousarray(points[:, k]) for k, s in enumerate(table.symbols)}
-            expression, constants = chosen.expressions[target.column], law.constants[target.column]
-            change = _change(expression, columns, constants.get(group))
-            others = [
-                _change(c.expressions[target.column], columns, c.constants[target.column].get(group)) for c in rivals
-            ]
-            allowed = np.maximum(_APART * np.abs(change), _ALIKE * float(np.std(table.Y[rows, j])) + _TINY)
-            difference = np.abs(np.array(others).reshape(len(others), len(steps)) - change)
-            difference[~np.isfinite(difference)] = np.inf
-            # four of five rivals count: one odd form in ten says little
-            spread = np.quantile(difference, 0.8, axis=0, method="lower") if others else np.zeros(len(steps))
-            apart[g] = np.where(np.isfinite(change), spread / allowed, np.inf)
-        typical = np.quantile(apart, 0.5, axis=0, method="lower")  # over the groups
-        limit = min(limit, int(np.argmax(typical > 1.0)) - 1 if (typical > 1.0).any() else _STEPS)
-    largest = float(table.X[:, i].max())
-    if limit <= 0 or math.exp(min(span, 700.0)) < LEAST_SPAN:
-        return largest
-    step = float(steps[limit])
-    return largest + step / per_unit if variable.log else largest * math.exp(step)
-
-
-def _largest(table: Table, rows: Any, z: Array, target: int) -> int:
-    """Return the row of the group that is farthest along; of several the one that did best."""
-    y = table.Y[rows, target] if table.targets[target].better == "lower" else -table.Y[rows, target]
-    return int(rows[np.lexsort((y, -z[rows]))[0]])
-
-
-def _change(expression: Expression, columns: Mapping[str, Array], constants: Mapping[str, float] | None) -> Array:
-    """Return what a law predicts to change from the first point on; NaN for a group that it has no constants for."""
-    if constants is None:
-        return np.full(len(next(iter(columns.values()))), np.nan)
-    values = evaluate(expression, columns, constants)
-    with np.errstate(invalid="ignore"):
-        change: Array = values - values[0]
-    return change

@@ -1,0 +1,147 @@
+"""Where a law's own interval ends what it says: the last of the limits of a verdict (see sld/search/reach.py).
+
+The interval at a point says something as long as it is narrower than what the runs of the group span, which anybody
+knows without a law, or leaves the value open by a factor of two at most (what grows by factors leaves its range soon,
+and may be well known still). Where residuals are counted as logarithms, the ranges are those of the logarithms as well.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from sld.analysis.intervals import predict_intervals
+from sld.core.card import Variable
+from sld.core.law import Law
+from sld.core.table import ALL_ROWS, Array, Table
+from sld.search.candidate import Discovery
+from sld.search.reach import PER_UNIT, Frontier, farther, goes_beyond, largest
+from sld.search.verdict import Verdict
+
+SPANS = 1.0  # ranges of the target in the group's data that an interval may span
+FACTOR = 2.0  # between the ends of an interval that says something in any case
+_STEPS = 24
+
+
+def supported(found: Discovery) -> Discovery:
+    """Return a discovery whose verdict, and the law's record of it, take the law's intervals into account."""
+    judged = limit_by_intervals(found.verdict, found.law, found.table)
+    law = replace(found.law, provenance={**found.law.provenance, "verdict": judged.to_json()})
+    return replace(found, verdict=judged, law=law)
+
+
+def limit_by_intervals(judged: Verdict, law: Law, table: Table) -> Verdict:
+    """Return the verdict with support that ends where the law's interval spans more than the data do.
+
+    From the largest runs of each group every scale variable is taken outwards, by itself and all together, and so is
+    the point with the largest value of each.
+
+    Args:
+        judged: The verdict of the search; only a "law" can lose by it.
+        law: The law with its intervals; without any nothing changes.
+        table: The rows that it was fitted to.
+    """
+    if judged.kind != "law" or law.intervals is None or not judged.reach:
+        return judged
+    reach = judged.by_group or {ALL_ROWS: judged.reach}
+    edges = judged.edges or {ALL_ROWS: judged.edge}
+    limited: dict[str, dict[str, float]] = {}
+    steps_kept: list[dict[str, float]] = []
+    silent = []
+    for group, ends in reach.items():
+        if group not in table.groups:
+            continue
+        variables = [v for v in table.variables if v.symbol in ends]
+        steps = {v.symbol: _step(v, edges[group][v.symbol], ends[v.symbol]) for v in variables}
+        kept = _kept(law, table, table.groups.index(group), variables, steps)
+        steps_kept.append(kept or {})
+        if kept is None:
+            silent.append(group)
+            limited[group] = dict(edges[group])
+        else:
+            limited[group] = {
+                v.symbol: farther(v, edges[group][v.symbol], kept[v.symbol]) if kept[v.symbol] < steps[v.symbol]
+                else ends[v.symbol]
+                for v in variables
+            }  # fmt: skip
+    level = 100 * float(law.intervals.get("level", 0.9))
+    if not goes_beyond(steps_kept):
+        where = "where the data end" if 2 * len(silent) > len(limited) else "just beyond the data"
+        why = f"its {level:g} % interval spans more than the data do, already {where}"
+        return replace(
+            judged,
+            kind="weak",
+            reasons=(*judged.reasons, why),
+            reach=judged.edge,
+            by_group=judged.edges,
+        )
+    by_group = {g: limited.get(g, dict(reach[g])) for g in reach}
+    return replace(judged, reach=largest(by_group), by_group=by_group if judged.by_group else {})
+
+
+def _step(variable: Variable, edge: float, end: float) -> float:
+    """Return how far an end lies beyond an edge, as a natural logarithm."""
+    if variable.log:
+        return (end - edge) * PER_UNIT[variable.log]
+    return math.log(end / edge) if edge > 0 else 0.0
+
+
+def _kept(
+    law: Law, table: Table, group: int, variables: Sequence[Variable], steps: Mapping[str, float]
+) -> dict[str, float] | None:
+    """Return the steps within which the interval says something; None where it does not where the data end."""
+    frontier = Frontier(table, variables, group)
+    names = [v.symbol for v in variables]
+    shares = np.linspace(0.0, 1.0, _STEPS + 1)
+    z = {s: frontier.z[s][frontier.tops][:, None] for s in names}
+    walks = [
+        frontier.points({s: z[s] + (steps[s] if s in moved else 0.0) * shares for s in names}, frontier.tops)
+        for moved in (*([s] for s in names), names)
+    ]
+    # a limit in several variables is read as a box, so its corner counts, whether or not there are runs near it
+    walks.append(
+        frontier.points(
+            {
+                s: np.broadcast_to(frontier.edge[s] + steps[s] * shares, (len(frontier.tops), len(shares)))
+                for s in names
+            },
+            frontier.tops,
+        )
+    )
+    X = np.stack(walks)  # (n_walks, n_rows, n_steps, n_variables)
+    says = _says(law, table, group, X)  # (n_walks, n_steps)
+    first = np.where(says.all(axis=1), _STEPS + 1, np.argmin(says, axis=1))
+    if (first == 0).any():
+        return None
+    alone = {s: float(shares[first[i] - 1]) for i, s in enumerate(names)}
+    together = float(shares[first[len(names) :].min() - 1])
+    # each by itself as far as it goes is no claim on all of them at once
+    return {s: min(alone[s], together) * steps[s] for s in names}
+
+
+def _says(law: Law, table: Table, group: int, X: Array) -> Array:
+    """Return whether the interval says something at points (n_walks, n_rows, n_steps, n_variables), over the rows."""
+    flat = X.reshape(-1, X.shape[-1])
+    points = replace(
+        table.take(np.flatnonzero(table.group_index == group)[:1]),
+        targets=(), X=flat, Y=np.empty((len(flat), 0)), group_index=np.zeros(len(flat), dtype=np.intp),
+        own_shares=(), weights=None, yerr=None, runs=(), run_index=np.zeros(0, dtype=np.intp),
+    )  # fmt: skip
+    lower, upper = predict_intervals(law, points)
+    says = np.ones(len(flat), dtype=np.bool_)
+    rows = table.group_index == group
+    assert law.intervals is not None
+    for j, target in enumerate(table.targets):
+        y = table.Y[rows, j]
+        low, high = lower[:, j], upper[:, j]
+        with np.errstate(all="ignore"):
+            width = high - low
+            narrow = width <= SPANS * float(np.ptp(y))
+            ratio = np.where((low > 0) & (high > 0), np.log(high / low), np.inf)
+            if law.intervals["targets"][target.column].get("scale") == "log" and (y > 0).all():
+                narrow &= ratio <= SPANS * float(np.ptp(np.log(y)))
+            says &= np.isfinite(width) & (narrow | (ratio <= math.log(FACTOR)))
+    return np.asarray(says.reshape(X.shape[:-1]).all(axis=1))
