@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from sld.core.domain import Limits
 from sld.core.fitting import Fitter, text_seed
 from sld.core.kernel import Array
 from sld.core.table import Table

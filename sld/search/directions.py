@@ -110,8 +110,8 @@ class Directions:
             ahead = np.where(finite[:, None], signs[self.variable][:, None] * walks, 0.0)
             fallen = np.maximum.accumulate(ahead, axis=1) - ahead
             spread = float(np.ptp(self.table.Y[:, target])) or 1.0
-            allowed: Array = _SLACK * np.ptp(ahead, axis=1) + _ROUNDING * spread
-            wrong: NDArray[np.intp] = np.flatnonzero(np.greater(fallen, allowed[:, None]))
+            allowed = _SLACK * (ahead.max(axis=1, keepdims=True) - ahead.min(axis=1, keepdims=True))
+            wrong = np.flatnonzero(fallen > allowed + _ROUNDING * spread)
         if not len(wrong):
             return None
         first = int(wrong[0])
