@@ -22,6 +22,7 @@ Rows = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
 _SAME_LEVEL = 0.015  # of the spread: "535.8M" and "538.2M" parameters are one level of N
+_LOG_STEP = {"log10": math.log(10), "log2": math.log(2), "log": 1.0}
 _LEAST_BELOW_CUT = 0.5  # share of a group's rows
 
 
@@ -168,14 +169,25 @@ def axis_along(label: str, z: Array, same: float, group_rows: Sequence[Rows], ma
 def position(table: Table, variable: Variable) -> tuple[Array, float]:
     """Return where each row lies along `variable`, and how far apart two values are still the same level."""
     x = table.column(variable.symbol)
-    spread_out = variable.role == "scale" or (variable.role != "proportion" and x.min() * 8 <= x.max())
     if variable.log:
-        z, logarithmic = x * {"log10": math.log(10), "log2": math.log(2), "log": 1.0}[variable.log], True
-    elif spread_out and x.min() > 0:
-        z, logarithmic = np.log(x), True
+        z, logarithmic = x * _LOG_STEP[variable.log], True
+    elif logarithmic := _is_logarithmic(variable, x):
+        z = np.log(x)
     else:
-        z, logarithmic = x, False
+        z = x
     return z, same_level(z, logarithmic)
+
+
+def values_at_position(table: Table, variable: Variable, z: Array) -> Array:
+    """Return the values of `variable`'s column at positions `z`: the inverse of `position`."""
+    if variable.log:
+        return np.asarray(z / _LOG_STEP[variable.log])
+    return np.exp(z) if _is_logarithmic(variable, table.column(variable.symbol)) else z
+
+
+def _is_logarithmic(variable: Variable, x: Array) -> bool:
+    spread_out = variable.role == "scale" or (variable.role != "proportion" and x.min() * 8 <= x.max())
+    return bool(spread_out and x.min() > 0)
 
 
 def same_level(z: Array, logarithmic: bool) -> float:

@@ -117,6 +117,11 @@ class Candidate:
         return not self.origin.startswith(("evolution", MODEL))
 
     @property
+    def published(self) -> bool:
+        """Whether it is a law of the catalogue."""
+        return self.origin.startswith("catalogue:")
+
+    @property
     def of_model(self) -> bool:
         """Whether a language model proposed it, or something that it descends from."""
         return bool(self.lineage) or self.origin.startswith(MODEL)

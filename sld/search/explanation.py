@@ -8,15 +8,19 @@ table down with each (Rissanen 1978): the errors, the constants, and the form it
 
 The first two are Schwarz's criterion (1978) with one nat more for each constant, for the luck of the best of many
 fits. A form that somebody published is named by its place among some 250 of them, sooner the more laws of these
-quantities are that form; one put together from parts by its nodes; one that turns around beyond the data, where it
-runs one way within, has that to account for, too. The noise is what repeats or standard errors say, where they show
-that it changes (`noise.py`); else it is the same everywhere or in proportion to the value, whichever suits the form.
+quantities are that form; one put together from parts by its nodes. The noise is what repeats or standard errors say,
+where they show that it changes (`noise.py`); else it is the same everywhere or in proportion to the value, whichever
+suits the form.
 
 The account says nothing about rows beyond the data when no form is the truth: then it prefers the one with the most
 constants. So it only counts when its form may be the truth: when it predicts the rows that a fold judges no worse than
 the noise and the uncertainty of its constants allow (the predictive test of Chow 1960), and when its errors at
 neighbouring rows do not go together. And when nobody bred its form: what was bred on these very rows for thousands of
-formulas gives a short account of them by luck, and where it is the shortest, nothing is claimed.
+formulas gives a short account of them by luck, and where it is the shortest, nothing is claimed. A form that turns
+around in a scale variable where no rows show it is never claimed, and where it is shorter by far than all that do not,
+the rows hold something that none of the forms says: then nothing is claimed either. Last, where published laws speak
+of just these quantities, a form that nobody published has to predict the judged rows better than they do together, by
+more than luck (`evidence.py`).
 """
 
 from __future__ import annotations
@@ -34,6 +38,7 @@ from sld.core.fitting import Fitter
 from sld.core.kernel import Array
 from sld.core.table import Table
 from sld.search.candidate import Candidate
+from sld.search.evidence import WON, advantage, turn_not_shown
 from sld.search.judge import Judge
 from sld.search.proposers import from_catalogue
 from sld.search.selection import is_exact
@@ -42,7 +47,7 @@ _PUBLISHED = math.log(250.0)  # nats that name one of the published forms
 _POPULAR = 0.5  # weight of how many published laws are a form; the rest counts all forms alike
 _PER_NODE = 1.0  # nats for a node of a form put together from parts
 _PER_CONSTANT = 1.0
-_TURNS = 3.0  # nats for turning around beyond the data: a parabola needs a reason that a power law does not
+_TURNS = 10.0  # nats by which a form that turns where no rows show it has to be shorter for nothing to be claimed
 _LEVEL = 0.05  # of both tests and all folds together
 _ROWS_PER_CONSTANT = 4  # with fewer the test passes whatever the form
 _LEAST_FREEDOM = 2
@@ -76,27 +81,46 @@ class Explanation:
         )
 
 
-def explanation(judge: Judge, members: Sequence[Candidate], target: int) -> Explanation | None:
+def explanation(
+    judge: Judge, members: Sequence[Candidate], target: int, published: Sequence[Candidate] = ()
+) -> Explanation | None:
     """Return the shortest account of the rows, if nobody bred it and it passes the tests; None where a form is exact.
 
     Args:
         judge: Of the search, with its rows and folds.
         members: Candidates of this one target.
         target: Its number.
+        published: Published laws of just these quantities, if there are some (`Halves.published`).
     """
     if not members or any(is_exact(c) for c in members):
         return None
     usable = [c for c in members if c.admissible] or list(members)
     with np.errstate(all="ignore"):
         popular = _popularity(judge.table, target)
-        best = min((_account(judge, c, target, popular) for c in usable), key=lambda a: (a.nats, a.candidate.key))
-        if not best.candidate.static or not math.isfinite(best.nats):
+        best = _shortest(judge, [_account(judge, c, target, popular) for c in usable], target)
+        if best is None or not best.candidate.static or not math.isfinite(best.nats):
             return None
         if judge.table.n_rows < _ROWS_PER_CONSTANT * best.n_constants:
             return None
         p = 2.0 * min(_predictive_test(judge, best, target), _neighbour_test(best, target))
+        if p < _LEVEL:
+            return None
+        if published and not _is_published(best.candidate):
+            if advantage(judge, target, [best.candidate], published) < WON:
+                return None
     known = judge.deviations[target] is not None
-    return Explanation(best.candidate, best.proportional, min(p, 1.0), known) if p >= _LEVEL else None
+    return Explanation(best.candidate, best.proportional, min(p, 1.0), known)
+
+
+def _shortest(judge: Judge, accounts: Sequence[_Account], target: int) -> _Account | None:
+    """Return the shortest account by a form that does not turn unseen; None where one that does is far shorter."""
+    ranked = sorted(accounts, key=lambda a: (a.nats, a.candidate.key))
+    for account in ranked:
+        if account.nats > ranked[0].nats + _TURNS:
+            return None
+        if not turn_not_shown(judge, target, account.candidate):
+            return account
+    return None
 
 
 @dataclass(frozen=True)
@@ -160,8 +184,6 @@ def _account(judge: Judge, candidate: Candidate, target: int, popular: Mapping[s
     named = _PER_NODE * expression.complexity
     if _is_published(candidate):
         named = _PUBLISHED - math.log(1.0 - _POPULAR + _POPULAR * popular.get(candidate.key, 1.0))
-    by_group = [candidate.constants[column][g] for g in table.groups]
-    named += _TURNS * judge.grid.turns(target, judge.grid.predict(expression, by_group))
     total = nats + n_constants * (0.5 * math.log(n) + _PER_CONSTANT) + named
     return _Account(candidate, total, proportional, n_constants, fitter, values, weights)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sld.core.domain import Limits
 from sld.core.errors import SldError
 from sld.core.expression import Expression
 from sld.core.fit_settings import FitSettings
@@ -20,9 +21,11 @@ from sld.core.noise import OF_SEARCH, about_noise, active_kinds, row_weights, we
 from sld.core.pooling import lend
 from sld.core.ranges import ranges_of
 from sld.core.remarks import with_remarks
-from sld.core.table import Table
+from sld.core.table import Array, Table
 from sld.search.candidate import Candidate, Discovery, Guide
 from sld.search.consensus import Consensus
+from sld.search.directions import Directions
+from sld.search.evidence import turn_not_shown
 from sld.search.explanation import Explanation, explanation
 from sld.search.judge import Judge
 from sld.search.robust import huber_beside, robust_fit
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from sld.search.discovery import Search
 
 _FINAL_STARTS = 12  # for groups that the search has not seen
+_STRAIGHTENED = 10  # of the best candidates, where none keeps to the declared directions
 _RULE = "one_standard_error"
 _EXPLAINED = "shortest_account"  # where a form explains a target down to its noise
 _FEWEST = "fewest_constants"  # where points are few
@@ -68,10 +72,14 @@ def finish(
     """
     with uninterrupted():
         few = search.judge.counting.few
-        best = _of_few_points(search) if few else _best(search)
+        directions = Directions.of(search.judge.table)
+        best = _of_few_points(search, directions) if few else _best(search, directions)
         # on few points an account of the table, and what many laws agree on, rest on as many constants as points
         explained = [
-            None if few else explanation(search.judge, halves.members, j) for j, halves in enumerate(search.halves)
+            None
+            if few
+            else explanation(search.judge, _keeping(search.judge, halves.members, j, directions), j, halves.published)
+            for j, halves in enumerate(search.halves)
         ]
         best = _with_explained(best, explained)
         rule = _FEWEST if few else _EXPLAINED if any(explained) else _RULE
@@ -98,17 +106,22 @@ def finish(
             Consensus.of(search.judge, halves, j) if explained[j] is None and not few else None
             for j, halves in enumerate(search.halves)
         ]
-        chosen = _distilled(search, best, agreed)
-        single, trouble = _fit_all(best, table, seed, config, search, budget, [None] * len(table.targets), rule)
+        chosen = _distilled(search, best, agreed, directions)
+        alone: list[Consensus | None] = [None] * len(table.targets)
+        single, trouble = _fit_all(best, table, seed, config, search, budget, alone, rule, directions)
         best = replace(best, constants=single.constants)
         law = single
         if chosen is None:
             chosen = best
             notes.extend(trouble)
         else:
-            law, trouble = _fit_all(chosen, table, seed, config, search, budget, agreed, rule)
+            law, trouble = _fit_all(chosen, table, seed, config, search, budget, agreed, rule, directions)
             chosen = replace(chosen, constants=law.constants)
             notes.extend(trouble)
+        if wrong := _wrong_way(law, directions):
+            failing = replace(chosen, admissible=False, reasons=tuple(dict.fromkeys((*chosen.reasons, *wrong))))
+            best, chosen = failing if chosen is best else best, failing
+            notes.append(f"no formula was found that keeps to the declared directions: the law is {'; '.join(wrong)}")
         ranked = search.hall.ranked()[:50]
         extra = {c.key: c for c in (best, chosen) if c.key not in {r.key for r in ranked}}
         judged = verdict(search.judge.table, folds, chosen, ranked, law, seed=seed)
@@ -139,13 +152,13 @@ def finish(
         )
 
 
-def _best(search: Search) -> Candidate | None:
+def _best(search: Search, directions: Directions | None) -> Candidate | None:
     """Return the best form by itself: for each target the one that the rule chooses, or one that suits all as well."""
     rule = RULES[_RULE]
     if len(search.halves) == 1:
-        return rule(search.halves[0].members)
+        return rule(_keeping(search.judge, search.halves[0].members, 0, directions))
     joint = rule(search.hall.ranked())
-    parts = [rule(halves.members) for halves in search.halves]
+    parts = [rule(_keeping(search.judge, halves.members, j, directions)) for j, halves in enumerate(search.halves)]
     if joint is None or any(p is None for p in parts):
         return joint
     composed = Candidate.joined([p for p in parts if p is not None])
@@ -154,24 +167,47 @@ def _best(search: Search) -> Candidate | None:
     return composed
 
 
-def _of_few_points(search: Search) -> Candidate | None:
+def _of_few_points(search: Search, directions: Directions | None) -> Candidate | None:
     """Return the form with the fewest constants that the folds support, for each target by itself."""
     parts = []
     for j, (hall, halves) in enumerate(zip(search.halls, search.halves, strict=True)):
         # finalists were judged again, more thoroughly
         known = {c.key: c for c in (*hall.ranked(), *halves.members)}
         rounding = rounding_error(search.judge.table.Y[:, j])
+        keeping = _keeping(search.judge, [*known.values()], j, directions)
         # few points are no evidence that a law turns around
-        steady = [c for c in known.values() if not _turns(search.judge, c, j)]
-        parts.append(fewest_constants(steady, rounding) or fewest_constants(known.values(), rounding))
+        steady = [c for c in keeping if not turn_not_shown(search.judge, j, c)]
+        parts.append(fewest_constants(steady, rounding) or fewest_constants(keeping, rounding))
     return None if any(p is None for p in parts) else Candidate.joined([p for p in parts if p is not None])
 
 
-def _turns(judge: Judge, candidate: Candidate, target: int) -> bool:
-    (column, expression), *_ = candidate.expressions.items()
-    by_group = [candidate.constants[column][g] for g in judge.table.groups]
-    with np.errstate(all="ignore"):
-        return judge.grid.turns(target, judge.grid.predict(expression, by_group))
+def _keeping(
+    judge: Judge, members: Sequence[Candidate], target: int, directions: Directions | None
+) -> Sequence[Candidate]:
+    """Return the candidates of one target that keep to the declared directions; all where none can be made to.
+
+    Where one is exact the table is computed, and it is the declaration that is wrong.
+    """
+    if directions is None or any(is_exact(c) for c in members):
+        return members
+    if keeping := [c for c in members if directions.keeps(c, target)]:
+        return keeping
+    straight = []
+    for c in rank(members)[:_STRAIGHTENED]:
+        (expression,) = c.expressions.values()
+        bounds = judge.soundness.bounds(expression) | judge.soundness.floor(expression, target)
+        straight.append(directions.straightened(c, target, judge.weights[target], bounds))
+    return [c for c in straight if c is not None] or members
+
+
+def _wrong_way(law: Law, directions: Directions | None) -> list[str]:
+    """Return where a law goes against the declared directions, a sentence for each target that does."""
+    if directions is None:
+        return []
+    found = (
+        directions.broken(law.expressions[t.column], law.constants[t.column], j) for j, t in enumerate(law.targets)
+    )
+    return [sentence for sentence in found if sentence is not None]
 
 
 def _with_explained(best: Candidate | None, explained: Sequence[Explanation | None]) -> Candidate | None:
@@ -191,13 +227,18 @@ def _about(table: Table, explained: Sequence[Explanation | None]) -> list[str]:
     ]
 
 
-def _distilled(search: Search, best: Candidate, agreed: Sequence[Consensus | None]) -> Candidate | None:
+def _distilled(
+    search: Search, best: Candidate, agreed: Sequence[Consensus | None], directions: Directions | None
+) -> Candidate | None:
     """Return the formulas that follow the consensus, target by target; None where every target keeps its best form."""
     parts = []
     for j, consensus in enumerate(agreed):
         own = best.of_target(j)
-        distilled = None if consensus is None else consensus.distilled(search.judge, j)
-        parts.append(distilled if distilled is not None and (distilled.admissible or not own.admissible) else own)
+        distilled = None if consensus is None else consensus.distilled(search.judge, j, directions)
+        follows = distilled is not None and (distilled.admissible or not own.admissible)
+        if follows and distilled is not None and directions is not None:
+            follows = directions.keeps(distilled, j) or not directions.keeps(own, j)
+        parts.append(distilled if distilled is not None and follows else own)
     return Candidate.joined(parts) if any(p.consensus for p in parts) else None
 
 
@@ -210,6 +251,7 @@ def _fit_all(
     budget: str,
     agreed: Sequence[Consensus | None],
     rule: str,
+    directions: Directions | None,
 ) -> tuple[Law, list[str]]:
     """Fit the chosen forms on all rows and the points of a consensus, from many starts and what the search found."""
     rows = thinned(table, FIT_ROWS)
@@ -267,12 +309,21 @@ def _fit_all(
                 other = None
             if other is not None and _as_sound(judge, chosen, expression, j, other[0].constants):
                 result, robust[target.column] = other
+        bent, bounded = "", False
+        if result.ok and directions is not None and not is_exact(chosen):
+            bent = directions.broken(expression, result.constants, j) or ""
+            straight = _straight_fit(result, expression, fitted, number, weights, shared, bounds) if bent else None
+            if straight is not None and directions.broken(expression, straight.constants, j) is None:
+                result, bent, bounded = straight, "", True
+                robust.pop(target.column, None)
         trouble = result.status if not result.ok else ""
         if result.ok and not _as_sound(search.judge, chosen, expression, j, result.constants):
             # a lower training error is no gain if the law then breaks down beyond the data
             trouble = "it breaks a physical check that the search's constants pass"
         if result.ok and (why := _refused(soundness, expression, j, result.constants)):
             trouble = f"it is no law: {why}"
+        if bent and not trouble and directions is not None and directions.keeps(chosen.of_target(j), j):
+            trouble = f"it is {bent}, and the search's constants are not"
         constants[target.column] = result.constants
         prior = chosen.priors.get(target.column) if trouble else result.prior
         if prior is not None:
@@ -290,6 +341,7 @@ def _fit_all(
             weights=active_kinds(rows, j, OF_SEARCH),
             pooling="none" if prior is None else "partial",
             shared=tuple(shared),
+            positive=tuple(expression.constants) if bounded and not trouble else (),
             bounds=dict(bounds),
             prior=prior,
             points=0 if consensus is None else consensus.points.n_rows,
@@ -344,6 +396,24 @@ def _fit_all(
         settings=settings,
     )
     return law, notes
+
+
+def _straight_fit(
+    result: FitResult,
+    expression: Expression,
+    rows: Table,
+    number: int,
+    weights: Array | None,
+    shared: Sequence[str],
+    bounds: Mapping[str, Limits],
+) -> FitResult | None:
+    """Return the fit with all constants positive: with these a sum of powers keeps to one direction."""
+    inherit = {g: {c: abs(v) for c, v in by.items()} for g, by in result.constants.items()}
+    found = fit(
+        expression, rows, target=number, weights=weights, starts=_FINAL_STARTS, inherit=inherit, shared=shared,
+        positive=expression.constants, bounds=bounds,
+    )  # fmt: skip
+    return found if found.ok else None
 
 
 def _with_absent(

@@ -1,4 +1,4 @@
-"""The hall of fame: the best candidates seen so far, the best that nobody bred, and the best per complexity."""
+"""The hall of fame: the best so far, the best that nobody bred, the published laws, and the best per complexity."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from sld.search.selection import rank
 
 
 class HallOfFame:
-    """Keeps the best `size` candidates, the best `size` static ones and the best of each complexity."""
+    """Keeps the best `size` candidates, as many static ones and published laws, and the best of each complexity."""
 
     def __init__(self, size: int = 200) -> None:
         """Start empty."""
         self.size = size
         self._best: dict[str, Candidate] = {}
         self._static: dict[str, Candidate] = {}
+        self._published: dict[str, Candidate] = {}
         self._islands: dict[int, dict[str, Candidate]] = {}
         self._by_complexity: dict[int, Candidate] = {}
 
     def copy(self) -> HallOfFame:
         """Return a hall with the same candidates, which goes its own way from here."""
         other = HallOfFame(self.size)
-        other._best, other._static = dict(self._best), dict(self._static)
+        other._best, other._static, other._published = dict(self._best), dict(self._static), dict(self._published)
         other._islands = {number: dict(held) for number, held in self._islands.items()}
         other._by_complexity = dict(self._by_complexity)
         return other
@@ -36,6 +37,8 @@ class HallOfFame:
         self._best = self._with(self._best, candidate)
         if candidate.static:
             self._static = self._with(self._static, candidate)
+            if candidate.published:
+                self._published = self._with(self._published, candidate)
         else:
             self._islands[candidate.island] = self._with(self._islands.get(candidate.island, {}), candidate)
         return before is None or rank([before, candidate])[0] is candidate
@@ -59,6 +62,10 @@ class HallOfFame:
     def static(self, n: int | None = None) -> tuple[Candidate, ...]:
         """The best candidates that were proposed as they stand, not bred from others, best first."""
         return tuple(rank(self._static.values())[: n or self.size])
+
+    def published(self, n: int | None = None) -> tuple[Candidate, ...]:
+        """The published laws, best first: they stay in sight however many forms a long search finds."""
+        return tuple(rank(self._published.values())[: n or self.size])
 
     def island(self, number: int) -> tuple[Candidate, ...]:
         """What may breed on an island: its own children and the static candidates, best first."""

@@ -38,8 +38,9 @@ def from_catalogue(table: Table) -> Iterator[Proposal]:
         per_target = [list(match(law, table.variables, own=table.own_share(j))) for j in range(len(table.targets))]
         if len({len(forms) for forms in per_target}) == 1:
             found.extend(Proposal.of(forms) for forms in zip(*per_target, strict=True))
-    # laws that use every variable first: on a small budget they are the ones to have tried
-    found.sort(key=lambda p: -len(p.forms[0].expression.used_variables))
+    # laws that use every variable first, those of these very quantities ahead: on a small budget they are the ones to
+    # have tried
+    found.sort(key=lambda p: (-len(p.forms[0].expression.used_variables), p.forms[0].mismatch))
     yield from found
 
 
