@@ -97,3 +97,10 @@ def test_columns_with_gaps_are_passed_over() -> None:
 def test_the_table_of_single_cells_names_its_algorithm() -> None:
     table = table_from(CASES / "singlecell_train.csv", target="mi_value", scale=["size", "umis_per_cell"])
     assert any(text.startswith("840 rows counted as repeats differ in algorithm (not named)") for text in table.notes)
+
+
+def test_a_fit_says_what_was_noticed_while_reading() -> None:
+    from sld import api
+
+    law = api.fit(rows(), "E + A*N**-a", target="loss", scale="N", starts=2)
+    assert any("counted as repeats differ in optimizer" in text for text in law.provenance["notes"])

@@ -19,6 +19,7 @@ from sld.core.table import Array, Table
 _LEAST_ROWS = 20  # fewer do not tell skewness from chance
 _FAR = 6.0  # robust standard deviations; what lies beyond is an outlier, and a tale of its own
 _CHANCE = 0.05  # with which normal errors would be as skewed
+_LEAST_RATIO = 1.4  # of the farthest row on the worse side to that on the better side
 _SHARE = 0.52  # of the rows at least that are better than the law
 
 
@@ -36,10 +37,10 @@ def one_sided_notes(law: Law, table: Table) -> list[str]:
             continue
         skewness, chance = found
         n = int((excess < 0).sum())
-        if chance > _CHANCE or n < _SHARE * len(excess):
+        far = float(excess.max() / max(-excess.min(), 1e-300))
+        if chance > _CHANCE or n < _SHARE * len(excess) or far < _LEAST_RATIO:
             continue
         side = "below" if target.better == "lower" else "above"
-        far = excess.max() / -excess.min()
         notes.append(
             f"the residuals of {target.column} are one-sided ({n} of {len(excess)} rows lie {side} the law, the others "
             f"up to {far:.2g} times as far on the other side; skewness {skewness:.2g}, p = {chance:.1g}): "

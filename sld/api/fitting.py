@@ -148,7 +148,7 @@ def _notes(expressions: Mapping[str, Expression], table: Table) -> list[str]:
     unused = unused_columns(expressions, table)
     used = [s for e in expressions.values() for s in e.used_variables]
     notes = [f"the formula does not use {', '.join(unused)}"] if unused else []
-    return [*notes, *notes_for(expressions, table), *level_notes(table, used)]
+    return [*table.notes, *notes, *notes_for(expressions, table), *level_notes(table, used)]
 
 
 def _prepared(task: Task, outliers: str, loss: str) -> tuple[Task, list[str], list[dict[str, Any]]]:

@@ -56,7 +56,7 @@ def hidden_settings(data: object, named: Sequence[str], rows: Rows, points: Rows
     n = _differing([levels[c] for c in found], points[several])
     kinds, numbers = [c for c in found if c in texts], [c for c in found if c not in texts]
     ways = [f"group by {'one of them' if len(found) > 1 else 'it'} (--group {kinds[0]})"] if kinds else []
-    ways += [f"name numbers as variables (--covariate {','.join(numbers)})"] if numbers else []
+    ways += [f"name numbers as variables ({_roles(numbers, {c: read[c][1] for c in numbers})})"] if numbers else []
     return (
         f"{n} rows counted as repeats differ in {names} (not named): {', or '.join([*ways, 'keep rows of one kind'])}"
     )
@@ -80,6 +80,15 @@ def _are_numbers(labels: Sequence[str]) -> bool:
         return all(math.isfinite(float(label)) for label in labels)
     except ValueError:
         return False
+
+
+def _roles(columns: Sequence[str], labels: Mapping[str, Sequence[str]]) -> str:
+    """Return the options that give columns of numbers a role: whole numbers over a decade grow with money, it seems."""
+    values = {c: [float(label) for label in labels[c]] for c in columns}
+    grows = [c for c, x in values.items() if min(x) > 0 and max(x) >= 10 * min(x) and all(v == int(v) for v in x)]
+    others = [c for c in columns if c not in grows]
+    options = [f"--scale {','.join(grows)}"] if grows else []
+    return " ".join([*options, *([f"--covariate {','.join(others)}"] if others else [])])
 
 
 def _telling(levels: Mapping[str, Rows], texts: Sequence[str], points: Rows, y: Array) -> list[str]:
