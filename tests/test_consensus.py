@@ -214,3 +214,18 @@ def test_the_points_move_as_the_laws_that_were_asked_do() -> None:
     )
     assert np.abs(moved).max() > 1e-4
     np.testing.assert_allclose(guided.moved(weights) - points.Y[:, 0], moved, atol=1e-5)
+
+
+def test_points_that_nobody_can_tell_are_not_taken_for_certain() -> None:
+    table = curve()
+    judge, hall = judged(table)
+    consensus = Consensus.of(judge, Halves.of(hall), 0)
+    assert consensus is not None
+    guided = Guided(Guide(consensus.points, consensus.members, consensus.weights), table, 0, FitSettings())
+    for member in guided.members:
+        member.usual = np.full(consensus.points.n_rows, np.nan)
+    assert np.isnan(guided.moved(np.ones(table.n_rows))).all()
+    for member in guided.members:
+        member.usual = np.full(consensus.points.n_rows, -1e6)  # as if every refit threw it far off
+    moved = guided.moved(np.ones(table.n_rows)) - consensus.points.Y[:, 0]
+    np.testing.assert_allclose(moved, guided.range)

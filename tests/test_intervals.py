@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from sld.analysis.intervals import Interval, Rival, compute, constant_intervals, predict_intervals, unknown_constants
+from sld.analysis.linearised import standard_errors
 from sld.core.errors import DataError, UsageError
 from sld.core.fit_settings import FitSettings
 from sld.core.fitting import fit
@@ -401,12 +402,47 @@ def test_intervals_do_not_depend_on_names() -> None:
 def test_runs_are_resampled_as_wholes() -> None:
     rng = np.random.default_rng(2)
     run = np.repeat(np.arange(8), 12)
-    step = np.tile(np.geomspace(1e3, 1e5, 12), 8)
+    step = (np.geomspace(1e3, 1e5, 12)[:, None] * np.geomspace(1.0, 1.3, 8)).T.ravel()  # every run has steps of its own
     loss = 2 + 30 * step**-0.4 + 0.05 * rng.standard_normal(8)[run] + 0.001 * rng.standard_normal(96)
     table = table_from({"step": step, "loss": loss}, target="loss", scale="step")
     named = replace(table, runs=tuple(f"r{k}" for k in range(8)), run_index=run.astype(np.intp), run_column="run")
     widths = []
     for rows in (table, named):
-        low, high = known(fitted("E + A*step**-alpha", rows))["loss"]["all"]["E"]
+        low, high = known(fitted("E + 30*step**-0.4", rows))["loss"]["all"]["E"]
         widths.append(high - low)
-    assert widths[1] > 1.5 * widths[0]
+    assert 2.0 < widths[1] / widths[0] < 5.0  # the root of 12 rows per run is 3.5
+
+
+def test_a_constant_that_trades_off_against_another_is_not_determined() -> None:
+    # of K and A only the ratio is seen: refits from one pair stay at that pair
+    rng = np.random.default_rng(1)
+    N = np.geomspace(1e2, 1e5, 20)
+    table = table_from({"N": N, "y": 1 + 3 * N**-0.3 + 0.01 * rng.standard_normal(20)}, target="y", scale="N")
+    expression = table.parse("E + exp(A - K)*N**-alpha")
+    own = fit(table.parse("E + B*N**-alpha"), table, starts=8).constants["all"]
+    values = {"E": own["E"], "A": 100.0 + math.log(own["B"]), "K": 100.0, "alpha": own["alpha"]}
+    law = Law({"y": expression}, {"y": {"all": values}}, table.variables, table.targets)
+    law = replace(law, intervals=compute(law, table, rung_folds(table)))
+    reasons = unknown_constants(law)["y"]["all"]
+    assert reasons == dict.fromkeys(("A", "K"), "the rows do not determine it")
+
+
+def test_standard_errors_of_a_straight_line_are_those_of_the_textbook() -> None:
+    rng = np.random.default_rng(0)
+    x = np.linspace(1.0, 4.0, 15)
+    table = table_from({"x": x, "y": 2 + 3 * x + 0.1 * rng.standard_normal(15)}, target="y", scale="x")
+    expression = table.parse("a + b*x")
+    found = fit(expression, table)
+    residual = table.Y[:, 0] - found.prediction
+    for clusters in (np.arange(15), np.arange(15) // 3):
+        errors = standard_errors(
+            expression, FitSettings(), table, np.ones(15), residual, clusters.astype(np.intp), found.constants
+        )
+        assert errors is not None
+        # White (1980), Liang and Zeger (1986): (X'X)^-1 (sum over clusters of X'r r'X) (X'X)^-1
+        X = np.column_stack([np.ones(15), x])
+        inverse = np.linalg.inv(X.T @ X)
+        scores = [X[clusters == c].T @ residual[clusters == c] for c in np.unique(clusters)]
+        covariance = inverse @ sum(np.outer(s, s) for s in scores) @ inverse
+        assert errors["all"]["a"] == pytest.approx(math.sqrt(covariance[0, 0]), rel=1e-6)
+        assert errors["all"]["b"] == pytest.approx(math.sqrt(covariance[1, 1]), rel=1e-6)

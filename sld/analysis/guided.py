@@ -33,22 +33,25 @@ class Guided:
         self.points = guide.points
         self.rows = np.flatnonzero(np.isin(table.groups, guide.points.groups)[table.group_index])
         some = table.take(self.rows)
-        self.range = float(np.ptp(table.Y[:, target]))
+        seen = np.concatenate([table.Y[:, target], guide.points.Y[:, 0]])
+        self.range = float(np.ptp(seen))
         self.members = [
             _Member(member, some, target, guide.points, settings.weights) for member in guide.members[:MEMBERS]
         ]
         self.shares = np.array(guide.weights[:MEMBERS])
 
     def moved(self, weights: Array) -> Array:
-        """Return the targets (n_points,) where rows weigh (n_rows,) more or less than usual, mean 1."""
+        """Return the targets (n_points,) where rows weigh (n_rows,) more or less than usual, mean 1.
+
+        NaN where none of the laws could be refitted.
+        """
         shifts = np.array([member.shift(weights[self.rows]) for member in self.members])
-        with np.errstate(invalid="ignore"):
-            # a law that such a refit throws off course would not have been asked
-            sound = (np.abs(shifts) <= self.range).all(axis=1)
-        shares = np.where(sound, self.shares, 0.0)
-        if not shares.sum() > 0:
-            return self.points.Y[:, 0]
-        return np.asarray(self.points.Y[:, 0] + shares @ np.where(sound[:, None], shifts, 0.0) / shares.sum())
+        sound = np.isfinite(shifts).all(axis=1)
+        if not sound.any():
+            return np.full(self.points.n_rows, np.nan)
+        # a search asks no law that goes far beyond everything seen; how far a refit goes says no more than that it does
+        shifts = np.clip(shifts[sound], -self.range, self.range)
+        return np.asarray(self.points.Y[:, 0] + self.shares[sound] @ shifts / self.shares[sound].sum())
 
 
 class _Member:

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sld.analysis.linearised import standard_errors
 from sld.core.card import parse_for
 from sld.core.errors import DataError, GrammarError, SldError, UsageError
 from sld.core.expression import Expression
@@ -66,6 +67,7 @@ _CHUNK = 65536  # points predicted at once
 _LEAST_REFITS = 5  # that succeeded; fewer say nothing
 _STILL = 1e-9  # relative: a refit that moves a constant by less has not moved it
 _EXACT = 1e-7  # of the range: smaller residuals are rounding errors of an exact law, whose refits need not move
+_STUCK = 0.1  # refits that move a constant by less than this share of its standard error do not explore
 _REWEIGHTINGS = 5  # of a refit with Huber's loss
 _REFIT_STEPS, _FOLD_FIT_STEPS = 30, 100
 _LEAST_FREE = 0.5  # rows beyond the constants of all groups
@@ -74,6 +76,7 @@ UNMOVED = "refits do not move it"
 FAILED = "refits fail"
 PINNED = "held at this value"
 AT_BOUND = "held by its bound"
+OPEN = "the rows do not determine it"
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,8 @@ def _lent(measured: dict[str, Any], judged: Law, law: Law) -> dict[str, Any]:
             for key in ("rows", "free"):
                 about[key][group] = about[key][lender]
             about["noise"][group] = _six_digits(math.sqrt(2.0) * _known(about["noise"][lender]))
+            if lender in about["open"]:
+                about["open"][group] = about["open"][lender]
             about["range"][group] = [float(ends[:, 0].min()), float(ends[:, 1].max())]
             shift = {c: law.constants[column][group][c] - v for c, v in law.constants[column][lender].items()}
             about["constants"][group] = {
@@ -231,7 +236,7 @@ def compute(
 
 
 def _ranges(table: Table, target: int, level: float) -> dict[str, list[float]]:
-    """Return for each group the quantiles between which the level of its rows lie, and so a new one without a law."""
+    """Return for each group the quantiles between which so many of its rows lie, and a new one if there is no law."""
     ends = [0.5 - level / 2, 0.5 + level / 2]
     return {
         group: [
@@ -340,12 +345,14 @@ def _constants(law: Law) -> dict[str, dict[str, dict[str, Interval | str]]]:
             wider = _inflation(about, group) * _student(level, float(about["free"][group])) / z
             exact = _is_exact(about, group)
             held = law.settings[target].at_bounds({group: values})
-            found[target][group] = {
-                name: PINNED
-                if name not in replicates[0]
-                else _ends(value, np.array([r[name] for r in replicates]), wider, level, exact, name in held)
-                for name, value in values.items()
-            }
+            loose = about.get("open", {}).get(group, ())
+            found[target][group] = {}
+            for name, value in values.items():
+                ends: Interval | str = PINNED
+                if name in replicates[0]:
+                    ends = _ends(value, np.array([r[name] for r in replicates]), wider, level, exact, name in held)
+                open_ = name in loose and not exact and isinstance(ends, tuple)
+                found[target][group][name] = OPEN if open_ else ends
     return found
 
 
@@ -470,6 +477,7 @@ class _Refits:
             **({} if self.shape is None else {"noise_shape": self.shape.to_json()}),
             "rows": {group: int(n) for group, n in zip(groups, np.bincount(self.table.group_index), strict=True)},
             "free": {group: round(float(f), 6) for group, f in zip(groups, self.free(everything), strict=True)},
+            "open": self.left_open(replicates) if noise.max() > 0 else {},
             # one line of text each: 42 groups with 40 replicates would fill thousands of lines of law.json
             "constants": {
                 group: {
@@ -509,6 +517,35 @@ class _Refits:
         starts = self.fitter.starts(_FOLD_STARTS, self.rng)
         solution = self.solved(starts, self.values, np.ones(self.table.n_rows), train, _FOLD_FIT_STEPS)
         return solution.values if solution.ok else None
+
+    def left_open(self, replicates: Sequence[Array]) -> dict[str, list[str]]:
+        """Return group to the constants that refits hardly move, though the rows leave them open by far more."""
+        expression = self.settings.formula(self.fitter.expression)
+        constants = {
+            g: dict(zip(self.fitter.names, row, strict=True))
+            for g, row in zip(self.table.groups, self.values.tolist(), strict=True)
+        }
+        table, weights, residual, clusters = self.table, self.base, self.residual(self.values), self.clusters
+        trust = self.settings.trust(residual, self.delta)
+        weights = weights if trust is None else weights * trust
+        if self.guided is not None:
+            n = self.guided.points.n_rows
+            table = self.both.table
+            weights = np.concatenate([weights, np.full(n, self.base.sum() / n)])
+            residual = np.concatenate([residual, np.full(n, np.nan)])
+            clusters = np.concatenate([clusters, np.zeros(n, dtype=np.intp)])
+        errors = standard_errors(expression, self.settings, table, weights, residual, clusters, constants)
+        if errors is None:
+            return {}
+        with np.errstate(invalid="ignore"):
+            moved = np.abs(np.array(replicates) - self.values)  # (n_replicates, n_groups, n_names)
+        found: dict[str, list[str]] = {}
+        for g, group in enumerate(self.table.groups):
+            for k, name in enumerate(self.fitter.names):
+                known = moved[np.isfinite(moved[:, g, k]), g, k]
+                if len(known) >= _LEAST_REFITS and np.quantile(known, 0.6827) < _STUCK * errors[group][name]:
+                    found.setdefault(group, []).append(name)
+        return found
 
     def judged(
         self, train: Rows, test: Rows, scale: _Scale, n_replicates: int, rivals: Sequence[_Refits]
