@@ -30,12 +30,14 @@ def limits(
 ) -> dict[str, float | None]:
     """Return what the formula tends to with scale, by group; None where it grows or falls without end.
 
-    It starts from the largest row of each group, whose other variables stay as they are. Empty where the formula has no
+    It starts from the largest row of each group, whose other variables stay as they are. Groups where it cannot be
+    told are left out: `log(N)**-a` is far from its limit at any number that there is. Empty where the formula has no
     scale variable.
     """
     if not any(v.role == "scale" and v.symbol in expression.tree.names for v in table.variables):
         return {}
-    return {g: _limit(expression, constants[g], _largest(table, k), table) for k, g in enumerate(table.groups)}
+    found = {g: _limit(expression, constants[g], _largest(table, k), table) for k, g in enumerate(table.groups)}
+    return {g: None if math.isinf(v) else v for g, v in found.items() if not math.isnan(v)}
 
 
 def floor_of(expression: Expression) -> str | None:
@@ -66,9 +68,8 @@ def _largest(table: Table, group: int) -> dict[str, float]:
     return dict(zip(table.symbols, table.X[rows[int(size.argmax())]].tolist(), strict=True))
 
 
-def _limit(
-    expression: Expression, constants: Mapping[str, float], start: Mapping[str, float], table: Table
-) -> float | None:
+def _limit(expression: Expression, constants: Mapping[str, float], start: Mapping[str, float], table: Table) -> float:
+    """Return the limit, infinity where there is none, NaN where it cannot be told."""
     for decades in _DECADES:
         steps = np.array([0.0, decades, 2 * decades, 3 * decades])
         columns = {
@@ -85,11 +86,11 @@ def _limit(
         first, second = two - one, three - two
         if second == 0.0:
             return float(three)
-        if not abs(second) < abs(first):
-            return None
+        if not abs(second) < (1.0 - _REACHED) * abs(first):
+            return math.inf
         limit = three - second * second / (second - first)
         change = max(abs(here - limit), 1e-300)
         if abs(limit) < _NOTHING * change:
             limit = 0.0
-        return float(limit) if abs(limit - three) < max(_REACHED * change, 0.05 * abs(two - limit)) else None
-    return None
+        return limit if abs(limit - three) < max(_REACHED * change, 0.05 * abs(two - limit)) else math.nan
+    return math.nan

@@ -60,6 +60,7 @@ _SLACK, _SLACK_BEYOND = (
     0.1,
 )  # ranges of the target that a wiggle may have in any case, in the data and beyond them
 _TURNED_BACK = 0.5  # share of the way down that is done a quarter of the way to the next rung; 0.06 for a parabola
+_ROOT_STEPS = 40  # half of them halve the interval
 _STEPS = {"log10": 1.0, "log2": math.log2(10.0), "log": _DECADE}  # a decade in a column of logarithms
 
 
@@ -185,7 +186,13 @@ class Domain:
         ]
         bad = int(np.argmin(np.where(wrong, np.sum(away, axis=0), np.inf)))
         group = self.group_index[[bad]]
-        row = int(np.flatnonzero(self.table.group_index == group[0])[0])
+        rows = np.flatnonzero(self.table.group_index == group[0])
+        if part is not None:  # one on the other side
+            own = self._by_symbol(self.table.X[rows])
+            signs = np.sign(values_at(part, constants, own, np.repeat(group, len(rows))))
+            there = np.sign(values_at(part, constants, {s: c[[bad]] for s, c in self.columns.items()}, group))
+            rows = rows[signs != there] if (signs != there).any() else rows
+        row = int(rows[0])
         start = [float(axis.coordinate(self.table.X[[row], i])[0]) for i, axis in enumerate(self.axes)]
 
         def at(share: float) -> tuple[dict[str, Array], float]:
@@ -271,10 +278,8 @@ class Domain:
         up, down = (a - b)[:-1], (b - a)[1:]  # from the rung to its neighbours
         early = inside[:-1, _QUARTERS[1]] - b[:-1], inside[1:, _QUARTERS[0]] - a[1:]
         turns = self._follows[1:] & (np.sign(up) == np.sign(down)) & (np.minimum(np.abs(up), np.abs(down)) > slack[1:])
-        back = (early[0] / np.where(turns, up, 1.0) > _TURNED_BACK) & (
-            early[1] / np.where(turns, down, 1.0) > _TURNED_BACK
-        )
-        return bool((turns & back).any())
+        back = [e / np.where(turns, whole, 1.0) > _TURNED_BACK for e, whole in zip(early, (up, down), strict=True)]
+        return bool((turns & back[0] & back[1]).any())
 
     def _turning(
         self, inner: Node, expression: Expression, constants: Sequence[Mapping[str, float]], values: Array
@@ -291,9 +296,14 @@ class Domain:
         low, high = at[step], at[step + 1]
         f_low, f_high = path[segment, step], path[segment, step + 1]
         group = self.group_index[self._left[segment]]
-        for _ in range(4):  # regula falsi: most centres are linear in the logarithm, where the first step arrives
-            middle = low + (high - low) * np.clip(f_low / (f_low - f_high), 0.01, 0.99)
+        near = 1e-12 * (np.abs(f_low) + np.abs(f_high))
+        for step_number in range(_ROOT_STEPS):
+            # most centres are linear in the logarithm, where the first step along the chord arrives
+            share = f_low / (f_low - f_high) if step_number % 2 == 0 else 0.5
+            middle = low + (high - low) * share
             f = values_at(part, constants, self._points(segment, middle), group)
+            if (np.abs(f) <= near).all():
+                break
             same = np.sign(f) == np.sign(f_low)
             low, f_low = np.where(same, middle, low), np.where(same, f, f_low)
             high, f_high = np.where(same, high, middle), np.where(same, f_high, f)
@@ -307,8 +317,7 @@ class Domain:
         for i in np.unique(self._moved[segment]):
             mine = self._moved[segment] == i
             axis = self.axes[i]
-            ends = (axis.coordinate(self._X[side[segment[mine]], i]) for side in (self._left, self._right))
-            a, b = ends
+            a, b = (axis.coordinate(self._X[side[segment[mine]], i]) for side in (self._left, self._right))
             X[mine, i] = axis.back(a + share[mine] * (b - a))
         return self._by_symbol(X)
 

@@ -22,6 +22,7 @@ BELOW_FLOOR = "an irreducible loss below zero"
 
 _FAR = 1e60  # times the data: what vanishes there vanishes with scale
 _GONE = 1e-6
+_FALLS = 0.05  # of the range of the loss, over the range of a scale variable
 
 
 class Soundness:
@@ -40,8 +41,9 @@ class Soundness:
     def floor(self, expression: Expression, target: int) -> dict[str, Limits]:
         """Return the bound of the constant that a positive loss falls to with scale, if the formula has one.
 
-        The loss has to be better when lower, positive in all rows and falling with scale. The constant stands alone in
-        the outermost sum, and everything else there vanishes with scale, or has its least value zero (a valley).
+        The loss has to be better when lower, positive in all rows and falling with a scale variable. The constant
+        stands alone in the outermost sum, and everything else there vanishes with scale, or has its least value zero
+        (a valley).
         """
         least = self._floors[target]
         if least is None:
@@ -101,19 +103,21 @@ def _vanishes(term: Node, expression: Expression, table: Table) -> bool:
 
 
 def _least(table: Table, target: int) -> float | None:
-    """Return what a loss cannot fall below, or None where the target is no loss that falls with scale."""
+    """Return what a loss cannot fall below, or None where the target is no loss that falls with some scale variable."""
     declared, y = table.targets[target], table.Y[:, target]
     if declared.better != "lower" or not (y > 0).all() or (declared.lower is not None and declared.lower < 0.0):
         return None
-    size = np.zeros(table.n_rows)
-    for i, v in enumerate(table.variables):
-        if v.role == "scale":
-            x = table.X[:, i]
-            size += x if v.log else np.log(np.maximum(x, 1e-300))
-    apart = [(size[rows] - size[rows].mean(), y[rows] - y[rows].mean()) for rows in _groups(table)]
-    slope = sum(float(a @ b) for a, b in apart)
-    return (declared.lower or 0.0) if slope < 0.0 else None
-
-
-def _groups(table: Table) -> list[np.ndarray]:
-    return [table.group_index == g for g in range(len(table.groups))]
+    scales = [i for i, v in enumerate(table.variables) if v.role == "scale"]
+    if not scales:
+        return None
+    logs = np.column_stack(
+        [table.X[:, i] if table.variables[i].log else np.log(np.maximum(table.X[:, i], 1e-300)) for i in scales]
+    )
+    size = np.maximum(np.ptp(logs, axis=0), 1e-300)
+    x, change = logs / size, y.copy()
+    for g in range(len(table.groups)):  # groups differ in level
+        mine = table.group_index == g
+        x[mine] -= x[mine].mean(axis=0)
+        change[mine] -= change[mine].mean()
+    slopes = np.linalg.lstsq(x, change, rcond=1e-8)[0]
+    return (declared.lower or 0.0) if (slopes < -_FALLS * np.ptp(y)).any() else None
