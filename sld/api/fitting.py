@@ -90,6 +90,7 @@ def fit(
             positive=tuple(signs[column]),
             bounds=limits[column],
             weights=active_kinds(train, j, _kinds(train, loss)),
+            set_aside=len(aside),
         )
         for j, (column, expression) in enumerate(form.expressions.items())
     }

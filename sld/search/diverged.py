@@ -33,6 +33,7 @@ from sld.core.table import Array, Table
 from sld.search.dependence import nearest_rows
 
 if TYPE_CHECKING:
+    from sld.core.law import Law
     from sld.search.candidate import Discovery
 
 OUTLIERS = ("drop", "keep")
@@ -134,11 +135,13 @@ def recorded(outcome: Discovery, table: Table, found: tuple[Diverged, ...]) -> D
     if not found:
         return outcome
     rows = set_aside(table, found)
-    law, single = (
-        None if law is None else replace(law, provenance={**law.provenance, "set_aside": rows})
-        for law in (outcome.law, outcome.single)
-    )
-    return replace(outcome, law=law or outcome.law, single=single)
+
+    def with_record(law: Law) -> Law:
+        settings = {column: replace(own, set_aside=len(rows)) for column, own in law.settings.items()}
+        return replace(law, provenance={**law.provenance, "set_aside": rows}, settings=settings)
+
+    single = None if outcome.single is None else with_record(outcome.single)
+    return replace(outcome, law=with_record(outcome.law), single=single)
 
 
 def warning(table: Table, found: tuple[Diverged, ...]) -> str:

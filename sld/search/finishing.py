@@ -127,7 +127,7 @@ def finish(
         judged = verdict(search.judge.table, folds, chosen, ranked, law, seed=seed)
         law = replace(law, provenance={**law.provenance, "verdict": judged.to_json()})
         return Discovery(
-            law=with_remarks(_completed(law, table, everything), everything),
+            law=with_remarks(_with_borrowed(law, table, everything), everything),
             chosen=chosen,
             front=search.hall.front(),
             hall_of_fame=tuple(rank([*extra.values(), *ranked])),
@@ -141,7 +141,7 @@ def finish(
             table=table,
             verdict=judged,
             config={**config, "budget": budget, "workers": search.workers, "rule": rule},
-            single=None if chosen is best else with_remarks(_completed(single, table, everything), everything),
+            single=None if chosen is best else with_remarks(_with_borrowed(single, table, everything), everything),
             best=None if chosen is best else best,
             llm={} if search.guest is None else search.guest.summary(chosen),
             guides={
@@ -424,14 +424,6 @@ def _with_absent(
         return constants
     middle = {c: float(np.median([of[c] for of in constants.values()])) for c in next(iter(constants.values()), {})}
     return {g: constants.get(g, middle) for g in groups}
-
-
-def _completed(law: Law, table: Table, everything: Table) -> Law:
-    """Return the law with what concerns the rows that it was not fitted to: those set aside, and groups that borrow."""
-    known = np.isin(everything.groups, table.groups)
-    set_aside = int(known[everything.group_index].sum()) - table.n_rows
-    settings = {column: replace(own, set_aside=set_aside) for column, own in law.settings.items()}
-    return _with_borrowed(replace(law, settings=settings), table, everything)
 
 
 def _with_borrowed(law: Law, table: Table, everything: Table) -> Law:
