@@ -133,6 +133,8 @@ def _given(data: str) -> Any:
 
     from sld.core.reading import piped_source
 
+    if sys.stdin is None:
+        raise UsageError("- stands for standard input, which is closed; pipe a table in, or name a file")
     return piped_source(sys.stdin.buffer.read())
 
 

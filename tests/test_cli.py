@@ -586,6 +586,8 @@ def test_points_may_come_from_a_pipe(sld: Run, law_file: Path, monkeypatch: pyte
     assert "note: column 'N': 1B was read as 1e+09 (1 value)" in predicted.err
     monkeypatch.setattr(sys, "stdin", _Pipe(b""))
     one_line(sld("predict", law_file, "-"), "standard input is empty")
+    monkeypatch.setattr(sys, "stdin", None)
+    one_line(sld("predict", law_file, "-"), "standard input, which is closed")
 
 
 def test_a_pipe_is_read_by_every_command(sld: Run, runs: Path, law_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,10 @@ def test_polars_frames_are_read() -> None:
     pl = pytest.importorskip("polars")
     frame = pl.DataFrame(COLUMNS)
     assert read(frame, group="g").digest() == read(COLUMNS, group="g").digest()
+    with pytest.raises(DataError, match="LazyFrame"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # polars says that looking at columns costs something
+            read(frame.lazy())
     wide = frame.with_columns(N=frame["N"].cast(pl.Int128), g=frame["g"].cast(pl.Categorical))
     assert read(wide, group="g").digest() == read(COLUMNS, group="g").digest()
 

@@ -48,6 +48,8 @@ def test_bare_names_of_runs_become_rows(tmp_path: Path) -> None:
     table = melt(write(tmp_path, BARE))
     assert (table.groups, table.column("loss").tolist()) == (("0.6b", "14b"), [4, 3.5, 3.25, 2.5, 2])
     assert melt({"Step": [1, 2, 3], "a": [3.0, 2.0, 1.0], "b": [4.0, None, 3.0]}).n_rows == 5
+    ends = melt({"Step": [1, 2], "a": [3.0, 2.0], "a__MIN": [2.9, 1.9], "b": [4.0, None], "b__MIN": [4.0, None]})
+    assert ends.n_rows == 3 and ends.groups == ("a", "b")
     sizes = melt(write(tmp_path, BARE), scale=["Step", "run"], group=None)
     assert sizes.column("run").tolist() == [6e8, 6e8, 6e8, 1.4e10, 1.4e10]
 

@@ -45,7 +45,7 @@ def runs_of(names: Sequence[str], *, sure: bool = False) -> list[str]:
     exported = _exported(names)
     if len(exported) >= 2:
         return list(dict.fromkeys(run for run, _ in exported.values()))
-    others = [name for name in names[1:] if name and not _AXES.fullmatch(name)]
+    others = [name for name in names[1:] if name and not _AXES.fullmatch(name) and not _ENDS.search(name)]
     if not names or not names[0] or not _AXES.fullmatch(names[0]):
         return []
     if sure and any(word in _ORDINARY for name in others for word in re.split(r"[^a-z]+", name.casefold())):
@@ -115,7 +115,7 @@ def _plan(source: Source, cells: Sequence[Sequence[Any]], keep: Collection[str],
     owners = {k: pair for k, pair in _exported(names).items() if names[k] not in keep}
     if not owners:
         shared = {k for k, name in enumerate(names) if name in keep or _AXES.fullmatch(name)} or {0}
-        owners = {k: (name, VALUE) for k, name in enumerate(names) if k not in shared and _is_numeric(cells[k])}
+        owners = {k: _bare(name) for k, name in enumerate(names) if k not in shared and _is_numeric(cells[k])}
     if not owners:
         wanted = "wanted a column such as Step, and one with numbers for each run"
         raise DataError(f"{source.where}: no columns of runs to melt; {wanted}, got {', '.join(names[:12])}")
@@ -136,6 +136,12 @@ def _exported(names: Sequence[str]) -> dict[int, tuple[str, str]]:
     """Return run and metric of the columns that W&B names so, by position."""
     parts = {k: name.rpartition(_SEPARATOR) for k, name in enumerate(names)}
     return {k: (run.strip(), metric.strip()) for k, (run, _, metric) in parts.items() if run.strip() and metric.strip()}
+
+
+def _bare(name: str) -> tuple[str, str]:
+    """Return run and metric of a column that is called like its run: "run-1", "run-1__MIN"."""
+    end = _ENDS.search(name)
+    return (name[: end.start()], VALUE + end[0]) if end else (name, VALUE)
 
 
 def _named(metrics: Sequence[str], targets: Sequence[str]) -> dict[str, str]:

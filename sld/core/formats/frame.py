@@ -48,7 +48,10 @@ class FrameSource(Source):
         yield Batch(cells, _row_name)
 
     def _column(self, k: int) -> NDArray[Any]:
-        column = self._data[self._keys[k]]
+        try:
+            column = self._data[self._keys[k]]
+        except TypeError:  # a LazyFrame of polars
+            raise DataError(f"{self.where}: a {type(self._data).__name__} has no columns to read; collect it") from None
         if str(getattr(column, "dtype", "")) in ("Int128", "UInt128"):  # polars has them, numpy does not
             column = np.array([None if x is None else float(x) for x in column.to_list()], dtype=np.float64)
         try:
