@@ -282,7 +282,8 @@ def table_from(
         _add_role(roles, columns, role)
     _add_role(roles, covariate, "covariate")
     targets = _listed(target)
-    data = prepared(data, drop=_listed(drop), melt=melt, keep=[*roles, *([group] if group else [])], targets=targets)
+    keep = [*roles, *_listed(yerr), *(c for c in (group, run, weights) if c)]
+    data = prepared(data, drop=_listed(drop), melt=melt, keep=keep, targets=targets)
     if not targets or not roles:
         needed = "a variable (scale, hyper, proportion or covariate)" if targets else "the column to predict (target)"
         raise UsageError(f"name {needed}; {name_of(data)} has {', '.join(column_names(data)[:20])}")
