@@ -14,7 +14,7 @@ from sld.core.evaluation import evaluate
 from sld.core.expression import parse
 from sld.core.fitting import Fitter
 from sld.core.table import Table, table_from
-from sld.search.domain import NO_VALUE, NOT_FINITE, SPIKE, Domain
+from sld.search.domain import EXPLODES, NO_VALUE, NOT_FINITE, SPIKE, Domain
 from sld.search.soundness import Soundness
 
 POSITIVE = ("N", "D")
@@ -113,6 +113,7 @@ SOUND = [
     ("E + A*N**-a", {"E": 1, "A": 400, "a": 0.3}),
     ("E + A*(N + K)**-a", {"E": 1, "A": 400, "a": 0.3, "K": 1e6}),
     ("A/(1 + C/N)", {"A": 1, "C": 1e6}),
+    ("E + (c/N)**a", {"E": 1, "c": 1e7, "a": 3.0}),
     ("E + A*(log(N) - m)**2", {"E": 1, "A": 0.1, "m": 18.5}),  # a valley in the data
     ("E + A*(1 + ((log(N) - m)**2)**s)", {"E": 1, "A": 0.1, "m": 18.5, "s": 1.0}),
     ("E + A*exp(-((log(D) - m)/w)**2)", {"E": 1, "A": 1, "m": math.log(RUNGS[2]), "w": 2.0}),  # a wide hill
@@ -137,6 +138,7 @@ UNSOUND = [
     ("E + A*exp(-((log(D) - m)/w)**2)", {"E": 1, "A": 1, "m": math.log(RUNGS[2]), "w": 0.05}, SPIKE),  # at a rung
     ("E + A*exp(-((log(D) - m)/w)**2)", {"E": 1, "A": 1, "m": math.log(5e12), "w": 0.05}, SPIKE),  # beyond the data
     ("E + A/(1 + ((log(D) - m)/w)**2)", {"E": 1, "A": -1, "m": math.log(HALFWAY), "w": 1e-3}, SPIKE),
+    ("E + (c/N)**a", {"E": 1, "c": 1e7, "a": 30.0}, EXPLODES),  # 1e30 for a tenth of the smallest N
 ]
 
 

@@ -10,6 +10,8 @@ What is checked, for the constants of every group over the data of all groups:
   1000 times the largest value of every scale variable, all combinations. (Nobody runs a millionth of the smallest run;
   a strict zero would also refuse `log(N)**-a`, which has a pole at one parameter.)
 * *finite*: from a tenth of the smallest to 1000 times the largest, all combinations.
+* *no explosion*: a decade below the smallest run of a group the law has not left its data by 100,000 times their range,
+  as a power of -30 does that was made for a step between two rungs.
 * *no spike*: between two neighbouring rungs a law may leave the values that it has there by no more than its own
   changes over the neighbouring gaps allow, and where it turns at a rung it must not have turned back long before the
   next one.
@@ -40,6 +42,7 @@ from sld.search.admissible import values_at
 NO_VALUE = "no value for some positive sizes"
 NOT_FINITE = "not finite for some sizes"
 SPIKE = "a spike between rungs"
+EXPLODES = "an explosion just below the smallest sizes"
 
 Ints = NDArray[np.intp]
 
@@ -60,6 +63,7 @@ _SLACK, _SLACK_BEYOND = (
     0.1,
 )  # ranges of the target that a wiggle may have in any case, in the data and beyond them
 _TURNED_BACK = 0.5  # share of the way down that is done a quarter of the way to the next rung; 0.06 for a parabola
+_EXPLOSION = 1e5  # ranges of the target, a decade below the smallest run: no published exponent comes near 5
 _ROOT_STEPS = 40  # half of them halve the interval
 _STEPS = {"log10": 1.0, "log2": math.log2(10.0), "log": _DECADE}  # a decade in a column of logarithms
 
@@ -118,6 +122,8 @@ class Domain:
         spread = np.ptp(table.Y, axis=0)
         own = [np.ptp(table.Y[table.group_index == g], axis=0) for g in range(len(table.groups))]
         self.spread = np.maximum(np.array(own), 0.05 * spread)  # (n_groups, n_targets)
+        self.middle = np.array([table.Y[table.group_index == g].mean(axis=0) for g in range(len(table.groups))])
+        self._below, self._below_index = self._a_decade_below()
 
     def bounds(self, expression: Expression) -> dict[str, tuple[float, float]]:
         """Return the bounds of constants that keep the formula defined, see `domain_bounds`."""
@@ -131,6 +137,8 @@ class Domain:
             constants: By group, in the table's order.
             target: Number of the target, for what is a large change.
         """
+        if self._explodes(expression, constants, target):
+            return EXPLODES
         names = expression.constants
         box = self.box | {c: _ends([of[c] for of in constants]) for c in names}
         known = ranges(expression.tree, box)
@@ -145,6 +153,13 @@ class Domain:
         if not np.isfinite(values[: self._n_finite]).all():
             return NOT_FINITE
         return SPIKE if sharp and self._spike(expression, constants, values, sharp, target) else ""
+
+    def _explodes(self, expression: Expression, constants: Sequence[Mapping[str, float]], target: int) -> bool:
+        if not len(self._below_index):
+            return False
+        values = values_at(expression, constants, self._below, self._below_index)
+        away = np.abs(values - self.middle[self._below_index, target])
+        return bool((away > _EXPLOSION * self.spread[self._below_index, target]).any())
 
     def gap(self, expression: Expression, constants: Sequence[Mapping[str, float]]) -> str:
         """Return in one line where a law has no finite value, or a pole; empty where it has one everywhere.
@@ -415,6 +430,20 @@ class Domain:
         X = np.tile(self.table.X[row], (len(coordinates), 1))
         X[:, i] = self.axes[i].back(coordinates)
         return X
+
+    def _a_decade_below(self) -> tuple[dict[str, Array], Ints]:
+        """Return the smallest run of each group in each scale variable, a decade smaller in that one, and its group."""
+        points, of = [], []
+        for g in range(len(self.table.groups)):
+            rows = np.flatnonzero(self.table.group_index == g)
+            for i, axis in enumerate(self.axes):
+                if axis.scale:
+                    x = self.table.X[rows[np.argmin(self.table.X[rows, i])]].copy()
+                    x[i] = axis.back(axis.coordinate(x[[i]]) - _BELOW * axis.decade)[0]
+                    points.append(x)
+                    of.append(g)
+        X = np.array(points).reshape(-1, len(self.axes))
+        return {s: np.ascontiguousarray(X[:, i]) for i, s in enumerate(self.table.symbols)}, np.array(of, dtype=np.intp)
 
     def _corners(self, below: float) -> tuple[Array, Ints]:
         """Return the extremes of all scale variables in all combinations, and their middle, for every group."""
