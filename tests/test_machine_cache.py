@@ -185,7 +185,7 @@ def run_command(cache: Path, table: Path) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "NUMBA_CACHE_DIR": str(cache)},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=840,
     )
 
 
@@ -198,6 +198,7 @@ def table(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # each compiles the machine, some of them twice
 def test_a_command_mends_the_cache_of_the_real_machine(tmp_path: Path, table: Path) -> None:
     """Cut machine code is never handed to LLVM, which may end the process on it."""
     cache = tmp_path / "cache"
@@ -212,6 +213,7 @@ def test_a_command_mends_the_cache_of_the_real_machine(tmp_path: Path, table: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # each compiles the machine, some of them twice
 def test_two_commands_that_start_together_on_a_damaged_cache_both_work(tmp_path: Path, table: Path) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
@@ -226,6 +228,7 @@ def test_two_commands_that_start_together_on_a_damaged_cache_both_work(tmp_path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # each compiles the machine, some of them twice
 def test_a_search_with_workers_mends_the_cache_and_says_so_once(tmp_path: Path, table: Path) -> None:
     cache = tmp_path / "cache"
     run_command(cache, table)
@@ -234,7 +237,7 @@ def test_a_search_with_workers_mends_the_cache_and_says_so_once(tmp_path: Path, 
     done = subprocess.run(
         [sys.executable, "-m", "sld", "discover", str(table), "--target", "loss", "--scale", "N", "--budget", "200fits",
          "--workers", "2", "--out", str(tmp_path / "run")],
-        cwd=ROOT, env={**os.environ, "NUMBA_CACHE_DIR": str(cache)}, capture_output=True, text=True, timeout=280,
+        cwd=ROOT, env={**os.environ, "NUMBA_CACHE_DIR": str(cache)}, capture_output=True, text=True, timeout=840,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("was damaged") == 1
