@@ -241,11 +241,11 @@ def test_a_killed_run_takes_up_what_the_model_said_and_asks_for_none_of_it_again
 
 
 def test_a_folder_of_a_run_with_a_model_is_not_taken_for_one_without(tmp_path: Path) -> None:
-    from sld.core.errors import UsageError
-
     search(TABLE, "1000fits", guest=playing(proposes("E + A*N")), out=tmp_path, **PLAIN)
-    with pytest.raises(UsageError, match="another run \\(different: llm\\)"):
-        search(TABLE, "1000fits", out=tmp_path, **PLAIN)
+    found = search(TABLE, "1000fits", out=tmp_path, **PLAIN)
+    assert any("held a search with other language model" in note for note in found.notes)
+    assert (tmp_path / "earlier-1" / TRANSCRIPT).exists()
+    assert not (tmp_path / TRANSCRIPT).exists()
 
 
 # -- what is written ---------------------------------------------------------------------------------------------------
