@@ -182,6 +182,7 @@ class FitSettings:
         """What the fit makes as small as it can, in words."""
         what = {"squared": "squared errors", "huber": "Huber's loss of the errors"}
         what |= {"log": "squared errors of the logarithm", "log_huber": "Huber's loss of the errors of the logarithm"}
+        what |= {"envelope": "squared errors, those on the good side counting far less"}
         said = f"sum of {what[self.loss]}"
         if self.delta is not None:
             said += f" (delta {self.delta:g})"
