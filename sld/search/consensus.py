@@ -33,7 +33,7 @@ from sld.core.table import Table
 from sld.search.admissible import HARD_REACH, Grid, values_at
 from sld.search.candidate import Candidate
 from sld.search.directions import Directions, fit_positive
-from sld.search.evidence import LEAST_KNOWN, WON, advantage, turn_not_shown
+from sld.search.evidence import LEAST_KNOWN, WON, advantage, foreignness, turn_not_shown
 from sld.search.hall_of_fame import HallOfFame
 from sld.search.judge import Judge
 from sld.search.selection import PRICE_PER_PROBLEM, distinct, is_exact, price, rank
@@ -42,6 +42,7 @@ MEMBERS = 25  # of each half
 _LEAST_MEMBERS = 3
 _PLAIN = 0.5  # weight of the half that nobody bred
 _FAR_BEHIND = 2.0  # units of score: published laws with errors e² times those of the best of them do not take part
+_FOREIGN = 0.5  # units of score for each unit that a law's own quantities are from the table's (`Form.mismatch`)
 _TRIMMED = 0.05  # of the weight of published laws, at either end
 _BETWEEN_HALVES = 4.0  # units of score that make one half weigh 1/e of the other
 _BINS = 15.0  # per decade of fold error: what is closer on every fold is one form in other words
@@ -132,6 +133,8 @@ class Consensus:
         if len(values) < _LEAST_MEMBERS or any(float(np.mean(c.fold_errors)) < enough for c in best):
             return None
         parts = [(best, 1.0 - _PLAIN), (static, _PLAIN)]
+        far = foreignness(judge.table, target) if published else {}
+        published = [replace(c, score=c.score + _FOREIGN * far.get(c.key, 0.0)) for c in published]
         published = [c for c in published if c.score <= min(p.score for p in published) + _FAR_BEHIND]
         known = len(published) >= _LEAST_MEMBERS and advantage(judge, target, best, published) < WON
         if known:

@@ -52,6 +52,15 @@ def known_laws(table: Table, target: int = 0) -> frozenset[str]:
     return frozenset(found)
 
 
+def foreignness(table: Table, target: int = 0) -> dict[str, float]:
+    """Return by key how far the quantities of published laws are from those of the table, 0 where they are the same."""
+    found: dict[str, float] = {}
+    for proposal in from_catalogue(table):
+        key = proposal.key.split(" | ")[target]
+        found[key] = min(found.get(key, math.inf), proposal.forms[target].mismatch)
+    return found
+
+
 def advantage(judge: Judge, target: int, found: Sequence[Candidate], known: Sequence[Candidate]) -> float:
     """Return by how many standard errors `found` predicts the judged rows better than `known`; 0 if nothing can tell.
 
