@@ -105,7 +105,7 @@ class Directions:
         by_group = [constants[g] for g in self.table.groups]
         with np.errstate(all="ignore"):
             walks = values_at(expression, by_group, self.columns, self.group_index).reshape(-1, _STEPS)
-            finite = np.isfinite(walks).all(axis=1)
+            finite = np.asarray(np.isfinite(walks).all(axis=1))
             signs = np.array([1.0 if v.monotone == "increasing" else -1.0 for v in self.table.variables])
             ahead = np.where(finite[:, None], signs[self.variable][:, None] * walks, 0.0)
             fallen = np.maximum.accumulate(ahead, axis=1) - ahead
