@@ -20,8 +20,8 @@ on the folds the best form by itself always looks better: it was chosen for that
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ from sld.core.table import Table
 from sld.search.admissible import HARD_REACH, Grid, values_at
 from sld.search.candidate import Candidate
 from sld.search.directions import Directions, fit_positive
-from sld.search.evidence import LEAST_KNOWN, WON, advantage, foreignness, turn_not_shown
+from sld.search.evidence import WON, advantage, turn_not_shown
 from sld.search.hall_of_fame import HallOfFame
 from sld.search.judge import Judge
 from sld.search.selection import PRICE_PER_PROBLEM, distinct, is_exact, price, rank
@@ -42,7 +42,8 @@ MEMBERS = 25  # of each half
 _LEAST_MEMBERS = 3
 _PLAIN = 0.5  # weight of the half that nobody bred
 _FAR_BEHIND = 2.0  # units of score: published laws with errors e² times those of the best of them do not take part
-_FOREIGN = 0.5  # units of score for each unit that a law's own quantities are from the table's (`Form.mismatch`)
+_MISREAD = 0.5  # units of score that a published law loses for each unit of mismatch with the table's quantities
+_KNOWS_NOTHING = -1.0  # score: laws that leave a third of the variance of unseen rungs say nothing about the table
 _TRIMMED = 0.05  # of the weight of published laws, at either end
 _BETWEEN_HALVES = 4.0  # units of score that make one half weigh 1/e of the other
 _BINS = 15.0  # per decade of fold error: what is closer on every fold is one form in other words
@@ -64,29 +65,31 @@ class Halves:
         best: The best of all.
         static: The best that nobody bred.
         published: The best published laws, where there are several of just these quantities; else none.
+        mismatch: How far the quantities of each published law are from the table's, by key.
     """
 
     best: tuple[Candidate, ...]
     static: tuple[Candidate, ...]
     published: tuple[Candidate, ...] = ()
+    mismatch: Mapping[str, float] = field(default_factory=dict)
 
     @staticmethod
-    def of(hall: HallOfFame, own: HallOfFame | None = None, *, known: Collection[str] = ()) -> Halves:
+    def of(hall: HallOfFame, own: HallOfFame | None = None, *, known: Mapping[str, float] | None = None) -> Halves:
         """Return the finalists of a search: candidates that behave differently, best first.
 
         Args:
             hall: What was judged.
             own: The same without a guest's proposals and their descendants, which take nobody's place; `hall` itself
                 by default.
-            known: Keys of the published laws of just these quantities (`evidence.known_laws`).
+            known: The published laws, where there are several of just these quantities (`evidence.published_laws`).
         """
         own = own or hall
         best = distinct(hall.ranked(), MEMBERS, _BINS)
         if own is not hall:
             best = rank({c.key: c for c in (*distinct(own.ranked(), MEMBERS, _BINS), *best)}.values())
         # laws of other quantities come in too: read with these they are forms that somebody needed
-        published = distinct(own.published(), MEMBERS, _BINS) if len(known) >= LEAST_KNOWN else ()
-        return Halves(tuple(best), tuple(distinct(own.static(), MEMBERS, _BINS)), tuple(published))
+        published = distinct(own.published(), MEMBERS, _BINS) if known else ()
+        return Halves(tuple(best), tuple(distinct(own.static(), MEMBERS, _BINS)), tuple(published), known or {})
 
     @property
     def members(self) -> tuple[Candidate, ...]:
@@ -98,7 +101,11 @@ class Halves:
         best, static, published = (
             tuple(candidates.get(c.key, c) for c in part) for part in (self.best, self.static, self.published)
         )
-        return Halves(best, static, published)
+        return Halves(best, static, published, self.mismatch)
+
+    def in_reading(self, candidate: Candidate) -> float:
+        """Return a published law's score, the worse the farther its quantities are from the table's."""
+        return candidate.score + _MISREAD * self.mismatch.get(candidate.key, 0.0)
 
 
 @dataclass(frozen=True)
@@ -133,18 +140,17 @@ class Consensus:
         if len(values) < _LEAST_MEMBERS or any(float(np.mean(c.fold_errors)) < enough for c in best):
             return None
         parts = [(best, 1.0 - _PLAIN), (static, _PLAIN)]
-        far = foreignness(judge.table, target) if published else {}
-        published = [replace(c, score=c.score + _FOREIGN * far.get(c.key, 0.0)) for c in published]
-        published = [c for c in published if c.score <= min(p.score for p in published) + _FAR_BEHIND]
-        known = len(published) >= _LEAST_MEMBERS and advantage(judge, target, best, published) < WON
+        published = _knowing(halves, published)
+        known = bool(published) and advantage(judge, target, best, published) < WON
         if known:
             parts = [(published, 1.0)]
             values = {c.key: values[c.key] for c in published}
         weight = dict.fromkeys(values, 0.0)
-        top = min(c.score for half, _ in parts for c in half)
+        score = halves.in_reading if known else lambda c: c.score
+        top = min(score(c) for half, _ in parts for c in half)
         for half, part in parts:
             if half:
-                scores = np.array([c.score for c in half])
+                scores = np.array([score(c) for c in half])
                 shares = np.exp(scores.min() - scores)
                 shares *= part * math.exp((top - scores.min()) / _BETWEEN_HALVES) / shares.sum()
                 for c, share in zip(half, shares, strict=True):
@@ -277,6 +283,14 @@ def _fitted(
     if not solution.ok:
         return None
     return dict(zip(table.groups, judge.by_group(expression, fitter, solution.values), strict=True))
+
+
+def _knowing(halves: Halves, published: Sequence[Candidate]) -> list[Candidate]:
+    """Return the published laws that take part where they are what is known; none where even the best know nothing."""
+    if not published or min(c.score for c in published) > _KNOWS_NOTHING:
+        return []
+    limit = min(halves.in_reading(c) for c in published) + _FAR_BEHIND
+    return [c for c in published if halves.in_reading(c) <= limit]
 
 
 def _trimmed(values: Array, weights: Array) -> Array:

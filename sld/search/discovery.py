@@ -23,7 +23,7 @@ from sld.search.consensus import Halves
 from sld.search.design import design_notes, record_of, redundancy_notes, rewritten, without_redundant
 from sld.search.diverged import recorded, sentence, without_diverged
 from sld.search.enumeration import plainest
-from sld.search.evidence import known_laws
+from sld.search.evidence import published_laws
 from sld.search.executors import Executor
 from sld.search.finishing import finish, uninterrupted
 from sld.search.forms import Form
@@ -299,7 +299,7 @@ class Search:
             self.progress(self.state())
 
     def _finalists(self) -> list[Halves]:
-        known = [known_laws(self.judge.table, j) for j in range(len(self.halls))]
+        known = [published_laws(self.judge.table, j) for j in range(len(self.halls))]
         return [Halves.of(hall, own, known=k) for hall, own, k in zip(self.halls, self.owns, known, strict=True)]
 
     def _batches(self) -> Iterator[list[Proposal]]:

@@ -37,28 +37,21 @@ _SLACK = 0.05  # of the range of the target: less is a flat stretch, not a turn
 _PAST = 1e-3  # of it: a row is past the turn
 
 
-def known_laws(table: Table, target: int = 0) -> frozenset[str]:
-    """Return the keys of the published laws that speak of all variables of the table and of nothing else.
+def published_laws(table: Table, target: int = 0) -> Mapping[str, float]:
+    """Return the published laws by key, each with how far its quantities are from the table's (`Form.mismatch`).
 
-    None in a table of one variable: its curve has been seen, and there are few ways to go on.
+    None where fewer than `LEAST_KNOWN` speak of all variables of the table and of nothing else, and none in a table of
+    one variable: its curve has been seen, and there are few ways to go on.
     """
-    found: set[str] = set()
-    if len(table.variables) < 2:
-        return frozenset(found)
-    for proposal in from_catalogue(table):
-        form = proposal.forms[target]
-        if form.mismatch == 0.0 and len(form.expression.used_variables) == len(table.variables):
-            found.add(proposal.key.split(" | ")[target])
-    return frozenset(found)
-
-
-def foreignness(table: Table, target: int = 0) -> dict[str, float]:
-    """Return by key how far the quantities of published laws are from those of the table, 0 where they are the same."""
     found: dict[str, float] = {}
+    exact = 0
+    if len(table.variables) < 2:
+        return found
     for proposal in from_catalogue(table):
-        key = proposal.key.split(" | ")[target]
-        found[key] = min(found.get(key, math.inf), proposal.forms[target].mismatch)
-    return found
+        form, key = proposal.forms[target], proposal.key.split(" | ")[target]
+        exact += form.mismatch == 0.0 and len(form.expression.used_variables) == len(table.variables)
+        found[key] = min(found.get(key, math.inf), form.mismatch)
+    return found if exact >= LEAST_KNOWN else {}
 
 
 def advantage(judge: Judge, target: int, found: Sequence[Candidate], known: Sequence[Candidate]) -> float:
