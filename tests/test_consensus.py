@@ -103,7 +103,8 @@ def test_an_exact_law_needs_no_consensus() -> None:
 def test_an_exact_law_needs_no_consensus_even_where_a_check_fails() -> None:
     judge, hall = judged(curve(noise=0.0))
     halves = Halves.of(hall)
-    refused = Halves(*(tuple(replace(c, admissible=not is_exact(c)) for c in h) for h in (halves.best, halves.static)))
+    best, static = (tuple(replace(c, admissible=not is_exact(c)) for c in h) for h in (halves.best, halves.static))
+    refused = Halves(best, static)
     assert any(is_exact(c) and not c.admissible for c in refused.members)
     assert Consensus.of(judge, refused, 0) is None
 
