@@ -366,7 +366,7 @@ BAD_TABLES = {
     "negative scale": ("N,D,loss\n1,2,3\n-1,3,3\n", ["line 3", "'N'", "positive", "-1", "(log)"]),
     "unknown column": ("N,Data,loss\n1,2,3\n", ["no column 'D'", "Data"]),
     "uneven": ("N,D,loss\n1,2,3\n1,2\n", ["line 3", "2 cells"]),
-    "two rows": ("N,D,loss\n1,2,3\n2,3,4\n", ["at least 3 rows", "got 2"]),
+    "two rows": ("N,D,loss\n1,2,3\n2,3,4\n", ["at least 3 distinct points, got 2", "got 2"]),
     "not UTF-8": ("N,D,loss\n1,2,3\n\udcff,2,3\n", ["not UTF-8"]),
 }
 
