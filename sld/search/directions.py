@@ -3,7 +3,7 @@
 While a search runs, a law that goes the wrong way by less than a twentieth of the target's range may stay (see
 `admissible.py`): it may still be right about what happens next, and its voice in the consensus is worth having. The law
 that is handed out may not. It is walked along each declared variable by itself, from the lowest rung to as far beyond
-the data as a verdict can support (the whole range of the data once more, on the log axis), past rows of every group:
+the data as a verdict can support (the longest step that a fold has tested, see `reach.py`), past rows of every group:
 as they are, and with the other scale variables at the largest runs and as far beyond them.
 """
 
@@ -20,11 +20,12 @@ from sld.core.domain import Limits
 from sld.core.expression import Expression
 from sld.core.fitting import Fitter
 from sld.core.kernel import Array
+from sld.core.splits import Fold
 from sld.core.table import Table
 from sld.search.admissible import _ordered, values_at
 from sld.search.candidate import Candidate
+from sld.search.reach import tested_steps
 
-REACH = 1.0  # ranges of the data beyond them: the longest step that a verdict supports
 _STEPS = 24
 _ROWS = 40  # from which the walks of a variable start, all groups together; at least one of each group
 _SLACK = 1e-3  # of what the law changes along the walk
@@ -49,17 +50,21 @@ class Directions:
     variable: NDArray[np.intp]
 
     @staticmethod
-    def of(table: Table) -> Directions | None:
+    def of(table: Table, folds: Sequence[Fold]) -> Directions | None:
         """Return the walks of a table; None where no direction is declared, or none can be walked.
 
         A share cannot grow alone; whatever is no scale is walked within the data.
+
+        Args:
+            table: The rows.
+            folds: What was judged on them: no verdict supports a longer step than theirs.
         """
         declared = [i for i, v in enumerate(table.variables) if v.monotone and v.role != "proportion"]
         if not declared or not table.n_rows:
             return None
         scales = [i for i, v in enumerate(table.variables) if v.role == "scale"]
         z = {i: position(table, table.variables[i])[0] for i in {*declared, *scales}}
-        ends = {i: _end(table, z[i]) for i in scales}
+        tested = {i: tested_steps(table, folds, table.variables[i]) for i in scales}
         parts: list[Array] = []
         groups: list[int] = []
         variable: list[int] = []
@@ -67,12 +72,14 @@ class Directions:
             group = int(table.group_index[row])
             mine = table.group_index == group
             for i in declared:
-                low, high = float(z[i][mine].min()), ends[i] if i in scales else float(z[i][mine].max())
+                low, high = float(z[i][mine].min()), float(z[i][mine].max())
+                high += float(tested[i][group]) if i in scales else 0.0
                 if not high > low:
                     continue
                 others = [k for k in scales if k != i]
                 tops = {k: float(z[k][mine].max()) for k in others}
-                for moved in ({}, tops, {k: ends[k] for k in others}) if others else ({},):
+                beyond = {k: top + float(tested[k][group]) for k, top in tops.items()}
+                for moved in ({}, tops, beyond) if others else ({},):
                     points = np.tile(table.X[row], (_STEPS, 1))
                     points[:, i] = values_at_position(table, table.variables[i], np.linspace(low, high, _STEPS))
                     for k, at in moved.items():
@@ -173,11 +180,6 @@ def fit_positive(
         g: {c: float(row[column[c]]) for c in expression.constants}
         for g, row in zip(rows.groups, solution.values, strict=True)
     }
-
-
-def _end(table: Table, z: Array) -> float:
-    """Return how far a verdict may support a scale variable, on its axis: the range of the widest group once more."""
-    return float(z.max()) + REACH * max(float(np.ptp(z[table.group_index == g])) for g in range(len(table.groups)))
 
 
 def _rows(table: Table, axes: Sequence[int], z: Mapping[int, Array]) -> list[int]:

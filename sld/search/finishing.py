@@ -72,7 +72,7 @@ def finish(
     """
     with uninterrupted():
         few = search.judge.counting.few
-        directions = Directions.of(search.judge.table)
+        directions = Directions.of(search.judge.table, search.judge.folds)
         best = _of_few_points(search, directions) if few else _best(search, directions)
         # on few points an account of the table, and what many laws agree on, rest on as many constants as points
         explained = [
