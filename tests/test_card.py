@@ -239,4 +239,4 @@ def test_real_cards_are_read_and_round_trip(path: Path) -> None:
 def test_all_published_tables_have_cards_that_can_be_read() -> None:
     if not DATA.is_dir():
         pytest.skip("the folder of published tables is not beside this checkout")
-    assert len(CARDS) == 36
+    assert len(CARDS) >= 36

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sld.core.card import Target, Variable
+from sld.core.card import Log, Target, Variable
 from sld.core.errors import UsageError
 from sld.core.table import Table, table_from
 from sld.search.catalogue import get_law, load_catalogue
@@ -22,8 +22,11 @@ ROWS = {
 
 
 def table_of(*columns: str) -> Table:
+    logs: dict[str, Log] = {c: "log10" for c in columns if c.startswith("log10")}
     values = [[float(2 ** (i * (k + 1))) for i in range(6)] for k in range(len(columns))]
-    return table_from({**dict(zip(columns, values, strict=True)), "loss": ROWS["loss"]}, target="loss", scale=columns)
+    return table_from(
+        {**dict(zip(columns, values, strict=True)), "loss": ROWS["loss"]}, target="loss", scale=columns, log=logs
+    )
 
 
 def check(formula: str, table: Table, allowed: tuple[str, ...] = (), unnamed: tuple[str, ...] = ()) -> None:

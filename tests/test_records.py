@@ -103,7 +103,10 @@ def test_the_report_says_what_was_minimised(found: Discovery) -> None:
     assert "rows next to where the law will be used weighted more" in text
     assert "points beyond the data, where other laws were asked" in text
     assert "all rows weighted alike" not in text.split("Minimised:")[1].splitlines()[0]
-    assert "No constant is at a bound" not in text and "bounded: none" in text
+    own = found.law.settings["loss"]
+    assert ("bounded: none" in text) == (not own.bounds)
+    free = replace(found, law=replace(found.law, settings={"loss": replace(own, bounds={})}))
+    assert "No constant is at a bound" not in report(free) and "bounded: none" in report(free)
     bounded = FitSettings(bounds={"E": (found.law.constants["loss"]["all"].get("E", 0.0), np.inf)}, positive=("A",))
     held = replace(found, law=replace(found.law, settings={"loss": bounded}))
     text = report(held)
