@@ -145,7 +145,7 @@ def discover(
         table = table.take(np.delete(np.arange(table.n_rows), [d.row for d in diverged]))
         check(table)
     # from here on the order of the rows and groups in the file makes no difference
-    everything, table = everything.canonical(), table.canonical()
+    given, everything, table = everything, everything.canonical(), table.canonical()
     small = thinned(of_few_groups(table, SEARCH_GROUPS), SEARCH_ROWS)
     if small is not table:
         n, every = len(small.groups), len(table.groups)
@@ -160,7 +160,7 @@ def discover(
     config = {
         "schema": 2,
         "task": dict(task or {}),
-        "rows": everything.digest(),
+        "rows": given.digest(),
         "seed": seed,
         "proposers": names,
         "formulas": [f if isinstance(f, str) else dict(f) for f in formulas],
