@@ -58,6 +58,10 @@ Monotone = Annotated[
 Missing = Annotated[
     str | None, typer.Option("--missing", metavar="error|drop", help="What to do with rows that lack a value.")
 ]
+Constants = Annotated[
+    Names,
+    typer.Option("--constants", metavar="NAMES", help="Names in a formula of yours that are constants, e.g. N,D."),
+]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of everything random.")]
 
 
@@ -344,6 +348,7 @@ def discover(
     formulas: Annotated[
         Names, typer.Option("--try", metavar="FORMULA", help="A formula of your own to try as well; repeatable.")
     ] = None,
+    constants: Constants = None,
     llm: Annotated[
         str | None,
         typer.Option("--llm", metavar="MODEL|auto", help="A language model that proposes formulas beside the search."),
@@ -392,6 +397,7 @@ def discover(
             out=folder,
             proposers=_split(proposers) or None,
             formulas=formulas or (),
+            constants=_split(constants),
             progress=cli_show.progress(line),
             llm=model,
         )
@@ -468,6 +474,7 @@ def fit(
     shared: Annotated[Names, typer.Option("--shared", metavar="NAMES", help="Constants that all groups share.")] = None,
     positive: Annotated[Names, typer.Option("--positive", metavar="NAMES", help="Constants that are positive.")] = None,
     bounds: Annotated[Names, typer.Option("--bounds", metavar="a=0:1", help="Bounds of constants; open: a=0:")] = None,
+    constants: Constants = None,
     starts: Annotated[int, typer.Option("--starts", metavar="N", help="Starting points per group.")] = 32,
     seed: Seed = 0,
     out: Annotated[
@@ -487,6 +494,7 @@ def fit(
         shared=_split(shared),
         positive=_split(positive),
         bounds=_bounds(bounds),
+        constants=_split(constants),
         starts=starts,
         seed=seed,
         out=out,
@@ -519,6 +527,8 @@ def predict(
 
     predicted = api.predict(law, points)
     cli_show.warn_of_verdict(api.caution(law, points))
+    for sentence in api.warnings(law, points):
+        output.remark(f"warning: {sentence}")
     cli_show.warn_of_gaps(predicted)
     rows = with_columns(points, predicted)
     if out is not None or not json:

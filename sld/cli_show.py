@@ -246,6 +246,8 @@ def _language_model(found: Discovery) -> None:
         f"language model {about['model']}: {_of(about['calls'], 'call')}, {tokens} tokens{cost}; "
         f"{_of(about['judged'], 'formula')} judged, {sum(about['rejected'].values())} not readable"
     )
+    if about["remark"]:
+        say(f"  {about['remark']}")
     if found.chosen.of_model:
         say("  the law is its proposal" if not found.chosen.lineage else "  the law descends from its proposal")
     failed = sum(about["failed"].values())
@@ -379,11 +381,12 @@ def _law(law: Law) -> None:
             _constants_by_group(law, target)
         else:
             _constants(law, target)
+        _limit(law, target)
 
 
 def _constants(law: Law, target: str) -> None:
     ((group, values),) = law.constants[target].items()
-    rows = [[name, shown(value, 6)] for name, value in values.items()]
+    rows = [[name, shown(value, law.digits(target))] for name, value in values.items()]
     if law.intervals is None:
         say_table(rows)
         return
@@ -395,7 +398,8 @@ def _constants_by_group(law: Law, target: str) -> None:
     by_group, names = law.constants[target], law.expressions[target].constants
     groups = list(by_group)[:_MAX_GROUPS]
     header = [law.group_column or "group", *names]
-    say_table([[group, *(shown(by_group[group][name]) for name in names)] for group in groups], header)
+    digits = law.digits(target, 4)
+    say_table([[group, *(shown(by_group[group][name], digits) for name in names)] for group in groups], header)
     if len(by_group) > len(groups):
         say(f"  ... and {len(by_group) - len(groups)} more groups in law.json")
     if law.intervals is not None:
@@ -425,6 +429,14 @@ def _span_texts(law: Law, target: str) -> dict[str, dict[str, str]]:
 
 def _percent_level(law: Law) -> str:
     return f"{100 * (law.intervals or {}).get('level', 0.0):.0f} %"
+
+
+def _limit(law: Law, target: str) -> None:
+    """Say what the law tends to with scale, where a constant of the formula reads as if it did."""
+    from sld.core.remarks import about_limit
+
+    if text := about_limit(law, target):
+        say(text)
 
 
 def _held_out(result: Scores | None, grouped: bool) -> None:
@@ -459,8 +471,12 @@ def fitted(law: Law, held_out: Scores | None, out: Path | None, source: str, jso
         say(f"{name}training error {shown(fit['nmse'], 3)} of the variance; {reached}")
         if fit["at_bounds"]:
             say(f"{name}on a bound: {', '.join(fit['at_bounds'])}")
+        if where := law.provenance.get("gaps", {}).get(target):
+            say(f"{name}beware: the fitted law has {where}")
         if not fit["condition"] < _ILL_DETERMINED:
             say(f"{name}the data do not determine every constant (condition number {shown(fit['condition'], 2)})")
+    for text in law.provenance.get("notes", ()):
+        say(f"note: {text}")
     _held_out(held_out, law.grouped)
     if out is not None:
         print()

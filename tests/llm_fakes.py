@@ -44,6 +44,7 @@ class FakeChat:
     asked: list[list[dict[str, Any]]] = field(default_factory=list)
     closed: bool = False
     cancelled: int = 0
+    schemas: list[Mapping[str, Any] | None] = field(default_factory=list)
 
     async def ask(
         self,
@@ -54,6 +55,7 @@ class FakeChat:
         turn: int | None = None,
     ) -> Reply:
         self.asked.append([dict(m) for m in messages])
+        self.schemas.append(schema)
         try:
             await asyncio.sleep(self.wait_s)
         except asyncio.CancelledError:

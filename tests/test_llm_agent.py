@@ -12,7 +12,8 @@ from searches import CATALOGUE, grouped, search, two_scales
 from sld.core.table import Table
 from sld.search.candidate import Discovery
 from sld.search.llm import agent
-from sld.search.llm.agent import MAX_CALLS_A_TURN, MAX_TURNS
+from sld.search.llm.agent import MAX_CALLS_A_TURN, MAX_TURNS, NO_TOOLS
+from sld.search.llm.replies import schema
 from sld.search.llm.reply import Reply
 from sld.search.llm.tools import NAMES, TOOLS, ToolError, arguments_of, describe_data, published_laws
 from sld.search.llm.visitor import TRANSCRIPT
@@ -103,14 +104,33 @@ def test_more_calls_than_a_turn_may_have_are_not_done() -> None:
 
 
 def test_a_formula_in_plain_text_is_taken_and_the_model_reminded_of_the_tools() -> None:
-    found, chat = play(says(f"I think it is `{LAW}`"), FINALS)
-    assert "1 formulas were taken" in chat.asked[1][-1]["content"]
+    found, chat = play(calls(("show_best", {})), says(f"I think it is `{LAW}`"), FINALS)
+    assert "1 formulas were taken" in chat.asked[2][-1]["content"]
     assert found.chosen.text == LAW
 
 
-def test_a_model_that_only_talks_is_left_alone_soon() -> None:
-    found, chat = play(says("Let me think."))
-    assert len(chat.asked) == 2 and found.chosen.text == "E + A*N**-a"
+def test_a_model_that_stops_using_the_tools_is_left_alone_soon() -> None:
+    found, chat = play(calls(("show_best", {})), says("Let me think."))
+    assert len(chat.asked) == 3 and found.chosen.text == "E + A*N**-a"
+    assert found.llm["remark"] == ""
+
+
+def test_a_model_without_tools_goes_on_as_a_proposer_after_its_first_reply() -> None:
+    found, chat = play(says("Scaling laws are power laws. Let me think."), proposes(LAW))
+    assert chat.schemas[0] is None and all(s is not None for s in chat.schemas[1:])
+    assert [m["role"] for m in chat.asked[1]] == ["system", "user"], "a new conversation, without the prose"
+    assert found.chosen.text == LAW and found.llm["remark"] == NO_TOOLS
+    assert found.llm["mode"] == "agent", "what was asked for"
+
+
+def test_formulas_in_the_prose_of_a_model_without_tools_are_judged() -> None:
+    found, _ = play(says(f"I cannot call tools, but it is `{LAW}`"), says("no idea"))
+    assert found.chosen.text == LAW
+
+
+def test_a_failed_first_call_says_nothing_about_tools() -> None:
+    found, chat = play(Reply(status="500"), FINALS)
+    assert found.llm["remark"] == "" and chat.schemas == [None, None]
 
 
 def test_a_model_that_never_ends_has_its_turns() -> None:
@@ -165,6 +185,13 @@ def test_every_tool_is_a_schema_that_its_own_arguments_pass() -> None:
     assert arguments_of("show_best", "") == {}
     with pytest.raises(ToolError):
         arguments_of(NAMES[1], "{" * 10_000)
+
+
+def test_no_schema_asks_for_a_pattern() -> None:
+    """Servers that turn schemas into grammars drop a tool with `\\d` in a pattern without a word (llama.cpp)."""
+    for sent in (TOOLS, schema(TABLE), schema(grouped())):
+        text = json.dumps(sent)
+        assert '"pattern"' not in text and "\\\\" not in text
 
 
 def test_tools_see_the_rows_of_the_search_only() -> None:

@@ -20,6 +20,7 @@ from sld.analysis.sections import short
 from sld.core.errors import SldError
 from sld.core.files import write_text_atomic
 from sld.core.law import Law
+from sld.core.remarks import about_limit
 from sld.core.render import to_latex
 from sld.core.scoring import Scores, scores
 from sld.core.table import Table
@@ -150,7 +151,8 @@ class _Report:
                 values = self.law.constants[column][self.law.groups[0]]
                 filled_in = self.law.text(column)
                 lines += ["With its constants:", "", "```", f"{column} = {filled_in}", "```", ""]
-                lines += ["$$", f"{_latex_name(column)} = {to_latex(expression, values)}", "$$", ""]
+                places = self.law.digits(column, 4)
+                lines += ["$$", f"{_latex_name(column)} = {to_latex(expression, values, digits=places)}", "$$", ""]
         for target, settings in self.law.settings.items():
             if settings.shared:
                 lines += [f"All groups share {_listed(f'`{c}`' for c in settings.shared)} (`{target}`).", ""]
@@ -178,6 +180,8 @@ class _Report:
             if len(self.law.targets) > 1:
                 lines += [f"### {target.column}", ""]
             lines += [*self.constants_of(target.column), ""]
+            if limit := about_limit(self.law, target.column):
+                lines += [f"**{_capital(limit)}.**", ""]
         if len(self.law.targets) > len(self.targets):
             lines.append(f"The other {len(self.law.targets) - len(self.targets)} targets are in `law.json`.")
         return _trimmed(lines)
@@ -197,13 +201,15 @@ class _Report:
         if len(by_group) == 1:
             (group,) = by_group
             lines = ["| constant | value | interval |", "|---|---|---|"]
+            digits = self.law.digits(column)
             for c in names:
-                lines.append(_row(f"`{c}`", f"{by_group[group][c]:.6g}", interval(group, c)))
+                lines.append(_row(f"`{c}`", f"{by_group[group][c]:.{digits}g}", interval(group, c)))
             return lines
         if len(by_group) <= _MOST_GROUPS:
             lines = [_row("group", *(f"`{c}`" for c in names)), "|---" * (len(names) + 1) + "|"]
+            digits = self.law.digits(column, 5)
             for group, values in by_group.items():
-                cells = (f"{values[c]:.5g} {interval(group, c)}".strip() for c in names)
+                cells = (f"{values[c]:.{digits}g} {interval(group, c)}".strip() for c in names)
                 lines.append(_row(group, *cells))
             return lines
         lines = ["| constant | median of the groups | smallest | largest |", "|---|---|---|---|"]
@@ -391,10 +397,12 @@ class _Report:
         ledger, gain, best = about["ledger"], about["gain"], about["best_law_improved"]
         cost = "no price known" if ledger["cost_usd"] is None else f"${ledger['cost_usd']:.4f}"
         lines = ["## The language model", ""]
+        how = "in turns with tools" if about["mode"] == "agent" and not about["remark"] else "as a proposer"
+        said = f"what was said is in `{about['transcript']}`" if about["transcript"] else "nothing was said"
         lines.append(
-            f"`{about['model']}` took part ({'in turns with tools' if about['mode'] == 'agent' else 'as a proposer'}): "
+            f"`{about['model']}` took part ({how}): "
             f"{about['calls']} calls, {ledger['tokens_in']} tokens in, {ledger['tokens_out']} out, {cost}. What it "
-            "proposed was judged like everything else; what was said is in `llm/transcript.md`."
+            f"proposed was judged like everything else; {said}."
         )
         lines += ["", _row("", "fits", "judged", "best law improved", "log error gained"), "|---|---|---|---|---|"]
         share, judged = about["share_of_fits"], about["judged"] + about["descendants"]
@@ -404,6 +412,7 @@ class _Report:
             ("model", "the model's formulas and their descendants", share, judged),
         ):
             lines.append(_row(name, _percent(part), str(n), str(best[who]), f"{gain[who]:.3g}"))
+        lines += ["", f"Asked for in turns with tools: {about['remark']}."] if about["remark"] else []
         lines += ["", f"- formulas of its own judged: {about['judged']}; bred from them for its share: {about['bred']}"]
         lines += [f"- {about['known']} were known already"] if about["known"] else []
         lines += [f"- {n} not readable: {why}" for why, n in sorted(about["rejected"].items())]

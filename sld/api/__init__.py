@@ -7,7 +7,7 @@ from sld.api.board import Submitted, leaderboard, submit
 from sld.api.discovery import discover, dry_run
 from sld.api.fitting import fit
 from sld.api.forms import ChosenForm, find_form
-from sld.api.laws import as_law, caution, held_out_scores, predict, score
+from sld.api.laws import as_law, caution, held_out_scores, predict, score, warnings
 from sld.api.tasks import as_task, known_tasks, task_details, task_list
 
 __all__ = [
@@ -28,4 +28,5 @@ __all__ = [
     "submit",
     "task_details",
     "task_list",
+    "warnings",
 ]

@@ -128,7 +128,7 @@ def _given_text(text: str, rows: Rows, constants: str, tail: str) -> _Given:
     from sld.core.law import Law
 
     task, train = rows.task, rows.train
-    form = find_form(task, text)
+    form = find_form(task, text, way_out="If it is a constant, give it another name, e.g. K")
     published = next((p for p in task.card.laws if p.name == form.name), None)
     origin = "card" if published is not None else "formula" if form.name is None else "catalogue"
     provenance: dict[str, Any] = {"origin": origin, "command": f"sld submit {shlex.quote(text)} {tail}"}

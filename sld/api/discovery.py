@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sld.api.forms import by_target
-from sld.api.tasks import as_task
+from sld.api.tasks import Source, as_task
 
 if TYPE_CHECKING:
     from sld.core.task import Task
@@ -25,6 +26,7 @@ def discover(
     out: str | Path | None = None,
     proposers: Sequence[str] | None = None,
     formulas: Sequence[str | Mapping[str, str]] = (),
+    constants: Collection[str] = (),
     progress: Callable[[Progress], None] | None = None,
     llm: LLM | str | None = None,
     **columns: Any,
@@ -40,6 +42,7 @@ def discover(
         proposers: Who proposes forms: "catalogue", "enumeration", "evolution" (the default), and "operon" and "pysr",
             engines of others which need the extras of these names.
         formulas: Formulas of your own to try first.
+        constants: Names in these formulas that are constants although they look like columns, such as N or lr.
         progress: Called with the state of the search a few times a second.
         llm: A language model that proposes formulas beside the engine: its name, or `sld.LLM` with more settings.
         **columns: Roles of a bare table's columns, as `sld.table_from` takes them.
@@ -62,6 +65,8 @@ def discover(
         model = LLM(llm) if isinstance(llm, str) else llm
         model.check()
     targets = [t.column for t in task.card.targets]
+    own = [by_target(f, targets) if isinstance(f, str) else f for f in formulas]
+    remarks = _checked_formulas(own, task, constants, Source.of(task, data))
     found = discovery.discover(
         task.train,
         seed=seed,
@@ -69,16 +74,36 @@ def discover(
         workers=workers,
         out=out,
         proposers=proposers,
-        formulas=[by_target(f, targets) if isinstance(f, str) else f for f in formulas],
+        formulas=own,
         max_constants=task.card.max_constants,
         task={"name": task.card.name, "version": task.card.version},
         progress=progress,
         guest=model,
         complete=with_intervals,
     )
+    found = replace(found, notes=(*found.notes, *remarks))
     if out is not None:
         _write_run(found, task, Path(out))
     return found
+
+
+def _checked_formulas(
+    formulas: Sequence[str | Mapping[str, str]], task: Task, constants: Collection[str], source: Source
+) -> list[str]:
+    """Refuse formulas with names that look like misspelt columns, and say which columns the others leave unused."""
+    from sld.search.names import check_names, unused_columns
+    from sld.search.proposers import from_texts
+
+    remarks = []
+    columns = [t.column for t in task.train.targets]
+    read = list(from_texts(task.train, formulas, "user"))
+    everything = [form.expression for proposal in read for form in proposal.forms]
+    check_names(everything, task.train, where=source.name, allowed=constants, unnamed=source.unnamed)
+    for proposal in read:
+        forms = {c: form.expression for c, form in zip(columns, proposal.forms, strict=True)}
+        if unused := unused_columns(forms, task.train):
+            remarks.append(f"the formula {next(iter(forms.values())).text} does not use {', '.join(unused)}")
+    return remarks
 
 
 def dry_run(data: object, llm: LLM, **columns: Any) -> dict[str, Any]:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sld.api.forms import find_form
-from sld.api.tasks import as_task
+from sld.api.tasks import Source, as_task
 from sld.core.errors import SldError, UsageError, suggest
 
 if TYPE_CHECKING:
+    from sld.core.expression import Expression
     from sld.core.fitting import FitResult
     from sld.core.law import Law
     from sld.core.splits import Fold
@@ -27,6 +28,7 @@ def fit(
     shared: Collection[str] = (),
     positive: Collection[str] = (),
     bounds: Mapping[str, tuple[float, float]] | None = None,
+    constants: Collection[str] = (),
     starts: int = 32,
     seed: int = 0,
     out: str | Path | None = None,
@@ -41,6 +43,7 @@ def fit(
         shared: Constants that all groups have in common.
         positive: Constants that must be positive.
         bounds: Constant to (lower, upper).
+        constants: Names in the formula that are constants although they look like columns, such as N or lr.
         starts: Initial points per group.
         seed: Seed of the initial points.
         out: Folder for `law.json` and `plot.png`, or a `.json` file for the law alone.
@@ -56,16 +59,18 @@ def fit(
     from sld.analysis import intervals
     from sld.core.fit_settings import FitSettings
     from sld.core.law import Law
+    from sld.core.ranges import ranges_of
+    from sld.core.remarks import with_remarks
 
     task = as_task(data, **columns)
     train = task.train.canonical()
-    form = find_form(task, law)
+    form = find_form(task, law, constants=constants, source=Source.of(task, data))
     if starts < 1:
         raise UsageError(f"starts must be 1 or more, got {starts}")
-    constants = dict.fromkeys(c for e in form.expressions.values() for c in e.constants)
+    known = dict.fromkeys(c for e in form.expressions.values() for c in e.constants)
     for name in (*shared, *positive, *(bounds or {})):
-        if name not in constants:
-            raise UsageError(suggest(name, constants, kind="constant"))
+        if name not in known:
+            raise UsageError(suggest(name, known, kind="constant"))
     signs = {
         t: [c for c in e.constants if c in positive or c in form.positive.get(t, ())]
         for t, e in form.expressions.items()
@@ -106,6 +111,8 @@ def fit(
             "table": task.train.digest(),
             "fit": {column: _diagnostics(result) for column, result in results.items()},
             # for readers of earlier versions' files; `settings` has it all
+            **ranges_of(task.train),
+            **({"notes": notes} if (notes := _notes(form.expressions, task.train)) else {}),
             **({"shared": tied} if tied else {}),
             **({"positive": signs} if any(signs.values()) else {}),
             **({"bounds": _finite_ends(limits)} if any(limits.values()) else {}),
@@ -113,10 +120,25 @@ def fit(
         settings=settings,
     )
     measured = intervals.compute(fitted, train, _folds(train), seed=seed)
-    fitted = replace(fitted, intervals=measured)
+    fitted = with_remarks(replace(fitted, intervals=measured), train)
+    gaps = _gaps(fitted, train)
+    if gaps:
+        fitted = replace(fitted, provenance={**fitted.provenance, "gaps": gaps})
     if out is not None:
         _write_fit(fitted, task, Path(out))
     return fitted
+
+
+def _notes(expressions: Mapping[str, Expression], table: Table) -> list[str]:
+    """Return what is to be said of a formula on these rows, whatever its constants are."""
+    from sld.search.design import notes_for
+    from sld.search.levels import level_notes
+    from sld.search.names import unused_columns
+
+    unused = unused_columns(expressions, table)
+    used = [s for e in expressions.values() for s in e.used_variables]
+    notes = [f"the formula does not use {', '.join(unused)}"] if unused else []
+    return [*notes, *notes_for(expressions, table), *level_notes(table, used)]
 
 
 def _folds(table: Table) -> tuple[Fold, ...]:
@@ -126,6 +148,15 @@ def _folds(table: Table) -> tuple[Fold, ...]:
         return rung_folds(table)
     except UsageError:  # one rung only: a given form can still be fitted
         return ()
+
+
+def _gaps(law: Law, table: Table) -> dict[str, str]:
+    """Return where the law has no value for some positive sizes, by target: the form was given, so it is only said."""
+    from sld.search.domain import Domain
+
+    domain = Domain(table)
+    found = {t: domain.gap(e, [law.constants[t][g] for g in table.groups]) for t, e in law.expressions.items()}
+    return {t: where for t, where in found.items() if where}
 
 
 def _finite_ends(limits: Mapping[str, Mapping[str, tuple[float, float]]]) -> dict[str, Any]:

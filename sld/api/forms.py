@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from sld.api.tasks import Source
 from sld.core.card import Card, PublishedLaw
 from sld.core.errors import GrammarError, UsageError, suggest
 
@@ -24,21 +26,33 @@ class ChosenForm:
     bounds: Mapping[str, Mapping[str, tuple[float, float]]]
 
 
-def find_form(task: Task, law: str | Mapping[str, str]) -> ChosenForm:
+def find_form(
+    task: Task,
+    law: str | Mapping[str, str],
+    *,
+    constants: Collection[str] = (),
+    source: Source | None = None,
+    way_out: str | None = None,
+) -> ChosenForm:
     """Return the form that a name or a formula stands for.
 
     Args:
         task: The task to fit.
         law: Name of one of the card's laws, id of a catalogue law, or a formula: one for all targets, or
             `"target: formula; target: formula"`.
+        constants: Names in a formula that are constants although they look like columns.
+        source: What the table is called and which of its columns have no role, for messages.
+        way_out: What to do with a name that looks like a column and is none, see `check_names`.
 
     Raises:
-        UsageError: No such law, or a catalogue law that does not suit the task's variables.
+        UsageError: No such law, a catalogue law that does not suit the task's variables or target, or a name that looks
+            like a misspelt column.
         GrammarError: The formula cannot be read.
     """
     card = task.card
+    check = partial(_checked, task=task, constants=constants, source=source or Source.of(task), way_out=way_out)
     if isinstance(law, Mapping):
-        return _plain_form(card, None, PublishedLaw("formula", dict(law)))
+        return check(_plain_form(card, None, PublishedLaw("formula", dict(law))))
     for published in card.laws:
         if published.name.casefold() == law.strip().casefold():
             return _plain_form(card, published.name, published)
@@ -59,6 +73,23 @@ def find_form(task: Task, law: str | Mapping[str, str]) -> ChosenForm:
     if not any(e.used_variables for e in form.expressions.values()) and not any(c in law for c in "+*/("):
         # a mistyped name reads as a formula with one constant
         raise UsageError(suggest(law, names, kind="law", listing=listing))
+    return check(form)
+
+
+def _checked(
+    form: ChosenForm, *, task: Task, constants: Collection[str], source: Source, way_out: str | None
+) -> ChosenForm:
+    """Return a form that a person wrote, if its names are in order."""
+    from sld.search.names import CONSTANTS_OPTION, check_names
+
+    check_names(
+        form.expressions.values(),
+        task.train,
+        where=source.name,
+        allowed=constants,
+        unnamed=source.unnamed,
+        way_out=way_out or CONSTANTS_OPTION,
+    )
     return form
 
 
@@ -80,10 +111,13 @@ def _plain_form(card: Card, name: str | None, law: PublishedLaw) -> ChosenForm:
 
 def _catalogue_form(task: Task, law_id: str) -> ChosenForm:
     from sld.search.catalogue import get_law, match
+    from sld.search.responses import unsuited
 
     law = get_law(law_id)
     expressions, positive, bounds = {}, {}, {}
     for j, target in enumerate(task.card.targets):
+        if reason := unsuited(law, target):
+            raise UsageError(reason)
         form = next(match(law, task.train.variables, own=task.train.own_share(j)), None)
         if form is None:
             if not law.expressible:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from sld.core.table import Array, Table
     from sld.core.task import Task
 
+_ROUNDED = 0.02  # a column that is printed to two digits still fits
+
 
 def as_law(law: object) -> Law:
     """Return a law from itself, a discovery, a `law.json` or a run directory; raises UsageError."""
@@ -134,3 +136,49 @@ def _verdict_against(law: Law, points: object) -> str:
     where = ", ".join(f"{s} = {reach[s]:.3g}" for s, rows in beyond.items() if rows.any())
     weak = f": {'; '.join(verdict.get('reasons', ()))}" if verdict.get("kind") == "weak" else ""
     return f"beyond {where} the law is not supported, and {n} of {table.n_rows} points lie there{weak}"
+
+
+def warnings(law: object, points: object) -> list[str]:
+    """Return what is to be said of the points that a law is asked about, whatever the law is, in sentences.
+
+    A hyperparameter, covariate or share outside the rows that the law was fitted to; a column that the search left out
+    because others determined it, and that they do not determine here.
+
+    Args:
+        law: A Law, a discovery, or the path of a law.json or run directory.
+        points: Path of a table, DataFrame or mapping with the law's variables (and group column).
+    """
+    from sld.core.ranges import outside
+    from sld.core.table import Table, read_points
+
+    law = as_law(law)
+    table = points if isinstance(points, Table) else read_points(points, law.variables, law.group_column)
+    return [*outside(law, table), *_off_the_line(law, table, points)]
+
+
+def _off_the_line(law: Law, table: Table, points: object) -> list[str]:
+    """Return a sentence for each column left out that the points have, and that is not what the law takes it for."""
+    import numpy as np
+
+    from sld.core.reading import column_names, read_columns
+    from sld.core.table import Table
+
+    sentences = []
+    symbols = {v.symbol: v.column for v in law.variables if v.log is None}
+    for record in law.provenance.get("left_out", ()) if not isinstance(points, Table) else ():
+        column, exponents = record["column"], record["exponents"]
+        if record.get("log") or not set(exponents) <= set(symbols) or column not in column_names(points):
+            continue
+        product = float(record["factor"]) * np.ones(table.n_rows)
+        for symbol, p in exponents.items():
+            product = product * table.column(symbols[symbol]) ** float(p)
+        there = read_columns(points, [column]).values[column]
+        off = np.abs(there / product - 1) > _ROUNDED
+        if off.any():
+            k = int(np.argmax(off))
+            many = f" ({off.sum()} of {table.n_rows} points)" if table.n_rows > 1 else ""
+            sentences.append(
+                f"{column} = {there[k]:.6g} where the law takes {record['text']} = {product[k]:.6g}, as in every row "
+                f"that it was fitted to; {column} is not used{many}"
+            )
+    return sentences

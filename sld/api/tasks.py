@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,36 @@ def as_task(data: object, **columns: Any) -> Task:
     what = f"{Path(data).name} is a table, not a task" if isinstance(data, str | Path) else "this is a table"
     there = ", ".join(column_names(data)[:20])
     raise UsageError(f"{what}: name the column to predict (target) and the variables (scale, ...); it has {there}")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a task's rows came from, for messages: its name, and its columns that have no role."""
+
+    name: str
+    unnamed: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(task: Task, data: object = None) -> Source:
+        """Describe the source of a task; `data` is what `as_task` was given, if it is at hand."""
+        from sld.core.reading import column_names
+        from sld.core.task import Task
+
+        if task.path is not None:
+            return Source(f"task {task.name}")
+        if data is None or isinstance(data, Task):
+            # the card of a bare table says where its rows came from
+            came_from = Path(task.card.provenance) if task.card.provenance else None
+            data = came_from if came_from is not None and came_from.is_file() else task.train
+        if isinstance(data, str | Path) and not Path(data).is_file():
+            return Source(f"task {task.name}")
+        named = set(task.card.columns)
+        try:
+            there = column_names(data)
+        except DataError:  # a Table, or a file that has gone meanwhile
+            there = ()
+        name = Path(data).name if isinstance(data, str | Path) else "the table"
+        return Source(name, tuple(c for c in there if c and c not in named))
 
 
 def is_table_file(data: object) -> bool:

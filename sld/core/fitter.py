@@ -302,15 +302,30 @@ class Fitter:
                 broken.append(c)
         if not broken:
             return solution
-        twin = self._twins.get(tuple(broken))
+        twin = self.holding(broken)
+        begin, inherit = self.carried(twin, starts, solution)
+        again = twin.solve(
+            begin, rows, inherited=inherit, max_iterations=max_iterations, tolerance=tolerance, weights=weights
+        )
+        after = {c: j for j, c in enumerate(twin.names)}
+        values = again.values[:, [after[c] for c in self.names]]
+        return Solution(values, again.sums, again.at_best, solution.n_fits + again.n_fits)
+
+    def holding(self, constants: Collection[str]) -> Fitter:
+        """Return this fitter with some linear constants in the search, where their bounds hold."""
+        twin = self._twins.get(tuple(constants))
         if twin is None:
             twin = Fitter.__new__(Fitter)
             twin.__dict__.update(self.__dict__)
             # what is bounded already stays so: two constants may break their bounds in turn
-            twin._held = (*self._held, *broken)
+            twin._held = (*self._held, *constants)
             twin._twins = {}
             twin._compile(twin._held)
-            self._twins[tuple(broken)] = twin
+            self._twins[tuple(constants)] = twin
+        return twin
+
+    def carried(self, twin: Fitter, starts: Array, solution: Solution) -> tuple[Array, Array]:
+        """Return starting points, and a solution as one more, for a fitter that `holding` gave."""
         before = {c: j for j, c in enumerate(self.names)}
         column = {c: j for j, c in enumerate(self.tape.constants)}
         size = median(np.abs(self.y)) or 1.0
@@ -318,13 +333,7 @@ class Fitter:
         for j, c in enumerate(twin.tape.constants):
             begin[:, j] = starts[:, column[c]] if c in column else 0.3 * size
         inherit = solution.values[:, [before[c] for c in twin.tape.constants]]
-        inherit = np.where(np.isfinite(inherit), inherit, 1.0)
-        again = twin.solve(
-            begin, rows, inherited=inherit, max_iterations=max_iterations, tolerance=tolerance, weights=weights
-        )
-        after = {c: j for j, c in enumerate(twin.names)}
-        values = again.values[:, [after[c] for c in self.names]]
-        return Solution(values, again.sums, again.at_best, solution.n_fits + again.n_fits)
+        return begin, np.where(np.isfinite(inherit), inherit, 1.0)
 
     def nonlinear(self, solution: Solution) -> Array:
         """Return the nonlinear part of a solution, to be inherited as a start: (n_groups, n_nonlinear)."""

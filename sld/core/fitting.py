@@ -111,8 +111,10 @@ def _validate(
             why = f"bounds of {c!r} leave no room: from {low:g} to {high:g}"
             raise UsageError(f"{why}, and it must be positive" if c in positive else why)
     if pooling == "partial":
-        if loss != "squared" or shared or positive or bounds:
-            raise UsageError("partial pooling goes with squared errors, and without shared, positive and bounds")
+        linear = set(expression.constants) - set(shape_constants(expression))
+        if loss != "squared" or shared or positive or not linear.isdisjoint(bounds):
+            why = "and without shared, positive and bounds on constants that enter linearly"
+            raise UsageError(f"partial pooling goes with squared errors, {why}")
         if len(table.groups) < LEAST_GROUPS:
             raise UsageError(f"partial pooling needs at least {LEAST_GROUPS} groups, got {len(table.groups)}")
         shared = shape_constants(expression)
@@ -172,7 +174,7 @@ def fit(
         weights: Relative weight of each row's loss (n_rows,); equal if not given.
         pooling: "partial" pulls the groups' shapes together by as much as the rows say (see `pooling.py`); groups then
             need rows for their linear constants only. It goes with squared errors alone, and without `shared`,
-            `positive` and `bounds`.
+            `positive` and `bounds` on constants that enter linearly.
 
     Returns:
         The best fit found. Numerical trouble is returned, not raised: read `status`.
@@ -183,7 +185,7 @@ def fit(
     """
     _validate(expression, table, target, loss, shared, positive, bounds or {}, pooling)
     if pooling == "partial":
-        return _partially_pooled(expression, table, target, max(starts, 4), seed, inherit, weights)
+        return _partially_pooled(expression, table, target, max(starts, 4), seed, inherit, weights, bounds)
     rng = _generator(seed, expression)
     y = table.Y[:, target]
     own = weights
@@ -262,8 +264,9 @@ def _partially_pooled(
     seed: int | np.random.Generator,
     inherit: Mapping[str, Mapping[str, float]] | None,
     weights: Array | None,
+    bounds: Mapping[str, tuple[float, float]] | None,
 ) -> FitResult:
-    pool = Pool(expression, table, target, weights)
+    pool = Pool(expression, table, target, weights, bounds=bounds)
     points = pool.joint.starts(starts, _generator(seed, expression))
     joint = pool.joint.solve(points, max_iterations=100)
     if inherit is not None:

@@ -164,14 +164,24 @@ class Law:
             group_column=self.group_column,
         )
 
-    def text(self, target: str | None = None, *, digits: int = 6) -> str:
-        """Return the formula with its constants filled in, to so many significant digits.
+    def digits(self, target: str, least: int = 6) -> int:
+        """Return with how many significant digits the constants of a target say what the law predicts.
+
+        Args:
+            target: Its column.
+            least: Digits that are shown in any case.
+        """
+        needed = self.provenance.get("digits", {})
+        return max(least, int(needed.get(target, least))) if isinstance(needed, Mapping) else least
+
+    def text(self, target: str | None = None, *, digits: int | None = None) -> str:
+        """Return the formula with its constants filled in.
 
         One target and one group give the bare formula; otherwise each has a line `target [group] = formula`.
 
         Args:
             target: Column of the only target to show.
-            digits: Significant digits of the constants.
+            digits: Significant digits of the constants; if not given six, or as many as the predictions need.
 
         Raises:
             UsageError: There is no such target.
@@ -183,7 +193,8 @@ class Law:
         lines = []
         for column in shown:
             for group, values in self.constants[column].items():
-                filled = {name: number(float(f"{value:.{digits}g}")) for name, value in values.items()}
+                places = self.digits(column) if digits is None else digits
+                filled = {name: number(float(f"{value:.{places}g}")) for name, value in values.items()}
                 formula = to_text(substitute(self.expressions[column].tree, filled))
                 lines.append(f"{column} [{group}] = {formula}" if self.grouped else f"{column} = {formula}")
                 if len(shown) == 1 and len(self.groups) == 1:

@@ -4,9 +4,9 @@ Levenberg-Marquardt on the nonlinear constants with the linear ones projected ou
 is Kaufman's 1975 approximation). With groups, the nonlinear constants are split in shared and per-group ones and the
 normal equations, which then have an arrow shape, are solved by Schur complements: cost grows linearly with groups.
 
-`solve` is compiled on first use and cached on disk; numba looks only at this file to tell whether the cache is out of
-date, so all of it is here. Each function is compiled again inside its callers, so the functions are few, and the first
-wait is about 16 s. Nothing allocates inside the iterations.
+`solve` is compiled on first use and cached on disk (`machine_cache.py`); numba looks only at this file to tell whether
+the cache is out of date, so all that is compiled is here. Each function is compiled again inside its callers, so the
+functions are few, and the first wait is about 16 s. Nothing allocates inside the iterations.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+
+from sld.core.machine_cache import compiled
 
 # No reordering that could hide a NaN: only contraction to fused multiply-add, and reordered sums where marked.
 _PLAIN: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy"}
@@ -654,7 +656,7 @@ def _prior(theta, mean, weight, n_shared, n_local, n_groups, hgg, grad, add):  #
     return total
 
 
-@numba.njit(cache=True, **_PLAIN)
+@compiled(**_PLAIN)
 def solve(  # type: ignore[no-untyped-def]
     n_shared, n_local, offsets, literals, scalar_ops, row_ops, outputs, rest, columns, y, w, weighted,
     starts, inherited, lower, upper, max_iterations, tolerance, thetas, coefficients, sums, at_best,

@@ -151,15 +151,26 @@ class Pool:
         fitter: Fits with a prior on the shape (on all constants, where all are linear).
     """
 
-    def __init__(self, expression: Expression, table: Table, target: int = 0, weights: Array | None = None) -> None:
-        """Compile the formula; `weights` (n_rows,) are relative, mean 1. Raises what `Fitter` raises."""
+    def __init__(
+        self,
+        expression: Expression,
+        table: Table,
+        target: int = 0,
+        weights: Array | None = None,
+        *,
+        bounds: Mapping[str, tuple[float, float]] | None = None,
+    ) -> None:
+        """Compile the formula; `weights` (n_rows,) are relative, mean 1. Raises what `Fitter` raises.
+
+        Constants with bounds must not enter linearly.
+        """
         self._target, self._weights = target, weights
         self.shape = shape_constants(expression)
-        self.joint = Fitter(expression, table, target, shared=self.shape, weights=weights)
+        self.joint = Fitter(expression, table, target, shared=self.shape, weights=weights, bounds=bounds)
         pulled = self.shape or expression.constants
         none = (0.0,) * len(pulled)
         self.fitter = Fitter(
-            expression, table, target, weights=weights, prior=Prior(pulled, none, (none,) * len(pulled))
+            expression, table, target, weights=weights, prior=Prior(pulled, none, (none,) * len(pulled)), bounds=bounds
         )
         self._linear = [c for c in expression.constants if c not in pulled]
 
@@ -257,6 +268,7 @@ def lend(
     target: int,
     constants: Mapping[str, Mapping[str, float]],
     few: Table,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
 ) -> dict[str, dict[str, float]]:
     """Return constants for groups with few rows: the shape that the other groups share, and levels from their own rows.
 
@@ -271,12 +283,13 @@ def lend(
         target: Column of the targets.
         constants: Group to constant to value for the groups of `table`.
         few: Rows of the groups that borrow.
+        bounds: Constant to (lower, upper), for constants that do not enter linearly.
 
     Returns:
         Group to constant to value, for the groups of `few`. They are those of the largest other group where nothing
         better can be computed.
     """
-    pool = Pool(expression, table, target)
+    pool = Pool(expression, table, target, bounds=bounds)
     start = np.array([[constants[g][c] for c in pool.joint.tape.constants] for g in table.groups])
     start = start.reshape(len(table.groups), len(pool.joint.tape.constants))
     counts = np.bincount(table.group_index, minlength=len(table.groups))
@@ -320,7 +333,7 @@ def _pulled(
     pooled = pool.solve(joint) if len(joint.values) >= LEAST_GROUPS else None
     if pooled is None:
         return {g: dict(shared) for g in few.groups}
-    fitter = Fitter(expression, few, target, prior=pooled.prior)
+    fitter = Fitter(expression, few, target, prior=pooled.prior, bounds=pool.fitter.bounds)
     middle = np.array(pooled.prior.mean)[None]
     solution = fitter.solve(middle, max_iterations=100, refit_bounds=False)
     found = {}

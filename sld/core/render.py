@@ -28,14 +28,15 @@ _PLACES = 4  # significant digits of constants that are filled in
 _SUM, _PRODUCT, _POWER, _ATOM = 1, 2, 3, 4  # how tightly a formula holds together
 
 
-def to_latex(expression: Expression, values: Mapping[str, float] | None = None) -> str:
+def to_latex(expression: Expression, values: Mapping[str, float] | None = None, *, digits: int = _PLACES) -> str:
     r"""Return LaTeX for math mode, e.g. `E + \frac{A}{N^{\alpha}}`.
 
     Args:
         expression: The formula.
-        values: Constants to fill in, with 4 significant digits; the others stay names.
+        values: Constants to fill in; the others stay names.
+        digits: Significant digits of the constants.
     """
-    return _render(_filled(expression, values), _Latex())[0]
+    return _render(_filled(expression, values, digits), _Latex())[0]
 
 
 def to_mathml(expression: Expression, values: Mapping[str, float] | None = None) -> str:
@@ -49,11 +50,11 @@ def to_mathml(expression: Expression, values: Mapping[str, float] | None = None)
     return f'<math xmlns="http://www.w3.org/1998/Math/MathML"><mrow>{body}</mrow></math>'
 
 
-def _filled(expression: Expression, values: Mapping[str, float] | None) -> Node:
+def _filled(expression: Expression, values: Mapping[str, float] | None, digits: int = _PLACES) -> Node:
     if not values:
         return expression.tree
     constants = set(expression.constants)
-    rounded = {c: number(float(f"{v:.{_PLACES}g}")) for c, v in values.items() if c in constants}
+    rounded = {c: number(float(f"{v:.{digits}g}")) for c, v in values.items() if c in constants}
     return _signed(substitute(expression.tree, rounded))
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from sld.core.expression import Expression
 from sld.core.kernel import Array, evaluate
 from sld.core.table import Table
+from sld.search.levels import level_walks, shape_in_a_level, two_valued
 
 REACH = 1000.0  # how far beyond the data the walks go
 HARD_REACH = 0.7  # log ranges beyond the data within which every check must pass; held-out sets reach 0.1 to 0.6
@@ -79,6 +81,11 @@ class Grid:
     centre: Array
     table: Table
 
+    @cached_property
+    def levels(self) -> tuple[int, ...]:
+        """Variables of two values, in which a law has no shape."""
+        return two_valued(self.table)
+
     @staticmethod
     def of(table: Table) -> Grid:
         """Build the grid of a table: from the largest rows of each group and from a few others."""
@@ -125,6 +132,12 @@ class Grid:
                     reach.append(0.0)
                 direction.append(i)
         origin = np.repeat(np.array(rows, dtype=np.intp), per_row)
+        levels, along, from_rows = level_walks(table, per_walk)
+        X.extend(levels)
+        walk.extend((np.arange(len(levels)) // per_walk + len(direction)).tolist())
+        reach.extend([0.0] * len(levels))
+        direction.extend(along)
+        origin = np.concatenate([origin, from_rows])
         if not moving:
             away, far_out, from_rows = _walks_away(table)
             X.extend(away)
@@ -187,6 +200,11 @@ class Grid:
                 fallen = np.maximum.accumulate(ahead, axis=1) - ahead
                 wrong = (fallen > _MONOTONE_SLACK * spread) & (self.direction == i)[:, None]
                 check(wrong.ravel(), f"not {variable.monotone} in {variable.symbol}")
+            if i in self.levels:
+                wrong = shape_in_a_level(walks, self.table, i, spread) & (self.direction == i)
+                check(
+                    np.repeat(wrong, walks.shape[1]), f"has a shape in {variable.symbol}, of which there are two values"
+                )
         return tuple(sorted(found, key=lambda p: p.reach))
 
     def turns(self, target: int, values: Array) -> bool:

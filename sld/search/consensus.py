@@ -104,7 +104,8 @@ class Consensus:
             if c.admissible == admissible and (found := _values(c, judge, columns, group_index)) is not None:
                 values[c.key] = found
         best, static = ([c for c in half if c.key in values] for half in (halves.best, halves.static))
-        if len(values) < _LEAST_MEMBERS or any(float(np.mean(c.fold_errors)) < _FOUND for c in best):
+        enough = max(_FOUND, 1.5 * judge.rounding[target])
+        if len(values) < _LEAST_MEMBERS or any(float(np.mean(c.fold_errors)) < enough for c in best):
             return None
         weight = dict.fromkeys(values, 0.0)
         top = min(c.score for c in (*best, *static))
@@ -156,7 +157,8 @@ class Consensus:
         for member in self.members[:_FORMS]:
             (column, expression), *_ = member.expressions.items()
             shared = member.shared.get(column, ())
-            fitter = Fitter(expression, table, shared=shared, weights=weights)
+            bounds = judge.soundness.bounds(expression) | judge.soundness.floor(expression, target)
+            fitter = Fitter(expression, table, shared=shared, weights=weights, bounds=bounds)
             known = member.constants[column]
             nonlinear = fitter.tape.constants
             start = np.array([[known[g][c] for c in nonlinear] for g in table.groups])
@@ -166,7 +168,6 @@ class Consensus:
                 inherited=start.reshape(len(table.groups), len(nonlinear)),
                 max_iterations=60,
                 tolerance=1e-6,
-                refit_bounds=False,
             )
             if not solution.ok:
                 continue
@@ -174,6 +175,8 @@ class Consensus:
             constants = judge.by_group(expression, fitter, solution.values)
             problems = judge.grid.problems(target, judge.grid.predict(expression, constants))
             if member.admissible and any(p.hard for p in problems):
+                continue
+            if judge.soundness.refusal(expression, constants, target):
                 continue
             cost = math.log(float(np.average(squares, weights=weights)) + _FLOOR)
             cost += price(len(expression.constants), expression.complexity, judge.n_points)

@@ -20,13 +20,16 @@ from sld.core.splits import rung_folds
 from sld.core.table import Table
 from sld.search.candidate import Candidate, Discovery
 from sld.search.consensus import Halves
+from sld.search.design import design_notes, record_of, redundancy_notes, rewritten, without_redundant
 from sld.search.diverged import diverged_rows, sentence
+from sld.search.enumeration import plainest
 from sld.search.executors import Executor
 from sld.search.finishing import finish, uninterrupted
 from sld.search.forms import Form
 from sld.search.guest import Guest, Invitation, Moment
 from sld.search.hall_of_fame import HallOfFame
 from sld.search.judge import Judge, Proposal
+from sld.search.levels import as_levels, level_notes
 from sld.search.proposers import ALL, KNOWN, Source, from_texts
 from sld.search.rows import (
     FIT_ROWS,
@@ -134,9 +137,14 @@ def discover(
         raise UsageError(f"seed must be 0 or more, got {seed}")
     names = list(proposers if proposers is not None else ALL)
     first = list(from_texts(table, formulas, "user"))
+    whole = table
+    table, left_out = without_redundant(table)
+    if left_out:
+        first = [Proposal.of([rewritten(f, left_out, table, j) for j, f in enumerate(p.forms)]) for p in first]
     if not names and not first:
         raise UsageError(f"nothing to try: name a proposer ({', '.join(KNOWN)}) or give a formula")
-    notes = list(table.notes)
+    notes = [*whole.notes, *redundancy_notes(left_out), *design_notes(table), *level_notes(table)]
+    table = as_levels(table)
     everything, table = table, with_enough_rows(table, max_constants)
     notes.extend(about_borrowing(everything, table))
     check(table)
@@ -145,7 +153,7 @@ def discover(
         table = table.take(np.delete(np.arange(table.n_rows), [d.row for d in diverged]))
         check(table)
     # from here on the order of the rows and groups in the file makes no difference
-    given, everything, table = everything, everything.canonical(), table.canonical()
+    everything, table = everything.canonical(), table.canonical()
     small = thinned(of_few_groups(table, SEARCH_GROUPS), SEARCH_ROWS)
     if small is not table:
         n, every = len(small.groups), len(table.groups)
@@ -160,11 +168,12 @@ def discover(
     config = {
         "schema": 2,
         "task": dict(task or {}),
-        "rows": given.digest(),
+        "rows": whole.canonical().digest(),
         "seed": seed,
         "proposers": names,
         "formulas": [f if isinstance(f, str) else dict(f) for f in formulas],
         "max_constants": max_constants,
+        **({"left_out": record_of(left_out)} if left_out else {}),
         **({} if guest is None else guest.config),
     }
     about = dict(task or {})
@@ -260,6 +269,7 @@ class Search:
             with Executor(self.judge, self.workers) as executor:
                 self._loop(executor, chain([begun] if begun else [], batches))
                 self._dismiss()
+                self._fall_back()
                 self.halves = self._finalists()
                 self._judge_again(executor)
         except KeyboardInterrupt:
@@ -395,6 +405,14 @@ class Search:
             if self.spent() >= 1.0:
                 break
         self.halves = [self.halves[0].replaced(found)]
+
+    def _fall_back(self) -> None:
+        """With nothing that can be handed out, judge the plainest forms, whatever the budget says."""
+        table = self.judge.table
+        if self.hall.best is not None or self.interrupted or not self.source.enumerates:
+            return
+        for proposal in from_texts(table, list(plainest(table)), "enumeration"):
+            self._remember(*self.judge.judge(proposal))
 
     def _note(self, event: Mapping[str, Any]) -> None:
         self.unwritten.append(event)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sld.core.table import Table
+from sld.search.levels import two_valued
 
 Texts = Iterator[str]
 _A = TypeVar("_A")
@@ -188,6 +189,7 @@ WITH_SCALE = (
     Part("logarithm of size", "E + c1*{l} + ({core})*(1 + c2*{l})", "slow laws in size"),
 )
 
+_ONE_CONSTANT = ("power", "logarithm")  # atoms that two values of a variable determine
 _MANY = 6  # variables; sets of terms over all of more are too many to list
 _MANY_CHOICES = 5000
 _WORD = re.compile(r"[^\W\d]\w*")
@@ -244,6 +246,7 @@ class _Axis:
     symbol: str
     on_logs: bool
     role: str
+    level: bool = False  # two values, and no shape
 
     @property
     def log(self) -> str:
@@ -264,10 +267,13 @@ class Space:
         # formulas are written over stand-ins, so that a variable may be called E or alpha; `_spelled` names them
         stand_in = {v.symbol: f"_{i}" for i, v in enumerate(table.variables)}
         self.symbols = {stand: symbol for symbol, stand in stand_in.items()}
-        axes = [_Axis(stand_in[v.symbol], v.log is not None, v.role) for v in table.variables]
+        levels = two_valued(table)
+        axes = [
+            _Axis(stand_in[v.symbol], v.log is not None, v.role, i in levels) for i, v in enumerate(table.variables)
+        ]
         self.scales = [a for a in axes if a.role == "scale"]
-        self.hypers = [a for a in axes if a.role == "hyperparameter"]
-        self.covariates = [a for a in axes if a.role == "covariate"]
+        self.hypers = [a for a in axes if a.role == "hyperparameter" and not a.level]
+        self.covariates = [a for a in axes if a.role == "covariate" or (a.role == "hyperparameter" and a.level)]
         self.shares = [a for a in axes if a.role == "proportion"]
         own = table.own_share(target)
         self.own = None if own is None else stand_in[own]
@@ -313,6 +319,14 @@ class Space:
         elif main and not self.shares:
             yield from self.sums(every)
 
+    @staticmethod
+    def whole(axes: Sequence[_Axis]) -> Texts:
+        """Yield laws of one constant: inversely proportional, to the root, proportional."""
+        for axis in axes:
+            if not axis.on_logs:
+                for exponent in ("-1", "-0.5", "1"):
+                    yield f"A*{axis.symbol}**{exponent}" if exponent != "1" else f"A*{axis.symbol}"
+
     # -- sums of products of atoms -----------------------------------------------------------------------------
 
     def atoms(self, axis: _Axis, tiers: Sequence[int]) -> list[str]:
@@ -320,9 +334,9 @@ class Space:
         found = []
         for atom in ATOMS:
             text = atom.on_logs if axis.on_logs else atom.text
-            if atom.tier in tiers and text is not None:
+            if atom.tier in tiers and text is not None and (not axis.level or atom.name in _ONE_CONSTANT):
                 found.append(text)
-        if axis.role == "covariate" and 1 in tiers and not axis.on_logs:
+        if axis in self.covariates and 1 in tiers and not axis.on_logs:
             found.append("v")
         return found
 
@@ -385,6 +399,7 @@ class Space:
         stages.append(self.swapped_twice(axes, [s for s in short if sum(len(t) for t in s) <= len(axes) + 1]))
         yield from stages[0]
         yield from stages[1]
+        yield from self.whole(axes)
         yield from _interleave(*stages[2:])
 
     def plain(self, axes: Sequence[_Axis], structures: Sequence[tuple[tuple[int, ...], ...]]) -> Texts:
@@ -428,7 +443,7 @@ class Space:
         if order >= 2:
             pieces += [f"{names.new(('g1', 'g'))}*{a.log}*{b.log}" for a, b in itertools.combinations(axes, 2)]
         if order >= 3:
-            pieces += [f"{names.new(('h1', 'h'))}*{a.log}**2" for a in axes]
+            pieces += [f"{names.new(('h1', 'h'))}*{a.log}**2" for a in axes if not a.level]
         return " + ".join(pieces)
 
     def linked(self, axes: Sequence[_Axis]) -> Texts:
@@ -549,6 +564,18 @@ class Space:
 
 def _words(text: str) -> set[str]:
     return set(_WORD.findall(text))
+
+
+def plainest(table: Table) -> Texts:
+    """Yield formulas that are linear in all constants and so can always be fitted: a logarithm or the variable itself.
+
+    A search that has nothing else to show is left with these.
+    """
+    terms = [
+        v.symbol if v.log or v.role == "proportion" or not (table.X[:, i] > 0).all() else f"log({v.symbol})"
+        for i, v in enumerate(table.variables)
+    ]
+    yield from (f"E + A*{term}" for term in terms)
 
 
 def _interleave(*sources: Iterable[str]) -> Texts:

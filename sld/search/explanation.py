@@ -128,7 +128,8 @@ def _account(judge: Judge, candidate: Candidate, target: int, popular: Mapping[s
     (column, expression), *_ = candidate.expressions.items()
     shared = candidate.shared.get(column, ())
     y, n = table.Y[:, target], table.n_rows
-    even = Fitter(expression, table, target, shared=shared)
+    bounds = judge.soundness.bounds(expression) | judge.soundness.floor(expression, target)
+    even = Fitter(expression, table, target, shared=shared, bounds=bounds)
     values = _fitted(even, _known(candidate, even, column))
     prediction = even.predict(values)
     nats = _even_nats(y - prediction, judge.variance[target])
@@ -137,7 +138,7 @@ def _account(judge: Judge, candidate: Candidate, target: int, popular: Mapping[s
     if np.isfinite(size).all() and (size > 0).all():
         by_size = np.maximum(size, 1e-12 * size.max()) ** -2.0
         by_size /= by_size.mean()
-        relative = Fitter(expression, table, target, shared=shared, weights=by_size)
+        relative = Fitter(expression, table, target, shared=shared, weights=by_size, bounds=bounds)
         found = _fitted(relative, values)
         other = _relative_nats(y, relative.predict(found), judge.variance[target])
         if other < nats:
@@ -181,7 +182,7 @@ def _known(candidate: Candidate, fitter: Fitter, column: str) -> Array:
 def _fitted(fitter: Fitter, values: Array) -> Array:
     """Return the optimum next to known constants, or these where none is found."""
     start = values[:, : len(fitter.tape.constants)]
-    found = fitter.solve(start[:1], inherited=start, refit_bounds=False)
+    found = fitter.solve(start[:1], inherited=start)
     return found.values if found.ok and np.isfinite(fitter.predict(found.values)).all() else values
 
 
@@ -232,7 +233,7 @@ def _neighbour_test(account: _Account, target: int) -> float:
 def _squares(account: _Account, rows: NDArray[np.intp], start: Array, target: int) -> tuple[float, Array]:
     """Return the weighted sum of squares of a fit to some rows, infinity where it failed, and where it ended."""
     fitter = account.fitter
-    solution = fitter.solve(start[:1], rows, inherited=start, max_iterations=80, tolerance=1e-10, refit_bounds=False)
+    solution = fitter.solve(start[:1], rows, inherited=start, max_iterations=80, tolerance=1e-10)
     if not solution.ok:
         return math.inf, start
     residuals = fitter.table.Y[:, target] - fitter.predict(solution.values)

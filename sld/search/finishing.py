@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ from sld.core.fit_settings import FRONTIER, FitSettings
 from sld.core.fitting import FitResult, fit
 from sld.core.law import Law
 from sld.core.pooling import lend
+from sld.core.ranges import ranges_of
+from sld.core.remarks import with_remarks
 from sld.core.splits import frontier_weights
 from sld.core.table import Table
 from sld.search.candidate import Candidate, Discovery, Guide
@@ -25,6 +28,7 @@ from sld.search.judge import Judge
 from sld.search.robust import huber_beside, robust_fit
 from sld.search.rows import FIT_ROWS, thinned
 from sld.search.selection import RULES, is_exact, noise_floor, rank
+from sld.search.soundness import Soundness
 from sld.search.verdict import verdict
 
 if TYPE_CHECKING:
@@ -103,7 +107,7 @@ def finish(
         judged = verdict(search.judge.table, folds, chosen, ranked, law, seed=seed)
         law = replace(law, provenance={**law.provenance, "verdict": judged.to_json()})
         return Discovery(
-            law=_completed(law, table, everything),
+            law=with_remarks(_completed(law, table, everything), everything),
             chosen=chosen,
             front=search.hall.front(),
             hall_of_fame=tuple(rank([*extra.values(), *ranked])),
@@ -117,7 +121,7 @@ def finish(
             table=table,
             verdict=judged,
             config={**config, "budget": budget, "workers": search.workers, "rule": rule},
-            single=None if chosen is best else _completed(single, table, everything),
+            single=None if chosen is best else with_remarks(_completed(single, table, everything), everything),
             best=None if chosen is best else best,
             llm={} if search.guest is None else search.guest.summary(chosen),
             guides={
@@ -184,6 +188,9 @@ def _fit_all(
     rows = thinned(table, FIT_ROWS)
     notes = []
     robust: dict[str, str] = {}
+    limits: dict[str, dict[str, Any]] = {}
+    judge = search.judge
+    soundness = judge.soundness if rows.groups == judge.table.groups else Soundness(rows)
     if rows is not table:
         notes.append(f"the final fit used {rows.n_rows} of {table.n_rows} rows, spread over all groups and rungs")
     constants: dict[str, Mapping[str, Mapping[str, float]]] = {}
@@ -197,6 +204,11 @@ def _fit_all(
         if consensus is not None:
             (fitted, weights), number = consensus.joined(rows, j, frontier), 0
         shared = chosen.shared.get(target.column, ())
+        partial = target.column in chosen.priors
+        # the shapes of groups are pulled together, levels follow their rows
+        bounds = soundness.bounds(expression) | ({} if partial else soundness.floor(expression, j))
+        if bounds:
+            limits[target.column] = {c: [None if math.isinf(end) else end for end in b] for c, b in bounds.items()}
         result: FitResult = fit(
             expression,
             fitted,
@@ -207,26 +219,33 @@ def _fit_all(
             seed=seed,
             inherit=_with_absent(chosen.constants[target.column], rows.groups),
             shared=shared,
-            pooling="partial" if target.column in chosen.priors else "none",
+            pooling="partial" if partial else "none",
+            bounds=bounds,
         )
         if result.ok:
-            judge = search.judge
             own = result
             if consensus is not None:
                 own = fit(
-                    expression, rows, target=j, starts=0, seed=seed, inherit=result.constants, shared=shared
+                    expression, rows, target=j, starts=0, seed=seed, inherit=result.constants, shared=shared,
+                    bounds=bounds,
                 )  # fmt: skip
             other = None
             if own.ok:
-                other = robust_fit(expression, judge.table, judge.folds, own, rows, target=j, seed=seed, shared=shared)
+                other = robust_fit(
+                    expression, judge.table, judge.folds, own, rows, target=j, seed=seed, shared=shared, bounds=bounds
+                )
             if other is not None and consensus is not None:
-                other = huber_beside(expression, fitted, rows.n_rows, weights, result, shared), other[1]
+                other = huber_beside(expression, fitted, rows.n_rows, weights, result, shared, bounds), other[1]
+            if other is not None and _refused(soundness, expression, j, other[0].constants):
+                other = None
             if other is not None and (not chosen.admissible or _admissible(judge, expression, j, other[0].constants)):
                 result, robust[target.column] = other
         trouble = result.status if not result.ok else ""
         if result.ok and chosen.admissible and not _admissible(search.judge, expression, j, result.constants):
             # a lower training error is no gain if the law then breaks down beyond the data
             trouble = "it breaks a physical check that the search's constants pass"
+        if result.ok and (why := _refused(soundness, expression, j, result.constants)):
+            trouble = f"it is no law: {why}"
         constants[target.column] = result.constants
         prior = chosen.priors.get(target.column) if trouble else result.prior
         if prior is not None:
@@ -245,6 +264,7 @@ def _fit_all(
             weights=() if frontier is None or (huber and consensus is None) else (FRONTIER,),
             pooling="none" if prior is None else "partial",
             shared=tuple(shared),
+            bounds=dict(bounds),
             prior=prior,
             points=0 if consensus is None else consensus.points.n_rows,
         )
@@ -261,7 +281,10 @@ def _fit_all(
         "rule": rule,
         "budget": budget,
         "tool": f"sld {_version()}",
+        **ranges_of(table),
     }
+    if config.get("left_out"):
+        provenance["left_out"] = list(config["left_out"])
     if chosen.consensus:
         provenance["consensus"] = {
             t.column: [m.text for m in c.members]
@@ -270,6 +293,8 @@ def _fit_all(
         }
     if robust:
         provenance["loss"] = dict.fromkeys(robust, "huber")
+    if limits:
+        provenance["bounds"] = limits
     if chosen.shared:
         provenance["shared"] = {t: list(c) for t, c in chosen.shared.items()}
     if priors:
@@ -317,10 +342,14 @@ def _with_borrowed(law: Law, table: Table, everything: Table) -> Law:
     if not few:
         return law
     rows = everything.take(np.isin(everything.group_index, few))
-    constants = {}
+    constants, soundness = {}, Soundness(everything)
     for j, target in enumerate(law.targets):
-        own = law.constants[target.column]
-        constants[target.column] = {**own, **lend(law.expressions[target.column], table, j, own, rows)}
+        own, expression = law.constants[target.column], law.expressions[target.column]
+        lent = lend(expression, table, j, own, rows, soundness.bounds(expression))
+        for group, of in lent.items():
+            if soundness.refusal(expression, [of] * len(everything.groups), j):
+                lent[group] = dict(_with_absent(own, [group, *own])[group])  # what is usual among the others
+        constants[target.column] = {**own, **lent}
     provenance = {**law.provenance, "borrowed": list(rows.groups)}
     return replace(law, constants=constants, provenance=provenance)
 
@@ -330,6 +359,12 @@ def _admissible(
 ) -> bool:
     by_group = [constants[g] for g in judge.table.groups]
     return not any(p.hard for p in judge.grid.problems(target, judge.grid.predict(expression, by_group)))
+
+
+def _refused(
+    soundness: Soundness, expression: Expression, target: int, constants: Mapping[str, Mapping[str, float]]
+) -> str:
+    return soundness.refusal(expression, [constants[g] for g in soundness.table.groups], target)
 
 
 def _version() -> str:

@@ -38,3 +38,8 @@ class Form:
     guessed: bool = False
     effort: int = 1
     mismatch: float = 0.0
+
+    @property
+    def given(self) -> bool:
+        """Whether somebody wrote it down, as a law or as a wish: such a form is not refused for how it looks."""
+        return self.origin == "user" or self.origin.startswith("catalogue")

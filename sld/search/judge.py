@@ -20,9 +20,12 @@ from sld.core.splits import Fold, frontier_weights
 from sld.core.table import Table
 from sld.search.admissible import Grid, Problem
 from sld.search.candidate import Candidate, Judgement
+from sld.search.degenerate import TWO_ROLES, plays_two_roles
 from sld.search.forms import Form
+from sld.search.resolution import rounding_nmse
 from sld.search.selection import EARLY_FOLDS, early_score, fold_score, noise_floor
 from sld.search.sharing import best_sharing
+from sld.search.soundness import Soundness
 
 BEHIND = "far behind the best"
 _QUICK = 3  # one start in three for the first look at a form
@@ -75,10 +78,12 @@ class Judge:
         self.seed = seed
         self.max_constants = max_constants
         self.grid = Grid.of(table)
+        self.soundness = Soundness(table)
         self.weights = frontier_weights(table)
         self.tested = tuple(len(fold.test) for fold in self.folds)
         self.n_points = int(table.points().max()) + 1
         self.noise = [(noise_floor(table, j) or {}).get("nmse", 0.0) for j in range(len(table.targets))]
+        self.rounding = [rounding_nmse(table, j) for j in range(len(table.targets))]
         self.variance = [max(float(np.var(table.Y[:, j])), 1e-300) for j in range(len(table.targets))]
         self.rows_per_group = int(np.bincount(table.group_index).min())
 
@@ -161,11 +166,15 @@ class Judge:
             return _Judged("more constants than the task allows", 0)
         if n_constants >= self.rows_per_group:
             return _Judged("as many constants as rows", 0)
+        if not form.given and plays_two_roles(expression, self.table):
+            return _Judged(TWO_ROLES, 0)
+        floor = self.soundness.floor(expression, target)
         rng = text_seed(self.seed, expression.text)
         try:
             fitter = Fitter(
-                expression, self.table, target, positive=form.positive, shared=form.shared, weights=self.weights
-            )
+                expression, self.table, target, positive=form.positive, shared=form.shared, weights=self.weights,
+                bounds=self.soundness.bounds(expression) | floor,
+            )  # fmt: skip
         except (OverflowError, ValueError) as error:
             return _Judged(f"not compiled: {error}", 0)
         if not np.isfinite(fitter.columns).any(axis=1).all():
@@ -192,12 +201,20 @@ class Judge:
                 starts, first = starts[max(1, n_starts // _QUICK) :], fitter.nonlinear(quick)
         solution = self._fit(fitter, starts, first)
         n_fits += solution.n_fits
+        if solution.ok and _broken(fitter, solution, floor):
+            # from the free optimum and one start: where the floor is at its bound is what matters, not E
+            twin = fitter.holding(tuple(floor))
+            few, first = fitter.carried(twin, few[:1], solution)
+            fitter, solution = twin, self._fit(twin, few, first)
+            n_fits += solution.n_fits
         if not solution.ok:
             return _Judged("not finite on the data", n_fits)
-        train_nmse = float(np.mean((y - fitter.predict(solution.values)) ** 2)) / self.variance[target]
+        train_nmse = self.nmse(y - fitter.predict(solution.values), target)
         if not train_nmse < _HOPELESS:
             return _Judged("explains nothing", n_fits)
         constants = self.by_group(expression, fitter, solution.values)
+        if why := self.soundness.refusal(expression, constants, target):
+            return _Judged(why, n_fits)
         problems = self.grid.problems(target, self.grid.predict(expression, constants))
         errors, n = self._fold_errors(fitter, solution, few, self.folds, target)
         n_fits += n
@@ -222,10 +239,15 @@ class Judge:
             n_fits += part.n_fits
             if part.ok:
                 miss = y[fold.test] - fitter.predict(part.values)[fold.test]
-                errors.append(float(np.mean(miss**2)) / self.variance[target])
+                errors.append(self.nmse(miss, target))
             else:
                 errors.append(math.nan)
         return tuple(errors), n_fits
+
+    def nmse(self, miss: Array, target: int) -> float:
+        """Return the mean squared error over the variance, at least that of the last digit that the table has."""
+        found = float(np.mean(miss**2)) / self.variance[target]
+        return max(found, self.rounding[target]) if math.isfinite(found) else found
 
     @staticmethod
     def _use_hints(form: Form, fitter: Fitter, starts: Array, rng: np.random.Generator) -> None:
@@ -281,6 +303,11 @@ def _shortened(form: Form) -> Form:
     linear = linear_constants(expression)[1]
     shared = tuple(c for c in form.shared if c in expression.constants and c not in linear)
     return replace(form, expression=expression, shared=shared, rough=False)
+
+
+def _broken(fitter: Fitter, solution: Solution, bounds: Mapping[str, tuple[float, float]]) -> bool:
+    """Whether a solution has a linear constant below its bound in some group."""
+    return any(bool((solution.values[:, fitter.names.index(c)] < low).any()) for c, (low, _) in bounds.items())
 
 
 def _n_starts(n_nonlinear: int, n_groups: int) -> int:

@@ -102,6 +102,7 @@ class Source:
         self.seed = seed
         self.max_constants = max_constants
         self.evolves = EVOLUTION in names
+        self.enumerates = "enumeration" in names
         self.seen: set[str] = set()
         self.generation = 0
         self.drawn = 0

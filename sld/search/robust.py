@@ -52,6 +52,7 @@ def robust_fit(
     target: int,
     seed: int,
     shared: Sequence[str] = (),
+    bounds: Mapping[str, tuple[float, float]] | None = None,
 ) -> tuple[FitResult, str] | None:
     """Return a fit with Huber's loss and a sentence on why, or None where the squared one is better or as good.
 
@@ -64,11 +65,12 @@ def robust_fit(
         target: Column of their targets.
         seed: Seed of the starts.
         shared: Constants that all groups have in common.
+        bounds: Constant to (lower, upper).
     """
     n = far_rows(rows.Y[:, target] - squared.prediction, float(rows.Y[:, target].std()))
     if not n:
         return None
-    fitter = Fitter(expression, table, target, shared=shared)
+    fitter = Fitter(expression, table, target, shared=shared, bounds=bounds)
     gains = []
     with np.errstate(all="ignore"):
         for fold in folds:
@@ -89,6 +91,7 @@ def robust_fit(
         seed=seed,
         inherit=squared.constants,
         shared=shared,
+        bounds=bounds,
     )
     if not result.ok:
         return None
@@ -98,14 +101,22 @@ def robust_fit(
 
 
 def huber_beside(
-    expression: Expression, table: Table, n_rows: int, weights: Array | None, result: FitResult, shared: Sequence[str]
+    expression: Expression,
+    table: Table,
+    n_rows: int,
+    weights: Array | None,
+    result: FitResult,
+    shared: Sequence[str],
+    bounds: Mapping[str, tuple[float, float]] | None = None,
 ) -> FitResult:
     """Return a fit to rows and points of a consensus in which rows far off the law count less (Huber's weights)."""
     base = np.ones(table.n_rows) if weights is None else weights
     for _ in range(_FINAL_REWEIGHTINGS):
         trust = np.ones(table.n_rows)
         trust[:n_rows] = huber_weights((table.Y[:, 0] - result.prediction)[:n_rows])
-        again = fit(expression, table, weights=base * trust, starts=0, inherit=result.constants, shared=shared)
+        again = fit(
+            expression, table, weights=base * trust, starts=0, inherit=result.constants, shared=shared, bounds=bounds
+        )
         if not again.ok:
             break
         result = again

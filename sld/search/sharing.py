@@ -7,7 +7,7 @@ the data have to determine: one that all groups share costs one n-th of a consta
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from sld.core.pooling import LEAST_GROUPS, Pool
 from sld.search.admissible import Problem
 from sld.search.forms import Form
 from sld.search.selection import mean_log
+from sld.search.soundness import BELOW_FLOOR
 
 if TYPE_CHECKING:
     from sld.search.judge import Judge, _Judged
@@ -66,7 +67,8 @@ class _Ways:
         if not self.names or len(self.names) > judge.max_constants:
             return []
         try:
-            self.pool = Pool(self.form.expression, self.table, self.target, judge.weights)
+            bounds = judge.soundness.bounds(self.form.expression)
+            self.pool = Pool(self.form.expression, self.table, self.target, judge.weights, bounds=bounds)
         except (OverflowError, ValueError):
             return []
         shape, joint = self.pool.shape, self.pool.joint
@@ -86,10 +88,12 @@ class _Ways:
             return [self._partial(first)]
         effective = len(self.names) - len(shape) * (1.0 - 1.0 / len(self.table.groups))
         constants, problems = self._checked(first.values, joint.names)
+        if judge.soundness.below_floor(self.form.expression, list(constants.values()), self.target):
+            return [replace(alone, status=BELOW_FLOOR, n_fits=first.n_fits)]
         errors, n_fits = self._raced(self._shared_error(first))
         one = replace(
-            alone, status=self._status(errors), n_fits=first.n_fits + n_fits, fold_errors=errors, train_nmse=train,
-            problems=problems, constants=constants, shared=shape, effective=effective,
+            alone, status=self._status(errors, constants), n_fits=first.n_fits + n_fits, fold_errors=errors,
+            train_nmse=train, problems=problems, constants=constants, shared=shape, effective=effective,
         )  # fmt: skip
         far = alone.status == "ok" and one.status == "ok" and abs(self._score(one) - self._score(alone)) > _FAR
         # what is far from both is not in between
@@ -110,7 +114,7 @@ class _Ways:
 
     def _nmse(self, predicted: Array, rows: NDArray[np.intp] | None = None) -> float:
         miss = self.y - predicted if rows is None else (self.y - predicted)[rows]
-        return float(np.mean(miss**2)) / self.judge.variance[self.target]
+        return self.judge.nmse(miss, self.target)
 
     def _checked(
         self, values: Array, columns: tuple[str, ...]
@@ -136,7 +140,9 @@ class _Ways:
                     break
         return tuple(errors), n_fits
 
-    def _status(self, errors: Sequence[float]) -> str:
+    def _status(self, errors: Sequence[float], constants: Mapping[str, Mapping[str, float]]) -> str:
+        if why := self.judge.soundness.refusal(self.form.expression, list(constants.values()), self.target):
+            return why
         if len(errors) < len(self.judge.folds):
             return _BEATEN
         lost = sum(not math.isfinite(e) for e in errors)
@@ -187,9 +193,11 @@ class _Ways:
                 predicted, n = pool.fitter.predict(again.solution.values), again.solution.n_fits
             return self._nmse(predicted, fold.test), n_fits + n
 
+        if self.judge.soundness.below_floor(self.form.expression, list(constants.values()), self.target):
+            return replace(failed, status=BELOW_FLOOR, n_fits=together.solution.n_fits)
         errors, n_fits = self._raced(error)
         n_fits += together.solution.n_fits
         return replace(
-            alone, status=self._status(errors), n_fits=n_fits, fold_errors=errors, train_nmse=train,
+            alone, status=self._status(errors, constants), n_fits=n_fits, fold_errors=errors, train_nmse=train,
             problems=problems, constants=constants, prior=together.prior, effective=together.effective,
         )  # fmt: skip

@@ -1,10 +1,16 @@
-"""The model as an agent: it works in turns with tools, and the engine judges what it tries between two batches."""
+"""The model as an agent: it works in turns with tools, and the engine judges what it tries between two batches.
+
+Not every server hands tools on: a chat template may drop them, or the description of one, without a word, and the
+model, which has not seen any, answers in prose with status 200. So a first reply without a call of a tool ends the
+turns, and the model goes on as a proposer, which needs nothing but text.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sld.core.splits import Fold
@@ -14,12 +20,17 @@ from sld.search.guest import Moment
 from sld.search.llm import tools, transcript
 from sld.search.llm.credit import Credit
 from sld.search.llm.prompt import View, about, system
+from sld.search.llm.proposer import Propose
 from sld.search.llm.replies import Heard, Idea, Rejected, by_target, hear, proposal_of, shared_in, start_in
 from sld.search.llm.reply import Reply, ToolCall
 from sld.search.llm.tools import MAX_ANSWER, ToolError
 from sld.search.llm.visitor import Question, Waiting
 from sld.search.selection import distinct
 
+NO_TOOLS = (
+    "its first reply called no tool (the server, or the model's chat template, may not hand tools on); from then on it "
+    "was asked as with --llm-mode propose"
+)
 MAX_TURNS = 32
 MAX_CALLS_A_TURN = 8
 _MAX_SILENT = 2  # turns in a row without a call of a tool
@@ -58,14 +69,26 @@ class Agent:
         self._calls: list[_Call] = []
         self._tried: dict[str, Candidate] = {}  # by text
         self._said: list[str] = []
+        self._called = False  # whether any reply has called a tool
+        self._instead: Propose | None = None  # who asks, once the model turned out to have no tools
+        self._make_proposer = partial(Propose, table, folds, model=model, task=task, max_constants=max_constants)
 
     @property
     def finished(self) -> bool:
-        """Whether the model has proposed its finals, has no turns left, or will not use the tools."""
+        """Whether the model has proposed its finals, has no turns left, or will not use the tools any more."""
+        if self._instead is not None:
+            return self._instead.finished
         return self._done or self.turns >= MAX_TURNS or self._silent >= _MAX_SILENT
+
+    @property
+    def remark(self) -> str:
+        """What the report has to say of how the conversation went."""
+        return "" if self._instead is None else NO_TOOLS
 
     def question(self, moment: Moment, credit: Credit, n_waiting: int) -> Question | None:
         """Return the next turn when every call of the last one has its answer."""
+        if self._instead is not None:
+            return self._instead.question(moment, credit, n_waiting)
         self._begin(moment)
         if any(c.answer is None for c in self._calls):
             return None
@@ -80,12 +103,17 @@ class Agent:
 
     def takes(self, reply: Reply, heard: Heard, moment: Moment, credit: Credit) -> list[Waiting]:
         """Answer what can be answered at once; what is to be judged is answered when it has been."""
+        if self._instead is not None:
+            return self._instead.takes(reply, heard, moment, credit)
         self._begin(moment)
         self._answer()  # of a recorded turn, for which nobody asked
         self.turns += 1
         self._said.append(f"\n## Turn {self.turns}, after {moment.index} candidates\n\n{transcript.answer(reply)}")
         if reply.status:
             return []  # the same turn is asked for again
+        if not reply.tool_calls and not self._called:
+            return self._go_on_without_tools(heard)
+        self._called = True
         self._calls = _numbered(reply.tool_calls, self.turns)
         self._messages.append(_as_message(reply, self._calls))
         self._silent = 0 if self._calls else self._silent + 1
@@ -106,8 +134,15 @@ class Agent:
                 call.answer = f"error: {error}"
         return waiting
 
+    def _go_on_without_tools(self, heard: Heard) -> list[Waiting]:
+        self._instead = self._make_proposer()
+        self._said.append("\n".join(transcript.outcome(heard)) + f"\n{NO_TOOLS[:1].upper()}{NO_TOOLS[1:]}.\n")
+        return self._instead.keep(heard)
+
     def judged(self, key: str, outcome: str, candidate: Candidate | None) -> None:
         """Answer the calls that waited for this formula."""
+        if self._instead is not None:
+            self._instead.judged(key, outcome, candidate)
         if candidate is not None and candidate.status == "ok":
             self._tried[candidate.text] = candidate
         for call in self._calls:
@@ -117,7 +152,7 @@ class Agent:
     def transcript(self) -> str:
         """Return what was said since the last call."""
         said, self._said = self._said, []
-        return "".join(said)
+        return "".join(said) + ("" if self._instead is None else self._instead.transcript())
 
     def _begin(self, moment: Moment) -> None:
         if self._messages:

@@ -27,6 +27,7 @@ from sld.core.errors import UsageError
 from sld.search.llm.fields import Fields
 from sld.search.llm.ledger import Booking, Ledger, Reservation
 from sld.search.llm.record import Record
+from sld.search.llm.refusals import reason_of
 from sld.search.llm.reply import Gathering, Reply
 from sld.search.llm.reply import ToolCall as ToolCall
 
@@ -388,7 +389,7 @@ class Chat:
             return gathering
         if gathering.error is not None:
             code, message, _ = _told(gathering.error)
-            text = f"the server reports an error: {self._secret.line(message)}"
+            text = f"the server reports an error: {self._secret.line(reason_of(gathering.error) or message)}"
             return _Failure(text, retry=retry and (code in _RETRIED or code >= 500), code=code, message=message)
         if lost:
             return _Failure(lost, retry=retry)
@@ -434,14 +435,12 @@ class Chat:
     def _refused(self, error: openai.APIStatusError) -> _Failure:
         """Read an answer with an error code."""
         code = error.status_code
-        try:
-            told = json.loads(error.response.content.decode("utf-8", "replace"))
-        except (ValueError, RecursionError):
-            told = error.response.content[:2000].decode("utf-8", "replace")
+        told = self._body(error)
         inner = told.get("error", told) if isinstance(told, Mapping) else told
         _, message, param = _told(inner)
         kind = str(inner.get("code") or inner.get("type") or "") if isinstance(inner, Mapping) else ""
-        said = f": {self._secret.line(message)}" if message.strip() else ""
+        reason = self._secret.line(reason_of(told))
+        said = f": {reason}" if reason else ""
         if 300 <= code < 400:
             to = self._secret.line(_host_of(error.response.headers.get("location", ""))) or "another address"
             text = f"{self.host} redirects to {to} ({code}), and the key is not sent there; set OPENAI_BASE_URL to it"
@@ -457,6 +456,20 @@ class Chat:
         text = f"the server answers {code}{said}"
         wait = _retry_after(error.response.headers) if retry else None
         return _Failure(text, retry=retry, wait_s=wait, code=code, message=message, param=param)
+
+    def _body(self, error: openai.APIStatusError) -> Any:
+        """Return what a server wrote beside its code: decoded JSON, or text."""
+        import httpx2
+
+        try:
+            content = error.response.content.decode("utf-8", "replace")
+        except httpx2.StreamError:  # it was never read; the package may have kept what it made of it
+            return error.body
+        content = self._secret.clean(content)  # whole: what is cut later must not end in half a key
+        try:
+            return json.loads(content)
+        except (ValueError, RecursionError):
+            return content
 
     def _open(self) -> openai.AsyncOpenAI:
         if self._client is None:
@@ -563,6 +576,6 @@ def _host_of(address: str) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """Return what lies behind an error, without its objects."""
+    """Return what lies behind an error, without its objects: what the server said, if it said something."""
     cause = error.__cause__ or error
-    return str(cause) or type(cause).__name__
+    return reason_of(getattr(error, "body", None)) or str(cause) or type(cause).__name__

@@ -27,6 +27,7 @@ class Propose:
     """Asks again and again, with what is new; seldom, where that brought nothing."""
 
     finished = False
+    remark = ""
 
     def __init__(
         self, table: Table, folds: Sequence[Fold], *, model: str, task: str = "", max_constants: int = 20
@@ -86,12 +87,16 @@ class Propose:
         self._gain, self._last = credit.gains[1], moment.index
         best = moment.hall.best
         self._best = "" if best is None else best.key
-        if not reply.status:
+        self._said.append(exchange(moment.index, self._asked, reply, heard))
+        self._asked = ""
+        return self.keep(heard, rejected=not reply.status)
+
+    def keep(self, heard: Heard, *, rejected: bool = True) -> list[Waiting]:
+        """Remember what a reply proposed, for the next question, and hand it on."""
+        if rejected:
             self._rejected = list(heard.rejected)
         for proposal, idea in heard.proposals:
             self._own.setdefault(proposal.key, (idea.text, "not judged yet"))
-        self._said.append(exchange(moment.index, self._asked, reply, heard))
-        self._asked = ""
         return [Waiting(proposal, idea.text) for proposal, idea in heard.proposals]
 
     def judged(self, key: str, outcome: str, candidate: Candidate | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from sld.search.llm.arrivals import ARRIVALS
 from sld.search.llm.replies import Heard
 from sld.search.llm.reply import Reply
 
@@ -32,9 +33,9 @@ def answer(reply: Reply) -> str:
     if reply.status:
         return f"{text}\nNone: {line(reply.status)}\n"
     if reply.text:
-        text += "\n" + quoted(reply.text)
+        text += "\n" + quoted(reply.text, whole=ARRIVALS.name)
     for call in reply.tool_calls:
-        text += f"\nTool `{line(call.name, 80)}`:\n\n{quoted(call.arguments)}"
+        text += f"\nTool `{line(call.name, 80)}`:\n\n{quoted(call.arguments, whole=ARRIVALS.name)}"
     return text
 
 
@@ -53,10 +54,11 @@ def outcome(heard: Heard) -> list[str]:
     return lines
 
 
-def quoted(text: str) -> str:
-    """Return text in a fence that it cannot close."""
+def quoted(text: str, *, whole: str = "") -> str:
+    """Return text in a fence that it cannot close; `whole` names the file beside the transcript that has all of it."""
     if len(text) > _MAX_QUOTED:
-        text = f"{text[:_MAX_QUOTED]}\n(and {len(text) - _MAX_QUOTED} more characters, in exchange.jsonl)"
+        where = f", in {whole}" if whole else ""
+        text = f"{text[:_MAX_QUOTED]}\n(and {len(text) - _MAX_QUOTED} more characters{where})"
     text = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
     fence = "`" * (1 + max([2, *(len(run) for run in re.findall(r"`+", text))]))
     return f"{fence}text\n{text.rstrip()}\n{fence}\n"

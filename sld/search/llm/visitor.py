@@ -7,6 +7,7 @@ the candidates so far and of when replies arrived; the latter is written down, s
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
@@ -70,6 +71,11 @@ class Mind(Protocol):
     @property
     def finished(self) -> bool:
         """Whether there is nothing left to ask."""
+        ...
+
+    @property
+    def remark(self) -> str:
+        """What the report has to say of how it went; "" where all went as asked for."""
         ...
 
     def question(self, moment: Moment, credit: Credit, n_waiting: int) -> Question | None:
@@ -218,6 +224,9 @@ class Visitor:
             self._pending.cancel()
             self._pending = None
             self.tally.cancelled += 1
+            if self.folder is not None and not self.transcript:
+                with contextlib.suppress(SldError):  # the search is over: a full disk costs no law
+                    append(self.folder / TRANSCRIPT, f"{self.model} was asked; the search ended before it answered.\n")
         self._background.close(None if self.chat is None else self.chat.close)
 
     # -- replies
@@ -321,6 +330,12 @@ class Visitor:
 
     # -- the report
 
+    @property
+    def transcript(self) -> str:
+        """Where in the run folder it can be read what was said; "" where that is nowhere."""
+        written = self.folder is not None and (self.folder / TRANSCRIPT).is_file()
+        return TRANSCRIPT.as_posix() if written else ""
+
     def summary(self, chosen: Candidate) -> dict[str, Any]:
         """Return what the report says of the model."""
         credit, tally = self.credit, self.tally
@@ -333,6 +348,8 @@ class Visitor:
             "cancelled": tally.cancelled,
             "failed": dict(tally.failed),
             "stopped": self.stopped,
+            "remark": self.mind.remark,
+            "transcript": self.transcript,
             "seconds_waited_for": round(tally.seconds, 3),
             "ledger": self.ledger.to_json(),
             "proposed": tally.proposed,

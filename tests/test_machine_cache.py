@@ -1,0 +1,241 @@
+"""A damaged file of the compiled machine costs one compilation and one sentence, never a traceback."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from sld.core import machine_cache
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = """
+from sld.core.machine_cache import compiled
+
+@compiled(error_model="numpy")
+def solve(x):
+    for i in range(x.shape[0]):
+        x[i] += {step}
+"""
+DAMAGED = "sld: the compiled fitting machine was damaged; compiling it again, about 15 s\n"
+_number = count()
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module with one small compiled function, whose cache is `__pycache__` beside it."""
+    monkeypatch.setattr("numba.core.config.CACHE_DIR", "")
+    path = tmp_path / "small_machine.py"
+    path.write_text(SOURCE.format(step="1.0"))
+    return path
+
+
+def load(path: Path) -> ModuleType:
+    """Return the module as a new process would have it."""
+    machine_cache._said.clear()
+    spec = importlib.util.spec_from_file_location(f"small_machine_{next(_number)}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def hits(path: Path, step: float = 1.0) -> int:
+    """Run the function in a new module, check its result, and return how often its code came from the disk."""
+    solve = load(path).solve
+    x = np.zeros(3)
+    solve(x)
+    assert (x == step).all()
+    return sum(solve.stats.cache_hits.values())
+
+
+def files(path: Path) -> tuple[Path, Path]:
+    (index,) = path.parent.glob("__pycache__/*.nbi")
+    (code,) = path.parent.glob("__pycache__/*.nbc")
+    return index, code
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _half(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _last_byte(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def _zeros(path: Path) -> None:
+    """What a file system leaves that had the length on the disk, and not yet the bytes."""
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def _garbage(path: Path) -> None:
+    path.write_bytes(np.random.default_rng(0).bytes(path.stat().st_size))
+
+
+def _one_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+def _unsealed(path: Path) -> None:
+    """A whole pickle of something else."""
+    path.write_bytes(pickle.dumps("0.1") + pickle.dumps((1, {})))
+
+
+DAMAGES: tuple[Callable[[Path], None], ...] = (_empty, _half, _last_byte, _zeros, _garbage, _one_bit, _unsealed)
+
+
+def test_a_whole_cache_is_read_and_nothing_is_said(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert hits(module) == 0
+    assert hits(module) == 1
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["index", "code"])
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda d: d.__name__)
+def test_a_damaged_file_is_removed_and_compiled_again(
+    module: Path, capsys: pytest.CaptureFixture[str], which: int, damage: Callable[[Path], None]
+) -> None:
+    hits(module)
+    damage(files(module)[which])
+    assert hits(module) == 0
+    assert capsys.readouterr().err == DAMAGED
+    assert hits(module) == 1
+    assert capsys.readouterr().err == ""
+
+
+def test_an_index_that_names_a_missing_file_is_made_anew(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hits(module)
+    files(module)[1].unlink()
+    assert hits(module) == 0
+    assert hits(module) == 1
+    assert capsys.readouterr().err == DAMAGED
+
+
+def test_code_of_another_version_under_a_new_index_is_not_run(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An update whose index reached the disk and whose code did not: both files are whole."""
+    hits(module)
+    old = files(module)[1].read_bytes()
+    module.write_text(SOURCE.format(step="2.0"))
+    assert hits(module, 2.0) == 0
+    assert capsys.readouterr().err == "", "an update is no damage"
+    files(module)[1].write_bytes(old)
+    assert hits(module, 2.0) == 0
+    assert capsys.readouterr().err == DAMAGED
+    assert hits(module, 2.0) == 1
+
+
+def test_files_that_cannot_be_removed_do_not_stop_the_work(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hits(module)
+    index, code = files(module)
+    for path in (index, code):
+        path.unlink()
+        path.mkdir()
+    assert hits(module) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == DAMAGED.strip()
+    assert len(said) == 2 and "could not be kept in" in said[1] and "Is a directory" in said[1]
+
+
+def test_a_full_disk_is_said_and_does_not_stop_the_work(
+    module: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert hits(module) == 0
+    assert "(No space left on device): the next start compiles it again" in capsys.readouterr().err
+    assert not [p for p in module.parent.glob("__pycache__/*") if ".nb" in p.name], "no part of a file stays"
+
+
+def test_without_any_folder_for_it_the_machine_is_compiled_in_memory(
+    module: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from numba.core.caching import _CacheLocator
+
+    def refused(self: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(_CacheLocator, "ensure_cache_path", refused)
+    assert hits(module) == 0
+    assert "no folder to keep the compiled fitting machine in" in capsys.readouterr().err
+
+
+def run_command(cache: Path, table: Path) -> subprocess.CompletedProcess[str]:
+    options = ["--target", "loss", "--scale", "N", "--law", "E + A*N**-a"]
+    return subprocess.run(
+        [sys.executable, "-m", "sld", "fit", str(table), *options],
+        cwd=ROOT,
+        env={**os.environ, "NUMBA_CACHE_DIR": str(cache)},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "runs.csv"
+    n = np.geomspace(1e6, 1e9, 8)
+    path.write_text("N,loss\n" + "".join(f"{x:g},{2.0 + 90.0 * x**-0.3:.6f}\n" for x in n))
+    return path
+
+
+@pytest.mark.slow
+def test_a_command_mends_the_cache_of_the_real_machine(tmp_path: Path, table: Path) -> None:
+    """Cut machine code is never handed to LLVM, which may end the process on it."""
+    cache = tmp_path / "cache"
+    first = run_command(cache, table)
+    assert (first.returncode, first.stderr) == (0, "")
+    (code,) = cache.rglob("*.nbc")
+    _half(code)
+    second = run_command(cache, table)
+    assert (second.returncode, second.stderr, second.stdout) == (0, DAMAGED, first.stdout)
+    third = run_command(cache, table)
+    assert (third.returncode, third.stderr, third.stdout) == (0, "", first.stdout)
+
+
+@pytest.mark.slow
+def test_two_commands_that_start_together_on_a_damaged_cache_both_work(tmp_path: Path, table: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    cache = tmp_path / "cache"
+    run_command(cache, table)
+    for path in (*cache.rglob("*.nbi"), *cache.rglob("*.nbc")):
+        _empty(path)
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: run_command(cache, table), range(2)))
+    assert [done.returncode for done in both] == [0, 0]
+    assert run_command(cache, table).stderr == ""
+
+
+@pytest.mark.slow
+def test_a_search_with_workers_mends_the_cache_and_says_so_once(tmp_path: Path, table: Path) -> None:
+    cache = tmp_path / "cache"
+    run_command(cache, table)
+    (code,) = cache.rglob("*.nbc")
+    _garbage(code)
+    done = subprocess.run(
+        [sys.executable, "-m", "sld", "discover", str(table), "--target", "loss", "--scale", "N", "--budget", "200fits",
+         "--workers", "2", "--out", str(tmp_path / "run")],
+        cwd=ROOT, env={**os.environ, "NUMBA_CACHE_DIR": str(cache)}, capture_output=True, text=True, timeout=280,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("was damaged") == 1
+    assert "Traceback" not in done.stderr
