@@ -46,6 +46,12 @@ def points_of(order: Any) -> dict[str, Any]:
     return {"N": N[order], "family": family[order]}
 
 
+def content(law: dict[str, Any]) -> str:
+    """What law.json holds, but for the digest of the rows as they stand in the file."""
+    said = {key: value for key, value in law["provenance"].items() if key not in ("rows", "table")}
+    return json.dumps({**law, "provenance": said}, sort_keys=True)
+
+
 def everything(law: Law, points: Any) -> Array:
     return np.column_stack([law.predict(points), *predict_intervals(law, points)])
 
@@ -114,7 +120,7 @@ def test_every_group_has_the_say_of_its_own_runner_up() -> None:
 @pytest.mark.parametrize("order", shuffles(2), ids=range(2))
 def test_a_fit_does_not_depend_on_the_order_of_the_file(order: Any) -> None:
     one, other = (api.fit(columns(o), "E + A*N**-alpha", starts=8, **ROLES) for o in (None, order))
-    assert json.dumps(one.to_json(), sort_keys=True) == json.dumps(other.to_json(), sort_keys=True)
+    assert content(one.to_json()) == content(other.to_json())
     assert one.groups == other.groups == tuple(sorted(LEVELS))
 
 
@@ -124,7 +130,8 @@ def test_a_discovery_does_not_depend_on_the_order_of_the_file(tmp_path: Path) ->
         search(table_of(o), "600fits", out=tmp_path / f"{k}", complete=with_intervals)
         for k, o in enumerate((None, order))
     ]
-    assert (tmp_path / "0" / "law.json").read_bytes() == (tmp_path / "1" / "law.json").read_bytes()
+    texts = [(tmp_path / name / "law.json").read_text(encoding="utf-8") for name in "01"]
+    assert content(json.loads(texts[0])) == content(json.loads(texts[1]))
     points = points_of(np.arange(12))
     wanted = everything(found[0].law, points)
     assert np.isfinite(wanted).all()

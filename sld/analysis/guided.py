@@ -16,9 +16,25 @@ from sld.core.fitter import Fitter
 from sld.core.kernel import evaluate
 from sld.core.table import Array, Table
 from sld.search.candidate import Candidate, Guide
+from sld.search.soundness import Soundness
 
 MEMBERS = 10  # of the heaviest laws are refitted: the mean of fewer moves more, which widens intervals, never narrows
 _STEPS = 20
+
+
+def settings_in_search(candidate: Candidate, target: int, weights: Sequence[str], soundness: Soundness) -> FitSettings:
+    """Return how a search fits the constants of a candidate to one target (number of the table's targets)."""
+    column = soundness.table.targets[target].column
+    expression, prior = candidate.expressions[column], candidate.priors.get(column)
+    # the shapes of groups are pulled together, levels follow their rows
+    floor = {} if prior is not None else soundness.floor(expression, target)
+    return FitSettings(
+        weights=tuple(weights),
+        pooling="none" if prior is None else "partial",
+        shared=candidate.shared.get(column, ()),
+        bounds=soundness.bounds(expression) | floor,
+        prior=prior,
+    )
 
 
 class Guided:
@@ -35,8 +51,10 @@ class Guided:
         some = table.take(self.rows)
         seen = np.concatenate([table.Y[:, target], guide.points.Y[:, 0]])
         self.range = float(np.ptp(seen))
+        soundness = Soundness(some)
         self.members = [
-            _Member(member, some, target, guide.points, settings.weights) for member in guide.members[:MEMBERS]
+            _Member(m, some, target, guide.points, settings_in_search(m, target, settings.weights, soundness))
+            for m in guide.members[:MEMBERS]
         ]
         self.shares = np.array(guide.weights[:MEMBERS])
 
@@ -57,11 +75,8 @@ class Guided:
 class _Member:
     """One of the laws, ready to be refitted."""
 
-    def __init__(self, law: Candidate, table: Table, target: int, points: Table, weights: Sequence[str]) -> None:
+    def __init__(self, law: Candidate, table: Table, target: int, points: Table, settings: FitSettings) -> None:
         (column, self.expression), *_ = law.expressions.items()
-        settings = FitSettings(
-            weights=tuple(weights), shared=law.shared.get(column, ()), prior=law.priors.get(column)
-        )  # fmt: skip
         self.fitter: Fitter = settings.fitter(self.expression, table, target)
         base = settings.row_weights(table, target)
         self.base = np.ones(table.n_rows) if base is None else base

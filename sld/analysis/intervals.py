@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sld.analysis.guided import Guided, settings_in_search
 from sld.analysis.linearised import standard_errors
 from sld.core.card import parse_for
 from sld.core.errors import DataError, GrammarError, SldError, UsageError
@@ -46,9 +47,9 @@ from sld.core.law import Constants, Law
 from sld.core.noise import FRONTIER, NoiseShape, row_weights
 from sld.core.splits import Fold, rung_folds
 from sld.core.table import ALL_ROWS, Array, Table, read_points
+from sld.search.soundness import Soundness
 
 if TYPE_CHECKING:
-    from sld.analysis.guided import Guided
     from sld.core.fitter import Solution
     from sld.search.candidate import Candidate, Discovery, Guide
 
@@ -116,23 +117,22 @@ def _measured(
     table = found.table if len(rows) == found.table.n_rows else found.table.take(rows)
     seed = int(found.config.get("seed", 0))
     others = (c for c in found.hall_of_fame if c.key != chosen.key and c.admissible == chosen.admissible)
+    soundness = Soundness(table)
     judged = replace(law, constants={t: {g: by[g] for g in table.groups} for t, by in law.constants.items()})
     rivals = [
-        Rival(c.expressions, c.constants, {t: _settings_of(c, t, law) for t in c.expressions})
+        Rival(
+            c.expressions,
+            c.constants,
+            {
+                t.column: settings_in_search(c, j, law.settings[t.column].weights, soundness)
+                for j, t in enumerate(table.targets)
+            },
+        )
         for c in others
         if all(set(judged.groups) <= set(by_group) for by_group in c.constants.values())
     ]
     measured = compute(judged, table, rung_folds(table), level=level, seed=seed, rivals=rivals[:_RIVALS], guides=guides)
     return _lent(measured, judged, law)
-
-
-def _settings_of(candidate: Candidate, target: str, law: Law) -> FitSettings:
-    """Return how a search fits the constants of a candidate; its rows weigh as those of the law do."""
-    return FitSettings(
-        weights=law.settings[target].weights,
-        shared=candidate.shared.get(target, ()),
-        prior=candidate.priors.get(target),
-    )
 
 
 def _lent(measured: dict[str, Any], judged: Law, law: Law) -> dict[str, Any]:
@@ -189,8 +189,6 @@ def compute(
     Raises:
         UsageError: `level` or `replicates` is out of range.
     """
-    from sld.analysis.guided import Guided
-
     if not 0.5 <= level < 1.0:
         raise UsageError(f"the level of intervals must be at least 0.5 and below 1, got {level:g}")
     if replicates < 10:

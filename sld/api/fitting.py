@@ -114,7 +114,7 @@ def fit(
             "loss": loss,
             "seed": seed,
             "n_rows": train.n_rows,
-            "table": train.digest(),
+            "table": task.train.digest(),
             "fit": {column: _diagnostics(result) for column, result in results.items()},
             # for readers of earlier versions' files; `settings` has it all
             **ranges_of(task.train),

@@ -216,8 +216,10 @@ class Entry:
 
         if not self.fit:
             return {}
-        plain = {t: {key: self.fit[key][t] for key in _OF_TARGET} for t in self.expressions}
-        weights = [] if self.fit["weights"] == "equal" else [self.fit["weights"]]
+        weights = [w for w in (self.fit.get("weights", "equal"),) if w != "equal"]
+        plain = {
+            t: {key: self.fit[key][t] for key in _OF_TARGET if t in self.fit.get(key, {})} for t in self.expressions
+        }
         return {t: FitSettings.from_json({**of, "weights": weights}, f"entry {self.name!r}") for t, of in plain.items()}
 
 

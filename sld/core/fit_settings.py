@@ -15,7 +15,7 @@ import numpy as np
 
 from sld.core.errors import DataError, suggest
 from sld.core.expression import Expression, number, substitute
-from sld.core.fitter import Fitter, Prior
+from sld.core.fitter import Fitter, Prior, form_seed
 from sld.core.fitting import (
     ENVELOPE_SHARE,
     HUBER_DELTA_LOG,
@@ -166,11 +166,14 @@ class FitSettings:
         seed: int = 0,
         inherit: Mapping[str, Mapping[str, float]] | None = None,
     ) -> FitResult:
-        """Fit the constants to the rows of `table` as `fitting.fit` does, with these settings; it raises the same."""
+        """Fit the constants to the rows of `table` as `fitting.fit` does, with these settings; it raises the same.
+
+        The initial points depend on the seed and the form, not on how columns and constants are called.
+        """
         found = fit(
-            self.formula(expression), table, target=target, loss=self.loss, delta=self.delta, starts=starts, seed=seed,
-            shared=self.shared, positive=self.positive, bounds=self.bounds, inherit=inherit,
-            weights=self.row_weights(table, target), pooling=self.pooling,
+            self.formula(expression), table, target=target, loss=self.loss, delta=self.delta, starts=starts,
+            seed=form_seed(seed, expression), shared=self.shared, positive=self.positive, bounds=self.bounds,
+            inherit=inherit, weights=self.row_weights(table, target), pooling=self.pooling,
         )  # fmt: skip
         if not self.pinned or not found.ok:
             return found
