@@ -155,7 +155,7 @@ class Consensus:
                 shares *= part * math.exp((top - scores.min()) / _BETWEEN_HALVES) / shares.sum()
                 for c, share in zip(half, shares, strict=True):
                     weight[c.key] += float(share)
-        members = sorted((c for c in halves.members if c.key in values), key=lambda c: (-weight[c.key], c.key))
+        members = sorted((c for c in halves.members if weight.get(c.key)), key=lambda c: (-weight[c.key], c.key))
         weights = np.array([weight[c.key] for c in members])
         weights /= weights.sum()
         each = np.array([values[c.key] for c in members])

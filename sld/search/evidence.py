@@ -71,10 +71,10 @@ def advantage(judge: Judge, target: int, found: Sequence[Candidate], known: Sequ
         size = 0.5 * float(mine.mean() + theirs.mean()) + 1e-12 * judge.variance[target]
         total[fold.test] += (theirs - mine) / size
         judged[fold.test] = True
-    return _t(total[judged], judge.table.clusters()[judged])
+    return in_standard_errors(total[judged], judge.table.clusters()[judged])
 
 
-def _t(difference: Array, clusters: NDArray[np.intp]) -> float:
+def in_standard_errors(difference: Array, clusters: NDArray[np.intp]) -> float:
     """Return the mean over its standard error, clusters being independent."""
     _, index = np.unique(clusters, return_inverse=True)
     sums = np.bincount(index, weights=difference) if len(index) else np.zeros(0)
@@ -137,7 +137,7 @@ def turn_not_shown(judge: Judge, target: int, candidate: Candidate) -> bool:
             if (np.abs(ends - flat) > _SLACK * spread).any():
                 past = np.abs(ends - flat) > _PAST * spread
                 gain = (y - flat) ** 2 - (y - ends) ** 2
-                if _t(gain[past], table.clusters()[past]) < _SHOWN:
+                if in_standard_errors(gain[past], table.clusters()[past]) < _SHOWN:
                     return True
     return False
 
