@@ -12,9 +12,10 @@ from searches import chinchilla, search
 from sld.core.card import Monotone
 from sld.core.splits import rung_folds
 from sld.core.table import Table, table_from
-from sld.search.directions import REACH, Directions
+from sld.search.directions import Directions
 from sld.search.judge import Judge
 from sld.search.proposers import from_texts
+from sld.search.reach import steps_tested
 
 N = np.geomspace(1e6, 1e9, 7)
 D = np.geomspace(1e8, 1e11, 7)
@@ -26,8 +27,12 @@ def two_scales(noise: float = 0.0, **monotone: Monotone) -> Table:
     return table_from({"N": n, "D": d, "loss": loss}, target="loss", scale=["N", "D"], monotone=monotone)
 
 
+def directions_of(table: Table) -> Directions | None:
+    return Directions.of(table, rung_folds(table))
+
+
 def broken(table: Table, text: str, **constants: float) -> str | None:
-    directions = Directions.of(table)
+    directions = directions_of(table)
     assert directions is not None
     return directions.broken(table.parse(text), {g: constants for g in table.groups})
 
@@ -37,7 +42,7 @@ GOOD = {"E": 1.7, "A": 400.0, "a": 0.34, "B": 400.0, "b": 0.28}
 
 
 def test_nothing_is_walked_where_nothing_is_declared() -> None:
-    assert Directions.of(two_scales()) is None
+    assert directions_of(two_scales()) is None
 
 
 def test_a_law_that_runs_the_declared_way_passes() -> None:
@@ -47,7 +52,7 @@ def test_a_law_that_runs_the_declared_way_passes() -> None:
     assert broken(two_scales(**DECLARED), "E + A*exp(-N/K)", E=1.7, A=1.0, K=1e6) is None
 
 
-@pytest.mark.parametrize("factor", [0.01, 2.0, 300.0])
+@pytest.mark.parametrize("factor", [0.01, 2.0, 5.0])
 def test_a_turn_is_found_within_the_data_and_as_far_as_a_verdict_supports(factor: float) -> None:
     text = "E + A*(log(N) - m)**2 + B*D**-b"
     found = broken(two_scales(**DECLARED), text, E=2.0, A=1e-4, m=np.log(1e9 * factor), B=400.0, b=0.28)
@@ -55,8 +60,10 @@ def test_a_turn_is_found_within_the_data_and_as_far_as_a_verdict_supports(factor
 
 
 def test_a_turn_beyond_all_support_is_not_looked_for() -> None:
-    far = np.log(1e9) + (REACH + 0.1) * np.log(1e9 / 1e6)
-    assert broken(two_scales(N="decreasing"), "E + A*(log(N) - m)**2", E=2.0, A=1e-3, m=far) is None
+    table = two_scales(N="decreasing")
+    (tested,) = steps_tested(table, rung_folds(table), table.variables[0])
+    far = np.log(1e9) + tested + 0.1
+    assert broken(table, "E + A*(log(N) - m)**2", E=2.0, A=1e-3, m=far) is None
 
 
 def test_a_rise_that_is_small_beside_the_range_of_the_target_counts() -> None:
@@ -82,7 +89,7 @@ def test_every_group_has_to_keep_to_it() -> None:
         {"N": x, "g": ["a"] * 8 + ["b"] * 8, "loss": 2 + 300 * x**-0.4}, target="loss", scale="N", group="g",
         monotone={"N": "decreasing"},
     )  # fmt: skip
-    directions = Directions.of(table)
+    directions = directions_of(table)
     assert directions is not None
     good, bad = {"E": 2.0, "A": 300.0, "a": 0.4}, {"E": 2.0, "A": -300.0, "a": 0.4}
     law = table.parse("E + A*N**-a")
@@ -104,8 +111,8 @@ def test_a_covariate_is_walked_within_the_data() -> None:
 def test_columns_of_logarithms_are_walked_as_far() -> None:
     n = np.geomspace(1e6, 1e9, 12)
     columns = {"loss": 2 + 300 * n**-0.4}
-    plain = Directions.of(table_from({"N": n, **columns}, target="loss", scale="N", monotone={"N": "decreasing"}))
-    logged = Directions.of(
+    plain = directions_of(table_from({"N": n, **columns}, target="loss", scale="N", monotone={"N": "decreasing"}))
+    logged = directions_of(
         table_from(
             {"logN": np.log10(n), **columns}, target="loss", scale="logN", log="logN",
             monotone={"logN": "decreasing"},
@@ -121,7 +128,7 @@ def test_signs_of_constants_set_a_law_right() -> None:
     (proposal,) = from_texts(table, ["E + A*N**-a + B*D**-b + C*N**-c"], "user")
     law, _ = judge.judge(proposal)
     bent = replace(law, constants={"loss": {"all": {**law.constants["loss"]["all"], "C": 0.4, "c": -0.05}}})
-    directions = Directions.of(table)
+    directions = directions_of(table)
     assert directions is not None and not directions.keeps(bent, 0)
     straight = directions.straightened(bent, 0, judge.weights[0], {})
     assert straight is not None and directions.keeps(straight, 0)
@@ -137,7 +144,7 @@ def test_the_law_that_is_handed_out_keeps_to_the_declared_directions(seed: int) 
     loss = chinchilla(n, d) + 0.02 * rng.normal(size=len(n)) + 0.08 * (n > 9e8)
     table = table_from({"N": n, "D": d, "loss": loss}, target="loss", scale=["N", "D"], monotone=DECLARED)
     found = search(table, "6000fits", seed=seed)
-    directions = Directions.of(table)
+    directions = directions_of(table)
     assert directions is not None
     for law in (found.law, found.single or found.law):
         assert directions.broken(law.expressions["loss"], law.constants["loss"]) is None
@@ -153,3 +160,14 @@ def test_where_no_law_can_keep_to_it_that_is_said() -> None:
     found = search(table, formulas=["E + A*log(N)"], proposers=(), budget="200fits")
     assert any("keeps to the declared directions" in note for note in found.notes)
     assert found.verdict.kind != "law"
+
+
+def test_a_valley_that_moves_with_scale_turns_at_a_fixed_rate() -> None:
+    rng = np.random.default_rng(0)
+    n, lr = rng.choice(np.geomspace(1e6, 1e9, 6), 40), np.geomspace(1e-4, 1e-1, 40)
+    loss = 2 + 100 * n**-0.3 + 0.02 * (np.log(lr) + 0.3 * np.log(n)) ** 2
+    table = table_from(
+        {"N": n, "lr": lr, "loss": loss}, target="loss", scale="N", hyper="lr", monotone={"N": "decreasing"}
+    )
+    assert broken(table, "2 + 100*N**-0.3 + k*(log(lr) + 0.3*log(N))**2", k=0.02) is None
+    assert broken(table, "2 + k*(log(N) - 15)**2", k=0.02) is not None

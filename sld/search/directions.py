@@ -5,6 +5,9 @@ While a search runs, a law that goes the wrong way by less than a twentieth of t
 that is handed out may not. It is walked along each declared variable by itself, from the lowest rung to as far beyond
 the data as a verdict can support (the longest step that a fold has tested, see `reach.py`), past rows of every group:
 as they are, and with the other scale variables at the largest runs and as far beyond them.
+
+A formula with a hyperparameter is no such matter: where the best learning rate moves with scale, the larger of two runs
+at the same rate may well be the worse one, and so it says.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from sld.core.splits import Fold
 from sld.core.table import Table
 from sld.search.admissible import _ordered, values_at
 from sld.search.candidate import Candidate
-from sld.search.reach import tested_steps
+from sld.search.reach import steps_tested
 
 _STEPS = 24
 _ROWS = 40  # from which the walks of a variable start, all groups together; at least one of each group
@@ -64,7 +67,7 @@ class Directions:
             return None
         scales = [i for i, v in enumerate(table.variables) if v.role == "scale"]
         z = {i: position(table, table.variables[i])[0] for i in {*declared, *scales}}
-        tested = {i: tested_steps(table, folds, table.variables[i]) for i in scales}
+        tested = {i: steps_tested(table, folds, table.variables[i]) for i in scales}
         parts: list[Array] = []
         groups: list[int] = []
         variable: list[int] = []
@@ -118,13 +121,19 @@ class Directions:
             fallen = np.maximum.accumulate(ahead, axis=1) - ahead
             spread = float(np.ptp(self.table.Y[:, target])) or 1.0
             allowed = _SLACK * (ahead.max(axis=1, keepdims=True) - ahead.min(axis=1, keepdims=True))
-            wrong = np.flatnonzero(fallen > allowed + _ROUNDING * spread)
+            wrong = np.flatnonzero((fallen > allowed + _ROUNDING * spread) & self._matters(expression)[:, None])
         if not len(wrong):
             return None
         first = int(wrong[0])
         moving = self.table.variables[self.variable[first // _STEPS]]
         where = ", ".join(f"{s} = {v[first]:.3g}" for s, v in self.columns.items())
         return f"not {moving.monotone} in {moving.symbol} at {where}"
+
+    def _matters(self, expression: Expression) -> NDArray[np.bool_]:
+        """Return (n_walks,) whether a walk says something about this formula."""
+        role = np.array([v.role for v in self.table.variables])[self.variable]
+        tuned = any(v.role == "hyperparameter" and v.symbol in expression.used_variables for v in self.table.variables)
+        return np.asarray((role != "scale") | (not tuned))
 
     def keeps(self, candidate: Candidate, target: int) -> bool:
         """Return whether a candidate of one target keeps all directions."""

@@ -114,12 +114,15 @@ def _on_folds(judge: Judge, target: int, members: Sequence[Candidate]) -> list[A
 def turn_not_shown(judge: Judge, target: int, candidate: Candidate) -> bool:
     """Return whether a law turns around in a scale variable, within the data or beyond, and no rows show it.
 
-    Declared directions are another check. A law that turns within the data is believed where the rows past the turn
+    Declared directions are another check, and so are hyperparameters: where the best one moves with scale, a law that
+    uses them turns at a fixed one. A law that turns within the data is believed where the rows past the turn
     lie closer to it than to the same law held flat there, by two standard errors.
     """
     (column, expression), *_ = candidate.expressions.items()
     by_group = [candidate.constants[column][g] for g in judge.table.groups]
     table, y, spread = judge.table, judge.table.Y[:, target], judge.grid.spread[target] or 1.0
+    if any(v.role == "hyperparameter" and v.symbol in expression.used_variables for v in table.variables):
+        return False
     with np.errstate(all="ignore"):
         if judge.grid.turns(target, judge.grid.predict(expression, by_group)):
             return True

@@ -102,7 +102,7 @@ def support(table: Table, folds: Sequence[Fold], chosen: Candidate, ranked: Sequ
         law: The chosen form fitted to all rows.
     """
     scales = used_scales(table, chosen.expressions)
-    tested = {v.symbol: tested_steps(table, folds, v) for v in scales}
+    tested = {v.symbol: steps_tested(table, folds, v) for v in scales}
     agreed = {v.symbol: _agreed(table, tested[v.symbol], v, chosen, ranked, law) for v in scales}
     by_group: dict[str, dict[str, float]] = {}
     edges: dict[str, dict[str, float]] = {}
@@ -260,7 +260,7 @@ def _holds(frontier: Frontier, X: Array, law: Law, group: str) -> bool:
 # --- what the folds have tested, and what rivals say ----------------------------------------------------------------
 
 
-def tested_steps(table: Table, folds: Sequence[Fold], variable: Variable) -> Array:
+def steps_tested(table: Table, folds: Sequence[Fold], variable: Variable) -> Array:
     """Return how far each group (n_groups,) may go along a variable: as far as folds have gone, in its own ranges."""
     z = position(table, variable)[0]
     n_groups = len(table.groups)
