@@ -135,4 +135,4 @@ def test_operon_proposes_the_same_forms_every_time_and_they_are_judged() -> None
     assert one == other
     found = discover(table, budget="2000fits", workers=1, proposers=["operon"])
     assert found.chosen.origin == "operon"
-    assert found.chosen.train_nmse < 1e-3
+    assert found.chosen.train_nmse < 0.05  # a form with half as many constants as points would be refused
