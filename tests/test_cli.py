@@ -268,7 +268,7 @@ def test_fit_options_reach_the_fit(sld: Run, tmp_path: Path) -> None:
     small, large = fitted["constants"]["small"], fitted["constants"]["groß"]
     assert small["a"] == large["a"]
     assert large["E"] - small["E"] == pytest.approx(1, abs=0.01)
-    assert fitted["provenance"]["loss"] == "huber"
+    assert [s["loss"] for s in fitted["settings"].values()] == ["huber"]
 
 
 def test_predict_keeps_the_columns_and_adds_the_target(sld: Run, law_file: Path, tmp_path: Path) -> None:

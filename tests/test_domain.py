@@ -240,7 +240,7 @@ def test_a_positive_loss_keeps_a_floor_that_is_not_negative() -> None:
     table = table_from({"n": n, "loss": loss}, target="loss", scale="n")
     found = search(table, "400fits", proposers=[], formulas=["E + A*n**-a"])
     assert found.law.constants["loss"]["all"]["E"] == 0.0
-    assert found.law.provenance["bounds"] == {"loss": {"E": [0.0, None]}}
+    assert found.law.settings["loss"].bounds == {"E": (0.0, math.inf)}
     higher = table_from({"n": n, "loss": loss}, target="loss", scale="n", lower=-5.0)
     assert search(higher, "400fits", proposers=[], formulas=["E + A*n**-a"]).law.constants["loss"]["all"]["E"] < -0.5
 

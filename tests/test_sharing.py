@@ -90,9 +90,9 @@ def test_a_table_without_groups_shares_nothing() -> None:
 def test_the_law_is_fitted_as_its_form_was_judged() -> None:
     table = noisy(0.08, noise=0.03, n_groups=20)
     found = search(table, "2000fits", formulas=[FORM], proposers=[])
-    provenance = found.law.provenance
-    assert ("priors" in provenance) == bool(found.chosen.priors)
-    assert ("shared" in provenance) == bool(found.chosen.shared)
+    settings = found.law.settings["y"]
+    assert (settings.prior is not None) == bool(found.chosen.priors)
+    assert bool(settings.shared) == bool(found.chosen.shared)
     known, final = found.hall_of_fame[0].constants["y"], found.law.constants["y"]
     for group in table.groups:
         assert final[group]["a"] == pytest.approx(known[group]["a"], abs=0.01)
@@ -113,7 +113,8 @@ def test_a_partially_pooled_law_goes_all_the_way(tmp_path: Path) -> None:
 
     table = noisy(0.1, noise=0.06, n_rows=9)
     found = sld.discover(table, budget="3000fits", workers=1, out=tmp_path / "run", formulas=[FORM], proposers=[])
-    assert found.law.provenance["priors"]["y"]["constants"] == ["a"]
+    prior = found.law.settings["y"].prior
+    assert prior is not None and prior.constants == ("a",)
     assert "pulled together" in (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
     again = sld.Law.load(tmp_path / "run" / "law.json")
     predicted = sld.predict(again, {"N": [1e5, 1e5], "g": ["g00", "g11"]})

@@ -101,7 +101,6 @@ def fit(
         if not result.ok:
             raise SldError(f"could not fit {expression.text} to {target.column!r}: {result.status}")
         results[target.column] = result
-    tied = {t: [*s.shared] for t, s in settings.items()} if shared else {}
     fitted = Law(
         expressions=form.expressions,
         constants={column: result.constants for column, result in results.items()},
@@ -111,19 +110,14 @@ def fit(
         task={"name": task.card.name, "version": task.card.version},
         provenance={
             "origin": "fit" if form.name is None else f"fit:{form.name}",
-            "loss": loss,
             "seed": seed,
             "n_rows": train.n_rows,
             "table": task.train.digest(),
             "fit": {column: _diagnostics(result) for column, result in results.items()},
-            # for readers of earlier versions' files; `settings` has it all
             **ranges_of(task.train),
             **_weights_record(task.train, loss),
             **({"notes": notes} if (notes := [*remarks, *_notes(form.expressions, task.train)]) else {}),
             **({"set_aside": aside} if aside else {}),
-            **({"shared": tied} if tied else {}),
-            **({"positive": signs} if any(signs.values()) else {}),
-            **({"bounds": _finite_ends(limits)} if any(limits.values()) else {}),
         },
         settings=settings,
     )
@@ -196,14 +190,6 @@ def _gaps(law: Law, table: Table) -> dict[str, str]:
     domain = Domain(table)
     found = {t: domain.gap(e, [law.constants[t][g] for g in table.groups]) for t, e in law.expressions.items()}
     return {t: where for t, where in found.items() if where}
-
-
-def _finite_ends(limits: Mapping[str, Mapping[str, tuple[float, float]]]) -> dict[str, Any]:
-    """Return bounds as JSON can hold them: an open end is None."""
-    return {
-        target: {name: [None if abs(end) == float("inf") else end for end in ends] for name, ends in of.items()}
-        for target, of in limits.items()
-    }
 
 
 def _diagnostics(result: FitResult) -> dict[str, Any]:

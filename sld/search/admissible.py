@@ -149,7 +149,7 @@ class Grid:
             direction.extend([-1] * (len(away) // per_walk))
             origin = np.concatenate([origin, from_rows])
         points = np.array(X).reshape(-1, len(table.variables))
-        for i, k in _ordered(table):
+        for i, k in ordered_pairs(table):
             points[:, i] = np.minimum(points[:, i], points[:, k])
         return Grid(
             columns={s: np.ascontiguousarray(points[:, i]) for i, s in enumerate(table.symbols)},
@@ -275,7 +275,7 @@ def _walks_away(table: Table) -> tuple[list[Array], list[float], NDArray[np.intp
     return list(points.reshape(-1, len(table.variables))), reach.tolist(), np.repeat(rows, len(_AWAY))
 
 
-def _ordered(table: Table) -> list[tuple[int, int]]:
+def ordered_pairs(table: Table) -> list[tuple[int, int]]:
     """Return pairs (i, k) of scale variables with x_i <= x_k by nature: unique tokens never exceed tokens seen.
 
     Nature is inferred where the bound holds in every row and is reached in one row of twenty.

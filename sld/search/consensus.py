@@ -8,8 +8,8 @@ Within a half a form weighs $e^{-s}$ with $s$ its score, so that a form with twi
 Where published laws speak of just the quantities of the table, they are what is known before the search, and they had
 no chance to be lucky on it. Then the mean is theirs alone, unless the forms that the search found predict the judged
 rows better by more than luck would (`evidence.py`). A longer search finds more forms that fit odd rows, and without
-this it ends worse: on isoFLOP curves cut once more the mean of both halves has an R² of 0.80, that of the published
-laws 0.88 (bench/LOG.md).
+this it ends worse: on isoFLOP curves cut once more the law that follows both halves has an R² of 0.79, the one that
+follows the published laws 0.85 (bench/LOG.md).
 
 The mean is no formula. So each form is fitted once more, to the rows and to the mean at points beyond them, and the
 one that follows both best, at the usual price and with a little credit for known forms, becomes the law. On 43
@@ -43,7 +43,7 @@ _LEAST_MEMBERS = 3
 _PLAIN = 0.5  # weight of the half that nobody bred
 _FAR_BEHIND = 2.0  # units of score: published laws with errors e² times those of the best of them do not take part
 _MISREAD = 0.5  # units of score that a published law loses for each unit of mismatch with the table's quantities
-_KNOWS_NOTHING = -2.0  # score: laws that leave an eighth of the variance of unseen rungs know too little of the table
+_KNOWS_ENOUGH = -2.0  # score: laws that leave an eighth of the variance of unseen rungs know too little of the table
 _TRIMMED = 0.05  # of the weight of published laws, at either end
 _BETWEEN_HALVES = 4.0  # units of score that make one half weigh 1/e of the other
 _BINS = 15.0  # per decade of fold error: what is closer on every fold is one form in other words
@@ -287,7 +287,7 @@ def _fitted(
 
 def _knowing(halves: Halves, published: Sequence[Candidate]) -> list[Candidate]:
     """Return the published laws that take part where they are what is known; none where even the best know nothing."""
-    if not published or min(c.score for c in published) > _KNOWS_NOTHING:
+    if not published or min(c.score for c in published) > _KNOWS_ENOUGH:
         return []
     limit = min(halves.in_reading(c) for c in published) + _FAR_BEHIND
     return [c for c in published if halves.in_reading(c) <= limit]

@@ -25,7 +25,7 @@ from sld.core.fitting import Fitter
 from sld.core.kernel import Array
 from sld.core.splits import Fold
 from sld.core.table import Table
-from sld.search.admissible import _ordered, values_at
+from sld.search.admissible import ordered_pairs, values_at
 from sld.search.candidate import Candidate
 from sld.search.reach import steps_tested
 
@@ -93,7 +93,7 @@ class Directions:
         if not parts:
             return None
         X = np.concatenate(parts)
-        for i, k in _ordered(table):
+        for i, k in ordered_pairs(table):
             X[:, i] = np.minimum(X[:, i], X[:, k])
         return Directions(
             table,

@@ -36,8 +36,7 @@ from sld.core.domain import Interval, domain_bounds, is_even, is_whole, ranges
 from sld.core.expression import Expression, Node
 from sld.core.kernel import Array
 from sld.core.table import Table
-from sld.search.admissible import _ordered as ordered_pairs
-from sld.search.admissible import values_at
+from sld.search.admissible import ordered_pairs, values_at
 
 NO_VALUE = "no value for some positive sizes"
 NOT_FINITE = "not finite for some sizes"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import signal
 import threading
 from collections.abc import Mapping, Sequence
@@ -30,7 +29,7 @@ from sld.search.explanation import Explanation, explanation
 from sld.search.judge import Judge
 from sld.search.robust import huber_beside, robust_fit
 from sld.search.rows import FIT_ROWS, thinned
-from sld.search.selection import RULES, fewest_constants, is_exact, noise_floor, rank, rounding_error
+from sld.search.selection import RULES, fewest_constants, is_exact, noise_floor, rank
 from sld.search.soundness import Soundness
 from sld.search.verdict import verdict
 
@@ -173,7 +172,7 @@ def _of_few_points(search: Search, directions: Directions | None) -> Candidate |
     for j, (hall, halves) in enumerate(zip(search.halls, search.halves, strict=True)):
         # finalists were judged again, more thoroughly
         known = {c.key: c for c in (*hall.ranked(), *halves.members)}
-        rounding = rounding_error(search.judge.table.Y[:, j])
+        rounding = search.judge.rounding[j]
         keeping = _keeping(search.judge, [*known.values()], j, directions)
         # few points are no evidence that a law turns around
         steady = [c for c in keeping if not turn_not_shown(search.judge, j, c)]
@@ -257,13 +256,11 @@ def _fit_all(
     rows = thinned(table, FIT_ROWS)
     notes = []
     robust: dict[str, str] = {}
-    limits: dict[str, dict[str, Any]] = {}
     judge = search.judge
     soundness = judge.soundness if rows.groups == judge.table.groups else Soundness(rows)
     if rows is not table:
         notes.append(f"the final fit used {rows.n_rows} of {table.n_rows} rows, spread over all groups and rungs")
     constants: dict[str, Mapping[str, Mapping[str, float]]] = {}
-    priors: dict[str, Any] = {}
     settings: dict[str, FitSettings] = {}
     for j, target in enumerate(table.targets):
         expression = chosen.expressions[target.column]
@@ -276,8 +273,6 @@ def _fit_all(
         partial = target.column in chosen.priors
         # the shapes of groups are pulled together, levels follow their rows
         bounds = soundness.bounds(expression) | ({} if partial else soundness.floor(expression, j))
-        if bounds:
-            limits[target.column] = {c: [None if math.isinf(end) else end for end in b] for c, b in bounds.items()}
         result: FitResult = fit(
             expression,
             fitted,
@@ -326,8 +321,6 @@ def _fit_all(
             trouble = f"it is {bent}, and the search's constants are not"
         constants[target.column] = result.constants
         prior = chosen.priors.get(target.column) if trouble else result.prior
-        if prior is not None:
-            priors[target.column] = prior.to_json()
         if trouble:
             robust.pop(target.column, None)
             # the search may have seen a part of the groups only
@@ -347,7 +340,6 @@ def _fit_all(
             points=0 if consensus is None else consensus.points.n_rows,
         )
     notes.extend(robust.values())
-    # shared, loss and priors are in the law's settings as well; they stay here for readers of earlier files
     # nothing that depends on time or on the number of workers: the same search writes the same law.json
     provenance: dict[str, Any] = {
         "origin": chosen.origin,
@@ -371,14 +363,6 @@ def _fit_all(
         }
     if record := weights_record(rows, OF_SEARCH):
         provenance["weights"] = record
-    if robust:
-        provenance["loss"] = dict.fromkeys(robust, "huber")
-    if limits:
-        provenance["bounds"] = limits
-    if chosen.shared:
-        provenance["shared"] = {t: list(c) for t, c in chosen.shared.items()}
-    if priors:
-        provenance["priors"] = priors
     if chosen.lineage:
         provenance["lineage"] = list(chosen.lineage)
     if "llm" in config:

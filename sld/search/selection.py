@@ -24,7 +24,6 @@ EARLY_FOLDS = 3  # a first look at a form
 _EQUAL = 0.2  # mean log error that separates two candidates whatever the spread over folds
 _LUCK = 4  # rows: the weight of the training error beside the error on a fold's judged rows
 _FLOOR = 1e-8  # NMSE below which laws are equally good: rounding of published tables
-_ROUNDED = 8  # digits: numbers with more are taken for exact
 _SINGLE_PRECISION = 1e-12  # NMSE of its rounding: no approximation is that good on every rung that it has not seen
 
 
@@ -216,20 +215,6 @@ def _supported(candidate: Candidate, best: Candidate, rounding: float) -> bool:
         return False
     spread = float(np.std(difference, ddof=1)) / math.sqrt(len(difference)) if len(difference) > 1 else 0.0
     return float(difference.mean()) <= max(spread, _EQUAL) and float(np.median(difference)) <= _EQUAL
-
-
-def rounding_error(y: Array) -> float:
-    """Return the NMSE that rounding to the decimals of `y` (n_rows,) makes; 0 where the values are not rounded."""
-    size = float(np.abs(y).max(initial=0.0))
-    variance = float(np.var(y)) if len(y) else 0.0
-    if not (0.0 < size < math.inf and variance > 0.0):
-        return 0.0
-    first = -math.floor(math.log10(size))
-    for decimals in range(first, first + _ROUNDED):
-        step = 10.0**-decimals
-        if (np.abs(y / step - np.round(y / step)) < 1e-6).all():
-            return step**2 / 12.0 / variance
-    return 0.0
 
 
 def distinct(ranked: Iterable[Candidate], n: int, bins: float = 20.0) -> list[Candidate]:
