@@ -122,7 +122,8 @@ def test_a_folder_belongs_to_one_question_and_an_earlier_one_is_kept(tmp_path: P
 # -- stopping ----------------------------------------------------------------------------------------------------------
 
 SEARCHER = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
 sys.path.insert(0, "tests")
 from searches import two_scales
 from sld.search.discovery import discover
