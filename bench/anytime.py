@@ -20,9 +20,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from sld.core.scoring import scores
-from sld.core.task import Task, load_task
-from sld.search.candidate import Discovery
+from sld.data.scoring import scores
+from sld.data.task import Task, load_task
+from sld.search.candidates.candidate import Discovery
 from sld.search.discovery import SEARCH_SHARE, Budget, discover
 from sld.search.run_folder import CONFIG, EVENTS
 

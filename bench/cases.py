@@ -83,7 +83,7 @@ class Found:
     @property
     def law(self) -> Any:
         """The law as a `Law`, read from the disk."""
-        from sld.core.law import Law
+        from sld.laws.law import Law
 
         return Law.load(self.folder)
 
@@ -628,7 +628,7 @@ def _envelope(trial: Trial) -> Outcome:
     hint = said(found, "envelope")
     if fit.code:
         return Outcome(False, f"{fit.refusal}; hint {'given' if hint else 'not given'}")
-    from sld.core.law import Law
+    from sld.laws.law import Law
 
     law = Law.load(trial.place / "envelope")
     value = law.predict({"N": rows.N.to_numpy(), "D": rows.D.to_numpy()})[:, 0]

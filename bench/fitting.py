@@ -33,8 +33,8 @@ if __name__ == "__main__":
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
-from sld.core.fitting import Fitter  # noqa: E402
-from sld.core.table import Table, table_from  # noqa: E402
+from sld.data.table import Table, table_from  # noqa: E402
+from sld.fit.fitting import Fitter  # noqa: E402
 
 Array = NDArray[np.float64]
 REACHED = 1e-6

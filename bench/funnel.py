@@ -2,7 +2,7 @@
 
     python bench/funnel.py [--candidates 2000] [--seeds 0,1] [--data DIR] [--name funnel]
 
-A form is looked at with a few starts on the first folds and dropped when it is far behind (sld/search/judge.py). Here
+A form is looked at with a few starts on the first folds and dropped when it is far behind (`judge.py`). Here
 every proposal of a search is judged twice, in full and with that first look, and the search goes on from the full
 judgements. A dropped form matters when it would have become the best law, a parent or a member of the consensus.
 Writes bench/results/NAME.json and bench/NAME.md.
@@ -19,14 +19,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sld.core.splits import rung_folds
-from sld.core.task import load_task
-from sld.search.consensus import Halves
-from sld.search.hall_of_fame import HallOfFame
-from sld.search.judge import BEHIND, Judge
-from sld.search.proposers import ALL, Source
-from sld.search.rows import SEARCH_ROWS, thinned
-from sld.search.selection import RULES
+from sld.data.splits import rung_folds
+from sld.data.task import load_task
+from sld.search.candidates.hall_of_fame import HallOfFame
+from sld.search.candidates.selection import RULES
+from sld.search.choosing.consensus import Halves
+from sld.search.judging.judge import BEHIND, Judge
+from sld.search.proposing.proposers import ALL, Source
+from sld.search.screening.rows import SEARCH_ROWS, thinned
 
 HERE = Path(__file__).resolve().parent
 SUITES = ("sldbench-train", "open", "synthetic")

@@ -38,18 +38,18 @@ import numpy as np
 
 from sld.core.errors import SldError
 from sld.core.files import write_text_atomic
-from sld.core.kernel import linear_constants
-from sld.core.splits import rung_folds
-from sld.core.task import Task, load_task
-from sld.search.candidate import Candidate
+from sld.data.splits import rung_folds
+from sld.data.task import Task, load_task
+from sld.fit.kernel import linear_constants
+from sld.search.candidates.candidate import Candidate
+from sld.search.candidates.hall_of_fame import HallOfFame
+from sld.search.candidates.selection import rank
 from sld.search.discovery import discover
-from sld.search.hall_of_fame import HallOfFame
-from sld.search.judge import Judge
+from sld.search.judging.judge import Judge
 from sld.search.llm.settings import LLM
-from sld.search.proposers import from_catalogue
-from sld.search.rows import SEARCH_GROUPS, SEARCH_ROWS, of_few_groups, thinned, with_enough_rows
+from sld.search.proposing.proposers import from_catalogue
 from sld.search.run_folder import EVENTS, from_event
-from sld.search.selection import rank
+from sld.search.screening.rows import SEARCH_GROUPS, SEARCH_ROWS, of_few_groups, thinned, with_enough_rows
 
 HERE = Path(__file__).resolve().parent
 PARTS = ("useful", "nonsense", "idle")

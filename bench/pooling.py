@@ -25,17 +25,17 @@ from pathlib import Path
 import numpy as np
 
 from sld.core.errors import SldError
-from sld.core.expression import Expression
-from sld.core.fitting import FitResult, fit
-from sld.core.kernel import Array, evaluate
-from sld.core.pooling import LEAST_GROUPS, shape_constants
-from sld.core.splits import rung_folds
-from sld.core.table import Table
-from sld.core.task import load_task
-from sld.search.forms import Form
-from sld.search.judge import Judge, Proposal
-from sld.search.proposers import from_catalogue, from_enumeration
-from sld.search.selection import RULES
+from sld.data.splits import rung_folds
+from sld.data.table import Table
+from sld.data.task import load_task
+from sld.fit.fitting import FitResult, fit
+from sld.fit.kernel import Array, evaluate
+from sld.fit.pooling import LEAST_GROUPS, shape_constants
+from sld.formula.expression import Expression
+from sld.laws.form import Form
+from sld.search.candidates.selection import RULES
+from sld.search.judging.judge import Judge, Proposal
+from sld.search.proposing.proposers import from_catalogue, from_enumeration
 
 HERE = Path(__file__).resolve().parent
 SUITES = ("sldbench-train", "open")

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from sld.core.scoring import scores
-from sld.core.table import Table
-from sld.core.task import load_task
-from sld.search.admissible import values_at
-from sld.search.candidate import Candidate
+from sld.data.scoring import scores
+from sld.data.table import Table
+from sld.data.task import load_task
+from sld.search.candidates.candidate import Candidate
+from sld.search.candidates.selection import noise_floor
 from sld.search.discovery import discover
+from sld.search.judging.admissible import values_at
 from sld.search.run_folder import from_event
-from sld.search.selection import noise_floor
 
 SUITES = ("open", "sldbench-train", "synthetic")
 KEPT = 1500  # candidates of a pool, the best by score, and the best static ones

@@ -32,11 +32,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sld.core.errors import SldError
-from sld.core.fitting import fit
-from sld.core.kernel import evaluate
-from sld.core.scoring import scores
-from sld.core.table import Table
-from sld.core.task import Task, load_task
+from sld.data.scoring import scores
+from sld.data.table import Table
+from sld.data.task import Task, load_task
+from sld.fit.fitting import fit
+from sld.fit.kernel import evaluate
 from sld.search.discovery import Budget, discover
 
 Array = NDArray[np.float64]

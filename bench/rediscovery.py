@@ -15,7 +15,7 @@ does not count. No law is left out because the search or a fit fails on it.
 zero) on the lower two thirds of the domain of every scale variable and the whole domain of the others; proportions
 uniform on the simplex. 60 more rows have a scale variable in the upper third, for checking only.
 
-**Rediscovered**, without noise: the chosen form is an equivalent family (`sld.core.equivalence`), or it is the same
+**Rediscovered**, without noise: the chosen form is an equivalent family (`sld.laws.equivalence`), or it is the same
 function with no more constants (a special case: an exponent that is 1 left out, two equal exponents tied); the
 predictions are within 1e-6 of the law's on all rows, those beyond the data included; and the constants are within 1 %:
 those of the published formula, fitted to the predictions of the chosen law from their true values. With noise (1 % of
@@ -50,21 +50,21 @@ if __name__ == "__main__":
 
 import numpy as np  # noqa: E402
 
-from sld.core.canonical import canonical_key, simplify  # noqa: E402
-from sld.core.card import Target, Variable  # noqa: E402
-from sld.core.equivalence import equivalent  # noqa: E402
 from sld.core.errors import SldError  # noqa: E402
-from sld.core.expression import Expression, name, number, substitute  # noqa: E402
-from sld.core.fitting import Fitter, fit  # noqa: E402
-from sld.core.kernel import Array, evaluate, value_and_jacobian  # noqa: E402
-from sld.core.table import Table  # noqa: E402
-from sld.core.tape import compile_tape  # noqa: E402
-from sld.search import proposers  # noqa: E402
-from sld.search.candidate import Candidate, Discovery  # noqa: E402
-from sld.search.catalogue import CatalogueLaw, load_catalogue  # noqa: E402
+from sld.data.card import Target, Variable  # noqa: E402
+from sld.data.table import Table  # noqa: E402
+from sld.fit.fitting import Fitter, fit  # noqa: E402
+from sld.fit.kernel import Array, evaluate, value_and_jacobian  # noqa: E402
+from sld.fit.tape import compile_tape  # noqa: E402
+from sld.formula.canonical import canonical_key, simplify  # noqa: E402
+from sld.formula.expression import Expression, name, number, substitute  # noqa: E402
+from sld.laws.catalogue import CatalogueLaw, load_catalogue  # noqa: E402
+from sld.laws.equivalence import equivalent  # noqa: E402
+from sld.search.candidates.candidate import Candidate, Discovery  # noqa: E402
+from sld.search.candidates.selection import one_standard_error  # noqa: E402
 from sld.search.discovery import discover  # noqa: E402
-from sld.search.judge import Proposal  # noqa: E402
-from sld.search.selection import one_standard_error  # noqa: E402
+from sld.search.judging.judge import Proposal  # noqa: E402
+from sld.search.proposing import proposers  # noqa: E402
 
 ROWS = {1: 60, 2: 90}
 MORE_ROWS = 120

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sld.search.selection import FAILED_FOLD, PRICE, PRICE_PER_NODE, PRICE_PER_PROBLEM
+from sld.search.candidates.selection import FAILED_FOLD, PRICE, PRICE_PER_NODE, PRICE_PER_PROBLEM
 
 Array = NDArray[np.float64]
 HERE = Path(__file__).resolve().parent

@@ -34,13 +34,13 @@ if __name__ == "__main__":
 
 import numpy as np  # noqa: E402
 
-from sld.core.fitting import Fitter  # noqa: E402
-from sld.core.splits import rung_folds  # noqa: E402
-from sld.core.table import Table, table_from  # noqa: E402
+from sld.data.splits import rung_folds  # noqa: E402
+from sld.data.table import Table, table_from  # noqa: E402
+from sld.fit.fitting import Fitter  # noqa: E402
+from sld.search.candidates.hall_of_fame import HallOfFame  # noqa: E402
 from sld.search.discovery import discover  # noqa: E402
-from sld.search.hall_of_fame import HallOfFame  # noqa: E402
-from sld.search.judge import Judge  # noqa: E402
-from sld.search.proposers import Source  # noqa: E402
+from sld.search.judging.judge import Judge  # noqa: E402
+from sld.search.proposing.proposers import Source  # noqa: E402
 
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 N_FORMS = 300

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sld.core.bundled import bundled_tasks
-from sld.core.table import Table, table_from
-from sld.core.task import load_task
+from sld.data.bundled import bundled_tasks
+from sld.data.table import Table, table_from
+from sld.data.task import load_task
 from sld.search.discovery import discover
 
 Array = NDArray[np.float64]

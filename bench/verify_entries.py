@@ -16,13 +16,13 @@ from datetime import date
 from pathlib import Path
 
 import sld
-from sld.board.store import Board
-from sld.board.submission import Rows, Settings, Signature, formula_entry
-from sld.board.verify import verify
-from sld.core.card import parse_for
+from sld.board.entries.store import Board
+from sld.board.entries.submission import Rows, Settings, Signature, formula_entry
+from sld.board.entries.verify import verify
 from sld.core.errors import SldError
-from sld.core.law import Law
-from sld.core.task import Task, load_task
+from sld.data.card import parse_for
+from sld.data.task import Task, load_task
+from sld.laws.law import Law
 
 N_ENTRIES = 200
 OUT = Path(__file__).with_name("verify_entries.md")

@@ -16,29 +16,29 @@ __version__ = "0.6.0"
 
 if TYPE_CHECKING:
     from sld.api import discover, fit, leaderboard, predict, score, submit
-    from sld.core.bundled import add_tasks_root, bundled_tasks
-    from sld.core.card import Card, Target, Variable
     from sld.core.errors import DataError, GrammarError, SldError, UsageError
-    from sld.core.expression import Expression, parse
-    from sld.core.law import Law
-    from sld.core.scoring import Scores
-    from sld.core.table import Table, table_from
-    from sld.core.task import Task, load_task, task_from
-    from sld.search.candidate import Discovery
+    from sld.data.bundled import add_tasks_root, bundled_tasks
+    from sld.data.card import Card, Target, Variable
+    from sld.data.scoring import Scores
+    from sld.data.table import Table, table_from
+    from sld.data.task import Task, load_task, task_from
+    from sld.formula.expression import Expression, parse
+    from sld.laws.law import Law
+    from sld.search.candidates.candidate import Discovery
     from sld.search.llm.settings import LLM
 
 # `import sld` takes a few milliseconds: what a name needs is imported when the name is first used
 _HOMES = {
     "sld.api": ("discover", "fit", "leaderboard", "predict", "score", "submit"),
-    "sld.core.bundled": ("add_tasks_root", "bundled_tasks"),
-    "sld.core.card": ("Card", "Target", "Variable"),
+    "sld.data.bundled": ("add_tasks_root", "bundled_tasks"),
+    "sld.data.card": ("Card", "Target", "Variable"),
     "sld.core.errors": ("DataError", "GrammarError", "SldError", "UsageError"),
-    "sld.core.expression": ("Expression", "parse"),
-    "sld.core.law": ("Law",),
-    "sld.core.scoring": ("Scores",),
-    "sld.core.table": ("Table", "table_from"),
-    "sld.core.task": ("Task", "load_task", "task_from"),
-    "sld.search.candidate": ("Discovery",),
+    "sld.formula.expression": ("Expression", "parse"),
+    "sld.laws.law": ("Law",),
+    "sld.data.scoring": ("Scores",),
+    "sld.data.table": ("Table", "table_from"),
+    "sld.data.task": ("Task", "load_task", "task_from"),
+    "sld.search.candidates.candidate": ("Discovery",),
     "sld.search.llm.settings": ("LLM",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -11,7 +11,7 @@ INTERRUPTED = 130  # the shell's number for a program ended by Ctrl-C
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0 done, 1 the work failed, 2 misuse, 130 interrupted."""
-    from sld.cli_output import use_utf8
+    from sld.cli.output import use_utf8
 
     _open_closed_streams()
     try:
@@ -41,7 +41,7 @@ def _open_closed_streams() -> None:
 def _run(arguments: Sequence[str]) -> int:
     import typer.main
 
-    from sld.cli import app
+    from sld.cli.app import app
     from sld.core.errors import SldError
 
     # typer's usage errors share a base that, by version, lives in typer or in click

@@ -8,8 +8,8 @@ import json
 import sys
 from pathlib import Path
 
-from sld.board.entry import Entry, content_hash
-from sld.board.store import Board
+from sld.board.entries.entry import Entry, content_hash
+from sld.board.entries.store import Board
 
 
 def main(board: str, template: str, first: str, n: str) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from sld.board.entry import Entry, content_hash
-from sld.board.submission import Rows, Settings, Signature, formula_entry
-from sld.core.law import Law
-from sld.core.task import Task, load_task
+from sld.board.entries.entry import Entry, content_hash
+from sld.board.entries.submission import Rows, Settings, Signature, formula_entry
+from sld.data.task import Task, load_task
+from sld.laws.law import Law
 
 CARD = """name = "{name}"
 version = 1

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fetching import Get
     from hub_server import Hub
 
-    from sld.board.submission import Rows
+    from sld.board.entries.submission import Rows
 
 
 @pytest.fixture(autouse=True, scope="session")

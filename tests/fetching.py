@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hub_server import Hub, serving
 
-from sld.board.fetch import Fetched, SuiteTask, fetch, load_suite
+from sld.board.suites.fetch import Fetched, SuiteTask, fetch, load_suite
 from sld.core.errors import SldError
 
 pa = pytest.importorskip("pyarrow")

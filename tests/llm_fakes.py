@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sld.search.judge import Judge
-from sld.search.llm.arrivals import ARRIVALS, Arrival, append_arrival, read_arrivals
-from sld.search.llm.ledger import Ledger
-from sld.search.llm.reply import Reply, ToolCall
+from sld.chat.arrivals import ARRIVALS, Arrival, append_arrival, read_arrivals
+from sld.chat.ledger import Ledger
+from sld.chat.reply import Reply, ToolCall
+from sld.search.judging.judge import Judge
 from sld.search.llm.settings import LLM, _recorded
 from sld.search.llm.visitor import Visitor
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from sld.board.programs import ProgramResult, program_from, run_program
-from sld.board.sandbox import Protection, detect
-from sld.board.submission import points_of
-from sld.core.table import Table, table_from
+from sld.board.entries.submission import points_of
+from sld.board.programs.program import ProgramResult, program_from, run_program
+from sld.board.programs.sandbox import Protection, detect
+from sld.data.table import Table, table_from
 
 N = [1.0, 2.0, 3.0, 4.0, 1.0, 2.0, 3.0, 4.0]
 FAMILY = ["a", "a", "a", "a", "b", "b", "b", "b"]

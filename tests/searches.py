@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from sld.core.law import LAW_FILE
-from sld.core.table import Array, Table, table_from
-from sld.search.candidate import Discovery
+from sld.data.table import Array, Table, table_from
+from sld.laws.law import LAW_FILE
+from sld.search.candidates.candidate import Discovery
 from sld.search.discovery import discover
 from sld.search.run_folder import EVENTS
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sld.board.entry import Entry
-from sld.board.standings import REPORTED, OverallRow, Row, Standings, TaskStandings
-from sld.core.card import Card, Target, Variable
-from sld.core.law import Law
-from sld.core.scoring import scores
-from sld.core.task import Task, load_task
+from sld.board.entries.entry import Entry
+from sld.board.entries.standings import REPORTED, OverallRow, Row, Standings, TaskStandings
+from sld.data.card import Card, Target, Variable
+from sld.data.scoring import scores
+from sld.data.task import Task, load_task
+from sld.laws.law import Law
 
 HOSTILE = {
     "script": "<script>document.title='owned'</script>",

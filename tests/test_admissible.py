@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sld.core.card import Role, Target, Variable
-from sld.core.kernel import evaluate
-from sld.core.table import Array, Table
-from sld.search.admissible import HARD_REACH, REACH, Grid, Problem
+from sld.data.card import Role, Target, Variable
+from sld.data.table import Array, Table
+from sld.fit.kernel import evaluate
+from sld.search.judging.admissible import HARD_REACH, REACH, Grid, Problem
 
 N = np.geomspace(1e6, 1e9, 7)
 D = np.geomspace(1e8, 1e11, 7)

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from sld.core.axes import Axis, axis_along, levels
+from sld.data.axes import Axis, axis_along, levels
 
 
 def ladder(z: Sequence[float], max_rungs: int = 32) -> Axis:

@@ -8,10 +8,10 @@ import pytest
 
 import sld
 from sld import api
-from sld.core import bundled
-from sld.core.bundled import add_tasks_root, bundled_tasks, named_tasks, remove_tasks_root, task_roots, tasks_root
 from sld.core.errors import UsageError
-from sld.core.task import load_task
+from sld.data import bundled
+from sld.data.bundled import add_tasks_root, bundled_tasks, named_tasks, remove_tasks_root, task_roots, tasks_root
+from sld.data.task import load_task
 
 CARD = """
 name = "{name}"

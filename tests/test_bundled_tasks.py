@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sld.core.expression import parse
-from sld.core.kernel import evaluate
+from sld.fit.kernel import evaluate
+from sld.formula.expression import parse
 
 TASKS = Path(__file__).resolve().parents[1] / "tasks"
 NAMES = [f"nanolm_{e}" for e in ("chinchilla", "lr_batch", "data_repeat", "mixture", "moe", "context", "shape")]

@@ -12,9 +12,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from trees import formula, trees, value
 
-from sld.core.canonical import canonical_key, simplify
-from sld.core.expression import Expression, Node, call, name, number, parse, substitute, to_text
-from sld.core.kernel import evaluate
+from sld.fit.kernel import evaluate
+from sld.formula.canonical import canonical_key, simplify
+from sld.formula.expression import Expression, Node, call, name, number, parse, substitute, to_text
 
 VARIABLES = ("N", "D", "x", "y")
 

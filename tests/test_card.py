@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sld.core.card import Card, PublishedLaw, Target, Variable, symbol_of, unique_symbols
 from sld.core.errors import DataError
-from sld.core.expression import parse
+from sld.data.card import Card, PublishedLaw, Target, Variable, symbol_of, unique_symbols
+from sld.formula.expression import parse
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 CARDS = sorted(DATA.glob("*/*/task.toml"))

@@ -5,13 +5,13 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from sld.core.canonical import canonical_key
-from sld.core.card import Role, Variable
 from sld.core.errors import UsageError
-from sld.core.expression import RESERVED, Expression, parse
-from sld.core.kernel import evaluate
-from sld.search.catalogue import CatalogueLaw, get_law, kind_of, load_catalogue, match
-from sld.search.forms import Form
+from sld.data.card import Role, Variable
+from sld.fit.kernel import evaluate
+from sld.formula.canonical import canonical_key
+from sld.formula.expression import RESERVED, Expression, parse
+from sld.laws.catalogue import CatalogueLaw, get_law, kind_of, load_catalogue, match
+from sld.laws.form import Form
 
 LAWS = load_catalogue()
 EXPRESSIBLE = [law for law in LAWS if law.expressible]

@@ -11,12 +11,12 @@ from commands import Run, runner
 
 from sld import api
 from sld.analysis.intervals import compute, constant_intervals
-from sld.core.card import Card
 from sld.core.errors import DataError, UsageError
-from sld.core.splits import rung_folds
-from sld.core.table import LEAST_RUNS, Table, table_from
-from sld.core.task import load_task
-from sld.search.dependence import dependence
+from sld.data.card import Card
+from sld.data.splits import rung_folds
+from sld.data.table import LEAST_RUNS, Table, table_from
+from sld.data.task import load_task
+from sld.search.screening.dependence import dependence
 
 
 def curves(

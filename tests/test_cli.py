@@ -17,11 +17,13 @@ from pathlib import Path
 import pytest
 from commands import Outcome, Run, runner
 
-from sld import api, cli_output, cli_show
-from sld.core import task as core_task
-from sld.core.law import Law
-from sld.core.task import load_task, tasks_root
-from sld.search.catalogue import load_catalogue
+from sld import api
+from sld.cli import output as cli_output
+from sld.cli import show as cli_show
+from sld.data import task as core_task
+from sld.data.task import load_task, tasks_root
+from sld.laws.catalogue import load_catalogue
+from sld.laws.law import Law
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 COLUMNS = ("--target", "loss", "--scale", "N,D")
@@ -348,7 +350,7 @@ def test_the_python_surface_does_the_same_in_five_lines() -> None:
 
 
 def test_the_default_budget_in_the_help_is_the_search_s() -> None:
-    from sld.cli import DEFAULT_BUDGET
+    from sld.cli.app import DEFAULT_BUDGET
     from sld.search import discovery
 
     assert DEFAULT_BUDGET == discovery.DEFAULT_BUDGET

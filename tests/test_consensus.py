@@ -12,20 +12,20 @@ from searches import search, two_scales
 
 from sld.analysis.guided import Guided
 from sld.analysis.intervals import constant_intervals, unknown_constants, with_intervals
-from sld.core.fit_settings import FitSettings
-from sld.core.fitting import fit
-from sld.core.kernel import Array, evaluate
-from sld.core.scoring import scores
-from sld.core.splits import rung_folds
-from sld.core.table import Table, table_from
-from sld.search import finishing
-from sld.search.admissible import HARD_REACH
-from sld.search.candidate import Candidate, Guide
-from sld.search.consensus import MEMBERS, Consensus, Halves
-from sld.search.hall_of_fame import HallOfFame
-from sld.search.judge import Judge
-from sld.search.proposers import from_texts
-from sld.search.selection import is_exact
+from sld.data.scoring import scores
+from sld.data.splits import rung_folds
+from sld.data.table import Table, table_from
+from sld.fit.fitting import fit
+from sld.fit.kernel import Array, evaluate
+from sld.laws.fit_settings import FitSettings
+from sld.search.candidates.candidate import Candidate, Guide
+from sld.search.candidates.hall_of_fame import HallOfFame
+from sld.search.candidates.selection import is_exact
+from sld.search.choosing import finishing
+from sld.search.choosing.consensus import MEMBERS, Consensus, Halves
+from sld.search.judging.admissible import HARD_REACH
+from sld.search.judging.judge import Judge
+from sld.search.proposing.proposers import from_texts
 
 FORMS = ("E + A*N**-a", "A*N**-a", "E + A*log(N)", "E + A*N**-a + B*log(N)", "E + A*(N + K)**-a", "E + A*exp(-N/K)")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sld.core.card import CARD_FILE
+from sld.data.card import CARD_FILE
 
 ROOT = Path(__file__).resolve().parents[1]
 

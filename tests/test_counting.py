@@ -10,13 +10,13 @@ from searches import one_scale, search, two_scales
 
 from sld import api
 from sld.core.errors import SldError, UsageError
-from sld.core.fitting import fit
-from sld.core.splits import rung_folds
-from sld.core.table import Array, Table, table_from
-from sld.search.counting import TOO_MANY, Counting, distinct_points, points_per_group
-from sld.search.forms import Form
-from sld.search.judge import Judge, Proposal
-from sld.search.rows import check, with_enough_rows
+from sld.data.splits import rung_folds
+from sld.data.table import Array, Table, table_from
+from sld.fit.fitting import fit
+from sld.laws.form import Form
+from sld.search.judging.judge import Judge, Proposal
+from sld.search.screening.counting import TOO_MANY, Counting, distinct_points, points_per_group
+from sld.search.screening.rows import check, with_enough_rows
 
 
 def repeated(n_points: int, n_repeats: int, *, groups: int = 1, noise: float = 0.01, jitter: float = 0.0) -> Table:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from searches import search
 
-from sld.core.table import Table, table_from
-from sld.search.degenerate import CANCELS, TOO_LARGE, TWO_ROLES, Degeneracy, plays_two_roles
-from sld.search.resolution import rounding_nmse
+from sld.data.table import Table, table_from
+from sld.search.judging.degenerate import CANCELS, TOO_LARGE, TWO_ROLES, Degeneracy, plays_two_roles
+from sld.search.judging.resolution import rounding_nmse
 
 N, D = (a.ravel() for a in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 1e11, 6)))
 TABLE = table_from({"N": N, "D": D, "loss": 1.7 + 400 * N**-0.34}, target="loss", scale=["N", "D"])

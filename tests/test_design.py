@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sld.core.table import Array, Table, table_from
-from sld.search.design import design_notes, notes_for, redundancy_notes, rewritten, without_redundant
-from sld.search.forms import Form
+from sld.data.table import Array, Table, table_from
+from sld.laws.form import Form
+from sld.search.screening.design import design_notes, notes_for, redundancy_notes, rewritten, without_redundant
 
 RNG = np.random.default_rng(7)
 N = 10 ** RNG.uniform(6, 9, 40)
@@ -91,7 +91,7 @@ def test_a_formula_over_a_column_that_was_left_out_keeps_its_values() -> None:
     form = Form(table.parse("E + A*exp(-a*log10_C) + B*N**-b"), "user")
     new = rewritten(form, relations, reduced, 0)
     constants = {"E": 1.5, "A": 30.0, "a": 0.2, "B": 4.0, "b": 0.1}
-    from sld.core.kernel import evaluate
+    from sld.fit.kernel import evaluate
 
     before = evaluate(form.expression, table.inputs, constants)
     np.testing.assert_allclose(evaluate(new.expression, reduced.inputs, constants), before, rtol=1e-6)

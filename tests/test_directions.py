@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from searches import chinchilla, search
 
-from sld.core.card import Monotone
-from sld.core.splits import rung_folds
-from sld.core.table import Table, table_from
-from sld.search.directions import Directions
-from sld.search.judge import Judge
-from sld.search.proposers import from_texts
-from sld.search.reach import steps_tested
+from sld.data.card import Monotone
+from sld.data.splits import rung_folds
+from sld.data.table import Table, table_from
+from sld.search.choosing.directions import Directions
+from sld.search.choosing.reach import steps_tested
+from sld.search.judging.judge import Judge
+from sld.search.proposing.proposers import from_texts
 
 N = np.geomspace(1e6, 1e9, 7)
 D = np.geomspace(1e8, 1e11, 7)

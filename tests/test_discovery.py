@@ -15,16 +15,16 @@ import pytest
 from searches import CATALOGUE, chinchilla, grouped, mixture, one_scale, search, two_scales
 
 from sld.analysis.intervals import add_intervals, predict_intervals
-from sld.core.card import Role, Target, Variable
-from sld.core.equivalence import equivalent
 from sld.core.errors import SldError, UsageError
-from sld.core.law import LAW_FILE
-from sld.core.scoring import scores
-from sld.core.table import Table, table_from
-from sld.search.candidate import Candidate
+from sld.data.card import Role, Target, Variable
+from sld.data.scoring import scores
+from sld.data.table import Table, table_from
+from sld.laws.equivalence import equivalent
+from sld.laws.law import LAW_FILE
+from sld.search.candidates.candidate import Candidate
+from sld.search.choosing.finishing import _with_absent
 from sld.search.discovery import Budget
-from sld.search.finishing import _with_absent
-from sld.search.rows import of_few_groups, thinned
+from sld.search.screening.rows import of_few_groups, thinned
 
 # -- finding -----------------------------------------------------------------------------------------------------------
 

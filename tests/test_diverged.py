@@ -10,12 +10,12 @@ from searches import chinchilla, grouped, mixture, one_scale, search, two_scales
 
 from sld import api
 from sld.core.errors import UsageError
-from sld.core.fitting import FitResult, fit, huber_weights
-from sld.core.splits import rung_folds
-from sld.core.table import Array, Table, table_from
-from sld.core.task import load_task
-from sld.search.diverged import MOST, diverged_rows, sentence
-from sld.search.robust import far_rows, robust_fit
+from sld.data.splits import rung_folds
+from sld.data.table import Array, Table, table_from
+from sld.data.task import load_task
+from sld.fit.fitting import FitResult, fit, huber_weights
+from sld.search.choosing.robust import far_rows, robust_fit
+from sld.search.screening.diverged import MOST, diverged_rows, sentence
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"  # third-party rows, where they are at hand

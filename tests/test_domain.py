@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from searches import search, two_scales
 
-from sld.core.domain import domain_bounds, ranges
-from sld.core.evaluation import evaluate
-from sld.core.expression import parse
-from sld.core.fitting import Fitter
-from sld.core.table import Table, table_from
-from sld.search.domain import EXPLODES, NO_VALUE, NOT_FINITE, SPIKE, Domain
-from sld.search.soundness import Soundness
+from sld.data.table import Table, table_from
+from sld.fit.fitting import Fitter
+from sld.formula.domain import domain_bounds, ranges
+from sld.formula.evaluation import evaluate
+from sld.formula.expression import parse
+from sld.search.judging.domain import EXPLODES, NO_VALUE, NOT_FINITE, SPIKE, Domain
+from sld.search.judging.soundness import Soundness
 
 POSITIVE = ("N", "D")
 
@@ -261,6 +261,6 @@ def test_a_positive_loss_keeps_a_floor_that_is_not_negative() -> None:
     ],
 )
 def test_the_floor_is_what_everything_else_vanishes_beside(text: str, constant: str | None) -> None:
-    from sld.search.soundness import floor_constant
+    from sld.search.judging.soundness import floor_constant
 
     assert floor_constant(TABLE.parse(text), TABLE) == constant

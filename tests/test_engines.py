@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from sld.core.errors import UsageError
-from sld.core.table import Table, table_from
+from sld.data.table import Table, table_from
 from sld.search.discovery import discover
-from sld.search.engines import ENGINES, Run, with_constants
-from sld.search.judge import Proposal
+from sld.search.judging.judge import Proposal
+from sld.search.proposing.engines import ENGINES, Run, with_constants
 
 FAKE = """
 import os, sys

@@ -8,8 +8,17 @@ from typing import Any
 import pytest
 from boards import edited, entry_of, rehashed
 
-from sld.board.entry import MAX_BYTES, MAX_NAME, Entry, check_url, check_words, content_hash, slug_of, task_digest
-from sld.board.submission import Rows, Signature
+from sld.board.entries.entry import (
+    MAX_BYTES,
+    MAX_NAME,
+    Entry,
+    check_url,
+    check_words,
+    content_hash,
+    slug_of,
+    task_digest,
+)
+from sld.board.entries.submission import Rows, Signature
 from sld.core.errors import DataError, UsageError
 
 
@@ -174,7 +183,7 @@ def test_other_addresses_are_refused(url: str) -> None:
 def test_the_digest_of_a_task_depends_on_both_tables(tmp_path: Path) -> None:
     from boards import write_task
 
-    from sld.core.task import load_task
+    from sld.data.task import load_task
 
     digests = set()
     for k, file in enumerate([None, "train.csv", "held_out.csv"]):

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from sld.core.canonical import canonical_key
-from sld.core.card import Log, Role, Target, Variable, unique_symbols
-from sld.core.expression import Expression, substitute
-from sld.core.expression import name as name_node
-from sld.core.fitting import fit
-from sld.core.kernel import linear_constants
-from sld.core.table import Array, Table
-from sld.search.enumeration import (
+from sld.data.card import Log, Role, Target, Variable, unique_symbols
+from sld.data.table import Array, Table
+from sld.fit.fitting import fit
+from sld.fit.kernel import linear_constants
+from sld.formula.canonical import canonical_key
+from sld.formula.expression import Expression, substitute
+from sld.formula.expression import name as name_node
+from sld.search.proposing.enumeration import (
     ATOMS,
     CROSS_SHARE,
     LINKS,
@@ -210,7 +210,7 @@ TYPICAL = {"a": 0.5, "b": 0.3, "K": 30.0, "m": 3.0, "w": 1.5, "s": 0.8}
 
 def curve(text: str, v: Array) -> Array:
     """E + A*atom at typical constants: (n,)."""
-    from sld.core.kernel import evaluate
+    from sld.fit.kernel import evaluate
 
     variables = [Variable("v")]
     table = Table(tuple(variables), (Target("y"),), v[:, None], v[:, None])

@@ -2,8 +2,8 @@
 
 import pytest
 
-from sld.core.equivalence import equivalent
-from sld.core.expression import parse
+from sld.formula.expression import parse
+from sld.laws.equivalence import equivalent
 
 VARIABLES = ("N", "D", "x", "y")
 

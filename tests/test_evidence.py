@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from searches import chinchilla, search, two_scales
 
-from sld.core.kernel import Array
-from sld.core.scoring import scores
-from sld.core.splits import rung_folds
-from sld.core.table import Table, table_from
-from sld.search.candidate import Candidate
-from sld.search.consensus import Consensus, Halves
-from sld.search.evidence import WON, advantage, in_standard_errors, published_laws, turn_not_shown
-from sld.search.explanation import explanation
-from sld.search.judge import Judge
-from sld.search.proposers import from_texts
+from sld.data.scoring import scores
+from sld.data.splits import rung_folds
+from sld.data.table import Table, table_from
+from sld.fit.kernel import Array
+from sld.search.candidates.candidate import Candidate
+from sld.search.choosing.consensus import Consensus, Halves
+from sld.search.choosing.evidence import WON, advantage, in_standard_errors, published_laws, turn_not_shown
+from sld.search.choosing.explanation import explanation
+from sld.search.judging.judge import Judge
+from sld.search.proposing.proposers import from_texts
 
 CASES = Path(__file__).resolve().parents[2] / "shared" / "cases"
 CHINCHILLA = "E + A*N**-a + B*D**-b"

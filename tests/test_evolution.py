@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sld.core.card import Role, Target, Variable
-from sld.core.expression import Expression, Node, name, substitute, to_text
-from sld.core.table import Table
-from sld.search.candidate import Candidate, Judgement
-from sld.search.evolution import MAX_COMPLEXITY, MUTATIONS, Context, Mutation, children
-from sld.search.judge import Proposal
+from sld.data.card import Role, Target, Variable
+from sld.data.table import Table
+from sld.formula.expression import Expression, Node, name, substitute, to_text
+from sld.search.candidates.candidate import Candidate, Judgement
+from sld.search.judging.judge import Proposal
+from sld.search.proposing.evolution import MAX_COMPLEXITY, MUTATIONS, Context, Mutation, children
 from sld.search.run_folder import from_event, to_event
 
 TEXTS = (

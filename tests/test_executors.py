@@ -16,11 +16,11 @@ from typing import cast
 import pytest
 
 from sld.core.errors import SldError
-from sld.core.expression import parse
-from sld.search.candidate import Candidate
-from sld.search.executors import Executor
-from sld.search.forms import Form
-from sld.search.judge import Judge, Proposal
+from sld.formula.expression import parse
+from sld.laws.form import Form
+from sld.search.candidates.candidate import Candidate
+from sld.search.judging.executors import Executor
+from sld.search.judging.judge import Judge, Proposal
 
 ROOT = Path(__file__).parents[1]
 forks = pytest.mark.skipif(sys.platform != "linux", reason="the stand-in for a judge travels by fork")

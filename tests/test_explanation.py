@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from searches import law_bytes, search, two_scales
 
-from sld.core.canonical import canonical_key
-from sld.core.kernel import Array
-from sld.core.splits import rung_folds
-from sld.core.table import Table, table_from
-from sld.search.candidate import Candidate
-from sld.search.explanation import explanation
-from sld.search.judge import Judge
-from sld.search.proposers import from_texts
+from sld.data.splits import rung_folds
+from sld.data.table import Table, table_from
+from sld.fit.kernel import Array
+from sld.formula.canonical import canonical_key
+from sld.search.candidates.candidate import Candidate
+from sld.search.choosing.explanation import explanation
+from sld.search.judging.judge import Judge
+from sld.search.proposing.proposers import from_texts
 
 LAW = "E + A*N**-a"
 LONGER = "E + A*N**-a + B*exp(-N/K)"

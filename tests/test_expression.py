@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from trees import formula, trees, value
 
 from sld.core.errors import GrammarError
-from sld.core.expression import (
+from sld.formula.expression import (
     MAX_DEPTH,
     MAX_LENGTH,
     Node,

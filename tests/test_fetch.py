@@ -18,11 +18,11 @@ import pytest
 from fetching import COUNTS, NAMES, PARQUET, ROWS, SUITE, Get, content, dataset, folders, pa, parquet, refused
 from hub_server import DATASET, Hub
 
-from sld.board.fetch import fetch, suites
-from sld.core.bundled import add_tasks_root, remove_tasks_root
-from sld.core.card import Card
+from sld.board.suites.fetch import fetch, suites
 from sld.core.errors import SldError, UsageError
-from sld.core.task import check_task, load_task
+from sld.data.bundled import add_tasks_root, remove_tasks_root
+from sld.data.card import Card
+from sld.data.task import check_task, load_task
 
 REAL_ROWS = Path(__file__).resolve().parents[2] / "shared" / "data" / "sldbench-train"
 

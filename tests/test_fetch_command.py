@@ -15,7 +15,7 @@ from fetching import NAMES, folders
 from hub_server import Handler, Hub
 
 import sld
-from sld.core.task import check_task
+from sld.data.task import check_task
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -184,7 +184,7 @@ def test_a_missing_package_is_named(run: Run, monkeypatch: pytest.MonkeyPatch, p
 
 
 def test_where_the_data_folder_is(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sld.cli import _tasks_folder
+    from sld.cli.app import _tasks_folder
 
     assert _tasks_folder() == tmp_path / "data" / "tasks"
     monkeypatch.delenv("SLD_DATA")

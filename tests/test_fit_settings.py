@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from sld.core.errors import DataError
-from sld.core.fit_settings import FitSettings, settings_of
-from sld.core.fitting import Prior, fit
-from sld.core.law import Law
-from sld.core.splits import frontier_weights
-from sld.core.table import Table, table_from
+from sld.data.splits import frontier_weights
+from sld.data.table import Table, table_from
+from sld.fit.fitting import Prior, fit
+from sld.laws.fit_settings import FitSettings, settings_of
+from sld.laws.law import Law
 
 PRIOR = Prior(("alpha",), (0.1 + 0.2,), ((1 / 3,),))
 ALL = FitSettings(

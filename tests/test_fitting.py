@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares, minimize
 
-from sld.core.card import Target, Variable
 from sld.core.errors import UsageError
-from sld.core.expression import parse
-from sld.core.fitter import Fitter
-from sld.core.fitting import HUBER_DELTA_LOG, FitResult, Loss, arrow_condition, fit
-from sld.core.kernel import Array, evaluate
-from sld.core.table import Table, table_from
-from sld.core.task import load_task
+from sld.data.card import Target, Variable
+from sld.data.table import Table, table_from
+from sld.data.task import load_task
+from sld.fit.fitter import Fitter
+from sld.fit.fitting import HUBER_DELTA_LOG, FitResult, Loss, arrow_condition, fit
+from sld.fit.kernel import Array, evaluate
+from sld.formula.expression import parse
 
 SYNTHETIC = Path(__file__).resolve().parents[2] / "shared" / "data" / "synthetic"
 VARIABLES = ("N", "D", "lr", "p", "x")
@@ -589,7 +589,7 @@ def test_a_formula_without_constants_is_only_measured() -> None:
 
 def test_the_machine_is_compiled_once() -> None:
     # every kind of call must look the same to numba: another combination of types would cost another 16 s
-    from sld.core import machine
+    from sld.fit import machine
 
     table, _ = grouped_table()
     single = planted(CHINCHILLA, TRUTH)

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from sld.core.expression import parse
-from sld.search.candidate import Candidate
-from sld.search.hall_of_fame import HallOfFame
+from sld.formula.expression import parse
+from sld.search.candidates.candidate import Candidate
+from sld.search.candidates.hall_of_fame import HallOfFame
 
 
 def candidate(key: str, score: float, complexity: int = 5, *, admissible: bool = True, status: str = "ok") -> Candidate:

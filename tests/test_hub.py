@@ -8,7 +8,7 @@ import pytest
 from fetching import PARQUET, Get, dataset, folders, html, refused
 from hub_server import DATASET, Handler, Hub
 
-from sld.board.hub import checked_endpoint
+from sld.board.suites.hub import checked_endpoint
 
 
 def test_a_token_goes_to_the_hub_and_nowhere_else(get: Get, hub: Hub, tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ import pytest
 from sld.analysis.intervals import Interval, Rival, compute, constant_intervals, predict_intervals, unknown_constants
 from sld.analysis.linearised import standard_errors
 from sld.core.errors import DataError, UsageError
-from sld.core.fit_settings import FitSettings
-from sld.core.fitting import fit
-from sld.core.law import Law
-from sld.core.splits import rung_folds
-from sld.core.table import Table, table_from
+from sld.data.splits import rung_folds
+from sld.data.table import Table, table_from
+from sld.fit.fitting import fit
+from sld.laws.fit_settings import FitSettings
+from sld.laws.law import Law
 
 # Hoffmann et al. 2022 as refitted by Besiroglu et al. 2024
 E, A, ALPHA, B, BETA = 1.8172, 482.01, 0.3478, 2085.43, 0.3658

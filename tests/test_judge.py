@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from searches import two_scales
 
-from sld.core.splits import rung_folds
-from sld.core.table import Table
-from sld.search.judge import BEHIND, Judge, Proposal
-from sld.search.proposers import from_texts
-from sld.search.selection import early_score
+from sld.data.splits import rung_folds
+from sld.data.table import Table
+from sld.search.candidates.selection import early_score
+from sld.search.judging.judge import BEHIND, Judge, Proposal
+from sld.search.proposing.proposers import from_texts
 
 TABLE = two_scales(0.01)
 

@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 from trees import formula, trees
 
 from sld.core.errors import DataError
-from sld.core.evaluation import apply_operator
-from sld.core.expression import Expression, Node, parse
-from sld.core.kernel import (
+from sld.fit.kernel import (
     Array,
     Tape,
     compile_tape,
@@ -19,6 +17,8 @@ from sld.core.kernel import (
     run_numpy,
     value_and_jacobian,
 )
+from sld.formula.evaluation import apply_operator
+from sld.formula.expression import Expression, Node, parse
 
 VARIABLES = ("N", "D", "x")
 CONSTANTS = ("a", "b", "c", "E")

@@ -4,11 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sld.core.card import Target, Variable
 from sld.core.errors import DataError, SldError, UsageError
-from sld.core.expression import parse
-from sld.core.law import Law
-from sld.core.table import Table
+from sld.data.card import Target, Variable
+from sld.data.table import Table
+from sld.formula.expression import parse
+from sld.laws.law import Law
 
 N = Variable("N", role="scale", extrapolate=True)
 D = Variable("D (tokens)", role="scale")

@@ -10,13 +10,25 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "sld"
-LAYERS = ("core", "search", "analysis", "board", "api", "cli")  # each may import itself and what stands before it
+LAYERS = (
+    "core",
+    "chat",
+    "formula",
+    "data",
+    "fit",
+    "laws",
+    "search",
+    "analysis",
+    "board",
+    "api",
+    "cli",
+)  # each imports downwards
 HEAVY = ("scipy", "sympy", "matplotlib", "pandas", "numba", "pyarrow", "openai", "huggingface_hub")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
 def layer_of(module: str) -> str | None:
-    """Return the layer of `sld.core.law` or `sld.cli_show`; None for the package itself, which re-exports lazily."""
+    """Return the layer of `sld.laws.law` or `sld.cli.show`; None for the package itself, which re-exports lazily."""
     parts = module.split(".")
     if len(parts) == 1:
         return None
@@ -75,7 +87,7 @@ def test_the_search_cannot_name_held_out_rows(path: Path) -> None:
 
 
 def test_a_table_has_no_way_back_to_its_task() -> None:
-    from sld.core.table import Table
+    from sld.data.table import Table
 
     assert not {"task", "path", "card", "held_out"} & set(Table.__dataclass_fields__)
 
@@ -84,10 +96,10 @@ def test_a_table_has_no_way_back_to_its_task() -> None:
     ("statement", "absent"),
     [
         ("import sld", ("numpy", "typer", "sld.api")),
-        ("import sld.cli", ("numpy", "rich", *HEAVY)),
+        ("import sld.cli.app", ("numpy", "rich", *HEAVY)),
         ("import sld; sld.load_task", HEAVY),
         ("from sld import api; api.task_list()", ("numpy", *HEAVY)),
-        ("from sld.board.fetch import load_suite; load_suite('sldbench')", ("numpy", *HEAVY)),
+        ("from sld.board.suites.fetch import load_suite; load_suite('sldbench')", ("numpy", *HEAVY)),
     ],
 )
 def test_an_import_does_not_bring_what_it_does_not_need(statement: str, absent: tuple[str, ...]) -> None:

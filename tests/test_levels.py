@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from sld import api
-from sld.core.card import Target, Variable
-from sld.core.law import Law
-from sld.core.ranges import outside, ranges_of
-from sld.core.table import Table, read_points, table_from
-from sld.search.admissible import Grid
-from sld.search.enumeration import Space
-from sld.search.levels import as_levels, level_notes, two_valued
+from sld.data.card import Target, Variable
+from sld.data.levels import as_levels, level_notes, two_valued
+from sld.data.table import Table, read_points, table_from
+from sld.laws.law import Law
+from sld.laws.ranges import outside, ranges_of
+from sld.search.judging.admissible import Grid
+from sld.search.proposing.enumeration import Space
 
 CASES = Path(__file__).parents[2] / "shared" / "cases"
 

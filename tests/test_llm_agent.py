@@ -9,12 +9,12 @@ import pytest
 from llm_fakes import FakeChat, Played, calls, playing, proposes, says
 from searches import CATALOGUE, grouped, search, two_scales
 
-from sld.core.table import Table
-from sld.search.candidate import Discovery
+from sld.chat.reply import Reply
+from sld.data.table import Table
+from sld.search.candidates.candidate import Discovery
 from sld.search.llm import agent
 from sld.search.llm.agent import MAX_CALLS_A_TURN, MAX_TURNS, NO_TOOLS
 from sld.search.llm.replies import schema
-from sld.search.llm.reply import Reply
 from sld.search.llm.tools import NAMES, TOOLS, ToolError, arguments_of, describe_data, published_laws
 from sld.search.llm.visitor import TRANSCRIPT
 

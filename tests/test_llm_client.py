@@ -28,11 +28,11 @@ from llm_server import (
     stops,
 )
 
+from sld.chat.client import Chat, Settings, from_environment
+from sld.chat.ledger import Ledger, Limit, Price
+from sld.chat.record import Record
+from sld.chat.reply import Reply, ToolCall
 from sld.core.errors import UsageError
-from sld.search.llm.client import Chat, Settings, from_environment
-from sld.search.llm.ledger import Ledger, Limit, Price
-from sld.search.llm.record import Record
-from sld.search.llm.reply import Reply, ToolCall
 
 KEY = "sk-test-0123456789abcdef"
 MESSAGES = [{"role": "user", "content": "How does loss fall with N?"}]
@@ -667,8 +667,8 @@ def test_the_package_is_imported_with_the_first_call_only() -> None:
     import subprocess
 
     code = (
-        "import sys; from sld.search.llm.client import Chat, Settings; from sld.search.llm.ledger import Ledger;"
-        "from sld.search.llm.record import Record;"
+        "import sys; from sld.chat.client import Chat, Settings; from sld.chat.ledger import Ledger;"
+        "from sld.chat.record import Record;"
         "Chat(Settings(model='m'), api_key='k', ledger=Ledger(), record=Record(None));"
         "print([m for m in ('openai', 'httpx2', 'numpy') if m in sys.modules])"
     )

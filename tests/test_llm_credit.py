@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from searches import two_scales
 
-from sld.search.candidate import Candidate
+from sld.search.candidates.candidate import Candidate
 from sld.search.llm.credit import CAP, FLOOR, WELCOME, Credit
 
 E = two_scales().parse("E + A*N**-a")

@@ -16,13 +16,13 @@ from searches import search, two_scales
 
 from sld import api
 from sld.__main__ import main
+from sld.chat.arrivals import ARRIVALS
+from sld.chat.record import EXCHANGE
 from sld.core.errors import UsageError
-from sld.core.law import Law
-from sld.core.task import Task, load_task
-from sld.search.candidate import Discovery
+from sld.data.task import Task, load_task
+from sld.laws.law import Law
+from sld.search.candidates.candidate import Discovery
 from sld.search.llm import proposer
-from sld.search.llm.arrivals import ARRIVALS
-from sld.search.llm.record import EXCHANGE
 from sld.search.llm.settings import LLM
 
 KEY = "sk-very-secret-key-0123456789"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from sld.chat.ledger import Booking, Ledger, Limit, Price, Reservation, price_of
 from sld.core.errors import UsageError
-from sld.search.llm.ledger import Booking, Ledger, Limit, Price, Reservation, price_of
 
 PRICE = Price(input=2.0, output=8.0, cached=0.5)
 

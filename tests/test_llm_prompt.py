@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from searches import grouped, mixture, one_scale, two_scales
 
-from sld.core.card import Target, Variable
-from sld.core.splits import rung_folds
-from sld.core.table import Table
-from sld.search.candidate import Candidate
-from sld.search.hall_of_fame import HallOfFame
-from sld.search.judge import Judge
+from sld.data.card import Target, Variable
+from sld.data.splits import rung_folds
+from sld.data.table import Table
+from sld.search.candidates.candidate import Candidate
+from sld.search.candidates.hall_of_fame import HallOfFame
+from sld.search.judging.judge import Judge
 from sld.search.llm.digest import MAX_ROWS, columns, digest, levels, residuals, rows, structure
 from sld.search.llm.prompt import View, messages
 from sld.search.llm.replies import Rejected
-from sld.search.proposers import from_texts
+from sld.search.proposing.proposers import from_texts
 
 GOLDEN = Path(__file__).parent / "golden"
 

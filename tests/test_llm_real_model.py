@@ -11,10 +11,10 @@ import pytest
 from llm_local_model import local_model
 
 from sld import api
-from sld.search.llm.client import Chat, Settings
-from sld.search.llm.ledger import Ledger, Limit
-from sld.search.llm.record import Record
-from sld.search.llm.reply import Reply
+from sld.chat.client import Chat, Settings
+from sld.chat.ledger import Ledger, Limit
+from sld.chat.record import Record
+from sld.chat.reply import Reply
 from sld.search.llm.settings import LLM
 
 pytestmark = [pytest.mark.real_model, pytest.mark.timeout(600)]

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from llm_server import Answer, Server, empty_choices, reply, reset, silence, status
 
+from sld.chat.client import Chat, Settings
+from sld.chat.ledger import Ledger, Limit, Price
+from sld.chat.record import Record
+from sld.chat.reply import Reply, ToolCall
 from sld.core.errors import UsageError
-from sld.search.llm.client import Chat, Settings
-from sld.search.llm.ledger import Ledger, Limit, Price
-from sld.search.llm.record import Record
-from sld.search.llm.reply import Reply, ToolCall
 
 QUICK = Settings(model="m", timeout_s=0.3, backoff_s=0.01, max_retries=1, max_tokens=50)
 PRICE = Price(input=1.0, output=3.0, cached=0.1)
@@ -210,7 +210,7 @@ def test_threads_write_whole_lines(tmp_path: Path) -> None:
 def test_a_killed_run_forgets_no_reply_that_it_has_handed_on(tmp_path: Path) -> None:
     path = tmp_path / "exchange.jsonl"
     code = (
-        "import sys\nfrom sld.search.llm.record import Record\nfrom sld.search.llm.reply import Reply\n"
+        "import sys\nfrom sld.chat.record import Record\nfrom sld.chat.reply import Reply\n"
         "record = Record(sys.argv[1])\n"
         "for i in range(100000):\n"
         "    record.add({'i': i}, str(i), Reply(text='x' * 5000))\n"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sld.search.llm.refusals import reason_of
+from sld.chat.refusals import reason_of
 
 PAGE = """<!DOCTYPE html>
 <html><head><title>502 Bad Gateway</title><style>h1 {color: red}</style></head>

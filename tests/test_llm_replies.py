@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from searches import mixture, two_scales
 
-from sld.core.table import Table, table_from
-from sld.search.judge import Proposal
+from sld.data.table import Table, table_from
+from sld.search.judging.judge import Proposal
 from sld.search.llm.replies import MAX_IDEAS, Heard, Idea, Rejected, hear, ideas_in, proposal_of, schema, tidy
 
 TABLE = two_scales()

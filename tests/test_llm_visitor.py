@@ -17,23 +17,23 @@ import pytest
 from llm_fakes import FakeChat, Played, arriving, calls, playing, proposes, says
 from searches import events, law_bytes, mixture, search, two_scales
 
-from sld.analysis.report import report
-from sld.core.fitting import fit
-from sld.core.law import Law
-from sld.core.splits import rung_folds
-from sld.core.table import Table
-from sld.search.candidate import Candidate, Discovery
-from sld.search.consensus import Halves
-from sld.search.evolution import children
-from sld.search.hall_of_fame import HallOfFame
-from sld.search.judge import Judge, Proposal
+from sld.analysis.report.report import report
+from sld.chat.arrivals import ARRIVALS, read_arrivals
+from sld.chat.reply import Reply
+from sld.data.splits import rung_folds
+from sld.data.table import Table
+from sld.fit.fitting import fit
+from sld.laws.law import Law
+from sld.search.candidates.candidate import Candidate, Discovery
+from sld.search.candidates.hall_of_fame import HallOfFame
+from sld.search.choosing.consensus import Halves
+from sld.search.judging.judge import Judge, Proposal
 from sld.search.llm import proposer
-from sld.search.llm.arrivals import ARRIVALS, read_arrivals
 from sld.search.llm.credit import CAP
 from sld.search.llm.replies import Idea, proposal_of
-from sld.search.llm.reply import Reply
 from sld.search.llm.visitor import TRANSCRIPT
-from sld.search.proposers import from_enumeration
+from sld.search.proposing.evolution import children
+from sld.search.proposing.proposers import from_enumeration
 from sld.search.run_folder import EVENTS
 
 TABLE = two_scales(0.01)
@@ -126,7 +126,7 @@ def test_children_carry_the_lineage_of_the_proposal_they_descend_from(
 ) -> None:
     # the engine by itself would come to the law as well
     monkeypatch.setattr(
-        "sld.search.proposers.children",
+        "sld.search.proposing.proposers.children",
         lambda *given: (p for p in children(*given) if "D" not in p.forms[0].expression.used_variables),
     )
     first = "A*N**-a + B*D**-b"  # lacks the offset
@@ -286,7 +286,7 @@ def test_ctrl_c_ends_the_call_and_keeps_the_law() -> None:
 def test_a_name_server_that_does_not_answer_does_not_hold_up_the_end() -> None:
     code = (
         "import asyncio, time\n"
-        "from sld.search.llm.background import Background\n"
+        "from sld.chat.background import Background\n"
         "async def ask():\n"
         "    await asyncio.get_running_loop().run_in_executor(None, time.sleep, 30)\n"
         "b = Background(); b.submit(ask()); time.sleep(0.2); b.close()\n"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sld.core.errors import DataError
-from sld.core.table import Table, table_from
+from sld.data.table import Table, table_from
 
 LOSS = [3.0, 2.5, 2.25, 2.0]
 

@@ -15,11 +15,11 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from sld.core import machine_cache
+from sld.fit import machine_cache
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = """
-from sld.core.machine_cache import compiled
+from sld.fit.machine_cache import compiled
 
 @compiled(error_model="numpy")
 def solve(x):

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sld.core.card import Log, Target, Variable
 from sld.core.errors import UsageError
-from sld.core.table import Table, table_from
-from sld.search.catalogue import get_law, load_catalogue
-from sld.search.names import check_names, unused_columns
-from sld.search.responses import law_predicts, target_is, unsuited
+from sld.data.card import Log, Target, Variable
+from sld.data.table import Table, table_from
+from sld.laws.catalogue import get_law, load_catalogue
+from sld.laws.names import check_names, unused_columns
+from sld.laws.responses import law_predicts, target_is, unsuited
 
 ROWS = {
     "params": [1e6, 1e7, 1e8, 1e6, 1e7, 1e8],

@@ -15,9 +15,10 @@ from searches import one_scale, search
 from sld import api
 from sld.analysis.intervals import compute, predict_intervals
 from sld.core.errors import DataError, UsageError
-from sld.core.fitting import fit
-from sld.core.law import Law
-from sld.core.noise import (
+from sld.data.splits import frontier_weights, rung_folds
+from sld.data.table import Array, Table, table_from
+from sld.fit.fitting import fit
+from sld.fit.noise import (
     COLUMN,
     FRONTIER,
     NOISE,
@@ -32,8 +33,7 @@ from sld.core.noise import (
     row_weights,
     standard_deviations,
 )
-from sld.core.splits import frontier_weights, rung_folds
-from sld.core.table import Array, Table, table_from
+from sld.laws.law import Law
 
 SLOPE = -0.6
 

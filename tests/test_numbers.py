@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sld.core.errors import DataError
-from sld.core.numbers import NumberColumn, number
+from sld.data.numbers import NumberColumn, number
 
 
 def read(cells: Sequence[object]) -> tuple[list[float], list[str]]:

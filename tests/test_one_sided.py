@@ -9,9 +9,9 @@ import pytest
 
 from sld import api
 from sld.core.errors import UsageError
-from sld.core.fitting import envelope_weights, fit
-from sld.core.law import Law
-from sld.core.table import Table, table_from
+from sld.data.table import Table, table_from
+from sld.fit.fitting import envelope_weights, fit
+from sld.laws.law import Law
 
 TRUTH = {"E": 1.7, "A": 400.0, "a": 0.34, "B": 410.0, "b": 0.28}
 FORMULA = "E + A*N**-a + B*D**-b"

@@ -13,10 +13,10 @@ from searches import search
 
 from sld import api
 from sld.analysis.intervals import Rival, compute, predict_intervals, with_intervals
-from sld.core.fitting import fit
-from sld.core.law import Law
-from sld.core.splits import rung_folds
-from sld.core.table import Array, Table, table_from
+from sld.data.splits import rung_folds
+from sld.data.table import Array, Table, table_from
+from sld.fit.fitting import fit
+from sld.laws.law import Law
 
 CASES = Path(__file__).resolve().parents[1].parent / "shared" / "cases"
 ROLES: dict[str, Any] = {"target": "loss", "scale": "N", "group": "family"}

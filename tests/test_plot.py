@@ -13,10 +13,10 @@ import pytest
 from sld.analysis.plot import plot_law
 from sld.analysis.sections import main_variable, section, short
 from sld.core.errors import UsageError
-from sld.core.fitting import fit
-from sld.core.law import Law
-from sld.core.splits import extrapolation_split, rung_folds
-from sld.core.table import Table, table_from
+from sld.data.splits import extrapolation_split, rung_folds
+from sld.data.table import Table, table_from
+from sld.fit.fitting import fit
+from sld.laws.law import Law
 
 RNG = np.random.default_rng(0)
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from sld.core.errors import UsageError
-from sld.core.fitter import Fitter, Prior
-from sld.core.fitting import fit
-from sld.core.pooling import Pool, lend, shape_constants, spread_of
-from sld.core.table import Array, Table, table_from
+from sld.data.table import Array, Table, table_from
+from sld.fit.fitter import Fitter, Prior
+from sld.fit.fitting import fit
+from sld.fit.pooling import Pool, lend, shape_constants, spread_of
 
 FORM = "E + A*N**-a"
 

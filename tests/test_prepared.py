@@ -8,11 +8,11 @@ import weakref
 import numpy as np
 import pytest
 
-from sld.core.evaluation import walk
-from sld.core.expression import parse
-from sld.core.fitter import Fitter
-from sld.core.prepared import median, prepared
-from sld.core.table import Table, table_from
+from sld.data.table import Table, table_from
+from sld.fit.fitter import Fitter
+from sld.fit.prepared import median, prepared
+from sld.formula.evaluation import walk
+from sld.formula.expression import parse
 
 
 def grouped() -> Table:

@@ -8,11 +8,11 @@ import pytest
 from programs import law
 
 import sld
-from sld.board.entry import Entry
-from sld.board.sandbox import Protection, detect
-from sld.board.store import Board
-from sld.board.submission import Rows, Signature, program_entry
-from sld.board.verify import verify
+from sld.board.entries.entry import Entry
+from sld.board.entries.store import Board
+from sld.board.entries.submission import Rows, Signature, program_entry
+from sld.board.entries.verify import verify
+from sld.board.programs.sandbox import Protection, detect
 from sld.core.errors import DataError, SldError, UsageError
 
 pytestmark = pytest.mark.skipif(not detect().enough, reason=f"programs cannot be locked up here: {detect()}")
@@ -106,7 +106,7 @@ def test_a_program_that_fails_makes_no_entry(tmp_path: Path, source: str, words:
 
 def test_no_entry_without_protection_unless_one_insists(monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = Protection(None, 0, False, ("Landlock: not in this kernel (4.4)",))
-    monkeypatch.setattr("sld.board.programs.detect", lambda: nothing)
+    monkeypatch.setattr("sld.board.programs.program.detect", lambda: nothing)
     with pytest.raises(UsageError, match="not in this kernel"):
         program_entry(ROWS, EXAMPLES / "law.py", Signature("an example"), provenance={})
     entry = program_entry(ROWS, EXAMPLES / "law.py", Signature("an example"), provenance={}, unsafe=True)

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from programs import GOOD, GROUPED, TRAIN, TWO_TARGETS, law, run
 
 import sld
-from sld.board import _program_child as child
-from sld.board.programs import MAX_BYTES, program_from, read_program, run_program
-from sld.board.sandbox import Protection, detect
-from sld.board.submission import points_of
+from sld.board.entries.submission import points_of
+from sld.board.programs import child
+from sld.board.programs.program import MAX_BYTES, program_from, read_program, run_program
+from sld.board.programs.sandbox import Protection, detect
 from sld.core.errors import DataError, UsageError
-from sld.core.scoring import scores
+from sld.data.scoring import scores
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "leaderboard" / "examples"
 NOTHING = Protection(None, 0, False, ("Landlock, seccomp and bubblewrap are Linux's, this is plan9",))

@@ -10,15 +10,23 @@ from functools import cache
 import numpy as np
 import pytest
 
-from sld.core.canonical import canonical_key
-from sld.core.card import Role, Target, Variable
 from sld.core.errors import GrammarError, UsageError
-from sld.core.table import Table
-from sld.search import proposers
-from sld.search.candidate import Candidate, Judgement
-from sld.search.hall_of_fame import HallOfFame
-from sld.search.judge import Proposal
-from sld.search.proposers import ALL, EVOLUTION, PROPOSERS, Source, from_catalogue, from_enumeration, from_texts
+from sld.data.card import Role, Target, Variable
+from sld.data.table import Table
+from sld.formula.canonical import canonical_key
+from sld.search.candidates.candidate import Candidate, Judgement
+from sld.search.candidates.hall_of_fame import HallOfFame
+from sld.search.judging.judge import Proposal
+from sld.search.proposing import proposers
+from sld.search.proposing.proposers import (
+    ALL,
+    EVOLUTION,
+    PROPOSERS,
+    Source,
+    from_catalogue,
+    from_enumeration,
+    from_texts,
+)
 
 
 def table_of(*columns: tuple[str, Role], targets: Sequence[str] = ("loss",), groups: int = 1) -> Table:

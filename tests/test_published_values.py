@@ -6,8 +6,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from sld.core.kernel import evaluate
-from sld.search.catalogue import get_law
+from sld.fit.kernel import evaluate
+from sld.laws.catalogue import get_law
 
 LAW_CONSTANTS = {
     # Hoffmann et al. 2022 (arXiv 2203.15556), the digits of the TeX source

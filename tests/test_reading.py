@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 import sld
 from sld.api import as_task
 from sld.core.errors import DataError, UsageError
-from sld.core.points_file import with_columns
-from sld.core.reading import column_names, open_source, piped_source
-from sld.core.table import Table, table_from
+from sld.data.points_file import with_columns
+from sld.data.reading import column_names, open_source, piped_source
+from sld.data.table import Table, table_from
 
 CASES = Path(__file__).parents[2] / "shared" / "cases"
 # values of few digits: pandas and spreadsheets keep fewer than 17

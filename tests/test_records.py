@@ -14,20 +14,21 @@ import numpy as np
 import pytest
 from searches import grouped, search, two_scales
 
-from sld import api, cli_show
+from sld import api
 from sld.analysis import intervals
 from sld.analysis.diagnosis import diagnose
 from sld.analysis.intervals import with_intervals
-from sld.analysis.report import report
+from sld.analysis.report.report import report
+from sld.cli import show as cli_show
 from sld.core import files
 from sld.core.errors import UsageError
-from sld.core.fit_settings import FitSettings
-from sld.core.fitting import fit
-from sld.core.law import Law
-from sld.core.splits import frontier_weights
-from sld.core.table import table_from
-from sld.search import finishing
-from sld.search.candidate import Discovery
+from sld.data.splits import frontier_weights
+from sld.data.table import table_from
+from sld.fit.fitting import fit
+from sld.laws.fit_settings import FitSettings
+from sld.laws.law import Law
+from sld.search.candidates.candidate import Discovery
+from sld.search.choosing import finishing
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def test_both_laws_are_written_once_and_with_intervals(tmp_path: Path, monkeypat
         written[Path(path).name] += 1
         write(path, text)
 
-    monkeypatch.setattr("sld.core.law.write_text_atomic", counted)
+    monkeypatch.setattr("sld.laws.law.write_text_atomic", counted)
     api.discover(columns(), budget="2000fits", workers=1, out=tmp_path, target="loss", scale=["N", "D"])
     assert written == {"law.json": 1, "single.json": 1}
     for name in written:

@@ -9,12 +9,12 @@ import pytest
 from searches import grouped, search
 
 import sld
-from sld.core.digits import digits_needed
-from sld.core.fitting import fit
-from sld.core.law import Law
-from sld.core.limits import floor_of, limits
-from sld.core.remarks import about_limit, with_remarks
-from sld.core.table import Table, table_from
+from sld.data.table import Table, table_from
+from sld.fit.fitting import fit
+from sld.laws.digits import digits_needed
+from sld.laws.law import Law
+from sld.laws.limits import floor_of, limits
+from sld.laws.remarks import about_limit, with_remarks
 
 N, D = (a.ravel() for a in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 1e11, 6)))
 TABLE = table_from({"N": N, "D": D, "loss": 1.7 + 400 * N**-0.34}, target="loss", scale=["N", "D"])
@@ -105,7 +105,7 @@ def test_printed_constants_predict_what_the_law_predicts(text: str, constants: d
     y = y + noise * np.ptp(y) * np.random.default_rng(0).normal(size=y.shape)
     table = TABLE.with_targets(y)
     law = with_remarks(bare, table)
-    from sld.core.evaluation import evaluate
+    from sld.formula.evaluation import evaluate
 
     printed = evaluate(table.parse(law.text()), table.inputs, {})
     assert np.abs(printed - law.predict(table)[:, 0]).max() <= 1e-4 * np.ptp(y)
@@ -119,7 +119,7 @@ def test_few_digits_are_shown_where_few_do() -> None:
 
 @pytest.mark.parametrize("group", [None, "g"])
 def test_the_tables_of_the_commands_print_as_many_digits(group: str | None, capsys: pytest.CaptureFixture[str]) -> None:
-    from sld import cli_show
+    from sld.cli import show as cli_show
 
     x = np.tile(np.geomspace(10, 1e4, 12), 2)
     g = np.repeat(["p", "q"], 12)
@@ -134,7 +134,7 @@ def test_the_tables_of_the_commands_print_as_many_digits(group: str | None, caps
 
 
 def test_fit_says_where_a_given_form_has_a_pole(tmp_path: object, capsys: pytest.CaptureFixture[str]) -> None:
-    from sld import cli_show
+    from sld.cli import show as cli_show
 
     n = np.array([1e4, 3e4, 1e5, 3e5, 1e6])
     law = sld.fit({"n": n, "loss": 0.24 / (1 - 800 / n)}, "A/(1 + C/n)", target="loss", scale="n")

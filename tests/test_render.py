@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from trees import formula, trees, value
 
 from sld.core.errors import GrammarError
-from sld.core.expression import Expression, Node, call, name, number, parse
-from sld.core.render import to_latex, to_mathml
-from sld.core.symbolic import from_sympy, to_sympy
+from sld.formula.expression import Expression, Node, call, name, number, parse
+from sld.formula.render import to_latex, to_mathml
+from sld.formula.symbolic import from_sympy, to_sympy
 
 VARIABLES = ("N", "D", "x", "lr")
 
@@ -144,7 +144,7 @@ def test_sympy_and_back_keeps_the_values(tree: Node, size: float) -> None:
     ],
 )
 def test_sympy_writes_readable_formulas(text: str, back: str) -> None:
-    from sld.core.canonical import canonical_key
+    from sld.formula.canonical import canonical_key
 
     read = from_sympy(to_sympy(parse(text, VARIABLES)), VARIABLES)
     assert canonical_key(read) == canonical_key(parse(back, VARIABLES))

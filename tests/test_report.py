@@ -11,21 +11,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sld.analysis.checklist import FIELDS, filled
 from sld.analysis.effects import beyond, sentences
 from sld.analysis.intervals import add_intervals
-from sld.analysis.report import report, write_report
-from sld.core.canonical import canonical_key
-from sld.core.card import Card
+from sld.analysis.report.checklist import FIELDS, filled
+from sld.analysis.report.report import report, write_report
 from sld.core.errors import UsageError
-from sld.core.fit_settings import FitSettings
-from sld.core.fitting import fit
-from sld.core.law import Law
-from sld.core.splits import rung_folds
-from sld.core.table import Table, table_from
-from sld.core.task import Task
-from sld.search.candidate import Candidate, Discovery
-from sld.search.verdict import verdict
+from sld.data.card import Card
+from sld.data.splits import rung_folds
+from sld.data.table import Table, table_from
+from sld.data.task import Task
+from sld.fit.fitting import fit
+from sld.formula.canonical import canonical_key
+from sld.laws.fit_settings import FitSettings
+from sld.laws.law import Law
+from sld.search.candidates.candidate import Candidate, Discovery
+from sld.search.choosing.verdict import verdict
 
 RNG = np.random.default_rng(0)
 CHINCHILLA = ("E + A/N**alpha + B/D**beta", "A*N**-a*D**-b", "E + A*(N*D)**-a")

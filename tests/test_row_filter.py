@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sld.core.errors import DataError, UsageError
-from sld.core.row_filter import parse_filter
-from sld.core.table import table_from
+from sld.data.row_filter import parse_filter
+from sld.data.table import table_from
 
 DATA: dict[str, Any] = {
     "Step": [0, 1, 2, 3, 4],

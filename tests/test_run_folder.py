@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sld.core.card import Target, Variable
 from sld.core.errors import SldError, UsageError
-from sld.core.table import Table
-from sld.search.candidate import Candidate, Judgement
+from sld.data.card import Target, Variable
+from sld.data.table import Table
+from sld.search.candidates.candidate import Candidate, Judgement
 from sld.search.run_folder import (
     CONFIG,
     EVENTS,
@@ -354,7 +354,7 @@ def test_a_front_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monke
 
 
 def sizes(**roles: Any) -> Table:
-    from sld.core.table import table_from
+    from sld.data.table import table_from
 
     n = np.geomspace(1e6, 1e9, 12)
     data = {"N": n, "lr": np.tile([1e-3, 2e-3, 3e-3], 4), "loss": 1.5 + 200 * n**-0.3, "acc": 0.9 - 50 * n**-0.4}
@@ -378,7 +378,7 @@ def test_results_of_two_targets_of_one_file_lie_side_by_side(tmp_path: Path) -> 
 
 
 def test_a_folder_of_an_earlier_version_is_known_by_its_law(tmp_path: Path) -> None:
-    from sld.core.law import Law
+    from sld.laws.law import Law
 
     table = sizes()
     write(tmp_path / "runs-0", 1)

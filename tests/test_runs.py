@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from searches import CATALOGUE, events, grouped, law_bytes, mixture, one_scale, search, two_scales
 
-from sld.core.law import LAW_FILE, Law
-from sld.core.table import Table
+from sld.data.table import Table
+from sld.laws.law import LAW_FILE, Law
 from sld.search import discovery
 from sld.search.discovery import Progress
 from sld.search.run_folder import CONFIG, EVENTS, FRONT, LOCK
@@ -51,8 +51,8 @@ def test_taking_a_run_up_again_is_the_same_as_one_long_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proposers: Sequence[str]
 ) -> None:
     # evolution after one small batch, so that a short run breeds
-    monkeypatch.setattr("sld.search.proposers._HEAD", 16)
-    monkeypatch.setattr("sld.search.proposers._BATCH", 16)
+    monkeypatch.setattr("sld.search.proposing.proposers._HEAD", 16)
+    monkeypatch.setattr("sld.search.proposing.proposers._BATCH", 16)
     table = two_scales(0.01)
     search(table, "1200fits", out=tmp_path / "long", proposers=proposers)
     for budget in ("300fits", "700fits", "1200fits"):
@@ -291,7 +291,7 @@ WATCHED = """
 import sys
 opened = []
 sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
-from sld.core.task import load_task
+from sld.data.task import load_task
 from sld.search.discovery import discover
 task = load_task(sys.argv[1])
 found = discover(task.train, budget="300fits", workers=int(sys.argv[2]), out=sys.argv[3])
@@ -321,7 +321,7 @@ def test_held_out_rows_never_reach_discovery(poisoned: Path, tmp_path: Path) -> 
 
 
 def test_the_search_is_given_a_table_that_does_not_know_its_task(poisoned: Path) -> None:
-    from sld.core.task import Task, load_task
+    from sld.data.task import Task, load_task
 
     train = load_task(poisoned).train
     values = [getattr(train, name) for name in train.__dataclass_fields__]

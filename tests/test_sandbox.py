@@ -16,10 +16,10 @@ import pytest
 from programs import GOOD, TRAIN, VARIANTS, law, run, variant
 
 import sld
-from sld.board import sandbox
-from sld.board.programs import program_from, run_program
-from sld.board.sandbox import Protection, detect, readable
-from sld.board.submission import points_of
+from sld.board.entries.submission import points_of
+from sld.board.programs import sandbox
+from sld.board.programs.program import program_from, run_program
+from sld.board.programs.sandbox import Protection, detect, readable
 from sld.core.errors import SldError
 
 pytestmark = pytest.mark.skipif(not detect().enough, reason=f"programs cannot be locked up here: {detect()}")
@@ -34,7 +34,7 @@ HELD_OUT_FILE = HELD_OUT.path / "held_out.csv"
 ATTEMPTS = {
     "held-out rows": "print(open(held_out).read())",
     "held-out folder": "print(os.listdir(os.path.dirname(held_out)))",
-    "the package": "import sld.core.task",
+    "the package": "import sld.data.task",
     "/etc/passwd": "print(open('/etc/passwd').read())",
     "file of the same user": "print(open(outside + '/file').read())",
     "folder of the same user": "print(os.listdir(outside))",

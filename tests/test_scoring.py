@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sld.core.errors import DataError
-from sld.core.scoring import scores
+from sld.data.scoring import scores
 
 
 def test_perfect_predictions() -> None:

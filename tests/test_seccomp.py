@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from sld.board.seccomp import ALLOW, ARCHITECTURES, ENOSYS, ENOTTY, EPERM, KILL, REFUSE, filter_program, numbers
+from sld.board.programs.seccomp import (
+    ALLOW,
+    ARCHITECTURES,
+    ENOSYS,
+    ENOTTY,
+    EPERM,
+    KILL,
+    REFUSE,
+    filter_program,
+    numbers,
+)
 
 MACHINES = list(ARCHITECTURES)
 HEADERS = {

@@ -10,11 +10,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sld.core.card import Target, Variable
-from sld.core.expression import parse
-from sld.core.table import Table
-from sld.search.candidate import Candidate
-from sld.search.selection import (
+from sld.data.card import Target, Variable
+from sld.data.table import Table
+from sld.formula.expression import parse
+from sld.search.candidates.candidate import Candidate
+from sld.search.candidates.selection import (
     FAILED_FOLD,
     RULES,
     bar,

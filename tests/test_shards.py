@@ -8,8 +8,8 @@ import pytest
 from fetching import NAMES, PARQUET, ROWS, SUITE, Get, dataset, folders, html, pa, parquet, refused
 from hub_server import Hub
 
-from sld.board.shards import SourceError, find_shards, read_rows
-from sld.core.task import check_task, load_task
+from sld.board.suites.shards import SourceError, find_shards, read_rows
+from sld.data.task import check_task, load_task
 
 # layouts
 
@@ -120,7 +120,7 @@ def test_a_damaged_cache_is_downloaded_anew(get: Get, tmp_path: Path) -> None:
 
 
 def test_a_file_far_too_large_is_not_downloaded(get: Get, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sld.board.fetch._MAX_MEGABYTES", 0.03)
+    monkeypatch.setattr("sld.board.suites.fetch._MAX_MEGABYTES", 0.03)
     assert "MB, which no table of sldbench has" in str(refused(get))
 
 

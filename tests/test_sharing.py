@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from searches import events, law_bytes, search
 
-from sld.core.splits import rung_folds
-from sld.core.table import Table, table_from
-from sld.search.candidate import Candidate
-from sld.search.forms import Form
-from sld.search.judge import Judge, Proposal
+from sld.data.splits import rung_folds
+from sld.data.table import Table, table_from
+from sld.laws.form import Form
+from sld.search.candidates.candidate import Candidate
+from sld.search.judging.judge import Judge, Proposal
 
 FORM = "E + A*N**-a"
 

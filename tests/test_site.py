@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sld.__main__ import main
+from sld.board.entries.standings import OverallRow, Standings, TaskStandings
 from sld.board.site import MARKER, write_site
 from sld.board.site.charts import Axis, Chart, Curve, Dots, draw, span
 from sld.board.site.commands import reproduce
@@ -26,11 +27,10 @@ from sld.board.site.formulas import NONE, formula, r2
 from sld.board.site.html import cited, cut, el, escape, outward, page, safe_url, said, visible
 from sld.board.site.pages import site
 from sld.board.site.places import stem_of
-from sld.board.standings import OverallRow, Standings, TaskStandings
 from sld.core.errors import UsageError
-from sld.core.expression import parse
 from sld.core.files import write_text_atomic
-from sld.core.task import load_task, task_from
+from sld.data.task import load_task, task_from
+from sld.formula.expression import parse
 
 BOARDS: dict[str, Callable[[], Standings]] = {
     "ordinary": samples.ordinary,

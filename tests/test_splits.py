@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike, NDArray
 
-from sld.core.card import Role, Target, Variable
 from sld.core.errors import UsageError
-from sld.core.splits import Fold, extrapolation_split, rung_folds, rungs
-from sld.core.table import Table
-from sld.core.task import load_task
+from sld.data.card import Role, Target, Variable
+from sld.data.splits import Fold, extrapolation_split, rung_folds, rungs
+from sld.data.table import Table
+from sld.data.task import load_task
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 OPEN_TASKS = sorted(

@@ -8,14 +8,14 @@ from boards import edited, entry_of, write_task
 
 import sld
 from sld.api import known_tasks
-from sld.board.entry import Entry
-from sld.board.markdown import escaped, markdown
-from sld.board.reported import COLUMNS, Figure, reported
-from sld.board.standings import REPORTED, Standings, TaskStandings, standings
-from sld.board.store import Board, bundled_board
-from sld.board.submission import Rows
+from sld.board.entries.entry import Entry
+from sld.board.entries.markdown import escaped, markdown
+from sld.board.entries.reported import COLUMNS, Figure, reported
+from sld.board.entries.standings import REPORTED, Standings, TaskStandings, standings
+from sld.board.entries.store import Board, bundled_board
+from sld.board.entries.submission import Rows
 from sld.core.errors import DataError
-from sld.core.task import load_task
+from sld.data.task import load_task
 
 ROOT = Path(__file__).resolve().parents[1]
 HEADER = ",".join(COLUMNS)

@@ -4,11 +4,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trees import trees
 
-from sld.core.expression import Expression, Node, parse
-from sld.core.fitter import Fitter
-from sld.core.kernel import Array, evaluate, linear_constants
-from sld.core.starts import Sample, draw_starts
-from sld.core.table import table_from
+from sld.data.table import table_from
+from sld.fit.fitter import Fitter
+from sld.fit.kernel import Array, evaluate, linear_constants
+from sld.fit.starts import Sample, draw_starts
+from sld.formula.expression import Expression, Node, parse
 
 VARIABLES = ("N", "D", "lr", "x")
 N_STARTS = 200

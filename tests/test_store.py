@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from boards import edited, entry_of
 
-from sld.board.entry import Entry
-from sld.board.store import Board, bundled_board
-from sld.board.submission import Rows
+from sld.board.entries.entry import Entry
+from sld.board.entries.store import Board, bundled_board
+from sld.board.entries.submission import Rows
 from sld.core.errors import DataError, UsageError
 
 WRITER = Path(__file__).with_name("board_writer.py")
@@ -123,7 +123,7 @@ def test_where_a_board_is(tmp_path: Path) -> None:
 
 def test_outside_a_checkout_the_board_is_among_the_users_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inside = tmp_path / "_leaderboard"
-    monkeypatch.setattr("sld.board.store.bundled_board", lambda: inside)
+    monkeypatch.setattr("sld.board.entries.store.bundled_board", lambda: inside)
     assert Board.at(data=tmp_path).roots == (tmp_path / "leaderboard", inside)
     with pytest.raises(UsageError, match="--board"):
         Board.at()

@@ -9,8 +9,8 @@ from boards import entry_of, law_of, rows_in, write_task
 
 import sld
 from sld.api import known_tasks
-from sld.board.entry import Entry
-from sld.board.submission import (
+from sld.board.entries.entry import Entry
+from sld.board.entries.submission import (
     Rows,
     Settings,
     Signature,
@@ -22,9 +22,9 @@ from sld.board.submission import (
     points_of,
 )
 from sld.core.errors import DataError, SldError, UsageError
-from sld.core.expression import parse
-from sld.core.scoring import scores
-from sld.core.task import load_task
+from sld.data.scoring import scores
+from sld.data.task import load_task
+from sld.formula.expression import parse
 
 TRUE = {"E": 1.5, "A": 8.0, "a": 0.3}
 
@@ -187,7 +187,7 @@ def test_constants_for_groups_that_the_task_lacks_are_refused(tmp_path: Path) ->
 
 
 def test_a_fit_that_never_rests_is_refused(rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sld.board import submission
+    from sld.board.entries import submission
 
     steps = iter(range(1, 10_000))
 

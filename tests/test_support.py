@@ -14,14 +14,14 @@ from searches import grouped, one_scale, search, two_scales
 from sld import api
 from sld.analysis.intervals import add_intervals, predict_intervals
 from sld.analysis.support import FACTOR, limit_by_intervals, supported
-from sld.core.card import Target, Variable
-from sld.core.law import Law
-from sld.core.splits import Fold, rung_folds
-from sld.core.table import ALL_ROWS, Array, Table, table_from
-from sld.search.baselines import baselines
-from sld.search.candidate import Candidate, Discovery, Judgement
-from sld.search.reach import MOST, support
-from sld.search.verdict import Verdict, verdict
+from sld.data.card import Target, Variable
+from sld.data.splits import Fold, rung_folds
+from sld.data.table import ALL_ROWS, Array, Table, table_from
+from sld.laws.law import Law
+from sld.search.candidates.candidate import Candidate, Discovery, Judgement
+from sld.search.choosing.reach import MOST, support
+from sld.search.choosing.verdict import Verdict, verdict
+from sld.search.judging.baselines import baselines
 
 
 def outcome(table: Table, text: str, constants: dict[str, float], errors: tuple[float, ...] | None = None) -> Verdict:

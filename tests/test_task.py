@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sld.core import task as task_module
 from sld.core.errors import DataError, UsageError
-from sld.core.task import (
+from sld.data import task as task_module
+from sld.data.task import (
     Table,
     Target,
     Task,
@@ -214,7 +214,7 @@ def test_two_million_rows_are_read_in_little_memory(write: Write) -> None:
     values = np.random.default_rng(0).lognormal(10, 5, (2_000_000, 2)).tolist()
     path = write("group,N,D,loss\n" + "".join(f"g{i % 7},{n!r},{d!r},{n!r}\n" for i, (n, d) in enumerate(values)))
     code = (
-        "import sys; from sld.core.task import table_from;"
+        "import sys; from sld.data.task import table_from;"
         "table = table_from(sys.argv[1], target='loss', scale=['N', 'D'], group='group');"
         # not ru_maxrss: that starts from what the parent held when it forked
         "print(table.n_rows, next(l.split()[1] for l in open('/proc/self/status') if l.startswith('VmHWM')))"
@@ -496,6 +496,6 @@ def test_published_tables_are_read(path: Path) -> None:
 
 def test_importing_the_reader_imports_nothing_heavy() -> None:
     heavy = "{'pandas', 'scipy', 'sympy', 'numba', 'matplotlib', 'pyarrow'}"
-    code = f"import sys, sld.core.task; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, sld.data.task; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True)
     assert done.stdout.strip() == "[]"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sld.core.table import table_from
+from sld.data.table import table_from
 
 CASES = Path(__file__).parents[2] / "shared" / "cases"
 

@@ -14,10 +14,10 @@ from searches import grouped, mixture, one_scale, search, two_scales
 
 from sld import api
 from sld.__main__ import main
-from sld.core.law import Law
-from sld.core.table import Table, table_from
-from sld.search.dependence import dependence
-from sld.search.verdict import LEVEL
+from sld.data.table import Table, table_from
+from sld.laws.law import Law
+from sld.search.choosing.verdict import LEVEL
+from sld.search.screening.dependence import dependence
 
 
 def shuffled(table: Table, seed: int) -> Table:

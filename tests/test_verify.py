@@ -8,13 +8,13 @@ import pytest
 from boards import damaged, edited, entry_of, law_of, rows_in, write_task
 
 import sld
-from sld.board.entry import Entry
-from sld.board.store import Board, bundled_board
-from sld.board.submission import Rows, Settings, Signature, distance, formula_entry
-from sld.board.verify import Finding, verify
+from sld.board.entries.entry import Entry
+from sld.board.entries.store import Board, bundled_board
+from sld.board.entries.submission import Rows, Settings, Signature, distance, formula_entry
+from sld.board.entries.verify import Finding, verify
 from sld.core.errors import SldError
-from sld.core.fitting import LOSSES
-from sld.core.task import load_task
+from sld.data.task import load_task
+from sld.fit.fitting import LOSSES
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_a_local_optimum_is_found_by_repeating_the_fit(tmp_path: Path) -> None:
     rows = rows_in(tmp_path)
     best = entry_of(rows, "E + A*tanh(N/c)")
     law = best.law(rows.task)
-    from sld.board.submission import improved
+    from sld.board.entries.submission import improved
 
     poor = None
     for c in (1e-3, 1.0, 30.0, 1e3, 1e4, 1e5, 1e7):
@@ -163,7 +163,7 @@ def test_a_whole_fit_that_does_not_come_to_rest_accuses_nobody(
     def creeping(*_: object) -> None:
         raise SldError("the fit does not come to rest")
 
-    monkeypatch.setattr("sld.board.verify.refitted", creeping)
+    monkeypatch.setattr("sld.board.entries.verify.refitted", creeping)
     (finding,) = found_in(tmp_path, rows, entry, refit=True)
     assert (finding.problem, finding.remark) == ("", "the whole fit says nothing: the fit does not come to rest")
 
@@ -289,7 +289,7 @@ def test_a_thousand_damaged_files_harm_nothing(
     by_name = {Path(f.path).name: f for f in verify(board, [rows.task])}
     assert {name for name, f in by_name.items() if f.ok} == set(good)
     assert all("\n" not in by_name[name].problem and len(by_name[name].problem) < 1500 for name in names)
-    from sld.board.standings import standings
+    from sld.board.entries.standings import standings
 
     table = next(t for t in standings(board, [rows.task]).tasks if t.name == "powers")
     assert [row.entry for row in table.rows] in ([entry, published], [published, entry])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sld.core.errors import DataError
-from sld.core.table import Table, table_from
+from sld.data.table import Table, table_from
 
 METRICS = ("eval/loss", "eval/loss__MIN", "eval/loss__MAX")
 HEADER = [*(f"{run} - {metric}" for run in ("big", "small") for metric in METRICS), "big - _step", "small - _step"]

@@ -12,15 +12,15 @@ import numpy as np
 from sld.analysis import effects
 from sld.analysis.intervals import Interval, thinned
 from sld.analysis.sections import main_variable
-from sld.core.axes import levels, position
 from sld.core.errors import SldError
-from sld.core.table import Table
+from sld.data.axes import levels, position
+from sld.data.table import Table
 
 if TYPE_CHECKING:
-    from sld.core.fit_settings import FitSettings
-    from sld.core.fitting import FitResult, Loss
-    from sld.core.law import Law
-    from sld.search.candidate import Discovery
+    from sld.fit.fitting import FitResult, Loss
+    from sld.laws.fit_settings import FitSettings
+    from sld.laws.law import Law
+    from sld.search.candidates.candidate import Discovery
 
 _STARTS = 32
 _MOST_FITS = 320  # starts times groups, of those that have constants in common

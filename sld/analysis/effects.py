@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sld.analysis.sections import main_variable, short
-from sld.core.axes import position
-from sld.core.card import Target, Variable
-from sld.core.expression import Expression
-from sld.core.law import Constants, Law
-from sld.core.table import ALL_ROWS, Array, Table
+from sld.data.axes import position
+from sld.data.card import Target, Variable
+from sld.data.table import ALL_ROWS, Array, Table
+from sld.formula.expression import Expression
+from sld.laws.law import Constants, Law
 
 _FAR = (1e6, 1e9)  # where a law is asked for its limit, times the data
 _LOG_STEP = {"log10": 1.0, "log2": math.log2(10.0), "log": math.log(10.0)}

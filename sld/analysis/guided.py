@@ -1,6 +1,6 @@
 """What a law that follows others would have followed, had the rows weighed otherwise.
 
-A law may follow, beside the rows, what several laws predict beyond the data (`search/consensus.py`). These laws know
+A law may follow, beside the rows, what several laws predict beyond the data (`consensus.py`). These laws know
 of the future from the same rows only, so a refit to reweighted rows has to ask them again: every one is refitted with
 the same weights, and the points move by as much as their mean does.
 """
@@ -11,12 +11,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sld.core.fit_settings import FitSettings
-from sld.core.fitter import Fitter
-from sld.core.kernel import evaluate
-from sld.core.table import Array, Table
-from sld.search.candidate import Candidate, Guide
-from sld.search.soundness import Soundness
+from sld.data.table import Array, Table
+from sld.fit.fitter import Fitter
+from sld.fit.kernel import evaluate
+from sld.laws.fit_settings import FitSettings
+from sld.search.candidates.candidate import Candidate, Guide
+from sld.search.judging.soundness import Soundness
 
 MEMBERS = 10  # of the heaviest laws are refitted: the mean of fewer moves more, which widens intervals, never narrows
 _STEPS = 20

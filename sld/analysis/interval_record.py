@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from sld.core.card import parse_for
 from sld.core.errors import DataError, GrammarError, UsageError
-from sld.core.expression import Expression
-from sld.core.law import Law
-from sld.core.noise import NoiseShape
+from sld.data.card import parse_for
+from sld.fit.noise import NoiseShape
+from sld.formula.expression import Expression
+from sld.laws.law import Law
 
 LEAST_REFITS = 5  # that succeeded; fewer say nothing
 STILL = 1e-9  # relative: a refit that moves a constant by less has not moved it

@@ -51,16 +51,16 @@ from sld.analysis.interval_record import (
 )
 from sld.analysis.refits import Refits, Rows, Scale
 from sld.core.errors import SldError, UsageError
-from sld.core.expression import Expression
-from sld.core.fit_settings import FitSettings
-from sld.core.kernel import evaluate
-from sld.core.law import Constants, Law
-from sld.core.splits import Fold, rung_folds
-from sld.core.table import ALL_ROWS, Array, Table, read_points
-from sld.search.soundness import Soundness
+from sld.data.splits import Fold, rung_folds
+from sld.data.table import ALL_ROWS, Array, Table, read_points
+from sld.fit.kernel import evaluate
+from sld.formula.expression import Expression
+from sld.laws.fit_settings import FitSettings
+from sld.laws.law import Constants, Law
+from sld.search.judging.soundness import Soundness
 
 if TYPE_CHECKING:
-    from sld.search.candidate import Candidate, Discovery, Guide
+    from sld.search.candidates.candidate import Candidate, Discovery, Guide
 
 Interval = tuple[float, float]
 

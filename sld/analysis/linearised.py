@@ -15,12 +15,12 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from sld.core.expression import Expression
-from sld.core.fit_settings import FitSettings
-from sld.core.fitter import Prior
-from sld.core.kernel import value_and_jacobian
-from sld.core.table import Array, Table
-from sld.core.tape import compile_tape
+from sld.data.table import Array, Table
+from sld.fit.fitter import Prior
+from sld.fit.kernel import value_and_jacobian
+from sld.fit.tape import compile_tape
+from sld.formula.expression import Expression
+from sld.laws.fit_settings import FitSettings
 
 _MOST = 400  # columns of a Jacobian of all groups at once
 _SINGULAR = 1e-12  # of the largest singular value: below it derivatives are rounding errors

@@ -12,9 +12,9 @@ from statistics import NormalDist
 
 import numpy as np
 
-from sld.core.fitting import worse_sign
-from sld.core.law import Law
-from sld.core.table import Array, Table
+from sld.data.table import Array, Table
+from sld.fit.fitting import worse_sign
+from sld.laws.law import Law
 
 _LEAST_ROWS = 20  # fewer do not tell skewness from chance
 _FAR = 6.0  # robust standard deviations; what lies beyond is an outlier, and a tale of its own

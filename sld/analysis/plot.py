@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from sld.analysis import sections
 from sld.analysis.sections import WIDE, Section, axis_label, near, range_of, round_positions, short
-from sld.core.axes import levels, position
 from sld.core.files import write_bytes_atomic
-from sld.core.law import Law
-from sld.core.scoring import Scores, scores
-from sld.core.splits import Fold
-from sld.core.table import Array, Table
+from sld.data.axes import levels, position
+from sld.data.scoring import Scores, scores
+from sld.data.splits import Fold
+from sld.data.table import Array, Table
+from sld.laws.law import Law
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -333,7 +333,7 @@ def _title(figure: Figure, law: Law, n: int) -> None:
 
 def _formula(law: Law, column: str, name: str) -> str:
     """Return `name = formula` as mathtext in lines that fit, or as plain text where mathtext cannot set it."""
-    from sld.core.render import to_latex
+    from sld.formula.render import to_latex
 
     expression = law.expressions[column]
     single = len(law.targets) == 1 and len(law.groups) == 1

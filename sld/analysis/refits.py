@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from sld.analysis.guided import Guided
 from sld.analysis.interval_record import LEAST_REFITS, six_digits
 from sld.analysis.linearised import standard_errors
-from sld.core.expression import Expression
-from sld.core.fit_settings import FitSettings
-from sld.core.fitter import Fitter, form_seed
-from sld.core.fitting import worse_sign
-from sld.core.noise import FRONTIER, NoiseShape, row_weights
-from sld.core.table import Array, Table
+from sld.data.table import Array, Table
+from sld.fit.fitter import Fitter, form_seed
+from sld.fit.fitting import worse_sign
+from sld.fit.noise import FRONTIER, NoiseShape, row_weights
+from sld.formula.expression import Expression
+from sld.laws.fit_settings import FitSettings
 
 if TYPE_CHECKING:
-    from sld.core.fitter import Solution
+    from sld.fit.fitter import Solution
 
 Rows = NDArray[np.intp]
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sld.core.axes import levels, position
-from sld.core.card import Target, Variable
-from sld.core.law import Law
-from sld.core.table import ALL_ROWS, Array, Table
+from sld.data.axes import levels, position
+from sld.data.card import Target, Variable
+from sld.data.table import ALL_ROWS, Array, Table
+from sld.laws.law import Law
 
 Rows = NDArray[np.intp]
 

@@ -1,4 +1,4 @@
-"""Where a law's own interval ends what it says: the last of the limits of a verdict (see sld/search/reach.py).
+"""Where a law's own interval ends what it says: the last of the limits of a verdict (see sld/search/choosing/reach.py).
 
 The interval at a point says something as long as it is narrower than what the runs of the group span, which anybody
 knows without a law, or leaves the value open by a factor of two at most (what grows by factors leaves its range soon,
@@ -14,12 +14,12 @@ from dataclasses import replace
 import numpy as np
 
 from sld.analysis.intervals import predict_intervals
-from sld.core.card import Variable
-from sld.core.law import Law
-from sld.core.table import ALL_ROWS, Array, Table
-from sld.search.candidate import Discovery
-from sld.search.reach import PER_UNIT, Frontier, farther, goes_beyond, largest
-from sld.search.verdict import Verdict
+from sld.data.card import Variable
+from sld.data.table import ALL_ROWS, Array, Table
+from sld.laws.law import Law
+from sld.search.candidates.candidate import Discovery
+from sld.search.choosing.reach import PER_UNIT, Frontier, farther, goes_beyond, largest
+from sld.search.choosing.verdict import Verdict
 
 SPANS = 1.0  # ranges of the target in the group's data that an interval may span
 FACTOR = 2.0  # between the ends of an interval that says something in any case

@@ -15,11 +15,11 @@ from sld.api.tasks import as_task, known_tasks
 from sld.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from sld.board.entry import Entry
-    from sld.board.standings import Standings
-    from sld.board.submission import Rows, Settings, Signature
-    from sld.core.law import Law
-    from sld.core.task import Task
+    from sld.board.entries.entry import Entry
+    from sld.board.entries.standings import Standings
+    from sld.board.entries.submission import Rows, Settings, Signature
+    from sld.data.task import Task
+    from sld.laws.law import Law
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,15 @@ def submit(
         note: One line.
         constants: "refit" fits every constant to the training rows; "given" scores those of the law (or those that
             the card prints for its own law) as they are, which the table says.
-        board: Folder of the leaderboard, or a `sld.board.store.Board`; that of the checkout if not given.
+        board: Folder of the leaderboard, or a `sld.board.entries.store.Board`; that of the checkout if not given.
         unsafe: Run a program even where nothing can hold it.
 
     Raises:
         UsageError: The task has no held-out rows, a limit of the task is not kept, the law or a text cannot be used.
         SldError: The fit or the program failed.
     """
-    from sld.board import submission
-    from sld.board.store import Board
+    from sld.board.entries import submission
+    from sld.board.entries.store import Board
 
     if constants not in ("refit", "given"):
         raise UsageError(f"constants must be 'refit' or 'given', got {constants!r}")
@@ -124,8 +124,8 @@ def _given_law(law: object, rows: Rows, constants: str, tail: str) -> _Given:
 
 def _given_text(text: str, rows: Rows, constants: str, tail: str) -> _Given:
     """Return the forms of a name or formula; there are constants only where the card prints them."""
-    from sld.board.submission import Settings, published_constants
-    from sld.core.law import Law
+    from sld.board.entries.submission import Settings, published_constants
+    from sld.laws.law import Law
 
     task, train = rows.task, rows.train
     form = find_form(task, text, way_out="If it is a constant, give it another name, e.g. K")
@@ -158,7 +158,7 @@ def _given_text(text: str, rows: Rows, constants: str, tail: str) -> _Given:
 
 def _given_fitted(law: object, rows: Rows, constants: str, tail: str) -> _Given:
     """Return a law that has constants: one in memory, a law.json, or that of a run folder."""
-    from sld.board.submission import Settings, on_task
+    from sld.board.entries.submission import Settings, on_task
 
     found = as_law(law)
     said = found.provenance
@@ -235,11 +235,11 @@ def leaderboard(board: object = None, *, tasks: Sequence[str | Path] = ()) -> St
     """Return the tables of the leaderboard: per task, and over all tasks.
 
     Args:
-        board: Folder of the leaderboard, or a `sld.board.store.Board`; that of the checkout if not given.
+        board: Folder of the leaderboard, or a `sld.board.entries.store.Board`; that of the checkout if not given.
         tasks: Task folders of your own, beside the tasks that go by a name.
     """
-    from sld.board.standings import standings
-    from sld.board.store import Board
+    from sld.board.entries.standings import standings
+    from sld.board.entries.store import Board
 
     where = board if isinstance(board, Board) else Board.at(board)  # type: ignore[arg-type]
     return standings(where, known_tasks(tasks))

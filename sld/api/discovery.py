@@ -11,8 +11,8 @@ from sld.api.forms import by_target
 from sld.api.tasks import Source, as_task
 
 if TYPE_CHECKING:
-    from sld.core.task import Task
-    from sld.search.candidate import Discovery
+    from sld.data.task import Task
+    from sld.search.candidates.candidate import Discovery
     from sld.search.discovery import Progress
     from sld.search.llm.settings import LLM
 
@@ -99,8 +99,8 @@ def _checked_formulas(
     formulas: Sequence[str | Mapping[str, str]], task: Task, constants: Collection[str], source: Source
 ) -> list[str]:
     """Refuse formulas with names that look like misspelt columns, and say which columns the others leave unused."""
-    from sld.search.names import check_names, unused_columns
-    from sld.search.proposers import from_texts
+    from sld.laws.names import check_names, unused_columns
+    from sld.search.proposing.proposers import from_texts
 
     remarks = []
     columns = [t.column for t in task.train.targets]
@@ -126,7 +126,7 @@ def dry_run(data: object, llm: LLM, **columns: Any) -> dict[str, Any]:
 
 def _write_run(found: Discovery, task: Task, folder: Path) -> None:
     from sld.analysis.plot import PLOT_FILE, plot_law
-    from sld.analysis.report import REPORT_FILE, write_report
+    from sld.analysis.report.report import REPORT_FILE, write_report
 
     held_out = task.held_out()
     plot_law(found.law, found.table, folder / PLOT_FILE, folds=found.folds, held_out=held_out)

@@ -12,12 +12,12 @@ from sld.api.tasks import Source, as_task
 from sld.core.errors import SldError, UsageError, suggest
 
 if TYPE_CHECKING:
-    from sld.core.expression import Expression
-    from sld.core.fitting import FitResult
-    from sld.core.law import Law
-    from sld.core.splits import Fold
-    from sld.core.table import Table
-    from sld.core.task import Task
+    from sld.data.splits import Fold
+    from sld.data.table import Table
+    from sld.data.task import Task
+    from sld.fit.fitting import FitResult
+    from sld.formula.expression import Expression
+    from sld.laws.law import Law
 
 
 def fit(
@@ -60,11 +60,11 @@ def fit(
     """
     from sld.analysis import intervals
     from sld.analysis.one_sided import one_sided_notes
-    from sld.core.fit_settings import FitSettings
-    from sld.core.law import Law
-    from sld.core.noise import active_kinds
-    from sld.core.ranges import ranges_of
-    from sld.core.remarks import with_remarks
+    from sld.fit.noise import active_kinds
+    from sld.laws.fit_settings import FitSettings
+    from sld.laws.law import Law
+    from sld.laws.ranges import ranges_of
+    from sld.laws.remarks import with_remarks
 
     task, remarks, aside = _prepared(as_task(data, **columns), outliers, loss)
     train = task.train.canonical()
@@ -136,9 +136,9 @@ def fit(
 
 def _notes(expressions: Mapping[str, Expression], table: Table) -> list[str]:
     """Return what is to be said of a formula on these rows, whatever its constants are."""
-    from sld.search.design import notes_for
-    from sld.search.levels import level_notes
-    from sld.search.names import unused_columns
+    from sld.data.levels import level_notes
+    from sld.laws.names import unused_columns
+    from sld.search.screening.design import notes_for
 
     unused = unused_columns(expressions, table)
     used = [s for e in expressions.values() for s in e.used_variables]
@@ -148,8 +148,8 @@ def _notes(expressions: Mapping[str, Expression], table: Table) -> list[str]:
 
 def _prepared(task: Task, outliers: str, loss: str) -> tuple[Task, list[str], list[dict[str, Any]]]:
     """Return the task without the runs that are set aside, what to say of them and of weights, and the runs."""
-    from sld.core.noise import about_noise
-    from sld.search.diverged import diverged_rows, sentence, set_aside, warning, without_diverged
+    from sld.fit.noise import about_noise
+    from sld.search.screening.diverged import diverged_rows, sentence, set_aside, warning, without_diverged
 
     kept, found = without_diverged(task.train, outliers)
     remarks = [sentence(task.train, found)] if found else []
@@ -160,7 +160,7 @@ def _prepared(task: Task, outliers: str, loss: str) -> tuple[Task, list[str], li
 
 def _kinds(table: Table, loss: str) -> tuple[str, ...]:
     """What rows weigh by: declared errors and weights; noise that changes in a squared loss, others see to it."""
-    from sld.core.noise import COLUMN, NOISE, YERR
+    from sld.fit.noise import COLUMN, NOISE, YERR
 
     if table.yerr is not None:
         return YERR, COLUMN
@@ -168,14 +168,14 @@ def _kinds(table: Table, loss: str) -> tuple[str, ...]:
 
 
 def _weights_record(table: Table, loss: str) -> dict[str, Any]:
-    from sld.core.noise import weights_record
+    from sld.fit.noise import weights_record
 
     record = weights_record(table, _kinds(table, loss))
     return {"weights": record} if record else {}
 
 
 def _folds(table: Table) -> tuple[Fold, ...]:
-    from sld.core.splits import rung_folds
+    from sld.data.splits import rung_folds
 
     try:
         return rung_folds(table)
@@ -185,7 +185,7 @@ def _folds(table: Table) -> tuple[Fold, ...]:
 
 def _gaps(law: Law, table: Table) -> dict[str, str]:
     """Return where the law has no value for some positive sizes, by target: the form was given, so it is only said."""
-    from sld.search.domain import Domain
+    from sld.search.judging.domain import Domain
 
     domain = Domain(table)
     found = {t: domain.gap(e, [law.constants[t][g] for g in table.groups]) for t, e in law.expressions.items()}
@@ -199,7 +199,7 @@ def _diagnostics(result: FitResult) -> dict[str, Any]:
 
 def _write_fit(law: Law, task: Task, path: Path) -> None:
     from sld.analysis.plot import PLOT_FILE, plot_law
-    from sld.core.law import LAW_FILE
+    from sld.laws.law import LAW_FILE
 
     if path.suffix == ".json":
         law.save(path)

@@ -8,12 +8,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sld.api.tasks import Source
-from sld.core.card import Card, PublishedLaw
 from sld.core.errors import GrammarError, UsageError, suggest
+from sld.data.card import Card, PublishedLaw
 
 if TYPE_CHECKING:
-    from sld.core.expression import Expression
-    from sld.core.task import Task
+    from sld.data.task import Task
+    from sld.formula.expression import Expression
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def find_form(
     for published in card.laws:
         if published.name.casefold() == law.strip().casefold():
             return _plain_form(card, published.name, published)
-    from sld.search.catalogue import load_catalogue
+    from sld.laws.catalogue import load_catalogue
 
     known = {entry.id: entry for entry in load_catalogue()}
     if law.strip() in known:
@@ -80,7 +80,7 @@ def _checked(
     form: ChosenForm, *, task: Task, constants: Collection[str], source: Source, way_out: str | None
 ) -> ChosenForm:
     """Return a form that a person wrote, if its names are in order."""
-    from sld.search.names import CONSTANTS_OPTION, check_names
+    from sld.laws.names import CONSTANTS_OPTION, check_names
 
     check_names(
         form.expressions.values(),
@@ -110,8 +110,8 @@ def _plain_form(card: Card, name: str | None, law: PublishedLaw) -> ChosenForm:
 
 
 def _catalogue_form(task: Task, law_id: str) -> ChosenForm:
-    from sld.search.catalogue import get_law, match
-    from sld.search.responses import unsuited
+    from sld.laws.catalogue import get_law, match
+    from sld.laws.responses import unsuited
 
     law = get_law(law_id)
     expressions, positive, bounds = {}, {}, {}

@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sld.api.tasks import is_table_file
-from sld.core.card import CARD_FILE
 from sld.core.errors import DataError, UsageError, suggest
+from sld.data.card import CARD_FILE
 
 if TYPE_CHECKING:
-    from sld.core.law import Law
-    from sld.core.scoring import Scores
-    from sld.core.table import Array, Table
-    from sld.core.task import Task
+    from sld.data.scoring import Scores
+    from sld.data.table import Array, Table
+    from sld.data.task import Task
+    from sld.laws.law import Law
 
 _ROUNDED = 0.02  # a column that is printed to two digits still fits
 
 
 def as_law(law: object) -> Law:
     """Return a law from itself, a discovery, a `law.json` or a run directory; raises UsageError."""
-    from sld.core.law import Law
+    from sld.laws.law import Law
 
     if isinstance(law, Law):
         return law
@@ -46,8 +46,8 @@ def score(law: object, data: object, *, drop: str | Sequence[str] = (), melt: bo
         UsageError: The task has no held-out rows, or a group or target of the rows is unknown to the law.
         DataError: The rows lack a column of the law.
     """
-    from sld.core.scoring import scores
-    from sld.core.table import Table
+    from sld.data.scoring import scores
+    from sld.data.table import Table
 
     law = as_law(law)
     rows = rows_to_score(law, data, drop=drop, melt=melt)
@@ -62,9 +62,9 @@ def score(law: object, data: object, *, drop: str | Sequence[str] = (), melt: bo
 
 def rows_to_score(law: Law, data: object, *, drop: str | Sequence[str] = (), melt: bool = False) -> Table:
     """Return the rows that `score` compares with the law's predictions; raises as it does."""
-    from sld.core.reading import prepared
-    from sld.core.table import Table, read_table
-    from sld.core.task import Task, load_task
+    from sld.data.reading import prepared
+    from sld.data.table import Table, read_table
+    from sld.data.task import Task, load_task
 
     if isinstance(data, Table):
         return data
@@ -101,7 +101,7 @@ def predict(law: object, points: object) -> dict[str, Array]:
         UsageError: A group has no constants in the law.
         DataError: A column is missing or a cell is not a number.
     """
-    from sld.core.table import Table, read_points
+    from sld.data.table import Table, read_points
 
     law = as_law(law)
     table = points if isinstance(points, Table) else read_points(points, law.variables, law.group_column)
@@ -131,7 +131,7 @@ def caution(law: object, points: object) -> str:
 def _verdict_against(law: Law, points: object) -> str:
     import numpy as np
 
-    from sld.core.table import Table, read_points
+    from sld.data.table import Table, read_points
 
     verdict = law.provenance.get("verdict", {})
     if verdict.get("kind") == "no law":
@@ -165,8 +165,8 @@ def warnings(law: object, points: object) -> list[str]:
         law: A Law, a discovery, or the path of a law.json or run directory.
         points: Path of a table, DataFrame or mapping with the law's variables (and group column).
     """
-    from sld.core.ranges import outside
-    from sld.core.table import Table, read_points
+    from sld.data.table import Table, read_points
+    from sld.laws.ranges import outside
 
     law = as_law(law)
     table = points if isinstance(points, Table) else read_points(points, law.variables, law.group_column)
@@ -177,8 +177,8 @@ def _off_the_line(law: Law, table: Table, points: object) -> list[str]:
     """Return a sentence for each column left out that the points have, and that is not what the law takes it for."""
     import numpy as np
 
-    from sld.core.reading import column_names, read_columns
-    from sld.core.table import Table
+    from sld.data.reading import column_names, read_columns
+    from sld.data.table import Table
 
     sentences = []
     symbols = {v.symbol: v.column for v in law.variables if v.log is None}

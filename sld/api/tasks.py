@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sld.core.card import Card
 from sld.core.errors import DataError, UsageError
+from sld.data.card import Card
 
 if TYPE_CHECKING:
-    from sld.core.table import Table
-    from sld.core.task import Task
+    from sld.data.table import Table
+    from sld.data.task import Task
 
 
 def as_task(data: object, **columns: Any) -> Task:
@@ -28,8 +28,8 @@ def as_task(data: object, **columns: Any) -> Task:
         UsageError: There is no such task, or roles are given for a task that has a card, or missing for one without.
         DataError: The data are not as they must be.
     """
-    from sld.core.table import Table
-    from sld.core.task import Task, load_task, task_folder, task_from
+    from sld.data.table import Table
+    from sld.data.task import Task, load_task, task_folder, task_from
 
     given = [name for name, value in columns.items() if value not in (None, (), [], "", {}, False)]
     bare = not isinstance(data, Task | Table | str | Path) or is_table_file(data)
@@ -46,7 +46,7 @@ def as_task(data: object, **columns: Any) -> Task:
         return Task(_card_of(data), data)
     if isinstance(data, str | Path) and not bare:
         return load_task(data)
-    from sld.core.reading import column_names, name_of
+    from sld.data.reading import column_names, name_of
 
     what = "this is a table" if name_of(data) == "the table" else f"{name_of(data)} is a table, not a task"
     there = ", ".join(column_names(data)[:20])
@@ -63,8 +63,8 @@ class Source:
     @staticmethod
     def of(task: Task, data: object = None) -> Source:
         """Describe the source of a task; `data` is what `as_task` was given, if it is at hand."""
-        from sld.core.reading import column_names
-        from sld.core.task import Task
+        from sld.data.reading import column_names
+        from sld.data.task import Task
 
         if task.path is not None:
             return Source(f"task {task.name}")
@@ -85,8 +85,8 @@ class Source:
 
 def is_table_file(data: object) -> bool:
     """Return whether `data` names rows (a file, a folder or a pattern of files), rather than a task."""
-    from sld.core.bundled import named_tasks
-    from sld.core.reading import is_table
+    from sld.data.bundled import named_tasks
+    from sld.data.reading import is_table
 
     return isinstance(data, str | Path) and str(data) not in named_tasks() and is_table(data)
 
@@ -103,13 +103,13 @@ def task_list() -> list[dict[str, Any]]:
 
     A card that cannot be read gives a summary with the reason under `problem`, since it may be anybody's file.
     """
-    from sld.core.bundled import named_tasks
+    from sld.data.bundled import named_tasks
 
     return [_summary_of(name, folder) for name, folder in named_tasks().items()]
 
 
 def _summary_of(name: str, folder: Path) -> dict[str, Any]:
-    from sld.core.bundled import ORIGIN_FILE, tasks_root
+    from sld.data.bundled import ORIGIN_FILE, tasks_root
 
     origin = "bundled" if folder.parent == tasks_root() else "fetched" if (folder / ORIGIN_FILE).is_file() else "added"
     place = {"origin": origin, "path": str(folder)}
@@ -168,8 +168,8 @@ def known_tasks(more: Sequence[str | Path] = ()) -> list[Task]:
 
     A named task that cannot be read is left out: entries for it are then of an unknown task.
     """
-    from sld.core.bundled import named_tasks
-    from sld.core.task import load_task
+    from sld.data.bundled import named_tasks
+    from sld.data.task import load_task
 
     tasks = {}
     for name in named_tasks():

@@ -14,25 +14,26 @@ from typing import Any
 import numpy as np
 
 from sld.core.errors import SldError, UsageError
-from sld.core.fitting import Fitter
-from sld.core.law import LAW_FILE, SINGLE_FILE
-from sld.core.splits import rung_folds
-from sld.core.table import Table
-from sld.search.candidate import Candidate, Discovery
-from sld.search.consensus import Halves
-from sld.search.design import design_notes, record_of, redundancy_notes, rewritten, without_redundant
-from sld.search.diverged import recorded, sentence, without_diverged
-from sld.search.enumeration import plainest
-from sld.search.evidence import published_laws
-from sld.search.executors import Executor
-from sld.search.finishing import finish, uninterrupted
-from sld.search.forms import Form
-from sld.search.guest import Guest, Invitation, Moment
-from sld.search.hall_of_fame import HallOfFame
-from sld.search.judge import Judge, Proposal
-from sld.search.levels import as_levels, level_notes
-from sld.search.proposers import ALL, KNOWN, Source, from_texts
-from sld.search.rows import (
+from sld.data.levels import as_levels, level_notes
+from sld.data.splits import rung_folds
+from sld.data.table import Table
+from sld.fit.fitting import Fitter
+from sld.laws.form import Form
+from sld.laws.law import LAW_FILE, SINGLE_FILE
+from sld.search.candidates.candidate import Candidate, Discovery
+from sld.search.candidates.hall_of_fame import HallOfFame
+from sld.search.choosing.consensus import Halves
+from sld.search.choosing.evidence import published_laws
+from sld.search.choosing.finishing import finish, uninterrupted
+from sld.search.judging.executors import Executor
+from sld.search.judging.judge import Judge, Proposal
+from sld.search.proposing.enumeration import plainest
+from sld.search.proposing.guest import Guest, Invitation, Moment
+from sld.search.proposing.proposers import ALL, KNOWN, Source, from_texts
+from sld.search.run_folder import RunFolder, StaleRun, columns_record, from_event, to_event
+from sld.search.screening.design import design_notes, record_of, redundancy_notes, rewritten, without_redundant
+from sld.search.screening.diverged import recorded, sentence, without_diverged
+from sld.search.screening.rows import (
     FIT_ROWS,
     SEARCH_GROUPS,
     SEARCH_ROWS,
@@ -42,7 +43,6 @@ from sld.search.rows import (
     thinned,
     with_enough_rows,
 )
-from sld.search.run_folder import RunFolder, StaleRun, columns_record, from_event, to_event
 
 DEFAULT_BUDGET = "30s"
 SEARCH_SHARE = 0.85  # of the budget; the rest is for judging the finalists again

@@ -28,9 +28,9 @@ from typing import IO, Any
 
 from sld.core.errors import SldError, UsageError
 from sld.core.files import write_text_atomic
-from sld.core.law import LAW_FILE, SINGLE_FILE
-from sld.core.table import Table
-from sld.search.candidate import Candidate, Judgement
+from sld.data.table import Table
+from sld.laws.law import LAW_FILE, SINGLE_FILE
+from sld.search.candidates.candidate import Candidate, Judgement
 
 EVENTS = "events.jsonl"
 CONFIG = "config.json"

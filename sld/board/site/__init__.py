@@ -10,7 +10,7 @@ import os
 import re
 from pathlib import Path
 
-from sld.board.standings import Standings
+from sld.board.entries.standings import Standings
 from sld.core.errors import UsageError
 from sld.core.files import write_text_atomic
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sld.analysis.sections import WIDE, round_positions, short
 from sld.board.site.html import Html, el, join
-from sld.core.table import Array
+from sld.data.table import Array
 
 N_STYLES = 6  # colours and markers
 INK = -1  # the style of rows that belong to no series

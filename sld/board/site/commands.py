@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from sld.board.entry import Entry
+from sld.board.entries.entry import Entry
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,10 @@ from sld.board.site.charts import (
 )
 from sld.board.site.formulas import NONE, r2
 from sld.board.site.html import Html, cut, el, join, said
-from sld.core.axes import levels, position
-from sld.core.law import Law
-from sld.core.scoring import scores
-from sld.core.table import Array, Table
+from sld.data.axes import levels, position
+from sld.data.scoring import scores
+from sld.data.table import Array, Table
+from sld.laws.law import Law
 
 MOST_TARGETS = 6  # of a law, drawn
 _MOST_SAMPLED = 20_000  # rows that are looked at

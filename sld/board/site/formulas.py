@@ -7,8 +7,8 @@ import re
 
 from sld.board.site.html import Html, cut, el, join
 from sld.core.errors import GrammarError
-from sld.core.expression import Expression, parse
-from sld.core.render import to_mathml
+from sld.formula.expression import Expression, parse
+from sld.formula.render import to_mathml
 
 NONE = "\u2013"  # a dash
 _OPEN = '<math xmlns="http://www.w3.org/1998/Math/MathML"><mrow>'

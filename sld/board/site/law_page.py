@@ -12,7 +12,7 @@ from sld.board.site.formulas import NONE, badge, constant, count, lines, r2, sma
 from sld.board.site.html import Html, cited, cut, el, join, outward, page, said, visible
 from sld.board.site.laws import MOST_CONSTANTS, constants_of, formulas_of
 from sld.board.site.places import Placed, Placement
-from sld.core.law import Law
+from sld.laws.law import Law
 
 _MOST_JSON = 250_000  # characters
 _MOST_SOURCE = 60_000  # characters of a program

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sld.board.site.formulas import constant, count, formula, symbol
 from sld.board.site.html import Html, cut, el, join, said
 from sld.board.site.tables import table_of, th
-from sld.core.law import Law
-from sld.core.table import ALL_ROWS
+from sld.data.table import ALL_ROWS
+from sld.laws.law import Law
 
 MOST_CONSTANTS = 4000  # cells of the tables of constants
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sld.board.entries.standings import Standings
 from sld.board.site.law_page import law_page
 from sld.board.site.overview import overview
 from sld.board.site.places import place_of
 from sld.board.site.task_page import task_page
-from sld.board.standings import Standings
 
 
 def site(standings: Standings) -> Iterator[tuple[str, str]]:

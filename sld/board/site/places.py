@@ -6,12 +6,12 @@ import hashlib
 import re
 from dataclasses import dataclass
 
+from sld.board.entries.standings import Row, TaskStandings
 from sld.board.site.figures import law_figures
 from sld.board.site.html import Html
-from sld.board.standings import Row, TaskStandings
 from sld.core.errors import SldError
-from sld.core.law import Law
-from sld.core.table import Table
+from sld.data.table import Table
+from sld.laws.law import Law
 
 _SAFE_STEM = re.compile(r"[a-z0-9][a-z0-9_-]{0,90}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sld.board.entries.standings import TaskStandings
 from sld.board.site.data_card import data_card
 from sld.board.site.figures import Ranked, front_figure, intervals_figure, together_figure
 from sld.board.site.formulas import NONE, badge, cell, count, r2, small
@@ -12,8 +13,7 @@ from sld.board.site.laws import MOST_CONSTANTS, constants_of, formulas_of
 from sld.board.site.overview import how_to_submit
 from sld.board.site.places import Placement
 from sld.board.site.tables import MOST_ROWS, left_out, table_of, th, tools
-from sld.board.standings import TaskStandings
-from sld.core.law import Law
+from sld.laws.law import Law
 
 _TOP_LAWS = 3  # whose charts are shown
 _MOST_OPEN = 6  # groups whose constants are not folded away

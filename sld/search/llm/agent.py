@@ -13,19 +13,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sld.core.splits import Fold
-from sld.core.table import Table
-from sld.search.candidate import MODEL, Candidate
-from sld.search.guest import Moment
+from sld.chat.reply import Reply, ToolCall
+from sld.data.splits import Fold
+from sld.data.table import Table
+from sld.search.candidates.candidate import MODEL, Candidate
+from sld.search.candidates.selection import distinct
 from sld.search.llm import tools, transcript
 from sld.search.llm.credit import Credit
 from sld.search.llm.prompt import View, about, system
 from sld.search.llm.proposer import Propose
 from sld.search.llm.replies import Heard, Idea, Rejected, by_target, hear, proposal_of, shared_in, start_in
-from sld.search.llm.reply import Reply, ToolCall
 from sld.search.llm.tools import MAX_ANSWER, ToolError
 from sld.search.llm.visitor import Question, Waiting
-from sld.search.selection import distinct
+from sld.search.proposing.guest import Moment
 
 NO_TOOLS = (
     "its first reply called no tool (the server, or the model's chat template, may not hand tools on); from then on it "

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sld.search.candidate import Candidate
+from sld.search.candidates.candidate import Candidate
 
 FLOOR = 0.01
 CAP = 0.5

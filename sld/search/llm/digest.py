@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sld.core.axes import Array
-from sld.core.splits import rungs
-from sld.core.table import Table
-from sld.search.admissible import values_at
-from sld.search.candidate import Candidate
+from sld.data.axes import Array
+from sld.data.splits import rungs
+from sld.data.table import Table
+from sld.search.candidates.candidate import Candidate
+from sld.search.judging.admissible import values_at
 
 MAX_ROWS = 40
 _MAX_VALUES = 12  # of a variable, listed one by one

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sld.core.splits import Fold
-from sld.core.table import Table
-from sld.search.candidate import Candidate
+from sld.data.splits import Fold
+from sld.data.table import Table
+from sld.search.candidates.candidate import Candidate
 from sld.search.llm.digest import digest, structure, typical
 from sld.search.llm.replies import Rejected
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sld.core.splits import Fold
-from sld.core.table import Table
-from sld.search.candidate import MODEL, Candidate
-from sld.search.guest import Moment
+from sld.chat.reply import Reply
+from sld.data.splits import Fold
+from sld.data.table import Table
+from sld.search.candidates.candidate import MODEL, Candidate
+from sld.search.candidates.selection import distinct
 from sld.search.llm.credit import Credit
 from sld.search.llm.prompt import WANTED, View, messages
 from sld.search.llm.replies import Heard, Rejected, hear, schema
-from sld.search.llm.reply import Reply
 from sld.search.llm.transcript import exchange
 from sld.search.llm.visitor import Question, Waiting
-from sld.search.selection import distinct
+from sld.search.proposing.guest import Moment
 
 _SOON = 300  # candidates after a reply that the engine tries before the model is asked again, if the best law is new
 _LATE = 2000  # if it is not

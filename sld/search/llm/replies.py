@@ -1,7 +1,7 @@
 """From what a language model says to proposals: JSON, JSON somewhere in text, or plain lines, and always the grammar.
 
 Whatever comes is text from a stranger. It is cut to a size, searched for formulas, and each formula is read by the
-grammar of `sld.core.expression`, which evaluates nothing. What is not a formula is counted with the reason.
+grammar of `sld.formula.expression`, which evaluates nothing. What is not a formula is counted with the reason.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sld.core.errors import GrammarError
-from sld.core.expression import MAX_LITERAL, MAX_NAME, Expression
-from sld.core.kernel import linear_constants
-from sld.core.table import Table
-from sld.search.forms import Form
-from sld.search.judge import Proposal
+from sld.data.table import Table
+from sld.fit.kernel import linear_constants
+from sld.formula.expression import MAX_LITERAL, MAX_NAME, Expression
+from sld.laws.form import Form
+from sld.search.judging.judge import Proposal
 
 MAX_IDEAS = 64  # of one reply
 MAX_TEXT = 200_000  # characters of a reply that are looked at

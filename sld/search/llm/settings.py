@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from sld.core.errors import UsageError, suggest
-from sld.search.judge import Judge
+from sld.search.judging.judge import Judge
 
 if TYPE_CHECKING:
-    from sld.core.splits import Fold
-    from sld.core.table import Table
-    from sld.search.llm.arrivals import Arrival
-    from sld.search.llm.ledger import Ledger
+    from sld.chat.arrivals import Arrival
+    from sld.chat.ledger import Ledger
+    from sld.data.splits import Fold
+    from sld.data.table import Table
     from sld.search.llm.visitor import Mind, Question, Visitor
 
 Mode = Literal["propose", "agent"]
@@ -38,7 +38,7 @@ class LLM:
             tools.
         budget: What may be spent in all, e.g. "0.50usd" or "200ktok".
         replay: A run folder (or its exchange.jsonl) whose replies come again, with no server asked.
-        prices: A price table of your own, see `sld/search/llm/prices.toml`.
+        prices: A price table of your own, see `sld/chat/prices.toml`.
     """
 
     model: str
@@ -54,7 +54,7 @@ class LLM:
         if not self.model.strip() or not self.model.isprintable() or len(self.model) > _MAX_NAME:
             raise UsageError(f"the language model needs a name, e.g. gpt-5; got {self.model[:40]!r}")
         if self.budget is not None:
-            from sld.search.llm.ledger import Limit
+            from sld.chat.ledger import Limit
 
             Limit.parse(self.budget)
 
@@ -100,7 +100,7 @@ class LLM:
         if self.replay is not None:
             _recorded(Path(self.replay))
             return
-        from sld.search.llm.client import from_environment
+        from sld.chat.client import from_environment
 
         from_environment(self.model)
 
@@ -110,8 +110,8 @@ class LLM:
         Raises:
             UsageError: As `check`.
         """
-        from sld.search.llm.arrivals import ARRIVALS, read_arrivals
-        from sld.search.llm.ledger import Booking
+        from sld.chat.arrivals import ARRIVALS, read_arrivals
+        from sld.chat.ledger import Booking
         from sld.search.llm.visitor import Visitor
 
         own = folder / ARRIVALS if folder is not None else None
@@ -124,8 +124,8 @@ class LLM:
             for arrival in recorded:
                 ledger.settle(None, Booking(0, 0, 0.0, cached=True, failed=bool(arrival.reply.status)))
         else:
-            from sld.search.llm.client import Chat, from_environment
-            from sld.search.llm.record import EXCHANGE, Record
+            from sld.chat.client import Chat, from_environment
+            from sld.chat.record import EXCHANGE, Record
 
             settings, key = from_environment(self.model)
             record = Record(None if folder is None else folder / EXCHANGE)
@@ -167,13 +167,20 @@ class LLM:
         Raises:
             UsageError: The table cannot be searched, or the price table cannot be read.
         """
-        from sld.core.splits import rung_folds
-        from sld.search.guest import Moment
-        from sld.search.hall_of_fame import HallOfFame
-        from sld.search.llm.client import Chat, Settings
+        from sld.chat.client import Chat, Settings
+        from sld.chat.record import Record
+        from sld.data.splits import rung_folds
+        from sld.search.candidates.hall_of_fame import HallOfFame
         from sld.search.llm.credit import Credit
-        from sld.search.llm.record import Record
-        from sld.search.rows import SEARCH_GROUPS, SEARCH_ROWS, check, of_few_groups, thinned, with_enough_rows
+        from sld.search.proposing.guest import Moment
+        from sld.search.screening.rows import (
+            SEARCH_GROUPS,
+            SEARCH_ROWS,
+            check,
+            of_few_groups,
+            thinned,
+            with_enough_rows,
+        )
 
         table = with_enough_rows(table, max_constants)
         check(table)
@@ -197,7 +204,7 @@ class LLM:
         }
 
     def _ledger(self, earlier: Sequence[Any] = ()) -> Ledger:
-        from sld.search.llm.ledger import Ledger, Limit, price_of
+        from sld.chat.ledger import Ledger, Limit, price_of
 
         limit = None if self.budget is None else Limit.parse(self.budget)
         return Ledger(limit, price_of(self.model, None if self.prices is None else Path(self.prices)), earlier)
@@ -205,8 +212,8 @@ class LLM:
 
 def _replies_of(path: Path) -> Path:
     """Return the file with the replies of a run: with their moments where it has them."""
-    from sld.search.llm.arrivals import ARRIVALS
-    from sld.search.llm.record import EXCHANGE
+    from sld.chat.arrivals import ARRIVALS
+    from sld.chat.record import EXCHANGE
 
     folders = [path, path / ARRIVALS.parent] if path.is_dir() else [path.parent]
     for name in (ARRIVALS.name, EXCHANGE.name):
@@ -219,8 +226,8 @@ def _replies_of(path: Path) -> Path:
 
 
 def _recorded(path: Path) -> list[Arrival]:
-    from sld.search.llm.arrivals import ARRIVALS, Arrival, read_arrivals
-    from sld.search.llm.record import Record
+    from sld.chat.arrivals import ARRIVALS, Arrival, read_arrivals
+    from sld.chat.record import Record
 
     file = _replies_of(path)
     if file.name == ARRIVALS.name:

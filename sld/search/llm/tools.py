@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from sld.core.errors import suggest
-from sld.core.table import Table
-from sld.search.candidate import Candidate
-from sld.search.catalogue import load_catalogue, match
-from sld.search.guest import Moment
+from sld.data.table import Table
+from sld.laws.catalogue import load_catalogue, match
+from sld.search.candidates.candidate import Candidate
+from sld.search.candidates.selection import distinct
 from sld.search.llm.digest import along, digest, rows
 from sld.search.llm.prompt import describe
 from sld.search.llm.replies import START, START_OF_GROUP, tidy
-from sld.search.selection import distinct
+from sld.search.proposing.guest import Moment
 
 MAX_ANSWER = 4000  # characters
 _MAX_ROWS = 40

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from sld.search.llm.arrivals import ARRIVALS
+from sld.chat.arrivals import ARRIVALS
+from sld.chat.reply import Reply
 from sld.search.llm.replies import Heard
-from sld.search.llm.reply import Reply
 
 _MAX_QUOTED = 20_000
 _MAX_LISTED = 40

@@ -17,21 +17,21 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from sld.chat.arrivals import ARRIVALS, Arrival, append, append_arrival
+from sld.chat.background import Background
+from sld.chat.ledger import Ledger
+from sld.chat.reply import Reply
 from sld.core.errors import SldError
-from sld.core.table import Table
-from sld.search.candidate import Candidate
-from sld.search.evolution import children
-from sld.search.guest import Moment
-from sld.search.hall_of_fame import HallOfFame
-from sld.search.judge import Proposal
-from sld.search.llm.arrivals import ARRIVALS, Arrival, append, append_arrival
-from sld.search.llm.background import Background
+from sld.data.table import Table
+from sld.search.candidates.candidate import Candidate
+from sld.search.candidates.hall_of_fame import HallOfFame
+from sld.search.candidates.selection import distinct
+from sld.search.judging.judge import Proposal
 from sld.search.llm.credit import FLOOR, Credit
-from sld.search.llm.ledger import Ledger
 from sld.search.llm.replies import Heard, Rejected
-from sld.search.llm.reply import Reply
-from sld.search.proposers import ISLANDS
-from sld.search.selection import distinct
+from sld.search.proposing.evolution import children
+from sld.search.proposing.guest import Moment
+from sld.search.proposing.proposers import ISLANDS
 
 TRANSCRIPT = Path("llm") / "transcript.md"
 MAX_CALLS = 400
@@ -99,7 +99,7 @@ class Mind(Protocol):
 
 
 class Chat(Protocol):
-    """What is needed of a client, see `sld.search.llm.client`."""
+    """What is needed of a client, see `sld.chat.client`."""
 
     async def ask(
         self,

@@ -1,0 +1,1 @@
+"""The report of a run folder, as text and tables."""

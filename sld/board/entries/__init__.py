@@ -1,0 +1,1 @@
+"""Entries of the leaderboard: submitted, stored, verified, ranked."""

@@ -1,0 +1,1 @@
+"""Submitted programs, run in a child that may do nothing but compute."""

@@ -1,0 +1,1 @@
+"""Tasks that are fetched on request, and the hub that has them."""

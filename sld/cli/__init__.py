@@ -1,0 +1,1 @@
+"""The commands: one file per family, and how results look."""

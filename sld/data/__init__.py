@@ -1,0 +1,1 @@
+"""Tables, cards, tasks and splits: from whatever people keep to checked columns of numbers."""

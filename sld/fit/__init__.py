@@ -1,0 +1,1 @@
+"""The constants of one formula on one table: starts, the compiled machine, weights, pooling."""

@@ -1,0 +1,1 @@
+"""Formulas: the tree, the grammar, canonical keys, and how people read them; knows no data."""

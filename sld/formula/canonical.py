@@ -1,0 +1,339 @@
+"""One key per family of functions: forms that differ only in how they are written get the same text.
+
+`canonical_key` rewrites a formula as a sum of terms, each a coefficient times powers, and replaces every group of
+constants that can take any value by one anonymous constant `$`:
+
+    A/N**a + E  ->  $+N^$*$         E - 2*B*N**(-c/d)  ->  $+N^$*$
+
+Equal keys mean the same family; the converse does not hold (`equivalence.equivalent` is the thorough judge).
+
+Conventions, each chosen so that no two different families are merged:
+
+- A constant absorbs its surroundings only when it occurs once; constants used twice keep their identity (`$0`).
+- Variables are taken as non-negative, as scales, shares and hyperparameters are: `(x*y)**0.5` is `x**0.5*y**0.5`.
+  Anything else (a sum with a free constant, a logarithm) may be negative: `((x - A)**2)**0.5` stays.
+- A group of constants that is positive for all their values (`exp(A)`, `A**2`) is `@`, not `$`, because a sign can
+  make a pole: `1/(1 + exp(A)*N**b)` has none, `1/(1 + A*N**b)` may. Only where it scales a term of the outermost
+  sum is it `$`: there the sign is all that it loses, so `exp(a + b*log(N))` is `A*N**b`.
+- Isolated parameter values do not count (`A*B` with `B` used elsewhere is `A` although `B` may be zero), and what
+  cancels leaves nothing behind (`log(x - A) - log(x - A)` is 0).
+- Numbers are compared to 12 digits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import permutations
+from typing import TypeAlias
+
+from sld.core.errors import GrammarError
+from sld.formula.algebra import (
+    absolute,
+    exponential,
+    extreme,
+    hyperbolic_tangent,
+    logarithm,
+    logistic,
+    power,
+    product,
+    with_any_sign,
+)
+from sld.formula.expression import (
+    Expression,
+    Node,
+    call,
+    evaluate_scalar,
+    name,
+    number,
+    parse,
+    substitute,
+    to_text,
+    without_sign,
+)
+from sld.formula.terms import CONST, FREE_CONSTANT, NONE, POS, Term, Value, collect, exponent_of, negated, value_text
+
+_MAX_PERMUTED = 3  # constants used twice or more; beyond, their numbering is that of their first appearance
+_MAX_SHORTENED = 120  # nodes; `simplify` tries each, and a form as long as this is not made readable by it
+_FOLDABLE = 1e15  # beyond this, in absolute value or its inverse, literals stay as they were written
+
+
+def canonical_key(expression: Expression) -> str:
+    """Return a text that is the same for every way of writing one family of functions (see the module's top)."""
+    return _keyed(expression)[0]
+
+
+# Values of nodes by their identity, the node beside it kept alive; one such table for each numbering of the constants
+# that are used twice or more: where none below a node changes its number, its value stays.
+_Values: TypeAlias = dict[int, tuple[Node, Value]]
+_Memory: TypeAlias = dict[tuple[str, ...], _Values]
+
+
+@lru_cache(maxsize=1 << 16)
+def _keyed(expression: Expression) -> tuple[str, int]:
+    """Return the key, and how many free constants are positive only, those that scale a term included."""
+    return _key_of(expression.tree, expression.variables, {})
+
+
+def _key_of(tree: Node, variables: tuple[str, ...], memory: _Memory) -> tuple[str, int]:
+    """Return what `_keyed` returns; `memory` holds the values of parts of earlier trees, and is added to."""
+    counts: dict[str, int] = {}
+    stack = [tree]
+    while stack:
+        node = stack.pop()
+        if node.op == "name":
+            counts[node.name] = counts.get(node.name, 0) + 1
+        elif node.args:
+            stack.extend(node.args)
+    names: dict[str, Value] = {}
+    shared: list[str] = []
+    for word, count in counts.items():
+        if word in variables:
+            names[word] = [(1.0, NONE, ((word, 1.0, POS, None),), ())]
+        elif count == 1:
+            names[word] = FREE_CONSTANT
+        else:
+            shared.append(word)
+    try:
+        if not shared:
+            key, strict = _finished(tree, names, memory.setdefault((), {}))
+            return key, strict.count("@")
+        keys = []
+        # the numbering that gives the least text is the canonical one
+        for order in permutations(shared) if len(shared) <= _MAX_PERMUTED else [tuple(reversed(shared))]:
+            for i, word in enumerate(order):
+                names[word] = [(1.0, NONE, (), ((f"${i}", 1.0, CONST, None),))]
+            keys.append(_finished(tree, names, memory.setdefault(tuple(order), {})))
+    except (ArithmeticError, RecursionError):
+        # nowhere finite, or literals beyond the range of floats: the text itself, constants numbered as they come
+        renamed = {word: name(f"_{i}") for i, word in enumerate(Expression(tree, variables).constants)}
+        return "=" + to_text(substitute(tree, renamed)), 0
+    key, strict = min(keys)
+    return _released(strict, variables) or (key, strict.count("@"))
+
+
+def _finished(tree: Node, names: dict[str, Value], known: _Values) -> tuple[str, str]:
+    """Return the key, and the same before the positive constants that scale a term lose their sign."""
+    value = _value(tree, names, known)
+    return value_text(with_any_sign(value)), value_text(value)
+
+
+def _released(text: str, variables: Sequence[str]) -> tuple[str, int] | None:
+    """Return the key of a text in which a constant that was used twice is left once, and so can absorb others."""
+    left = re.findall(r"\$\d+", text)
+    if not left or all(left.count(token) > 1 for token in left):
+        return None
+    prefix = "_"
+    while any(v.startswith(prefix) for v in variables):
+        prefix += "k"
+    fresh = iter(range(len(text)))
+
+    def written(match: re.Match[str]) -> str:
+        token = match[0]
+        if token == "^":
+            return "**"
+        if token == "@":
+            return f"exp({prefix}{next(fresh)})"
+        return f"{prefix}s{token[1:]}" if token in left else f"{prefix}{next(fresh)}"
+
+    try:
+        return _keyed(parse(re.sub(r"\$\d+|[$@^]", written, text), variables))
+    except GrammarError:  # longer than the grammar allows
+        return None
+
+
+def _operands(node: Node, plain: str, inverse: str) -> Iterator[tuple[Node, bool]]:
+    """Yield what a chain of + and - (or * and /) joins, and whether it is subtracted (divided by)."""
+    stack = [(node, False)]
+    while stack:
+        node, inverted = stack.pop()
+        if node.op == plain:
+            stack.append((node.args[1], inverted))
+            stack.append((node.args[0], inverted))
+        elif node.op == inverse:
+            stack.append((node.args[1], not inverted))
+            stack.append((node.args[0], inverted))
+        elif node.op == "neg" and plain == "+":
+            stack.append((node.args[0], not inverted))
+        else:
+            yield node, inverted
+
+
+def _value(node: Node, names: dict[str, Value], known: _Values) -> Value:
+    if not node.args:
+        return _compute(node, names, known)
+    found = known.get(id(node))
+    if found is None:
+        found = known[id(node)] = node, _compute(node, names, known)
+    return found[1]
+
+
+def _compute(node: Node, names: dict[str, Value], known: _Values) -> Value:
+    op = node.op
+    if op == "name":
+        return names[node.name]
+    if op == "number":
+        return [(node.value, NONE, (), ())] if node.value else []
+    if op == "*" or op == "/":
+        factors: list[Value] = []
+        for operand, inverted in _operands(node, "*", "/"):
+            value = _value(operand, names, known)
+            factors.append(power(value, -1.0) if inverted else value)
+        return product(factors)
+    if op == "+" or op == "-" or op == "neg":
+        terms: list[Term] = []
+        for operand, inverted in _operands(node, "+", "-"):
+            value = _value(operand, names, known)
+            terms.extend(negated(value) if inverted else value)
+        return collect(terms)
+    if op == "**":
+        return power(_value(node.args[0], names, known), exponent_of(_value(node.args[1], names, known)))
+    if op == "min" or op == "max":
+        return extreme(op, [_value(operand, names, known) for operand, _ in _operands(node, op, op)])
+    value = _value(node.args[0], names, known)
+    if op == "exp":
+        return exponential(value)
+    if op == "log":
+        return logarithm(value)
+    if op == "sqrt":
+        return power(value, 0.5)
+    if op == "sigmoid":
+        return logistic(value)
+    return absolute(value) if op == "abs" else hyperbolic_tangent(value)
+
+
+@lru_cache(maxsize=1 << 14)
+def simplify(expression: Expression) -> Expression:
+    """Return a shorter form of the same family: numbers folded, constants that another one makes superfluous gone.
+
+    Every step keeps the canonical key. So the family stays what it was up to the conventions at the top of this
+    module: `exp(A)*x` becomes `A*x`. Signs of decay, as in `N**-a`, are kept as they were written.
+    """
+    if canonical_key(expression).startswith("="):
+        return expression
+    shortener = _Shortener(expression.variables)
+    tree = shortener.folded(expression.tree)
+    if sum(1 for _ in tree.walk()) <= _MAX_SHORTENED:
+        while (shorter := shortener.hoisted(tree)) is not None:
+            tree = shorter
+    return Expression(tree, expression.variables)
+
+
+class _Shortener:
+    """Tries shorter trees; they share most parts, so what was found for a part is remembered by its identity."""
+
+    def __init__(self, variables: tuple[str, ...]) -> None:
+        self.variables = variables
+        self.values: _Memory = {}
+        self.as_folded: dict[int, tuple[Node, Node]] = {}  # the node itself beside the result keeps it alive
+
+    def hoisted(self, tree: Node) -> Node | None:
+        """Put an argument in the place of the first node where the key allows it."""
+        variables = self.variables
+        text, n_positive = _key_of(tree, variables, self.values)
+        # most candidates lose a variable or constant that the key shows: seen without computing theirs
+        needed = set(re.findall(r"[^\W\d]\w*", text)).intersection(variables)
+        n_constants = len(set(re.findall(r"\$\d+", text))) + len(re.findall(r"\$(?!\d)|@", text))
+        total = _names(tree)
+        spare = sum(n not in variables for n in total) - n_constants
+        for path, node, scales in _places(tree, ()):
+            if not node.args or (node.op == "neg" and not scales):
+                continue
+            inside: Counter[str] | None = None
+            for arg in _heirs(node, variables):
+                lost = node.names - arg.names
+                if lost:
+                    inside = inside or _names(node)
+                    gone = [n for n in lost if inside[n] == total[n]]
+                    if not needed.isdisjoint(gone) or sum(n not in variables for n in gone) > spare:
+                        continue
+                shorter = self.folded(_replaced(tree, path, arg))
+                found = _key_of(shorter, variables, self.values)
+                # A*exp(b + k*x) loses b, not A: a form never gives up a constant's sign
+                if found[0] == text and found[1] <= n_positive:
+                    return shorter
+        return None
+
+    def folded(self, node: Node) -> Node:
+        """Compute what has only numbers in it, and drop zeros, ones and double signs."""
+        if not node.args:
+            return number(0.0) if _is(node, 0.0) else node  # no -0
+        found = self.as_folded.get(id(node))
+        if found is None:
+            found = self.as_folded[id(node)] = node, self._folded(node)
+        return found[1]
+
+    def _folded(self, node: Node) -> Node:
+        op, args = node.op, tuple([self.folded(arg) for arg in node.args])
+        if not any(arg.op != "number" for arg in args):
+            value = evaluate_scalar(op, *(arg.value for arg in args))
+            if value == 0.0 or 1.0 / _FOLDABLE < abs(value) < _FOLDABLE:
+                return number(value or 0.0)
+        first, last = args[0], args[-1]
+        match op:
+            case "+" | "-" if (positive := without_sign(last)) is not None:
+                return self.folded(Node("-" if op == "+" else "+", (first, positive)))
+            case "+" | "-" if _is(last, 0.0):
+                return first
+            case "+" | "-" if last.op == "number" and first.op in ("+", "-") and first.args[1].op == "number":
+                inner = -first.args[1].value if first.op == "-" else first.args[1].value
+                total = inner + (last.value if op == "+" else -last.value)
+                return self.folded(Node("+", (first.args[0], number(total))))
+            case "+" if _is(first, 0.0):
+                return last
+            case "-" if _is(first, 0.0):
+                return self.folded(call("neg", last))
+            case "-" if first == last:
+                return number(0.0)
+            case "*" if _is(first, 0.0) or _is(last, 0.0):
+                return number(0.0)
+            case "*" if _is(first, 1.0):
+                return last
+            case "*" | "/" | "**" if _is(last, 1.0):
+                return first
+            case "neg" if first.op == "neg":
+                return first.args[0]
+            case "neg" if first.op in ("*", "/"):
+                return self.folded(Node(first.op, (call("neg", first.args[0]), first.args[1])))
+        if len(args) == len(node.args) and all(a is b for a, b in zip(args, node.args, strict=True)) and op != "neg":
+            return node
+        return call(op, *args)
+
+
+def _names(tree: Node) -> Counter[str]:
+    return Counter([node.name for node in tree.walk() if node.op == "name"])
+
+
+def _heirs(node: Node, variables: Sequence[str]) -> Sequence[Node]:
+    """Return what may take the place of a node: its arguments, each as it grew or fell in it."""
+    if node.op in ("exp", "log") and node.args[0].op in ("exp", "log"):
+        return (*node.args, *node.args[0].args)
+    if len(node.args) < 2:
+        return node.args
+    first, last = node.args
+    varies = not last.names.isdisjoint(variables)
+    if node.op == "/" and varies:  # (1/x)**a does not become x**a
+        return (first,)
+    # b - k*x loses b, and -2*a the number: neither the sign of what is left
+    falls = (node.op == "-" and varies) or (node.op in ("*", "/") and without_sign(node) is not None)
+    return (first, call("neg", last)) if falls else node.args
+
+
+def _places(node: Node, path: tuple[int, ...], scales: bool = True) -> Iterator[tuple[tuple[int, ...], Node, bool]]:
+    """Yield (path, node, whether it is a term or factor of the outermost sum), parents first."""
+    yield path, node, scales
+    for i, arg in enumerate(node.args):
+        yield from _places(arg, (*path, i), scales and node.op in ("+", "-", "*", "/", "neg"))
+
+
+def _replaced(node: Node, path: Sequence[int], new: Node) -> Node:
+    if not path:
+        return new
+    i = path[0]
+    return Node(node.op, (*node.args[:i], _replaced(node.args[i], path[1:], new), *node.args[i + 1 :]))
+
+
+def _is(node: Node, value: float) -> bool:
+    return node.op == "number" and node.value == value

@@ -1,0 +1,75 @@
+"""Plain evaluation of a formula with numpy, one operator after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sld.core.errors import DataError
+from sld.formula.expression import Expression, Node
+
+Array = NDArray[np.float64]
+
+
+def evaluate(expression: Expression, columns: Mapping[str, Array], constants: Mapping[str, float]) -> Array:
+    """Return the value of `expression` for every row; NaN or inf outside its domain.
+
+    Args:
+        expression: The formula.
+        columns: Variable symbol to values (n_rows,).
+        constants: Value of every constant.
+    """
+    n_rows = len(next(iter(columns.values()))) if columns else 1
+    with np.errstate(all="ignore"):
+        value = walk(expression.tree, columns, constants)
+    return np.broadcast_to(np.asarray(value, dtype=np.float64), (n_rows,)).copy()
+
+
+def walk(node: Node, columns: Mapping[str, Array], constants: Mapping[str, float]) -> Array | float:
+    """Return the value of a tree: an array, or a number where no column takes part. Warnings are the caller's."""
+    if node.op == "number":
+        return node.value
+    if node.op == "name":
+        if node.name in columns:
+            return columns[node.name]
+        if node.name in constants:
+            return constants[node.name]
+        raise DataError(f"the formula needs a value for {node.name!r}")
+    args = [np.asarray(walk(arg, columns, constants), dtype=np.float64) for arg in node.args]
+    return apply_operator(node.op, args)
+
+
+def apply_operator(op: str, args: Sequence[Array]) -> Array:
+    """Return the value of one operator, as numpy computes it."""
+    match op:
+        case "+":
+            return np.add(args[0], args[1])
+        case "-":
+            return np.subtract(args[0], args[1])
+        case "*":
+            return np.multiply(args[0], args[1])
+        case "/":
+            return np.divide(args[0], args[1])
+        case "**":
+            return np.power(args[0], args[1])
+        case "min":
+            return np.minimum(args[0], args[1])
+        case "max":
+            return np.maximum(args[0], args[1])
+        case "neg":
+            return np.negative(args[0])
+        case "exp":
+            return np.exp(args[0])
+        case "log":
+            return np.log(args[0])
+        case "sqrt":
+            return np.sqrt(args[0])
+        case "tanh":
+            return np.tanh(args[0])
+        case "sigmoid":
+            return np.asarray(1.0 / (1.0 + np.exp(-args[0])))
+        case "abs":
+            return np.abs(args[0])
+    raise ValueError(f"unknown operator {op!r}")

@@ -1,0 +1,256 @@
+"""What the search remembers: candidates with their scores, and the outcome of a whole discovery."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from sld.data.splits import Fold
+from sld.data.table import Array, Table
+from sld.fit.fitting import Prior
+from sld.formula.expression import Expression
+from sld.laws.law import Law
+
+if TYPE_CHECKING:
+    from sld.search.choosing.verdict import Verdict
+
+
+MODEL = "llm:"  # how the origin of a language model's proposal begins
+_COMPOSED = "composed: "
+_LINEAGE = 6  # ancestors that are remembered, beside the first
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How one form did on one target.
+
+    Attributes:
+        score: What selection minimises: mean log error over the folds plus prices (see selection.py).
+        fold_errors: NMSE on each rung fold; NaN where a fold could not be fitted.
+        train_nmse: Mean squared error over variance on all training rows.
+        admissible: Whether every check passed as far beyond the data as the law will be used.
+        reasons: The checks that failed, there or farther out, as sentences.
+        consensus: Laws whose common prediction beyond the data the constants also follow; 0 for a form by itself.
+        effective: Constants per group that the rows decide, shared ones in parts; 0 where that is not known.
+        within_bounds: Whether it keeps the declared bounds of the target up to rounding, too.
+    """
+
+    score: float
+    fold_errors: tuple[float, ...]
+    train_nmse: float
+    admissible: bool = True
+    reasons: tuple[str, ...] = ()
+    consensus: int = 0
+    effective: float = 0.0
+    within_bounds: bool = True
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One form, judged; with several targets, means over them unless said otherwise.
+
+    Attributes:
+        expressions: Target column to expression.
+        key: Canonical key; two candidates with the same key are the same family.
+        origin: Who proposed it, e.g. "catalogue:chinchilla" or "enumeration".
+        complexity: Nodes of the expression (mean over targets).
+        n_constants: Fitted constants per group and target (the largest).
+        fold_errors: NMSE on each rung fold, as Discovery.folds; NaN where a fold could not be fitted.
+        score: What selection minimises: mean log error over the folds plus prices (see selection.py).
+        train_nmse: Mean squared error over variance on all training rows.
+        admissible: Whether every check passed as far beyond the data as the law will be used, for every target.
+        reasons: The checks that failed, there or farther out, as sentences.
+        judgements: The same for each target by itself, as the table's targets.
+        shared: Target column to the constants that all groups have in common.
+        priors: Target column to what the shape of its groups is pulled to, where they are partially pooled.
+        status: "ok", or why the candidate has no score.
+        constants: Target to group to constant to value, fitted on all training rows.
+        island: Where it was bred; what is bred there has its parents from there.
+        lineage: Of what descends from a language model's proposal: that proposal with its origin, then its descendants
+            down to the parent (the oldest and the latest few).
+    """
+
+    expressions: Mapping[str, Expression]
+    key: str
+    origin: str
+    complexity: int
+    n_constants: int
+    fold_errors: tuple[float, ...] = ()
+    score: float = float("inf")
+    train_nmse: float = float("nan")
+    admissible: bool = True
+    reasons: tuple[str, ...] = ()
+    judgements: tuple[Judgement, ...] = ()
+    shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    priors: Mapping[str, Prior] = field(default_factory=dict)
+    status: str = "ok"
+    constants: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    island: int = 0
+    lineage: tuple[str, ...] = ()
+
+    @property
+    def consensus(self) -> int:
+        """Laws whose common prediction some target's constants also follow; 0 for a form by itself."""
+        return max((j.consensus for j in self.judgements), default=0)
+
+    @property
+    def within_bounds(self) -> bool:
+        """Whether it keeps declared bounds up to rounding as far as it will be used; noise near one may excuse it."""
+        return all(j.within_bounds for j in self.judgements)
+
+    def effective(self, target: str) -> float:
+        """Return how many constants per group the rows decide, of those that n groups share one n-th each."""
+        if len(self.judgements) == len(self.expressions):
+            known = self.judgements[list(self.expressions).index(target)].effective
+            if known > 0:
+                return known
+        n_shared = len(self.shared.get(target, ()))
+        return len(self.expressions[target].constants) - n_shared * (
+            1 - 1 / max(len(self.constants.get(target, ())), 1)
+        )
+
+    @property
+    def static(self) -> bool:
+        """Whether it was proposed as it stands, not bred from what did well on the folds (a model is told what did)."""
+        return not self.origin.startswith(("evolution", MODEL))
+
+    @property
+    def published(self) -> bool:
+        """Whether it is a law of the catalogue."""
+        return self.origin.startswith("catalogue:")
+
+    @property
+    def of_model(self) -> bool:
+        """Whether a language model proposed it, or something that it descends from."""
+        return bool(self.lineage) or self.origin.startswith(MODEL)
+
+    @property
+    def descent(self) -> tuple[str, ...]:
+        """The lineage of its children."""
+        if not self.of_model:
+            return ()
+        if not self.lineage:
+            return (f"{self.origin}: {self.text}",)
+        return (self.lineage[0], *self.lineage[1:][1 - _LINEAGE :], self.text)
+
+    def of_target(self, target: int) -> Candidate:
+        """Return the candidate of one target by itself (number of the table's target)."""
+        if len(self.expressions) == 1:
+            return self
+        column = list(self.expressions)[target]
+        expression, judged = self.expressions[column], self.judgements[target]
+        return replace(
+            self,
+            expressions={column: expression},
+            key=self.key.split(" | ")[target],
+            complexity=expression.complexity,
+            n_constants=len(expression.constants),
+            fold_errors=judged.fold_errors,
+            score=judged.score,
+            train_nmse=judged.train_nmse,
+            admissible=judged.admissible,
+            reasons=judged.reasons,
+            judgements=(judged,),
+            shared={t: c for t, c in self.shared.items() if t == column},
+            priors={t: p for t, p in self.priors.items() if t == column},
+            constants={column: self.constants[column]},
+        )
+
+    @staticmethod
+    def joined(parts: Sequence[Candidate]) -> Candidate:
+        """Return candidates of one target each, in the table's order, as one candidate of all targets."""
+        if len(parts) == 1:
+            return parts[0]
+        judgements = tuple(p.judgements[0] for p in parts)
+        expressions = {t: e for p in parts for t, e in p.expressions.items()}
+        return Candidate(
+            expressions=expressions,
+            key=" | ".join(p.key for p in parts),
+            # parts may be composed themselves
+            origin=_COMPOSED
+            + ", ".join(dict.fromkeys(o for p in parts for o in p.origin.removeprefix(_COMPOSED).split(", "))),
+            complexity=round(fmean(e.complexity for e in expressions.values())),
+            n_constants=max(len(e.constants) for e in expressions.values()),
+            fold_errors=tuple(fmean(errors) for errors in zip(*(j.fold_errors for j in judgements), strict=True)),
+            score=fmean(j.score for j in judgements),
+            train_nmse=fmean(j.train_nmse for j in judgements),
+            admissible=all(j.admissible for j in judgements),
+            reasons=tuple(dict.fromkeys(r for j in judgements for r in j.reasons)),
+            judgements=judgements,
+            shared={t: c for p in parts for t, c in p.shared.items()},
+            priors={t: q for p in parts for t, q in p.priors.items()},
+            constants={t: c for p in parts for t, c in p.constants.items()},
+            lineage=next((p.lineage for p in parts if p.lineage), ()),
+        )
+
+    @property
+    def text(self) -> str:
+        """The formula, or "target: formula" per target when they differ."""
+        texts = {t: e.text for t, e in self.expressions.items()}
+        if len(set(texts.values())) == 1:
+            return next(iter(texts.values()))
+        return "; ".join(f"{t}: {x}" for t, x in texts.items())
+
+
+@dataclass(frozen=True)
+class Guide:
+    """What the constants of a law follow beside the rows: points beyond the data, where many laws were asked.
+
+    Attributes:
+        points: The points, with the weighted mean of the members' predictions as their one target. All together they
+            weigh as much as all rows.
+        members: The laws that were asked, the heaviest first.
+        weights: (n_members,) their weights, sum 1.
+    """
+
+    points: Table
+    members: tuple[Candidate, ...]
+    weights: Array
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """The outcome of a discovery.
+
+    Attributes:
+        law: The chosen form fitted on all training rows (and, if `chosen.consensus`, to the common prediction).
+        chosen: Its candidate.
+        front: Best score by complexity (the Pareto front), simplest first.
+        hall_of_fame: The best candidates, best first; the first is usually, not always, the chosen one.
+        folds: The rung folds that candidates were judged on. Their row numbers are those of `table`, unless the notes
+            say that the search used fewer rows: then they belong to the thinned table.
+        counts: How many candidates were tried, fitted, rejected and why.
+        seconds: Wall time of the search.
+        n_fits: Local fits (one start, one group, one set of rows each).
+        interrupted: Whether it was stopped by Ctrl-C before the budget was used.
+        noise: Spread between repeated points ("relative_sd", "nmse", "n_points"), or None without repeats.
+        notes: What the user should know (rows subsampled, duplicates, folds missing, ...).
+        table: The training rows, less those that look diverged.
+        verdict: Whether there is a law at all, and how far it may be extrapolated.
+        config: Seed, budget, workers, proposers.
+        single: The law of the best form by itself, when `law` follows a consensus instead; else None.
+        best: The candidate of `single`; None with it.
+        llm: What a language model took part in: calls, cost, credit; empty without one.
+        guides: Target column to what `law` follows beside the rows, where `chosen.consensus` says that it does.
+    """
+
+    law: Law
+    chosen: Candidate
+    front: tuple[Candidate, ...]
+    hall_of_fame: tuple[Candidate, ...]
+    folds: tuple[Fold, ...]
+    counts: Mapping[str, int]
+    seconds: float
+    n_fits: int
+    interrupted: bool
+    noise: Mapping[str, float] | None
+    notes: tuple[str, ...]
+    table: Table
+    verdict: Verdict
+    config: Mapping[str, Any]
+    single: Law | None = None
+    best: Candidate | None = None
+    llm: Mapping[str, Any] = field(default_factory=dict)
+    guides: Mapping[str, Guide] = field(default_factory=dict)

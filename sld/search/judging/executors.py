@@ -1,0 +1,105 @@
+"""Where proposals are judged: in this process, or in worker processes that each hold their own judge.
+
+Results come back in the order of the proposals, whatever the number of workers, so that a search with a budget in fits
+is repeatable bit for bit.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+
+from sld.core.errors import SldError
+from sld.search.candidates.candidate import Candidate
+from sld.search.judging.judge import Judge, Proposal
+
+Result = tuple[Proposal, Candidate, int]
+
+_CHUNK = 8
+_AHEAD = 3  # chunks in flight per worker
+_LOOK_EVERY_S = 0.2
+
+_judge: Judge | None = None
+
+
+def _begin(judge: Judge, parent: int) -> None:
+    global _judge
+    # Ctrl-C is the parent's business: it keeps the best law and ends the workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    _judge = judge
+
+
+def _follow(parent: int) -> None:
+    """End this process with its parent: one that is killed outright cannot end its workers."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK_EVERY_S)
+    os._exit(1)
+
+
+def _work(proposals: list[Proposal]) -> list[tuple[Candidate, int]]:
+    assert _judge is not None
+    return [_judge.judge(p) for p in proposals]
+
+
+class Executor:
+    """Judges proposals in order, in `workers` processes (1: in this process)."""
+
+    def __init__(self, judge: Judge, workers: int) -> None:
+        """Keep the judge; worker processes start with the context."""
+        self.judge = judge
+        self.workers = workers
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Executor:
+        """Start the workers."""
+        if self.workers > 1:
+            method = "fork" if sys.platform == "linux" else "spawn"
+            self._pool = ProcessPoolExecutor(
+                self.workers,
+                mp_context=multiprocessing.get_context(method),
+                initializer=_begin,
+                initargs=(self.judge, os.getpid()),
+            )
+            # the processes start with the first job, and they have to start before any thread of a guest does
+            self._pool.submit(_work, [])
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """End the workers at once: what they are judging is not wanted any more."""
+        if self._pool is not None:
+            processes = list((self._pool._processes or {}).values())
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            for process in processes:
+                process.terminate()
+
+    def map(self, proposals: Iterable[Proposal]) -> Iterator[Result]:
+        """Yield (proposal, candidate, fits) in order. Proposals are drawn a few chunks ahead of the results."""
+        if self._pool is None:
+            for proposal in proposals:
+                candidate, n_fits = self.judge.judge(proposal)
+                yield proposal, candidate, n_fits
+            return
+        source = iter(proposals)
+        waiting: deque[tuple[list[Proposal], Future[list[tuple[Candidate, int]]]]] = deque()
+        try:
+            while True:
+                while len(waiting) < _AHEAD * self.workers and (chunk := list(islice(source, _CHUNK))):
+                    waiting.append((chunk, self._pool.submit(_work, chunk)))
+                if not waiting:
+                    return
+                chunk, future = waiting.popleft()
+                for proposal, (candidate, n_fits) in zip(chunk, future.result(), strict=True):
+                    yield proposal, candidate, n_fits
+        except BrokenProcessPool as error:
+            message = "a worker process died (killed, or out of memory); run the same command again to go on from here"
+            raise SldError(f"{message}, perhaps with --workers 1") from error

@@ -1,0 +1,1 @@
+"""Whatever suggests formulas: enumeration, evolution, published laws, other engines."""

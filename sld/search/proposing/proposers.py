@@ -1,0 +1,158 @@
+"""Proposers: whatever suggests formulas. Each is a function from a table to proposals, and one row of `PROPOSERS`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain, islice
+
+import numpy as np
+
+from sld.core.errors import GrammarError, UsageError, suggest
+from sld.data.table import Table
+from sld.laws.catalogue import load_catalogue, match
+from sld.laws.form import Form
+from sld.search.candidates.hall_of_fame import HallOfFame
+from sld.search.candidates.selection import bar, distinct
+from sld.search.judging.judge import Proposal
+from sld.search.proposing.engines import ENGINES, Run
+from sld.search.proposing.enumeration import Space
+from sld.search.proposing.evolution import children
+
+Proposer = Callable[[Table], Iterator[Proposal]]
+
+EVOLUTION = "evolution"
+_BATCH = 96
+_HEAD = 480  # static proposals before evolution has anything worth breeding
+_PARENTS = 32
+ISLANDS = 4
+_MIGRATION = 4  # every so many turns an island takes its parents from all
+_COUNT = 64  # candidates that may still become parents, members of a consensus or the choice
+
+
+def from_catalogue(table: Table) -> Iterator[Proposal]:
+    """Published laws, the table's variables in every role that makes sense."""
+    found: list[Proposal] = []
+    for law in load_catalogue():
+        per_target = [list(match(law, table.variables, own=table.own_share(j))) for j in range(len(table.targets))]
+        if len({len(forms) for forms in per_target}) == 1:
+            found.extend(Proposal.of(forms) for forms in zip(*per_target, strict=True))
+    # laws that use every variable first, those of these very quantities ahead: on a small budget they are the ones to
+    # have tried
+    found.sort(key=lambda p: (-len(p.forms[0].expression.used_variables), p.forms[0].mismatch))
+    yield from found
+
+
+def from_enumeration(table: Table) -> Iterator[Proposal]:
+    """The parts of scaling laws put together, simplest first."""
+    spaces = [Space(table, j).texts() for j in range(len(table.targets))]
+    for texts in zip(*spaces, strict=True):
+        try:
+            yield Proposal.of([Form(table.parse(text, j), "enumeration", rough=True) for j, text in enumerate(texts)])
+        except GrammarError:
+            continue  # a formula over many proportions can pass the limits of the grammar
+
+
+PROPOSERS: dict[str, Proposer] = {"catalogue": from_catalogue, "enumeration": from_enumeration}
+ALL = (*PROPOSERS, EVOLUTION)  # what a search uses when nothing is said
+KNOWN = (*ALL, *ENGINES)
+
+
+def from_texts(
+    table: Table, formulas: Sequence[str | Mapping[str, str]], origin: str, positive: Sequence[str] = ()
+) -> Iterator[Proposal]:
+    """Formulas given by a person or a card: one text for all targets, or a text per target column.
+
+    Raises:
+        GrammarError: A formula is not in the grammar.
+        UsageError: A mapping does not name every target.
+    """
+    for formula in formulas:
+        forms = []
+        for j, target in enumerate(table.targets):
+            if isinstance(formula, str):
+                text = formula
+            elif target.column in formula:
+                text = formula[target.column]
+            else:
+                raise UsageError(f"a formula per target needs one for {target.column!r}; got {', '.join(formula)}")
+            forms.append(Form(table.parse(text, j), origin, positive=tuple(positive)))
+        yield Proposal.of(forms)
+
+
+class Source:
+    """Draws batches of new families: given formulas, then the static proposers, then evolution from the best so far.
+
+    Once the static proposers have given `_HEAD` families, evolution takes turns with them; when they are exhausted it
+    goes on alone until it finds nothing new. It breeds on islands, so that one lucky family does not take over.
+    """
+
+    def __init__(
+        self, table: Table, names: Sequence[str], first: Iterator[Proposal], *, seed: int, max_constants: int
+    ) -> None:
+        """Prepare to draw; engines start at once, in the background.
+
+        Raises:
+            UsageError: There is no such proposer, or the package of an engine is not installed.
+        """
+        for name in names:
+            if name not in KNOWN:
+                raise UsageError(suggest(name, KNOWN, kind="proposer"))
+        self.table = table
+        self.seed = seed
+        self.max_constants = max_constants
+        self.evolves = EVOLUTION in names
+        self.enumerates = "enumeration" in names
+        self.seen: set[str] = set()
+        self.generation = 0
+        self.drawn = 0
+        self.bred = 0
+        self._n_points = int(table.points().max()) + 1
+        self.notes: list[str] = []  # what went wrong with an engine
+        self._runs = [Run(ENGINES[name], table, seed=seed, notes=self.notes) for name in names if name in ENGINES]
+        plain = chain.from_iterable(PROPOSERS[name](table) for name in names if name in PROPOSERS)
+        # by then an engine has had time to answer; a fixed place keeps the order the same in every run
+        self._static = self._distinct([first, islice(plain, _HEAD), *(run.proposals() for run in self._runs), plain])
+
+    def close(self) -> None:
+        """End the engines that still run."""
+        for run in self._runs:
+            run.close()
+
+    def _distinct(self, sources: Sequence[Iterator[Proposal]]) -> Iterator[Proposal]:
+        for source in sources:
+            for proposal in source:
+                if proposal.key not in self.seen:
+                    self.seen.add(proposal.key)
+                    yield proposal
+
+    def batch(self, hall: HallOfFame) -> list[Proposal]:
+        """Return the next batch, empty when there is nothing left to try."""
+        self.generation += 1
+        turn = self.evolves and self.drawn >= _HEAD and self.generation % 3 != 0
+        batch = self._bred(hall) if turn else list(islice(self._static, _BATCH))
+        if not batch:
+            batch = list(islice(self._static, _BATCH)) if turn else self._bred(hall) if self.evolves else []
+        self.drawn += len(batch)
+        if len(self.table.targets) > 1:
+            return batch
+        # what is proposed as it stands is judged to the end: the consensus wants it even where it is behind
+        limit = self.bar(hall)
+        return [replace(p, bar=limit) if p.forms[0].origin == EVOLUTION else p for p in batch]
+
+    def bar(self, hall: HallOfFame) -> float:
+        """Return the early score that a bred form has to come near."""
+        if len(self.table.targets) > 1:
+            return math.inf  # a form that is behind for one target may suit another
+        return bar(hall.ranked(), _COUNT, self._n_points)
+
+    def _bred(self, hall: HallOfFame) -> list[Proposal]:
+        """Return children of the next island; every so often its parents come from all islands."""
+        self.bred += 1
+        island = self.bred % ISLANDS
+        everywhere = self.bred // ISLANDS % _MIGRATION == 0
+        parents = distinct(hall.ranked() if everywhere else hall.island(island), _PARENTS)
+        rng = np.random.default_rng([self.seed, self.generation])
+        made = children(parents, self.table, self.seen, _BATCH, rng, self.max_constants)
+        return [replace(p, island=island) for p in made]
