@@ -2,11 +2,12 @@
 
     python bench/property.py [--tables 200] [--first 0] [--budget 2000fits] [--jobs 2] [--checkout DIR]
 
-Tables and properties are those of `tests/property_tables.py`: no pole, no prediction that is not finite between a tenth
-and a hundred times the table, no "law" that misses its own rows, every estimate inside its interval. `--checkout` has
-another version of sld search the same tables, for a column "before". Results are kept per table and version in
-`results/property.jsonl`, so that a run that was cut off goes on; `--again` forgets those of this checkout. Writes
-`property.md`. Third-party rows are not needed. About five minutes on two cores.
+Tables are those of `tests/random_tables.py`, properties those of `tests/property_tables.py`: no pole, no prediction
+that is not finite between a tenth and a hundred times the table, no "law" that misses its own rows, every estimate
+inside its interval. `--checkout` has another version of sld search the same tables, for a column
+"before". Results are kept per table and version in `results/property.jsonl`, so that a run that was cut off goes on;
+`--again` forgets those of this checkout. Writes `property.md`. Third-party rows are not needed. About five minutes on
+two cores.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 RESULTS = HERE / "results" / "property.jsonl"
+TABLES = ("random_tables.py", "property_tables.py")  # what is searched, and what is asked of it
 _SHARE = 10  # tables that one process searches
 _SHOWN = 3  # examples of a kind
 
@@ -58,10 +60,11 @@ def child(seeds: Iterable[int], budget: str) -> None:
     """Search some tables with the sld that PYTHONPATH names, and print a line of JSON for each."""
     sys.path.insert(0, str(ROOT / "tests"))
     import property_tables
+    import random_tables
 
     for seed in seeds:
         started = time.monotonic()
-        about = property_tables.draw(seed).about
+        about = random_tables.draw(seed).about
         try:
             verdict, violations = property_tables.judge(seed, budget)
             found = {v.kind: v.where for v in violations}
@@ -74,7 +77,7 @@ def child(seeds: Iterable[int], budget: str) -> None:
 def searched(tree: Path, seeds: Iterable[int], budget: str, jobs: int, *, again: bool) -> dict[int, dict[str, Any]]:
     """Return the results of one version by seed, those of earlier runs included."""
     version = version_of(tree)
-    key = {"version": version, "budget": budget, "tables": digest(ROOT / "tests" / "property_tables.py")}
+    key = {"version": version, "budget": budget, "tables": digest(*(ROOT / "tests" / name for name in TABLES))}
     kept = [line for line in lines_of(RESULTS) if not (again and all(line[k] == v for k, v in key.items()))]
     found = {line["seed"]: line for line in kept if all(line[k] == v for k, v in key.items())}
     if again:
