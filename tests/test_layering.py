@@ -1,88 +1,166 @@
-"""Imports go down only, and the search cannot name what it must not see."""
+"""Imports go down only, no two files import each other, and the search cannot name what it must not see."""
 
 import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "sld"
-LAYERS = (
-    "core",
-    "chat",
-    "formula",
-    "data",
-    "fit",
-    "laws",
-    "search",
-    "analysis",
-    "board",
-    "api",
-    "cli",
-)  # each imports downwards
+# each imports downwards; `sld/__init__.py` gives the names of what lies below it to who writes `import sld`
+FLOORS = ("core", "chat", "formula", "data", "fit", "laws", "search", "analysis", "board", "api", "mcp", "sld", "cli")
+ROOMS = {
+    "search": ("candidates", "screening", "judging", "proposing", "choosing", "llm", "search")
+}  # its own files last
 HEAVY = ("scipy", "sympy", "matplotlib", "pandas", "numba", "pyarrow", "openai", "huggingface_hub")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-
-def layer_of(module: str) -> str | None:
-    """Return the layer of `sld.laws.law` or `sld.cli.show`; None for the package itself, which re-exports lazily."""
-    parts = module.split(".")
-    if len(parts) == 1:
-        return None
-    if parts[1] in ("__main__", "__init__") or parts[1].startswith("cli"):
-        return "cli"
-    return parts[1]
+Sources = Mapping[str, str]  # the text of each module, by its name; a package has the name of its folder
+Imports = Mapping[str, frozenset[str]]  # what each module imports, of the same package
 
 
 def module_of(path: Path) -> str:
     parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 2 else parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def is_module(name: str) -> bool:
-    return (PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").exists()
+def sources() -> Sources:
+    return {module_of(path): path.read_text(encoding="utf-8") for path in FILES}
 
 
-def imported(node: ast.AST) -> Iterator[str]:
+def imported(node: ast.AST) -> Iterator[tuple[str, str]]:
+    """Yield the module of an import, and the name that is taken from it ("" if it is the module itself)."""
     if isinstance(node, ast.Import):
-        yield from (alias.name for alias in node.names)
+        yield from ((alias.name, "") for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
         assert node.level == 0, "imports are absolute here"
         assert node.module is not None
-        if node.module == "sld":
-            yield from (f"sld.{alias.name}" for alias in node.names if is_module(alias.name))
-        else:
-            yield node.module
+        yield from ((node.module, alias.name) for alias in node.names)
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_imports_go_down_only(path: Path) -> None:
-    own = layer_of(module_of(path))
-    if own is None:
-        return
-    assert own in LAYERS, f"{path.name} is in no known layer"
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        for module in imported(node):
-            if module.split(".")[0] == "sld":
-                other = layer_of(module)
-                assert other is None or LAYERS.index(other) <= LAYERS.index(own), f"{own} imports {module}"
+def imports_of(sources: Sources) -> Imports:
+    """Return every import wherever it stands: at the top, inside a function, under TYPE_CHECKING."""
+    found = {}
+    for name, text in sources.items():
+        pairs = [pair for node in ast.walk(ast.parse(text)) for pair in imported(node)]
+        named = (f"{module}.{what}" if f"{module}.{what}" in sources else module for module, what in pairs)
+        found[name] = frozenset(module for module in named if module.split(".")[0] == "sld") - {name}
+        assert found[name] <= set(sources), f"{name} imports a module that is not there"
+    return found
+
+
+def place_of(module: str) -> tuple[int, int]:
+    """Return the floor of a module and its room on it, counted from below."""
+    top, *parts = module.split(".")
+    if not parts:
+        return FLOORS.index(top), 0
+    if parts == ["__main__"]:
+        return FLOORS.index("cli"), 0
+    floor, *inner = parts
+    assert floor in FLOORS, f"{module} is on no known floor"
+    if floor not in ROOMS:
+        return FLOORS.index(floor), 0
+    rooms = ROOMS[floor]
+    return FLOORS.index(floor), rooms.index(inner[0]) if inner and inner[0] in rooms else len(rooms) - 1
+
+
+def upward(imports: Imports) -> list[str]:
+    """Return the imports that go up, to another floor or to another room of the same floor."""
+    pairs = [(name, other) for name, others in sorted(imports.items()) for other in sorted(others)]
+    return [f"{name} imports {other}" for name, other in pairs if place_of(other) > place_of(name)]
+
+
+def circles(imports: Imports) -> list[list[str]]:
+    """Return the modules that reach each other, by the circle that they are in."""
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        left = [start]
+        while left:
+            new = imports[left.pop()] - seen
+            seen |= new
+            left += new
+        return seen
+
+    reach = {name: reached(name) for name in imports}
+    found = {frozenset(m for m in reach[name] if name in reach[m]) for name in imports if name in reach[name]}
+    return sorted(sorted(circle) for circle in found)
+
+
+def test_imports_go_down_only() -> None:
+    assert upward(imports_of(sources())) == []
+
+
+def test_no_files_import_each_other() -> None:
+    assert circles(imports_of(sources())) == []
+
+
+@pytest.mark.parametrize("room", [p for p in PACKAGE.glob("*/*/") if p.name != "__pycache__"], ids=lambda p: p.name)
+def test_every_room_of_a_floor_that_has_an_order_is_in_it(room: Path) -> None:
+    if room.parent.name in ROOMS:
+        assert room.name in ROOMS[room.parent.name]
+
+
+TYPES = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    {}"
+INSIDE = "def f():\n    {}"
+UP = {
+    "sld.core.files": "from sld.formula import tree",
+    "sld.formula.tree": "import sld.board.site.html",
+    "sld.data.table": "from sld import api",
+    "sld.laws.law": "from sld import __version__",
+    "sld.search.judging.judge": "from sld.search.proposing.evolution import breed",
+    "sld.search.choosing.finishing": "from sld.search.llm import visitor",
+    "sld.search.llm.visitor": "from sld.search.loop import Search",
+    "sld.board.site.html": "from sld.cli.show import table",
+}
+MADE_UP = {
+    module: ""
+    for named in (*UP, "sld", "sld.api", "sld.cli", "sld.search.proposing.evolution", "sld.search.loop", "sld.cli.show")
+    for module in (named, *(named.rsplit(".", n)[0] for n in range(1, named.count(".") + 1)))
+}
+
+
+@pytest.mark.parametrize("frame", ["{}", TYPES, INSIDE], ids=["at the top", "for types", "inside a function"])
+@pytest.mark.parametrize("module", UP)
+def test_an_upward_import_is_found_wherever_it_stands(module: str, frame: str) -> None:
+    made_up = MADE_UP | {module: frame.format(UP[module])}
+    assert [said.split()[0] for said in upward(imports_of(made_up))] == [module]
+    assert upward(imports_of(MADE_UP)) == []
+
+
+@pytest.mark.parametrize("frame", ["{}", TYPES, INSIDE], ids=["at the top", "for types", "inside a function"])
+def test_a_circle_is_found_wherever_its_imports_stand(frame: str) -> None:
+    made_up = {
+        "sld.fit.a": "from sld.fit import b",
+        "sld.fit.b": "import sld.fit.c",
+        "sld.fit.c": frame.format("from sld.fit.a import name"),
+        "sld.fit.d": "from sld.fit import a, b, c",
+        "sld.fit": "",
+    }
+    assert circles(imports_of(made_up)) == [["sld.fit.a", "sld.fit.b", "sld.fit.c"]]
+    assert circles(imports_of(made_up | {"sld.fit.c": ""})) == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)
 def test_heavy_modules_are_imported_where_they_are_needed(path: Path) -> None:
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        for module in imported(node):
+        for module, _ in imported(node):
             # numba compiles its functions at import, so the modules that are numba's may name it
             allowed = ("numba",) if path.name in ("machine.py", "machine_cache.py") else ()
             assert module.split(".")[0] not in HEAVY or module.split(".")[0] in allowed, f"{path.name}: {module}"
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if p.parent.name in ("core", "search")], ids=module_of)
+# all levels of folders, from the search down; a task and its card are of course where held-out rows have their names
+SEARCH = [path for path in FILES if place_of(module_of(path))[0] <= FLOORS.index("search")]
+TASKS = ("sld.data.task", "sld.data.card")
+
+
+@pytest.mark.parametrize("path", SEARCH, ids=module_of)
 def test_the_search_cannot_name_held_out_rows(path: Path) -> None:
-    if path.name not in ("task.py", "card.py"):
+    if module_of(path) not in TASKS:
         assert not re.search(r"\bheld_out\b", path.read_text(encoding="utf-8"))
 
 

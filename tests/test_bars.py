@@ -1,0 +1,56 @@
+"""How large a function and a file may be: what one person reads at a time."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = [path for folder in ("sld", "tests", "bench") for path in sorted((ROOT / folder).rglob("*.py"))]
+FUNCTION_LINES, FILE_LINES, PARAMETERS = 100, 600, 8
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+# the machine is one loop over problems, starts and steps that numba compiles, with its scratch arrays made once at the
+# top: cut in parts, each part would be handed all of them
+MACHINE = ROOT / "sld" / "fit" / "machine.py"
+LONG = {(MACHINE, "solve")}
+
+
+def functions(path: Path) -> Iterator[Function]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    yield from (node for node in ast.walk(tree) if isinstance(node, Function))
+
+
+def n_parameters(function: Function) -> int:
+    """Return how many parameters a caller gives."""
+    given = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    return len(given) - (given[:1] != [] and given[0].arg in ("self", "cls"))
+
+
+def n_lines(function: Function) -> int:
+    assert function.end_lineno is not None
+    return function.end_lineno - function.lineno + 1
+
+
+def test_no_function_is_longer_than_a_hundred_lines() -> None:
+    found = [(path, f.name, n_lines(f)) for path in FILES for f in functions(path)]
+    assert [(path.name, name, n) for path, name, n in found if n > FUNCTION_LINES and (path, name) not in LONG] == []
+
+
+def test_no_function_outside_the_commands_has_more_than_eight_parameters() -> None:
+    """A command has a parameter for each of its options."""
+    files = [path for path in FILES if ROOT / "sld" / "cli" not in path.parents]
+    found = [(path.name, f.name, n_parameters(f)) for path in files for f in functions(path)]
+    assert [said for said in found if said[2] > PARAMETERS] == []
+
+
+def test_no_file_but_the_machine_has_more_than_six_hundred_lines() -> None:
+    lines = {path: path.read_text(encoding="utf-8").count("\n") for path in FILES if path != MACHINE}
+    assert {path.name: n for path, n in lines.items() if n > FILE_LINES} == {}
+
+
+def test_the_exceptions_are_still_there() -> None:
+    assert MACHINE.read_text(encoding="utf-8").count("\n") > FILE_LINES
+    assert all(n_lines(f) > FUNCTION_LINES for path, name in LONG for f in functions(path) if f.name == name)
