@@ -71,7 +71,7 @@ def serve(file: Path, latency: float) -> None:
     ideas: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
     given = 0
 
-    def handler(request: Request) -> Answer:
+    def handler(_: Request) -> Answer:
         nonlocal given
         part, given = ideas[given : given + PER_REPLY], given + PER_REPLY
         text = json.dumps({"proposals": [{**idea, "reason": "replayed"} for idea in part]})

@@ -69,7 +69,7 @@ def find_tasks(data: Path) -> list[tuple[str, Path]]:
     return found + [("bundled", card.parent) for card in sorted((HERE.parent / "tasks").glob("*/task.toml"))]
 
 
-def rated(task: Task, rows: Table, prediction: Array) -> dict[str, Any]:
+def rated(rows: Table, prediction: Array) -> dict[str, Any]:
     """Return the scores of a prediction as plain numbers."""
     return scores(rows.Y, prediction, rows.group_index).to_json()
 
@@ -78,8 +78,8 @@ def by_sld(task: Task, rows: Table, seed: int, budget: str, workers: int) -> dic
     """Discover on the training rows, predict the held-out points."""
     found = discover(task.train, seed=seed, budget=budget, workers=workers, max_constants=task.card.max_constants)
     single = found.law if found.single is None else found.single
-    return rated(task, rows, found.law.predict(rows)) | {
-        "single": rated(task, rows, single.predict(rows))["r2"],
+    return rated(rows, found.law.predict(rows)) | {
+        "single": rated(rows, single.predict(rows))["r2"],
         "verdict": found.verdict.kind,
         "consensus": found.chosen.consensus,
         "law": found.chosen.text,
@@ -108,7 +108,7 @@ def by_nearest(task: Task, rows: Table) -> dict[str, Any]:
         train = np.flatnonzero(task.train.group_index == task.train.groups.index(group))
         for i in np.flatnonzero(rows.group_index == g):
             prediction[i] = task.train.Y[train[int(np.argmin((((X[train] - Z[i]) / size) ** 2).sum(axis=1)))]]
-    return rated(task, rows, prediction)
+    return rated(rows, prediction)
 
 
 def by_loglinear(task: Task, rows: Table) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def by_loglinear(task: Task, rows: Table) -> dict[str, Any]:
             c = np.linalg.lstsq(A, np.log(y[train]) if logs else y[train], rcond=None)[0]
             line = np.column_stack([np.ones(test.sum()), Z[test]]) @ c
             prediction[test, j] = np.exp(line) if logs else line
-    return rated(task, rows, prediction)
+    return rated(rows, prediction)
 
 
 def by_published(task: Task, rows: Table, seed: int) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def by_published(task: Task, rows: Table, seed: int) -> dict[str, Any]:
                 test = rows.group_index == g
                 columns = {s: rows.X[test, i] for i, s in enumerate(rows.symbols)}
                 prediction[test, j] = evaluate(expression, columns, result.constants[group])
-        score = rated(task, rows, prediction)
+        score = rated(rows, prediction)
         every[law.name] = score["r2"]
         if not best or score["r2"] > best["r2"]:
             best = score | {"law": law.name}
@@ -181,8 +181,8 @@ def by_operon(task: Task, rows: Table, seed: int, seconds: float, workers: int) 
         for (test, j), values in zip(places, json.loads(child.stdout), strict=True):
             prediction[test, j] = values
     except (subprocess.SubprocessError, ValueError) as error:
-        return rated(task, rows, prediction) | {"error": str(error)[:200]}
-    return rated(task, rows, prediction)
+        return rated(rows, prediction) | {"error": str(error)[:200]}
+    return rated(rows, prediction)
 
 
 def measure(args: argparse.Namespace, results: dict[str, Any], save: Callable[[], None]) -> None:
