@@ -177,5 +177,5 @@ def test_extras_named_in_the_documents_exist(extra: str) -> None:
 def test_checks_of_the_documents_are_those_of_ci() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
-    for tool in ("ruff check", "ruff format", "mypy"):
+    for tool in ("ruff check", "ruff format", "typos", "mypy"):
         assert tool in script and f"entry: {tool}" in hooks and f"`{tool}" in CONTRIBUTING

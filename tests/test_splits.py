@@ -220,7 +220,7 @@ def test_each_group_is_cut_within_its_own_range() -> None:
 def test_variable_with_two_rungs_is_judged_in_corners() -> None:
     data = TABLES["24 rows"]()
     folds = rung_folds(data)
-    assert any("P high and N high" == f.name for f in folds)
+    assert any(f.name == "P high and N high" for f in folds)
     assert all(np.unique(data.X[f.train, 1]).size == 2 for f in folds)
 
 
