@@ -144,24 +144,23 @@ def test_a_circle_is_found_wherever_its_imports_stand(frame: str) -> None:
     assert circles(imports_of(made_up | {"sld.fit.c": ""})) == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_heavy_modules_are_imported_where_they_are_needed(path: Path) -> None:
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        for module, _ in imported(node):
-            # numba compiles its functions at import, so the modules that are numba's may name it
-            allowed = ("numba",) if path.name in ("machine.py", "machine_cache.py") else ()
-            assert module.split(".")[0] not in HEAVY or module.split(".")[0] in allowed, f"{path.name}: {module}"
+def test_heavy_modules_are_imported_where_they_are_needed() -> None:
+    # numba compiles its functions at import, so the modules that are numba's may name it
+    allowed = {("sld.fit.machine", "numba"), ("sld.fit.machine_cache", "numba")}
+    at_the_top = {
+        (name, module.split(".")[0])
+        for name, text in sources().items()
+        for node in ast.parse(text).body
+        for module, _ in imported(node)
+    }
+    assert {(name, module) for name, module in at_the_top if module in HEAVY} == allowed
 
 
-# all levels of folders, from the search down; a task and its card are of course where held-out rows have their names
-SEARCH = [path for path in FILES if place_of(module_of(path))[0] <= FLOORS.index("search")]
-TASKS = ("sld.data.task", "sld.data.card")
-
-
-@pytest.mark.parametrize("path", SEARCH, ids=module_of)
-def test_the_search_cannot_name_held_out_rows(path: Path) -> None:
-    if module_of(path) not in TASKS:
-        assert not re.search(r"\bheld_out\b", path.read_text(encoding="utf-8"))
+def test_the_search_cannot_name_held_out_rows() -> None:
+    """Nothing from the search down does, at any level of folders, but a task and its card."""
+    below = {n: text for n, text in sources().items() if place_of(n)[0] <= FLOORS.index("search")}
+    named = {name for name, text in below.items() if re.search(r"\bheld_out\b", text)}
+    assert named == {"sld.data.task", "sld.data.card"}
 
 
 def test_a_table_has_no_way_back_to_its_task() -> None:
