@@ -159,7 +159,7 @@ def test_two_writers_of_one_law_leave_one_entry(tmp_path: Path, entry: Entry) ->
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 here")
-@pytest.mark.parametrize("n_kills", [4, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_kills", [4, pytest.param(16, marks=pytest.mark.slow)])
 def test_a_writer_killed_at_any_moment_leaves_whole_files_only(tmp_path: Path, entry: Entry, n_kills: int) -> None:
     template = tmp_path / "template.json"
     template.write_bytes(entry.file_bytes())

@@ -210,8 +210,8 @@ def test_arbitrary_files_raise_nothing_but_data_errors(write: Write, content: by
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc")
-def test_two_million_rows_are_read_in_little_memory(write: Write) -> None:
-    values = np.random.default_rng(0).lognormal(10, 5, (2_000_000, 2)).tolist()
+def test_many_rows_are_read_in_little_memory(write: Write) -> None:
+    values = np.random.default_rng(0).lognormal(10, 5, (300_000, 2)).tolist()
     path = write("group,N,D,loss\n" + "".join(f"g{i % 7},{n!r},{d!r},{n!r}\n" for i, (n, d) in enumerate(values)))
     code = (
         "import sys; from sld.data.task import table_from;"
@@ -222,7 +222,8 @@ def test_two_million_rows_are_read_in_little_memory(write: Write) -> None:
     command = [sys.executable, "-c", code, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=True, timeout=120)
     n_rows, peak_kb = map(int, done.stdout.split())
-    assert n_rows == 2_000_000 and peak_kb < 1e6
+    # 70 MB, 50 of them without a row; cells kept as objects would take 150
+    assert n_rows == 300_000 and peak_kb < 120e3
 
 
 def test_a_column_name_with_a_newline_stays_on_one_line(write: Write) -> None:
