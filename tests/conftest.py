@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from sld.board.entries.submission import Rows
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Files are numbered, not shown: a compressed one has the time in it, and workers must agree on names of tests."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _no_test_sees_the_users_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:

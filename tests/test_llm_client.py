@@ -185,7 +185,7 @@ def test_retry_after_is_honoured(retry_after: float | str) -> None:
     assert server.requests[1].at - server.requests[0].at >= 0.3
 
 
-@pytest.mark.parametrize("retry_after", ["60", retry_at(3600), "1e9"])
+@pytest.mark.parametrize("retry_after", ["60", retry_at(3600), "1e9"], ids=["seconds", "a date", "very many"])
 def test_no_wait_beyond_what_remains(retry_after: str) -> None:
     start = time.monotonic()
     got = ask_once([status(429, "slow down", retry_after=retry_after)], within_s=5.0)
