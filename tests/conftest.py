@@ -7,12 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from fetching import Get
     from hub_server import Hub
 
     from sld.board.entries.submission import Rows
+
+
+# workers share the cores, so how long an example takes is no property of what is tried
+settings.register_profile("side by side", deadline=None)
+settings.load_profile("side by side")
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import functools
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -18,9 +18,10 @@ MACHINE = ROOT / "sld" / "fit" / "machine.py"
 LONG = {(MACHINE, "solve")}
 
 
-def functions(path: Path) -> Iterator[Function]:
+@functools.cache
+def functions(path: Path) -> tuple[Function, ...]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    yield from (node for node in ast.walk(tree) if isinstance(node, Function))
+    return tuple(node for node in ast.walk(tree) if isinstance(node, Function))
 
 
 def n_parameters(function: Function) -> int:

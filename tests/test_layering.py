@@ -1,6 +1,7 @@
 """Imports go down only, no two files import each other, and the search cannot name what it must not see."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -39,6 +40,11 @@ def imported(node: ast.AST) -> Iterator[tuple[str, str]]:
         assert node.level == 0, "imports are absolute here"
         assert node.module is not None
         yield from ((node.module, alias.name) for alias in node.names)
+
+
+@functools.cache
+def imports() -> Imports:
+    return imports_of(sources())
 
 
 def imports_of(sources: Sources) -> Imports:
@@ -91,11 +97,11 @@ def circles(imports: Imports) -> list[list[str]]:
 
 
 def test_imports_go_down_only() -> None:
-    assert upward(imports_of(sources())) == []
+    assert upward(imports()) == []
 
 
 def test_no_files_import_each_other() -> None:
-    assert circles(imports_of(sources())) == []
+    assert circles(imports()) == []
 
 
 @pytest.mark.parametrize("room", [p for p in PACKAGE.glob("*/*/") if p.name != "__pycache__"], ids=lambda p: p.name)
