@@ -20,6 +20,8 @@ from sld.search.screening.diverged import MOST, diverged_rows, sentence
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"  # third-party rows, where they are at hand
 FOLDERS = [card.parent for root in (SHARED, ROOT / "tasks") for card in sorted(root.glob("**/task.toml"))]
+# a look at a hundred tables takes ten seconds
+MARKED = [f if ROOT in f.parents else pytest.param(f, marks=pytest.mark.slow) for f in FOLDERS]
 TABLES = {"one scale": lambda: one_scale(24), "two scales": two_scales, "groups": grouped, "mixture": mixture}
 
 
@@ -238,7 +240,7 @@ def test_clean_tables_are_untouched(name: str, noise: float) -> None:
         assert diverged_rows(table.with_targets(table.Y + noise * table.Y.std() * rng.normal(size=table.Y.shape))) == ()
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda f: f"{f.parent.name}/{f.name}")
+@pytest.mark.parametrize("folder", MARKED, ids=lambda f: f"{f.parent.name}/{f.name}")
 def test_nothing_fires_on_measured_tables(folder: Path) -> None:
     table = load_task(folder).train
     # an agent that never finished an episode has the lowest reward there is

@@ -25,7 +25,8 @@ class PySRRegressor:
     def fit(self, X, y, variable_names):
         assert X.shape == (len(y), len(variable_names)), X.shape
         {fit}
-        self.equations_ = pd.DataFrame({{"complexity": [9, 1], "equation": {equations!r}}})
+        texts = {equations!r}
+        self.equations_ = pd.DataFrame({{"complexity": range(len(texts), 0, -1), "equation": texts}})
 """
 
 
@@ -74,11 +75,8 @@ def test_a_hall_of_fame_becomes_proposals_shortest_first(fake_pysr) -> None:  # 
     assert {p.forms[0].origin for p in (first, second)} == {"pysr"}
 
 
-@pytest.mark.parametrize(
-    "equation", ["__import__('os').system('true')", "v0 + v7", "sinh(v0)", "1.5", "v0 +", "x" * 5000]
-)
-def test_what_the_grammar_refuses_is_left_out(fake_pysr, equation: str) -> None:  # type: ignore[no-untyped-def]
-    fake_pysr([equation, "0.5 * v0"])
+def test_what_the_grammar_refuses_is_left_out(fake_pysr) -> None:  # type: ignore[no-untyped-def]
+    fake_pysr(["__import__('os').system('true')", "v0 + v7", "sinh(v0)", "1.5", "v0 +", "x" * 5000, "0.5 * v0"])
     assert [p.forms[0].expression.text for p in proposals("pysr", law_table())] == ["c0*log(N)"]
 
 
