@@ -66,6 +66,7 @@ def test_ctrl_c_leaves_finished_tasks_and_nothing_half(hub: Hub, tmp_path: Path)
     assert [t["state"] for t in json.loads(out)["tasks"]] == ["unchanged"] * 2 + ["fetched"] * 6, err
 
 
+@pytest.mark.slow
 def test_two_at_once_do_not_disturb_each_other(hub: Hub, tmp_path: Path) -> None:
     children = [start(hub, tmp_path) for _ in range(2)]
     ends = [child.communicate(timeout=120) for child in children]

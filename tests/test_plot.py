@@ -112,8 +112,8 @@ def png_size(path: Path) -> tuple[int, int]:
     return width, height
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("with_held_out", [False, True])
+# held-out rows are in the picture of every other kind
+@pytest.mark.parametrize(("kind", "with_held_out"), [(kind, i % 2 == 0) for i, kind in enumerate(KINDS)])
 def test_every_kind_of_task_has_a_picture(kind: str, with_held_out: bool, tmp_path: Path) -> None:
     table, text = KINDS[kind]()
     split = extrapolation_split(table)

@@ -418,6 +418,7 @@ def test_a_site_stopped_halfway_is_taken_up_again(tmp_path: Path, monkeypatch: p
     assert all(p.exists() for p in write_site(samples.ordinary(), tmp_path))
 
 
+@pytest.mark.slow
 def test_the_largest_boards_still_fit() -> None:
     rng = np.random.default_rng(0)
     groups, targets = 400, [f"loss of {k}" for k in range(8)]
