@@ -13,6 +13,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sld.core.arrays import Array as Array
+from sld.core.arrays import Rows as Rows
 from sld.core.errors import DataError, UsageError, suggest
 from sld.data.card import Log, Monotone, Role, Target, Variable, own_share, share_symbols, unique_symbols
 from sld.data.logarithms import NO_LOG, question
@@ -20,7 +22,6 @@ from sld.data.reading import Columns, column_names, name_of, prepared, read_colu
 from sld.data.unnamed import hidden_settings
 from sld.formula.expression import Expression, parse
 
-Array = NDArray[np.float64]
 Missing = Literal["error", "drop"]
 
 ALL_ROWS = "all"  # name of the one group of a table without groups
@@ -53,14 +54,14 @@ class Table:
     X: Array
     Y: Array
     groups: tuple[str, ...] = (ALL_ROWS,)
-    group_index: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
+    group_index: Rows = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
     notes: tuple[str, ...] = ()
     group_column: str | None = None
     own_shares: tuple[str | None, ...] = ()
     weights: Array | None = None
     yerr: Array | None = None
     runs: tuple[str, ...] = ()
-    run_index: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
+    run_index: Rows = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
     run_column: str | None = None
     weights_column: str | None = None
 
@@ -149,7 +150,7 @@ class Table:
             run_index=run_index,
         )
 
-    def canonical_order(self) -> NDArray[np.intp]:
+    def canonical_order(self) -> Rows:
         """Return the row numbers in an order of the rows' own: by group name, then variables, then targets."""
         keys = [_by_name(self.groups, self.group_index)[1], *self.X.T, *self.Y.T]
         keys += [] if self.yerr is None else [*self.yerr.T]
@@ -187,11 +188,11 @@ class Table:
         """Return the table with other values of the same targets (e.g. a bootstrap's)."""
         return replace(self, Y=np.asarray(Y, dtype=np.float64).reshape(self.Y.shape))
 
-    def points(self) -> NDArray[np.intp]:
+    def points(self) -> Rows:
         """Return (n_rows,) numbers of the distinct points: rows of one group that agree in all variables."""
         return _numbered([self.group_index, *self.X.T])[0]
 
-    def clusters(self) -> NDArray[np.intp]:
+    def clusters(self) -> Rows:
         """Return (n_rows,) numbers of what is independent of one another: runs where they are named, else points.
 
         Where a group has fewer than three runs nothing can be told from their differences, and points stand in.
@@ -451,7 +452,7 @@ def read_table(
     return table if run is None else _with_runs(table, data, run, rows, where)
 
 
-def _check_sign(columns: Columns, rows: NDArray[np.intp], column: str, rule: str, *, zero: bool) -> None:
+def _check_sign(columns: Columns, rows: Rows, column: str, rule: str, *, zero: bool) -> None:
     """Refuse negative values of a column, and zeros: any, or only nothing but zeros."""
     values = columns.values[column][rows]
     bad = values < 0 if zero else values <= 0
@@ -463,7 +464,7 @@ def _check_sign(columns: Columns, rows: NDArray[np.intp], column: str, rule: str
         raise DataError(f"{columns.where}: column {column!r} is 0 in every row; some weight must be above 0")
 
 
-def _with_runs(table: Table, data: object, run: str, rows: NDArray[np.intp], where: str | None) -> Table:
+def _with_runs(table: Table, data: object, run: str, rows: Rows, where: str | None) -> Table:
     """Return the table with the runs that a column names."""
     try:
         columns = read_columns(data, (), run, where=where)
@@ -473,7 +474,7 @@ def _with_runs(table: Table, data: object, run: str, rows: NDArray[np.intp], whe
     return replace(table, runs=tuple(columns.labels[int(k)] for k in kept), run_index=index, run_column=run)
 
 
-def _finite_rows(columns: Columns, missing: Missing, notes: list[str]) -> NDArray[np.intp]:
+def _finite_rows(columns: Columns, missing: Missing, notes: list[str]) -> Rows:
     """Return the indices of rows without empty or infinite cells; refuse or note the others."""
     bad = np.zeros(columns.n_rows, dtype=np.bool_)
     for values in columns.values.values():
@@ -496,7 +497,7 @@ def _finite_rows(columns: Columns, missing: Missing, notes: list[str]) -> NDArra
     return np.flatnonzero(~bad)
 
 
-def _first_wrong_value(columns: Columns, rows: NDArray[np.intp], variables: Sequence[Variable], X: Array) -> str | None:
+def _first_wrong_value(columns: Columns, rows: Rows, variables: Sequence[Variable], X: Array) -> str | None:
     """Return the first value that its variable's role does not allow, in a sentence."""
 
     def place(bad: NDArray[np.bool_]) -> str:
@@ -526,7 +527,7 @@ def _first_wrong_value(columns: Columns, rows: NDArray[np.intp], variables: Sequ
     return None
 
 
-def _by_name(names: tuple[str, ...], index: NDArray[np.intp]) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+def _by_name(names: tuple[str, ...], index: Rows) -> tuple[tuple[str, ...], Rows]:
     """Return names in alphabetical order, and the index that goes with them."""
     order = sorted(range(len(names)), key=lambda k: names[k])
     rank = np.empty(len(names), dtype=np.intp)
@@ -534,7 +535,7 @@ def _by_name(names: tuple[str, ...], index: NDArray[np.intp]) -> tuple[tuple[str
     return tuple(names[k] for k in order), rank[index]
 
 
-def _numbered(keys: Sequence[NDArray[Any]]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _numbered(keys: Sequence[NDArray[Any]]) -> tuple[Rows, Rows]:
     """Return (n_rows,) numbers, equal for rows equal in all keys, and the first row of each number."""
     order = np.lexsort(keys[::-1])  # stable, so the first of equal rows comes first
     new = np.ones(len(order), dtype=np.bool_)
@@ -547,7 +548,7 @@ def _numbered(keys: Sequence[NDArray[Any]]) -> tuple[NDArray[np.intp], NDArray[n
     return numbers, order[new]
 
 
-def _repeats(columns: Columns, rows: NDArray[np.intp], group_index: NDArray[np.intp], X: Array, Y: Array) -> list[str]:
+def _repeats(columns: Columns, rows: Rows, group_index: Rows, X: Array, Y: Array) -> list[str]:
     """Return notes on rows that occur twice, and on points measured more than once."""
     numbers, first = _numbered([group_index, *X.T])
     if len(first) == len(rows) or not Y.shape[1]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sld.core.arrays import Mask, Rows
 from sld.data.table import Table
 from sld.fit.kernel import NO_MATRIX, NO_STACK, NO_VECTOR, Array, evaluate_tape
 from sld.fit.prepared import median, prepared
@@ -23,6 +24,11 @@ from sld.fit.separation import linear_constants
 from sld.fit.starts import draw_starts
 from sld.fit.tape import Tape, compile_tape
 from sld.formula.expression import Expression, Node, call, name, substitute, to_text
+
+# How closely a fit is followed: steps end when they lower the sum of squares by less than this fraction. An error that
+# is compared with other errors needs three digits, constants that are shown need five to six, and a fit that others
+# are measured against is followed until rounding stops it.
+SCREENING, FITTING, POLISHING = 1e-6, 1e-9, 1e-14
 
 
 @dataclass(frozen=True)
@@ -221,11 +227,11 @@ class Fitter:
     def solve(
         self,
         starts: Array,
-        rows: NDArray[np.intp] | NDArray[np.bool_] | None = None,
+        rows: Rows | Mask | None = None,
         *,
         inherited: Array | None = None,
         max_iterations: int = 60,
-        tolerance: float = 1e-9,
+        tolerance: float = FITTING,
         weights: Array | None = None,
         refit_bounds: bool = True,
     ) -> Solution:
@@ -236,14 +242,14 @@ class Fitter:
             rows: Row numbers of the table, or a mask.
             inherited: (n_groups, n_nonlinear) one more start, group by group.
             max_iterations: Levenberg-Marquardt steps per start.
-            tolerance: Stop when steps lower the sum of squares by less than this fraction.
+            tolerance: SCREENING, FITTING or POLISHING.
             weights: Square-root weights in the fitter's row order, instead of those given at construction.
             refit_bounds: Fit again with linear constants in the search where the free optimum breaks a bound.
         """
         tape = self.tape
         w = self.weights if weights is None else weights
         columns, y, offsets = self.columns, self.y, self.offsets
-        present: NDArray[np.intp] | None = None
+        present: Rows | None = None
         if rows is not None:
             chosen = np.zeros(self.n_rows, dtype=bool)
             chosen[rows] = True
@@ -287,7 +293,7 @@ class Fitter:
         self,
         solution: Solution,
         starts: Array,
-        rows: NDArray[np.intp] | NDArray[np.bool_] | None,
+        rows: Rows | Mask | None,
         max_iterations: int,
         tolerance: float,
         weights: Array | None,
@@ -429,7 +435,7 @@ def log_starts(fitter: Fitter, n_starts: int, rng: np.random.Generator) -> Array
         Expression(tree, fitter.expression.variables), logs, shared=fitter.shared, positive=fitter.positive,
         bounds=fitter.bounds,
     )  # fmt: skip
-    solution = other.solve(other.starts(n_starts, rng), max_iterations=30, tolerance=1e-6, refit_bounds=False)
+    solution = other.solve(other.starts(n_starts, rng), max_iterations=30, tolerance=SCREENING, refit_bounds=False)
     if not solution.ok:
         return None
     column = {c: j for j, c in enumerate(other.names)}

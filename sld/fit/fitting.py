@@ -15,7 +15,7 @@ import numpy as np
 
 from sld.core.errors import UsageError, suggest
 from sld.data.table import Table
-from sld.fit.fitter import Fitter, Prior, Solution, form_seed, log_starts, text_seed
+from sld.fit.fitter import POLISHING, Fitter, Prior, Solution, form_seed, log_starts, text_seed
 from sld.fit.kernel import Array, value_and_jacobian
 from sld.fit.pooling import LEAST_GROUPS, Pool, shape_constants
 from sld.fit.tape import compile_tape
@@ -223,7 +223,7 @@ def fit(
     if not solution.ok:
         return FitResult(_why_not(fitter, points), {}, n_starts=len(points), n_rows=table.n_rows)
     n_fits = solution.n_fits
-    polished = fitter.solve(points[:1], inherited=fitter.nonlinear(solution), max_iterations=300, tolerance=1e-14)
+    polished = fitter.solve(points[:1], inherited=fitter.nonlinear(solution), max_iterations=300, tolerance=POLISHING)
     if polished.ok and polished.sums.sum() <= solution.sums.sum():
         solution = Solution(polished.values, polished.sums, solution.at_best, n_fits)
     objective = float(solution.sums.sum())
@@ -294,7 +294,7 @@ def _partially_pooled(
         joint = _better(joint, _from_inherited(pool.joint, points[:1], inherit), joint=True)
     if not joint.ok:
         return FitResult(_why_not(pool.joint, points), {}, n_starts=len(points), n_rows=table.n_rows)
-    pooled = pool.solve(joint, max_iterations=300, tolerance=1e-12)
+    pooled = pool.solve(joint, max_iterations=300, tolerance=POLISHING)
     if pooled is None:
         return FitResult("the groups could not be pooled partially", {}, n_rows=table.n_rows)
     solution, fitter = pooled.solution, pool.fitter
@@ -354,7 +354,7 @@ def _robust(
     best, best_objective, at_best = values, math.inf, solution.at_best
     sigma_delta = delta
     for _ in range(100 if huber else 1):
-        found = full.solve(dummy, inherited=values, max_iterations=200, tolerance=1e-13, weights=weights)
+        found = full.solve(dummy, inherited=values, max_iterations=200, tolerance=POLISHING, weights=weights)
         if not found.ok:
             break
         prediction = full.predict(found.values)[full.order]
@@ -389,7 +389,7 @@ def _envelope(
         best, objective = solution, cost
         start = fitter.nonlinear(solution)
         solution = fitter.solve(
-            start[:1], inherited=start, max_iterations=200, tolerance=1e-13, weights=np.sqrt(weights)[fitter.order]
+            start[:1], inherited=start, max_iterations=200, tolerance=POLISHING, weights=np.sqrt(weights)[fitter.order]
         )
         if not solution.ok:
             break

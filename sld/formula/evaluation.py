@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sld.core.arrays import Array as Array
 from sld.core.errors import DataError
 from sld.formula.expression import Expression, Node
 from sld.formula.operators import OPERATORS
-
-Array = NDArray[np.float64]
 
 
 def evaluate(expression: Expression, columns: Mapping[str, Array], constants: Mapping[str, float]) -> Array:

@@ -14,7 +14,7 @@ from sld.core.errors import SldError
 from sld.data.table import Array, Table
 from sld.fit.fitting import FitResult, fit
 from sld.fit.noise import OF_SEARCH, about_noise, active_kinds, row_weights, weights_record
-from sld.fit.pooling import lend
+from sld.fit.pooling import fit_small_groups
 from sld.formula.domain import Limits
 from sld.formula.expression import Expression
 from sld.laws.fit_settings import FitSettings
@@ -419,7 +419,7 @@ def _with_borrowed(law: Law, table: Table, everything: Table) -> Law:
     constants, soundness = {}, Soundness(everything)
     for j, target in enumerate(law.targets):
         own, expression = law.constants[target.column], law.expressions[target.column]
-        lent = lend(expression, table, j, own, rows, soundness.bounds(expression))
+        lent = fit_small_groups(expression, table, j, own, rows, soundness.bounds(expression))
         for group, of in lent.items():
             if soundness.refusal(expression, [of] * len(everything.groups), j):
                 lent[group] = dict(_with_absent(own, [group, *own])[group])  # what is usual among the others
