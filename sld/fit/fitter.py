@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +82,21 @@ class Prior:
         return Prior(tuple(map(str, data["constants"])), tuple(float(m) for m in data["mean"]), weight)
 
 
+class FitterOptions(TypedDict, total=False):
+    """Keywords of `Fitter` that few callers give; `Fitter` describes them."""
+
+    log_output: bool
+    project: bool
+    prior: Prior | None
+
+
+@dataclass(frozen=True)
+class _Options:
+    log_output: bool = False
+    project: bool = True
+    prior: Prior | None = None
+
+
 class Fitter:
     """One expression compiled for one table and target.
 
@@ -113,11 +128,11 @@ class Fitter:
         positive: Collection[str] = (),
         bounds: Mapping[str, tuple[float, float]] | None = None,
         weights: Array | None = None,
-        log_output: bool = False,
-        project: bool = True,
-        prior: Prior | None = None,
+        **options: Unpack[FitterOptions],
     ) -> None:
         """Compile `expression` for `table`; the arguments are described with the class."""
+        chosen = _Options(**options)
+        log_output = chosen.log_output
         self.expression = expression
         self.table = table
         self.n_groups = len(table.groups)
@@ -126,11 +141,11 @@ class Fitter:
         self.positive = frozenset(positive)
         self.bounds = dict(bounds or {})
         self.log_output = log_output
-        self.project = project and not log_output
+        self.project = chosen.project and not log_output
         self.prepared = prepared(table)
         self.order, self.group_of, self.offsets = self.prepared.order, self.prepared.group_of, self.prepared.offsets
         self.y, self.scale = self.prepared.target(target, log_output)
-        self.prior = prior
+        self.prior = chosen.prior
         self.weights = None if weights is None else np.sqrt(weights[self.order])
         self._held: tuple[str, ...] = ()  # linear constants kept in the search because of their bounds
         self._twins: dict[tuple[str, ...], Fitter] = {}
