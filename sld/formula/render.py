@@ -37,7 +37,7 @@ def to_latex(expression: Expression, values: Mapping[str, float] | None = None, 
         values: Constants to fill in; the others stay names.
         digits: Significant digits of the constants.
     """
-    return _render(_filled(expression, values, digits), _Latex())[0]
+    return _render(shown(expression, values, digits), _Latex())[0]
 
 
 def to_mathml(expression: Expression, values: Mapping[str, float] | None = None) -> str:
@@ -47,11 +47,12 @@ def to_mathml(expression: Expression, values: Mapping[str, float] | None = None)
         expression: The formula.
         values: Constants to fill in, with 4 significant digits; the others stay names.
     """
-    body = _render(_filled(expression, values), _MathML())[0]
+    body = _render(shown(expression, values), _MathML())[0]
     return f'<math xmlns="http://www.w3.org/1998/Math/MathML"><mrow>{body}</mrow></math>'
 
 
-def _filled(expression: Expression, values: Mapping[str, float] | None, digits: int = _PLACES) -> Node:
+def shown(expression: Expression, values: Mapping[str, float] | None = None, digits: int = _PLACES) -> Node:
+    """Return the tree that is shown: constants filled in and rounded, `a + -3` as `a - 3`; equal to the formula."""
     if not values:
         return expression.tree
     constants = set(expression.constants)
