@@ -30,7 +30,13 @@ _SUM, _PRODUCT, _POWER, _ATOM = 1, 2, 3, 4  # how tightly a formula holds togeth
 
 
 def to_latex(expression: Expression, values: Mapping[str, float] | None = None, *, digits: int = _PLACES) -> str:
-    r"""Return LaTeX for math mode, e.g. `E + \frac{A}{N^{\alpha}}`.
+    r"""Return LaTeX for math mode.
+
+    >>> from sld.formula.expression import parse
+    >>> print(to_latex(parse("E + A*N**-alpha", ["N"])))
+    E + \frac{A}{N^{\alpha}}
+    >>> print(to_latex(parse("E + A*N**-alpha", ["N"]), {"E": 1.69, "A": 406.4, "alpha": 0.3392}))
+    1.69 + \frac{406.4}{N^{0.3392}}
 
     Args:
         expression: The formula.
@@ -42,6 +48,10 @@ def to_latex(expression: Expression, values: Mapping[str, float] | None = None, 
 
 def to_mathml(expression: Expression, values: Mapping[str, float] | None = None) -> str:
     """Return a MathML `<math>` element for a web page; names are escaped.
+
+    >>> from sld.formula.expression import parse
+    >>> print(to_mathml(parse("A*N", ["N"])).replace(chr(0x2062), "(times)"))
+    <math xmlns="http://www.w3.org/1998/Math/MathML"><mrow><mi>A</mi><mo>(times)</mo><mi>N</mi></mrow></math>
 
     Args:
         expression: The formula.

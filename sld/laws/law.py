@@ -41,6 +41,15 @@ _KEYS = (
 class Law:
     """One formula per target, with constants per group.
 
+    >>> from sld.formula.expression import parse
+    >>> constants = {"loss": {"all": {"E": 1.7, "A": 40.0, "a": 0.25}}}
+    >>> law = Law({"loss": parse("E + A*N**-a", ["N"])}, constants, (Variable("N"),), (Target("loss"),))
+    >>> law.text()
+    '1.7 + 40*N**-0.25'
+    >>> law.predict({"N": [1e4, 1e8]})
+    array([[5.7],
+           [2.1]])
+
     Attributes:
         expressions: Target column to formula.
         constants: Target column to group to constant to value; the one group of ungrouped rows is "all".
@@ -211,7 +220,7 @@ class Law:
         >>> constants = {"loss": {"all": {"E": 1.7, "A": 40.0, "a": 0.25}}}
         >>> law = Law({"loss": parse("E + A*N**-a", ["N"])}, constants, (Variable("N"),), (Target("loss"),))
         >>> law.to_sympy(fitted=False)
-        A*N**(-a) + E
+        A/N**a + E
         >>> loss = law.to_sympy()
         >>> (N,) = loss.free_symbols
         >>> float(loss.diff(N).subs(N, 16))  # -0.25 * 40 * 16**-1.25
