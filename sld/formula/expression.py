@@ -33,9 +33,7 @@ _MEANT = {"^": "** for powers", "×": "*", "·": "*", "÷": "/", "−": "-", chr
 # what others call these
 _HINTS = {"ln": "log", "log10": "log(x)/log(10)", "pow": "**", "logistic": "sigmoid", "expit": "sigmoid"}
 
-MAX_LENGTH = (
-    4000  # characters  # the longest law of the catalogue has 207; a text from a model must not stall the parser
-)
+MAX_LENGTH = 4000  # characters; the longest law of the catalogue has 207, and no text may stall the parser
 MAX_DEPTH = 100  # recursion over trees stays far from Python's limit of 1000 frames
 MAX_NODES = 600  # the largest law of the catalogue has 77, which leaves room for sums over many proportions
 MAX_NAME = 64  # a column called by a whole sentence is still one name
