@@ -60,10 +60,11 @@ from sld.formula.canonical import canonical_key, simplify  # noqa: E402
 from sld.formula.expression import Expression, name, number, substitute  # noqa: E402
 from sld.laws.catalogue import CatalogueLaw, load_catalogue  # noqa: E402
 from sld.laws.equivalence import equivalent  # noqa: E402
-from sld.search.candidates.candidate import Candidate, Discovery  # noqa: E402
+from sld.search.candidates.candidate import Candidate  # noqa: E402
 from sld.search.candidates.selection import one_standard_error  # noqa: E402
-from sld.search.discovery import discover  # noqa: E402
+from sld.search.discovery import SearchSettings, discover  # noqa: E402
 from sld.search.judging.judge import Proposal  # noqa: E402
+from sld.search.outcome import Discovery  # noqa: E402
 from sld.search.proposing import proposers  # noqa: E402
 
 ROWS = {1: 60, 2: 90}
@@ -228,14 +229,14 @@ def search(problem: Problem, column: str, budget: str, seed: int) -> Discovery:
     """Run the search of one column."""
     table = problem.noisy(seed) if column.startswith("noisy") else problem.train
     if not column.endswith(WITHOUT):
-        return discover(table, seed=seed, budget=budget, workers=1)
+        return discover(table, SearchSettings(seed=seed, budget=budget, workers=1))
     mine = keys(problem)
 
     def rest(table: Table) -> Iterator[Proposal]:
         return (p for p in proposers.from_catalogue(table) if p.key not in mine)
 
     with mock.patch.dict(proposers.PROPOSERS, {"catalogue": rest}):
-        return discover(table, seed=seed, budget=budget, workers=1)
+        return discover(table, SearchSettings(seed=seed, budget=budget, workers=1))
 
 
 def is_the_law(problem: Problem, candidate: Candidate) -> bool:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from sld.data.task import Task, load_task, task_from
     from sld.formula.expression import Expression, parse
     from sld.laws.law import Law
-    from sld.search.candidates.candidate import Discovery
     from sld.search.llm.settings import LLM
+    from sld.search.outcome import Discovery
 
 # `import sld` takes a few milliseconds: what a name needs is imported when the name is first used
 _HOMES = {
@@ -38,7 +38,7 @@ _HOMES = {
     "sld.data.scoring": ("Scores",),
     "sld.data.table": ("Table", "table_from"),
     "sld.data.task": ("Task", "load_task", "task_from"),
-    "sld.search.candidates.candidate": ("Discovery",),
+    "sld.search.outcome": ("Discovery",),
     "sld.search.llm.settings": ("LLM",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

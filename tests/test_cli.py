@@ -351,9 +351,9 @@ def test_the_python_surface_does_the_same_in_five_lines() -> None:
 
 def test_the_default_budget_in_the_help_is_the_search_s() -> None:
     from sld.cli.app import DEFAULT_BUDGET
-    from sld.search import discovery
+    from sld.search import budget
 
-    assert DEFAULT_BUDGET == discovery.DEFAULT_BUDGET
+    assert DEFAULT_BUDGET == budget.DEFAULT_BUDGET
 
 
 # -- bad input: one line, exit code 2 --------------------------------------------------------------------------------

@@ -21,9 +21,9 @@ from sld.chat.record import EXCHANGE
 from sld.core.errors import UsageError
 from sld.data.task import Task, load_task
 from sld.laws.law import Law
-from sld.search.candidates.candidate import Discovery
 from sld.search.llm import proposer
 from sld.search.llm.settings import LLM
+from sld.search.outcome import Discovery
 
 KEY = "sk-very-secret-key-0123456789"
 TABLE = two_scales(0.01)

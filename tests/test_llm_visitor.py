@@ -24,14 +24,15 @@ from sld.data.splits import rung_folds
 from sld.data.table import Table
 from sld.fit.fitting import fit
 from sld.laws.law import Law
-from sld.search.candidates.candidate import Candidate, Discovery
+from sld.search.candidates.candidate import Candidate
 from sld.search.candidates.hall_of_fame import HallOfFame
-from sld.search.choosing.consensus import Halves
+from sld.search.choosing.finalists import Finalists
 from sld.search.judging.judge import Judge, Proposal
 from sld.search.llm import proposer
 from sld.search.llm.credit import CAP
 from sld.search.llm.replies import Idea, proposal_of
 from sld.search.llm.visitor import TRANSCRIPT
+from sld.search.outcome import Discovery
 from sld.search.proposing.evolution import children
 from sld.search.proposing.proposers import from_enumeration
 from sld.search.run_folder import EVENTS
@@ -370,8 +371,8 @@ def test_the_models_line_takes_no_place_from_the_engines_finalists() -> None:
             hall.add(_better(candidate, j))
         if k == 40:
             break
-    alone = Halves.of(own)
-    both = Halves.of(hall, own)
+    alone = Finalists.of(own)
+    both = Finalists.of(hall, own)
     assert {c.key for c in alone.best} <= {c.key for c in both.best}
     assert both.static == alone.static
     assert any(c.of_model for c in both.best)
@@ -390,7 +391,7 @@ def test_rounded_constants_lead_back_to_where_they_came_from() -> None:
     idea = Idea(LAW, start={"": start})
     proposal = proposal_of(idea, TABLE, origin="llm:fake", max_constants=8)
     assert isinstance(proposal, Proposal) and proposal.forms[0].guessed
-    best = fit(TABLE.parse(LAW), TABLE, weights=judge.weights[0], starts=40)
+    best = fit(TABLE.parse(LAW), TABLE, weights=judge.context.weights[0], starts=40)
     found = judge.judge(proposal)[0].constants["loss"]["all"]
     assert found == pytest.approx(best.constants["all"], rel=1e-3)
 

@@ -27,8 +27,8 @@ from sld.data.table import table_from
 from sld.fit.fitting import fit
 from sld.laws.fit_settings import FitSettings
 from sld.laws.law import Law
-from sld.search.candidates.candidate import Discovery
-from sld.search.choosing import finishing
+from sld.search import finishing
+from sld.search.outcome import Discovery
 
 
 @pytest.fixture(scope="module")

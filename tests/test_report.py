@@ -24,8 +24,9 @@ from sld.fit.fitting import fit
 from sld.formula.canonical import canonical_key
 from sld.laws.fit_settings import FitSettings
 from sld.laws.law import Law
-from sld.search.candidates.candidate import Candidate, Discovery
+from sld.search.candidates.candidate import Candidate
 from sld.search.choosing.verdict import verdict
+from sld.search.outcome import Discovery
 
 RNG = np.random.default_rng(0)
 CHINCHILLA = ("E + A/N**alpha + B/D**beta", "A*N**-a*D**-b", "E + A*(N*D)**-a")

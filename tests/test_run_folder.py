@@ -390,9 +390,10 @@ def test_a_folder_of_an_earlier_version_is_known_by_its_law(tmp_path: Path) -> N
 
 
 def search(table: Table, folder: Path, told: list[str], **options: Any) -> Any:
-    from sld.search.discovery import discover
+    from sld.search.discovery import SearchSettings, discover
 
-    return discover(table, out=folder, tell=told.append, task={"name": "t"}, **{"budget": "150fits", **options})
+    settings = SearchSettings(**{"budget": "150fits", **options})
+    return discover(table, settings, out=folder, tell=told.append, task={"name": "t"})
 
 
 def test_a_search_that_is_taken_up_says_so_and_one_with_another_option_begins_anew(tmp_path: Path) -> None:

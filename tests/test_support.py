@@ -18,10 +18,11 @@ from sld.data.card import Target, Variable
 from sld.data.splits import Fold, rung_folds
 from sld.data.table import ALL_ROWS, Array, Table, table_from
 from sld.laws.law import Law
-from sld.search.candidates.candidate import Candidate, Discovery, Judgement
+from sld.search.candidates.candidate import Candidate, Judgement
 from sld.search.choosing.reach import MOST, support
 from sld.search.choosing.verdict import Verdict, verdict
 from sld.search.judging.baselines import baselines
+from sld.search.outcome import Discovery
 
 
 def outcome(table: Table, text: str, constants: dict[str, float], errors: tuple[float, ...] | None = None) -> Verdict:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sld.fit.fitting import FitResult, Loss
     from sld.laws.fit_settings import FitSettings
     from sld.laws.law import Law
-    from sld.search.candidates.candidate import Discovery
+    from sld.search.outcome import Discovery
 
 _STARTS = 32
 _MOST_FITS = 320  # starts times groups, of those that have constants in common

@@ -60,7 +60,8 @@ from sld.laws.law import Constants, Law
 from sld.search.judging.soundness import Soundness
 
 if TYPE_CHECKING:
-    from sld.search.candidates.candidate import Candidate, Discovery, Guide
+    from sld.search.candidates.candidate import Candidate
+    from sld.search.outcome import Discovery, Guide
 
 Interval = tuple[float, float]
 

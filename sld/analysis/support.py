@@ -17,9 +17,9 @@ from sld.analysis.intervals import predict_intervals
 from sld.data.card import Variable
 from sld.data.table import ALL_ROWS, Array, Table
 from sld.laws.law import Law
-from sld.search.candidates.candidate import Discovery
 from sld.search.choosing.reach import PER_UNIT, Frontier, farther, goes_beyond, largest
 from sld.search.choosing.verdict import Verdict
+from sld.search.outcome import Discovery
 
 SPANS = 1.0  # ranges of the target in the group's data that an interval may span
 FACTOR = 2.0  # between the ends of an interval that says something in any case

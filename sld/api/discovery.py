@@ -12,9 +12,9 @@ from sld.api.tasks import Source, as_task
 
 if TYPE_CHECKING:
     from sld.data.task import Task
-    from sld.search.candidates.candidate import Discovery
-    from sld.search.discovery import Progress
     from sld.search.llm.settings import LLM
+    from sld.search.loop import Progress
+    from sld.search.outcome import Discovery
 
 
 def discover(
@@ -62,6 +62,7 @@ def discover(
     from sld.analysis.one_sided import one_sided_notes
     from sld.analysis.support import supported
     from sld.search import discovery
+    from sld.search.budget import DEFAULT_BUDGET
 
     task = as_task(data, **columns)
     model = None
@@ -75,19 +76,21 @@ def discover(
     remarks = _checked_formulas(own, task, constants, Source.of(task, data))
     found = discovery.discover(
         task.train,
-        seed=seed,
-        budget=budget or discovery.DEFAULT_BUDGET,
-        workers=workers,
+        discovery.SearchSettings(
+            seed=seed,
+            budget=budget or DEFAULT_BUDGET,
+            workers=workers,
+            proposers=proposers,
+            formulas=own,
+            max_constants=task.card.max_constants,
+            outliers=outliers,
+        ),
         out=out,
-        proposers=proposers,
-        formulas=own,
-        max_constants=task.card.max_constants,
         task={"name": task.card.name, "version": task.card.version},
         progress=progress,
         guest=model,
         tell=tell,
         complete=lambda outcome: supported(with_intervals(outcome)),
-        outliers=outliers,
     )
     found = replace(found, notes=(*found.notes, *remarks, *one_sided_notes(found.law, found.table)))
     if out is not None:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from sld.data.scoring import Scores
     from sld.laws.catalogue import CatalogueLaw, LawVariable
     from sld.laws.law import Law
-    from sld.search.candidates.candidate import Discovery
-    from sld.search.discovery import Progress
+    from sld.search.loop import Progress
+    from sld.search.outcome import Discovery
 
 _MAX_GROUPS = 12  # constants of more groups are left to law.json
 _MAX_RUNNERS_UP = 3

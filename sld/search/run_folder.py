@@ -50,6 +50,8 @@ _SAID = {
     "llm": "language model",
     "seed": "seed",
 }
+_WRITE_EVERY_S = 1.0  # a kill loses no more than that
+_MOST_WAITING = 500  # events; fast searches judge as many in a second
 _TAIL_BYTES = 1 << 20  # an event has a few kilobytes
 
 
@@ -216,6 +218,29 @@ class RunFolder:
             row = [c.complexity, c.n_constants, f"{c.score:.6g}", f"{c.train_nmse:.6g}", c.admissible, c.origin, c.text]
             writer.writerow(row)
         write_text_atomic(self.path / FRONT, buffer.getvalue())
+
+
+class EventLog:
+    """Writes events in bundles, so that the disk is asked once a second and not for every formula."""
+
+    def __init__(self, folder: RunFolder | None) -> None:
+        """Begin; without a folder nothing is written."""
+        self._folder = folder
+        self._waiting: list[Mapping[str, Any]] = []
+        self._written = 0.0
+
+    def note(self, event: Mapping[str, Any], seconds: float) -> None:
+        """Take an event in; what waits is written every second, and before it grows long."""
+        self._waiting.append(event)
+        if seconds - self._written > _WRITE_EVERY_S or len(self._waiting) >= _MOST_WAITING:
+            self.flush(seconds)
+
+    def flush(self, seconds: float) -> None:
+        """Write what waits."""
+        # forgotten before they are written: Ctrl-C in between loses a second, but never writes a line twice
+        events, self._waiting, self._written = self._waiting, [], seconds
+        if self._folder is not None and events:
+            self._folder.record(events)
 
 
 def _as_text(config: Mapping[str, Any]) -> str:

@@ -29,7 +29,8 @@ from sld.search.choosing.verdict import LEVEL
 
 if TYPE_CHECKING:
     from sld.data.task import Task
-    from sld.search.candidates.candidate import Candidate, Discovery
+    from sld.search.candidates.candidate import Candidate
+    from sld.search.outcome import Discovery
 
 REPORT_FILE = "report.md"
 RUNNERS_UP = 5

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +31,6 @@ from sld.core.errors import UsageError
 from sld.data.axes import position, same_level
 from sld.data.table import Array, Table
 from sld.search.screening.dependence import nearest_rows
-
-if TYPE_CHECKING:
-    from sld.laws.law import Law
-    from sld.search.candidates.candidate import Discovery
 
 OUTLIERS = ("drop", "keep")
 
@@ -128,20 +124,6 @@ def set_aside(table: Table, found: tuple[Diverged, ...]) -> list[dict[str, Any]]
         }
         for d in found
     ]
-
-
-def recorded(outcome: Discovery, table: Table, found: tuple[Diverged, ...]) -> Discovery:
-    """Return the outcome of a search with the rows that were set aside on the record of its laws."""
-    if not found:
-        return outcome
-    rows = set_aside(table, found)
-
-    def with_record(law: Law) -> Law:
-        settings = {column: replace(own, set_aside=len(rows)) for column, own in law.settings.items()}
-        return replace(law, provenance={**law.provenance, "set_aside": rows}, settings=settings)
-
-    single = None if outcome.single is None else with_record(outcome.single)
-    return replace(outcome, law=with_record(outcome.law), single=single)
 
 
 def warning(table: Table, found: tuple[Diverged, ...]) -> str:
