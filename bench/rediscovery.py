@@ -57,7 +57,7 @@ from sld.fit.fitting import Fitter, fit  # noqa: E402
 from sld.fit.kernel import Array, evaluate, value_and_jacobian  # noqa: E402
 from sld.fit.tape import compile_tape  # noqa: E402
 from sld.formula.canonical import canonical_key, simplify  # noqa: E402
-from sld.formula.expression import Expression, name, number, substitute  # noqa: E402
+from sld.formula.expression import Expression, name, number, parse, substitute  # noqa: E402
 from sld.laws.catalogue import CatalogueLaw, load_catalogue  # noqa: E402
 from sld.laws.equivalence import equivalent  # noqa: E402
 from sld.search.candidates.candidate import Candidate  # noqa: E402
@@ -321,7 +321,7 @@ def _rivals(problem: Problem, found: Discovery) -> dict[str, Any]:
     for place, candidate in enumerate(found.hall_of_fame, start=1):
         if candidate.key in mine:
             # made the simplest of all, it is chosen whenever it is among the equals
-            first = replace(candidate, n_constants=-1, complexity=0)
+            first = replace(candidate, expressions=dict.fromkeys(candidate.expressions, parse("1")))
             pool = [first if c is candidate else c for c in found.hall_of_fame]
             return {"place": place, "equal": one_standard_error(pool) is first}
     return {"place": None, "equal": False}

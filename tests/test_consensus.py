@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from candidates import rejudged
 from searches import search, two_scales
 
 from sld.analysis.guided import Guided
@@ -88,7 +89,8 @@ def test_bred_forms_alone_do_not_outvote_the_others() -> None:
     judge, hall = judged(curve())
     finalists = Finalists.of(hall)
     bred = tuple(
-        replace(c, origin="evolution", key=f"bred {k}", score=c.score - 0.1) for k, c in enumerate(finalists.best)
+        replace(rejudged(c, score=c.score - 0.1), origin="evolution", key=f"bred {k}")
+        for k, c in enumerate(finalists.best)
     )
     consensus = Consensus.of(judge.context, Finalists(bred, finalists.static), 0)
     assert consensus is not None
@@ -106,7 +108,7 @@ def test_an_exact_law_needs_no_consensus_even_where_a_check_fails() -> None:
     judge, hall = judged(curve(noise=0.0))
     finalists = Finalists.of(hall)
     best, static = (
-        tuple(replace(c, admissible=not is_exact(c)) for c in h) for h in (finalists.best, finalists.static)
+        tuple(rejudged(c, admissible=not is_exact(c)) for c in h) for h in (finalists.best, finalists.static)
     )
     refused = Finalists(best, static)
     assert any(is_exact(c) and not c.admissible for c in refused.members)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from candidates import rejudged
 from searches import chinchilla, search, two_scales
 
 from sld.data.scoring import scores
@@ -134,26 +135,26 @@ def test_what_is_known_speaks_alone_until_the_search_has_won() -> None:
     judge, candidates = judged(isoflops(), CHINCHILLA, SATURATED, "E + A*N**-a/D**b", "E + (A*N**-a + B*D**-b)**g")
     law, *others = candidates
     published = (replace(law, origin="catalogue:chinchilla"),)
-    lucky = tuple(replace(c, score=law.score - 1.0) for c in others)
+    lucky = tuple(rejudged(c, score=law.score - 1.0) for c in others)
     alone = Consensus.of(judge.context, Finalists(lucky, lucky, published), 0)
     assert alone is not None and [m.key for m in alone.members] == [law.key]
     # a published law that is wrong is beaten, and then all have a say
     judge, (wrong, *right) = judged(isoflops(noise=0.001), "E + A*N**-a", CHINCHILLA, "E + (A*N**-a + B*D**-b)**g",
                                     "E + A*N**-a + B*D**-b + C*N**-c*D**-d")  # fmt: skip
-    both = Consensus.of(judge.context, Finalists(tuple(right), tuple(right), (replace(wrong, score=-2.0),)), 0)
+    both = Consensus.of(judge.context, Finalists(tuple(right), tuple(right), (rejudged(wrong, score=-2.0),)), 0)
     assert both is not None and wrong.key not in {m.key for m in both.members}
 
 
 def test_published_laws_that_explain_nothing_are_not_what_is_known() -> None:
     judge, candidates = judged(isoflops(), CHINCHILLA, SATURATED, "E + (A*N**-a + B*D**-b)**g")
-    useless = replace(candidates[0], score=-0.3, key="?")
+    useless = replace(rejudged(candidates[0], score=-0.3), key="?")
     found = Consensus.of(judge.context, Finalists(tuple(candidates), tuple(candidates), (useless,)), 0)
     assert found is not None and "?" not in {m.key for m in found.members}
 
 
 def test_a_law_read_with_other_quantities_weighs_less() -> None:
     judge, candidates = judged(isoflops(), CHINCHILLA, "E + (A*N**-a + B*D**-b)**g", "E + A*N**-a + B*D**-a")
-    published = tuple(replace(c, score=-5.0) for c in candidates)
+    published = tuple(rejudged(c, score=-5.0) for c in candidates)
     misread = {published[0].key: 2.0}
     found = Consensus.of(judge.context, Finalists(published, published, published, misread), 0)
     assert found is not None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from candidates import rejudged
 from searches import law_bytes, search, two_scales
 
 from sld.data.splits import rung_folds
@@ -109,7 +110,7 @@ def test_rows_outvote_a_published_form_that_is_wrong() -> None:
 
 def test_an_inadmissible_form_explains_nothing_that_an_admissible_one_could() -> None:
     context, (law, longer, *_) = judged(curve(0.01))
-    found = explanation(context, [replace(law, admissible=False), longer], 0)
+    found = explanation(context, [rejudged(law, admissible=False), longer], 0)
     assert found is None or found.candidate is longer
 
 

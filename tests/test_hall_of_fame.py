@@ -6,24 +6,10 @@ import random
 from dataclasses import replace
 
 import pytest
+from candidates import candidate
 
-from sld.formula.expression import parse
 from sld.search.candidates.candidate import Candidate
 from sld.search.candidates.hall_of_fame import HallOfFame
-
-
-def candidate(key: str, score: float, complexity: int = 5, *, admissible: bool = True, status: str = "ok") -> Candidate:
-    return Candidate(
-        expressions={"y": parse("E + A*x", ["x"])},
-        key=key,
-        origin="test",
-        complexity=complexity,
-        n_constants=2,
-        score=score,
-        fold_errors=(0.1,),
-        admissible=admissible,
-        status=status,
-    )
 
 
 def many(n: int, seed: int = 0) -> list[Candidate]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from candidates import rejudged
 from llm_fakes import FakeChat, Played, arriving, calls, playing, proposes, says
 from searches import events, law_bytes, mixture, search, two_scales
 
@@ -380,9 +381,8 @@ def test_the_models_line_takes_no_place_from_the_engines_finalists() -> None:
 
 def _better(candidate: Candidate, j: int) -> Candidate:
     errors = tuple(e * 0.8**j for e in candidate.fold_errors)
-    return replace(
-        candidate, key=f"{candidate.key} {j}", origin="llm:fake", score=candidate.score - 0.2 * j, fold_errors=errors
-    )
+    better = rejudged(candidate, score=candidate.score - 0.2 * j, fold_errors=errors)
+    return replace(better, key=f"{candidate.key} {j}", origin="llm:fake")
 
 
 def test_rounded_constants_lead_back_to_where_they_came_from() -> None:

@@ -328,8 +328,11 @@ def _wrong_ways(law: Law, directions: Directions) -> list[str | None]:
 
 def _with_failures(chosen: Candidate, wrong: Sequence[str | None]) -> Candidate:
     """Return a candidate that fails, with the sentences on what is wrong with its targets."""
-    reasons = tuple(dict.fromkeys((*chosen.reasons, *(w for w in wrong if w is not None))))
-    return replace(chosen, admissible=False, reasons=reasons)
+    judgements = tuple(
+        judged if said is None else replace(judged, admissible=False, reasons=(*judged.reasons, said))
+        for judged, said in zip(chosen.judgements, wrong, strict=True)
+    )
+    return replace(chosen, judgements=judgements)
 
 
 def _with_borrowed(law: Law, table: Table, everything: Table) -> Law:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import fmean
+from functools import cached_property
+
+import numpy as np
 
 from sld.fit.fitting import Prior
 from sld.formula.expression import Expression
 
 MODEL = "llm:"  # how the origin of a language model's proposal begins
-_COMPOSED = "composed: "
-_LINEAGE = 6  # ancestors that are remembered, beside the first
+_COMPOSED = "composed: "  # how the origin of parts from several candidates begins
+_LINEAGE = 6  # ancestors that are remembered, beside the first: a line of a hundred would fill the run folder
 
 
 @dataclass(frozen=True)
@@ -41,20 +44,13 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One form, judged; with several targets, means over them unless said otherwise.
+    """One form, judged on each target; what it says of all targets are means over the judgements.
 
     Attributes:
         expressions: Target column to expression.
         key: Canonical key; two candidates with the same key are the same family.
         origin: Who proposed it, e.g. "catalogue:chinchilla" or "enumeration".
-        complexity: Nodes of the expression (mean over targets).
-        n_constants: Fitted constants per group and target (the largest).
-        fold_errors: NMSE on each rung fold, as Discovery.folds; NaN where a fold could not be fitted.
-        score: What selection minimises: mean log error over the folds plus prices (see selection.py).
-        train_nmse: Mean squared error over variance on all training rows.
-        admissible: Whether every check passed as far beyond the data as the law will be used, for every target.
-        reasons: The checks that failed, there or farther out, as sentences.
-        judgements: The same for each target by itself, as the table's targets.
+        judgements: How it did on each target, as the table's targets; empty without a score.
         shared: Target column to the constants that all groups have in common.
         priors: Target column to what the shape of its groups is pulled to, where they are partially pooled.
         status: "ok", or why the candidate has no score.
@@ -67,13 +63,6 @@ class Candidate:
     expressions: Mapping[str, Expression]
     key: str
     origin: str
-    complexity: int
-    n_constants: int
-    fold_errors: tuple[float, ...] = ()
-    score: float = float("inf")
-    train_nmse: float = float("nan")
-    admissible: bool = True
-    reasons: tuple[str, ...] = ()
     judgements: tuple[Judgement, ...] = ()
     shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     priors: Mapping[str, Prior] = field(default_factory=dict)
@@ -81,6 +70,46 @@ class Candidate:
     constants: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     island: int = 0
     lineage: tuple[str, ...] = ()
+
+    @cached_property
+    def complexity(self) -> int:
+        """Nodes of the expression (mean over targets, rounded)."""
+        return round(sum(e.complexity for e in self.expressions.values()) / len(self.expressions))
+
+    @cached_property
+    def n_constants(self) -> int:
+        """Fitted constants per group and target (the largest)."""
+        return max(len(e.constants) for e in self.expressions.values())
+
+    @cached_property
+    def score(self) -> float:
+        """What selection minimises; infinity without a judgement."""
+        return _mean([j.score for j in self.judgements], math.inf)
+
+    @cached_property
+    def train_nmse(self) -> float:
+        """Mean squared error over variance on all training rows; NaN without a judgement."""
+        return _mean([j.train_nmse for j in self.judgements], math.nan)
+
+    @cached_property
+    def fold_errors(self) -> tuple[float, ...]:
+        """NMSE on each rung fold, as Discovery.folds; NaN where a fold could not be fitted for some target."""
+        if len(self.judgements) == 1:
+            return self.judgements[0].fold_errors
+        if not self.judgements:
+            return ()
+        means = np.array([j.fold_errors for j in self.judgements]).mean(axis=0)  # (n_targets, n_folds) to (n_folds,)
+        return tuple(means.tolist())
+
+    @cached_property
+    def admissible(self) -> bool:
+        """Whether every check passed as far beyond the data as the law will be used, for every target."""
+        return all(j.admissible for j in self.judgements)
+
+    @cached_property
+    def reasons(self) -> tuple[str, ...]:
+        """The checks that failed, there or farther out, as sentences."""
+        return tuple(dict.fromkeys(r for j in self.judgements for r in j.reasons))
 
     @property
     def consensus(self) -> int:
@@ -132,19 +161,11 @@ class Candidate:
         if len(self.expressions) == 1:
             return self
         column = list(self.expressions)[target]
-        expression, judged = self.expressions[column], self.judgements[target]
         return replace(
             self,
-            expressions={column: expression},
+            expressions={column: self.expressions[column]},
             key=self.key.split(" | ")[target],
-            complexity=expression.complexity,
-            n_constants=len(expression.constants),
-            fold_errors=judged.fold_errors,
-            score=judged.score,
-            train_nmse=judged.train_nmse,
-            admissible=judged.admissible,
-            reasons=judged.reasons,
-            judgements=(judged,),
+            judgements=(self.judgements[target],),
             shared={t: c for t, c in self.shared.items() if t == column},
             priors={t: p for t, p in self.priors.items() if t == column},
             constants={column: self.constants[column]},
@@ -155,22 +176,13 @@ class Candidate:
         """Return candidates of one target each, in the table's order, as one candidate of all targets."""
         if len(parts) == 1:
             return parts[0]
-        judgements = tuple(p.judgements[0] for p in parts)
-        expressions = {t: e for p in parts for t, e in p.expressions.items()}
         return Candidate(
-            expressions=expressions,
+            expressions={t: e for p in parts for t, e in p.expressions.items()},
             key=" | ".join(p.key for p in parts),
             # parts may be composed themselves
             origin=_COMPOSED
             + ", ".join(dict.fromkeys(o for p in parts for o in p.origin.removeprefix(_COMPOSED).split(", "))),
-            complexity=round(fmean(e.complexity for e in expressions.values())),
-            n_constants=max(len(e.constants) for e in expressions.values()),
-            fold_errors=tuple(fmean(errors) for errors in zip(*(j.fold_errors for j in judgements), strict=True)),
-            score=fmean(j.score for j in judgements),
-            train_nmse=fmean(j.train_nmse for j in judgements),
-            admissible=all(j.admissible for j in judgements),
-            reasons=tuple(dict.fromkeys(r for j in judgements for r in j.reasons)),
-            judgements=judgements,
+            judgements=tuple(p.judgements[0] for p in parts),
             shared={t: c for p in parts for t, c in p.shared.items()},
             priors={t: q for p in parts for t, q in p.priors.items()},
             constants={t: c for p in parts for t, c in p.constants.items()},
@@ -184,3 +196,9 @@ class Candidate:
         if len(set(texts.values())) == 1:
             return next(iter(texts.values()))
         return "; ".join(f"{t}: {x}" for t, x in texts.items())
+
+
+def _mean(values: Sequence[float], of_none: float) -> float:
+    if len(values) == 1:
+        return values[0]
+    return float(np.mean(values)) if values else of_none

@@ -184,8 +184,6 @@ class Consensus:
             )
             law = replace(
                 member,
-                train_nmse=judged.train_nmse,
-                reasons=judged.reasons,
                 judgements=(judged,),
                 constants={column: constants},
                 priors={},  # the points steady the groups

@@ -88,14 +88,10 @@ class Judge:
         proposal = replace(proposal, forms=tuple(_shortened(f) for f in proposal.forms))
         columns = [t.column for t in self.table.targets]
         expressions = {c: f.expression for c, f in zip(columns, proposal.forms, strict=True)}
-        complexity = round(float(np.mean([e.complexity for e in expressions.values()])))
-        n_constants = max(len(e.constants) for e in expressions.values())
         candidate = Candidate(
             expressions=expressions,
             key=proposal.key,
             origin=proposal.forms[0].origin,
-            complexity=complexity,
-            n_constants=n_constants,
             island=proposal.island,
             lineage=proposal.lineage,
         )
@@ -107,16 +103,10 @@ class Judge:
         judgements = tuple(
             self._judgement(v, f.expression, j) for j, (v, f) in enumerate(zip(judged, proposal.forms, strict=True))
         )
-        errors = np.array([v.fold_errors for v in judged])
         return (
             replace(
                 candidate,
-                fold_errors=tuple(float(x) for x in errors.mean(axis=0)),
-                score=float(np.mean([j.score for j in judgements])),
                 judgements=judgements,
-                train_nmse=float(np.mean([v.train_nmse for v in judged])),
-                admissible=all(j.admissible for j in judgements),
-                reasons=tuple(dict.fromkeys(r for j in judgements for r in j.reasons)),
                 constants={c: v.constants or {} for c, v in zip(columns, judged, strict=True)},
                 shared={c: v.shared for c, v in zip(columns, judged, strict=True) if v.shared},
                 priors={c: v.prior for c, v in zip(columns, judged, strict=True) if v.prior is not None},
