@@ -11,8 +11,9 @@ from searches import two_scales
 
 from sld.data.splits import rung_folds
 from sld.data.table import Table
+from sld.search.candidates.rejection import Rejection
 from sld.search.candidates.selection import early_score
-from sld.search.judging.judge import BEHIND, Judge, Proposal
+from sld.search.judging.judge import Judge, Proposal
 from sld.search.proposing.proposers import from_texts
 
 TABLE = two_scales(0.01)
@@ -40,7 +41,7 @@ def test_a_form_far_behind_is_dropped_at_the_first_look() -> None:
     whole, cost = judge.judge(poor)
     dropped, cheap = judge.judge(replace(poor, bar=bar))
     assert whole.status == "ok"
-    assert dropped.status == BEHIND
+    assert dropped.status == Rejection.BEHIND
     assert cheap < cost / 2
 
 

@@ -279,7 +279,7 @@ class Search:
         found: dict[str, Candidate] = {}
         for proposal, candidate, n_fits in executor.map(again):
             self.population.n_fits += n_fits
-            if candidate.status == "ok":
+            if candidate.ok:
                 found[proposal.key] = candidate
             if self.spent() >= 1.0:
                 break

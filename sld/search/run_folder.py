@@ -31,6 +31,7 @@ from sld.core.files import write_text_atomic
 from sld.data.table import Table
 from sld.laws.law import LAW_FILE, SINGLE_FILE
 from sld.search.candidates.candidate import Candidate, Judgement
+from sld.search.candidates.rejection import OK
 
 EVENTS = "events.jsonl"
 CONFIG = "config.json"
@@ -336,7 +337,7 @@ def to_event(index: int, candidate: Candidate, n_fits: int, seconds: float) -> d
         "key": candidate.key,
         "status": candidate.status,
     }
-    if candidate.status == "ok":
+    if candidate.ok:
         event |= {
             "score": candidate.score,
             "folds": _numbers(candidate.fold_errors),
@@ -370,7 +371,7 @@ def from_event(event: Mapping[str, Any], table: Table) -> tuple[Candidate, int]:
     try:
         texts: Mapping[str, str] = event["expression"]
         expressions = {t.column: table.parse(texts[t.column], j) for j, t in enumerate(table.targets)}
-        ok = event["status"] == "ok"
+        ok = event["status"] == OK
         candidate = Candidate(
             expressions=expressions,
             key=event["key"],

@@ -11,6 +11,7 @@ import numpy as np
 
 from sld.fit.fitting import Prior
 from sld.formula.expression import Expression
+from sld.search.candidates.rejection import OK
 
 MODEL = "llm:"  # how the origin of a language model's proposal begins
 _COMPOSED = "composed: "  # how the origin of parts from several candidates begins
@@ -53,7 +54,7 @@ class Candidate:
         judgements: How it did on each target, as the table's targets; empty without a score.
         shared: Target column to the constants that all groups have in common.
         priors: Target column to what the shape of its groups is pulled to, where they are partially pooled.
-        status: "ok", or why the candidate has no score.
+        status: "ok", or why the candidate has no score: a `Rejection`, or what an earlier version called one.
         constants: Target to group to constant to value, fitted on all training rows.
         island: Where it was bred; what is bred there has its parents from there.
         lineage: Of what descends from a language model's proposal: that proposal with its origin, then its descendants
@@ -66,10 +67,15 @@ class Candidate:
     judgements: tuple[Judgement, ...] = ()
     shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     priors: Mapping[str, Prior] = field(default_factory=dict)
-    status: str = "ok"
+    status: str = OK
     constants: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     island: int = 0
     lineage: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether it has a score."""
+        return self.status == OK
 
     @cached_property
     def complexity(self) -> int:

@@ -26,7 +26,7 @@ class Halls:
     def add(self, candidate: Candidate) -> None:
         """Register a candidate, and with several targets each of its parts."""
         self.together.add(candidate)
-        if candidate.status == "ok" and len(self.by_target) > 1:
+        if candidate.ok and len(self.by_target) > 1:
             for j, hall in enumerate(self.by_target):
                 hall.add(candidate.of_target(j))
 
@@ -64,10 +64,10 @@ class Population:
         """Enter a candidate and the fits it took."""
         self.n_fits += n_fits
         self.counts["tried"] += 1
-        self.counts[candidate.status if candidate.status != "ok" else "judged"] += 1
-        if candidate.status == "ok" and not candidate.admissible:
+        self.counts["judged" if candidate.ok else str(candidate.status)] += 1
+        if candidate.ok and not candidate.admissible:
             self.counts["inadmissible"] += 1
-        if candidate.of_model and candidate.status == "ok" and self._unaided is None:
+        if candidate.of_model and candidate.ok and self._unaided is None:
             self._unaided = self.everything.copy()
         self.everything.add(candidate)
         if self._unaided is not None and not candidate.of_model:

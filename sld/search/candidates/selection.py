@@ -139,7 +139,7 @@ def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
 
     Of admissible ones those come first that keep the declared bounds up to rounding.
     """
-    usable = [c for c in candidates if c.status == "ok" and np.isfinite(c.score)]
+    usable = [c for c in candidates if c.ok and np.isfinite(c.score)]
     return sorted(usable, key=lambda c: (_rank_of_checks(c), c.score, c.complexity, c.key))
 
 

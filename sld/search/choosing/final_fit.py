@@ -17,6 +17,7 @@ from sld.fit.fitting import FitResult, fit
 from sld.fit.noise import OF_SEARCH, active_kinds, row_weights
 from sld.laws.fit_settings import FitSettings
 from sld.search.candidates.candidate import Candidate
+from sld.search.candidates.rejection import Rejection
 from sld.search.candidates.selection import is_exact
 from sld.search.choosing.consensus import Consensus
 from sld.search.choosing.directions import Directions
@@ -216,7 +217,7 @@ class FinalFitter:
             notes.append(f"{absent} groups that the search left out have the median of the others' constants")
         return notes
 
-    def _refusal(self, one: _OneTarget, constants: Constants) -> str:
+    def _refusal(self, one: _OneTarget, constants: Constants) -> Rejection | None:
         by_group = [constants[g] for g in self.soundness.table.groups]
         return self.soundness.refusal(one.formula.expression, by_group, one.formula.target)
 

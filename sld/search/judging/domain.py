@@ -36,12 +36,8 @@ from sld.data.table import Table
 from sld.fit.kernel import Array
 from sld.formula.domain import Interval, domain_bounds, is_even, is_whole, ranges
 from sld.formula.expression import Expression, Node
+from sld.search.candidates.rejection import Rejection
 from sld.search.judging.admissible import ordered_pairs, values_at
-
-NO_VALUE = "no value for some positive sizes"
-NOT_FINITE = "not finite for some sizes"
-SPIKE = "a spike between rungs"
-EXPLODES = "an explosion just below the smallest sizes"
 
 Ints = NDArray[np.intp]
 
@@ -128,8 +124,10 @@ class Domain:
         """Return the bounds of constants that keep the formula defined, see `domain_bounds`."""
         return domain_bounds(expression, self.positive)
 
-    def refusal(self, expression: Expression, constants: Sequence[Mapping[str, float]], target: int) -> str:
-        """Return why a law is none, as a status; empty where nothing is wrong.
+    def refusal(
+        self, expression: Expression, constants: Sequence[Mapping[str, float]], target: int
+    ) -> Rejection | None:
+        """Return why a law is none; None where nothing is wrong.
 
         Args:
             expression: The formula.
@@ -137,21 +135,21 @@ class Domain:
             target: Number of the target, for what is a large change.
         """
         if self._explodes(expression, constants, target):
-            return EXPLODES
+            return Rejection.EXPLODES
         names = expression.constants
         box = self.box | {c: _ends([of[c] for of in constants]) for c in names}
         known = ranges(expression.tree, box)
         sharp = [n for n in expression.tree.walk() if _may_be_sharp(n, expression.variables)]
         if known.proven and not sharp:
-            return ""
+            return None
         self._lay_out()
         for node in known.unsure:
             if not self._keeps_sign(node, expression, constants):
-                return NO_VALUE
+                return Rejection.NO_VALUE
         values = values_at(expression, constants, self.columns, self.group_index)
         if not np.isfinite(values[: self._n_finite]).all():
-            return NOT_FINITE
-        return SPIKE if sharp and self._spike(expression, constants, values, sharp, target) else ""
+            return Rejection.NOT_FINITE
+        return Rejection.SPIKE if sharp and self._spike(expression, constants, values, sharp, target) else None
 
     def _explodes(self, expression: Expression, constants: Sequence[Mapping[str, float]], target: int) -> bool:
         if not len(self._below_index):

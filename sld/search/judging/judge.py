@@ -20,14 +20,13 @@ from sld.formula.canonical import canonical_key, simplify
 from sld.formula.expression import Expression
 from sld.laws.form import Form
 from sld.search.candidates.candidate import Candidate, Judgement
+from sld.search.candidates.rejection import OK, Rejection
 from sld.search.candidates.selection import EARLY_FOLDS, early_score
 from sld.search.judging.context import JudgingContext
-from sld.search.judging.degenerate import TWO_ROLES, plays_two_roles
+from sld.search.judging.degenerate import plays_two_roles
 from sld.search.judging.judged import Judged, constants_by_group
 from sld.search.judging.sharing import best_sharing
-from sld.search.screening.counting import TOO_MANY
 
-BEHIND = "far behind the best"
 _QUICK = 3  # one start in three for the first look at a form
 _MARGIN = 1.0  # a form whose errors are e times those of the ones that count is not looked at again
 _NEAR = (0.01, 0.01, 0.02, 0.02, 0.05, 0.05, 0.1, 0.2)
@@ -98,7 +97,7 @@ class Judge:
         judged: list[Judged] = []
         for j, form in enumerate(proposal.forms):
             judged.append(self._judge_groups(form, j, proposal.thorough, proposal.bar))
-            if judged[-1].status != "ok":
+            if not judged[-1].ok:
                 return replace(candidate, status=judged[-1].status), sum(v.n_fits for v in judged)
         judgements = tuple(
             self._judgement(v, f.expression, j) for j, (v, f) in enumerate(zip(judged, proposal.forms, strict=True))
@@ -132,23 +131,23 @@ class Judge:
         effective = len(form.expression.constants) - n_shared + n_shared / n_groups
         verdict = replace(verdict, shared=form.shared, effective=effective)
         # too many constants for groups that stand alone may be few enough for groups with one shape
-        decides = (thorough or verdict.status == TOO_MANY) and n_groups > 1 and not form.shared
+        decides = (thorough or verdict.status == Rejection.TOO_MANY_CONSTANTS) and n_groups > 1 and not form.shared
         return best_sharing(self.context, form, target, verdict, pooled=thorough) if decides else verdict
 
     def _judge_target(self, form: Form, target: int, thorough: bool, bar: float) -> Judged:
         expression = form.expression
         n_constants = len(expression.constants)
         if n_constants == 0:
-            return Judged("no constants", 0)
+            return Judged(Rejection.NO_CONSTANTS, 0)
         if n_constants > self.max_constants:
-            return Judged("more constants than the task allows", 0)
+            return Judged(Rejection.OVER_THE_LIMIT, 0)
         own = n_constants - len(form.shared)
         count = own, own * len(self.table.groups) + len(form.shared)
         if self.context.counting.refuses(*count):
-            return Judged(TOO_MANY, 0)
+            return Judged(Rejection.TOO_MANY_CONSTANTS, 0)
         silent = self.context.counting.silent_folds(*count)
         if not form.given and plays_two_roles(expression, self.table):
-            return Judged(TWO_ROLES, 0)
+            return Judged(Rejection.TWO_ROLES, 0)
         floor = self.context.soundness.floor(expression, target)
         rng = text_seed(self.seed, expression.text)
         try:
@@ -157,9 +156,9 @@ class Judge:
                 weights=self.context.weights[target], bounds=self.context.soundness.bounds(expression) | floor,
             )  # fmt: skip
         except (OverflowError, ValueError) as error:
-            return Judged(f"not compiled: {error}", 0)
+            return Judged(f"{Rejection.NOT_COMPILED}: {error}", 0)
         if not np.isfinite(fitter.columns).any(axis=1).all():
-            return Judged("not finite on the data", 0)
+            return Judged(Rejection.NOT_FINITE_ON_DATA, 0)
         n_nonlinear = len(fitter.tape.constants)
         n_starts = _n_starts(n_nonlinear, len(self.table.groups)) * (2 if thorough else form.effort)
         starts = fitter.starts(n_starts, rng)
@@ -179,7 +178,7 @@ class Judge:
                 n_fits += n
                 errors = self.context.credited(errors, silent, target)
                 if early_score(errors, n_constants, expression.complexity, self.context.n_points) > bar + _MARGIN:
-                    return Judged(BEHIND, n_fits)
+                    return Judged(Rejection.BEHIND, n_fits)
                 starts, first = starts[max(1, n_starts // _QUICK) :], fitter.nonlinear(quick)
         solution = self._fit(fitter, starts, first)
         n_fits += solution.n_fits
@@ -190,11 +189,11 @@ class Judge:
             fitter, solution = twin, self._fit(twin, few, first)
             n_fits += solution.n_fits
         if not solution.ok:
-            return Judged("not finite on the data", n_fits)
+            return Judged(Rejection.NOT_FINITE_ON_DATA, n_fits)
         miss = y - fitter.predict(solution.values)
         train_nmse = self.context.nmse(miss, target)
         if not self.context.explains(train_nmse, miss, target):
-            return Judged("explains nothing", n_fits)
+            return Judged(Rejection.EXPLAINS_NOTHING, n_fits)
         constants = constants_by_group(expression, fitter, solution.values)
         if why := self.context.soundness.refusal(expression, constants, target):
             return Judged(why, n_fits)
@@ -202,9 +201,9 @@ class Judge:
         errors, n = self._fold_errors(fitter, solution, few, self.folds, target, silent)
         n_fits += n
         if sum(not math.isfinite(e) for e in errors) * 2 > len(errors):
-            return Judged("not finite on most folds", n_fits)
+            return Judged(Rejection.NOT_FINITE_ON_FOLDS, n_fits)
         by_group = dict(zip(self.table.groups, constants, strict=True))
-        return Judged("ok", n_fits, errors, train_nmse, problems, by_group, silent=silent)
+        return Judged(OK, n_fits, errors, train_nmse, problems, by_group, silent=silent)
 
     @staticmethod
     def _fit(fitter: Fitter, starts: Array, first: Array | None) -> Solution:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sld.fit.fitting import Fitter, Prior
 from sld.fit.kernel import Array
 from sld.formula.expression import Expression
+from sld.search.candidates.rejection import OK
 from sld.search.judging.admissible import Problem
 
 
@@ -17,7 +18,7 @@ class Judged:
     """How one form did on one target, with one way for groups to share constants.
 
     Attributes:
-        status: "ok", or why it has no score.
+        status: "ok", or why it has no score: a `Rejection`, with more behind a colon where it is not compiled.
         n_fits: Local fits it took.
         fold_errors: NMSE on each fold; NaN where a fold could not be fitted.
         train_nmse: Mean squared error over variance on all rows.
@@ -39,6 +40,11 @@ class Judged:
     prior: Prior | None = None
     effective: float = 0.0
     silent: tuple[int, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether it has a score."""
+        return self.status == OK
 
     @property
     def checks(self) -> tuple[bool, bool]:

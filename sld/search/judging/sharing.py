@@ -17,18 +17,16 @@ from sld.fit.fitting import Solution, text_seed
 from sld.fit.kernel import Array
 from sld.fit.pooling import LEAST_GROUPS, Pool
 from sld.laws.form import Form
+from sld.search.candidates.rejection import OK, Rejection
 from sld.search.candidates.selection import mean_log
 from sld.search.judging.admissible import Problem
 from sld.search.judging.context import JudgingContext
 from sld.search.judging.judged import Judged
-from sld.search.judging.soundness import BELOW_FLOOR
-from sld.search.screening.counting import TOO_MANY
 
 _STARTS = 4  # of the fit with one shape; half as many with a start from the groups' own shapes
 _FOLD_STEPS = 4
 _FAR = 0.7  # scores of groups alone and of one shape differ so much: pooling in between has not been better
 _RACE, _BEHIND = 2, 1.0  # folds, and log error behind groups alone after them, when a way is given up
-_BEATEN = "groups alone are better"
 
 
 def best_sharing(context: JudgingContext, form: Form, target: int, alone: Judged, *, pooled: bool = True) -> Judged:
@@ -43,7 +41,7 @@ def best_sharing(context: JudgingContext, form: Form, target: int, alone: Judged
     """
     verdicts = [alone, *_Ways(context, form, target, alone, pooled).verdicts()]
     n_fits = sum(v.n_fits for v in verdicts)
-    usable = [v for v in verdicts if v.status == "ok"]
+    usable = [v for v in verdicts if v.ok]
     if not usable:
         return replace(alone, n_fits=n_fits)
     best = min(usable, key=lambda v: (*v.checks, context.score(v, form.expression, target)))
@@ -76,22 +74,22 @@ class _Ways:
             return []
         own = len(self.names) - len(shape)
         one_shape = own, own * len(self.table.groups) + len(shape)
-        if context.counting.refuses(*one_shape) or (not shape and alone.status != "ok"):
+        if context.counting.refuses(*one_shape) or (not shape and not alone.ok):
             return []
         self.starts = self._starts()
         first = joint.solve(self.starts, max_iterations=40, tolerance=1e-6, refit_bounds=False)
         if not first.ok:
-            return [replace(alone, status="not finite on the data", n_fits=first.n_fits)]
+            return [replace(alone, status=Rejection.NOT_FINITE_ON_DATA, n_fits=first.n_fits)]
         train = self._nmse(joint.predict(first.values))
         if not context.explains(train, self.y - joint.predict(first.values), self.target):
-            return [replace(alone, status="explains nothing", n_fits=first.n_fits)]
+            return [replace(alone, status=Rejection.EXPLAINS_NOTHING, n_fits=first.n_fits)]
         self.parts: list[Solution | None] = [None] * len(context.folds)
         if not shape:
             return [self._partial(first)]
         effective = len(self.names) - len(shape) * (1.0 - 1.0 / len(self.table.groups))
         constants, problems = self._checked(first.values, joint.names)
         if context.soundness.below_floor(self.form.expression, list(constants.values()), self.target):
-            return [replace(alone, status=BELOW_FLOOR, n_fits=first.n_fits)]
+            return [replace(alone, status=Rejection.BELOW_FLOOR, n_fits=first.n_fits)]
         silent = context.counting.silent_folds(*one_shape)
         errors, n_fits = self._raced(self._shared_error(first, silent))
         one = replace(
@@ -99,9 +97,9 @@ class _Ways:
             train_nmse=train, problems=problems, constants=constants, shared=shape, effective=effective,
             silent=silent,
         )  # fmt: skip
-        far = alone.status == "ok" and one.status == "ok" and abs(self._score(one) - self._score(alone)) > _FAR
+        far = alone.ok and one.ok and abs(self._score(one) - self._score(alone)) > _FAR
         # what is far from both is not in between
-        return [one] if far or one.status == _BEATEN or not self.pooled else [one, self._partial(first)]
+        return [one] if far or one.status == Rejection.GROUPS_ALONE or not self.pooled else [one, self._partial(first)]
 
     def _score(self, verdict: Judged) -> float:
         return self.context.score(verdict, self.form.expression, self.target)
@@ -147,9 +145,9 @@ class _Ways:
         if why := self.context.soundness.refusal(self.form.expression, list(constants.values()), self.target):
             return why
         if len(errors) < len(self.context.folds):
-            return _BEATEN
+            return Rejection.GROUPS_ALONE
         lost = sum(not math.isfinite(e) for e in errors)
-        return "not finite on most folds" if lost * 2 > len(errors) else "ok"
+        return Rejection.NOT_FINITE_ON_FOLDS if lost * 2 > len(errors) else OK
 
     def _shared_error(self, first: Solution, silent: Collection[int]) -> Callable[[int], tuple[float, int]]:
         joint = self.pool.joint
@@ -171,7 +169,7 @@ class _Ways:
     def _partial(self, first: Solution) -> Judged:
         """Return the verdict on partial pooling."""
         alone, pool = self.alone, self.pool
-        failed = replace(alone, status="the groups could not be pooled", n_fits=0)
+        failed = replace(alone, status=Rejection.NOT_POOLED, n_fits=0)
         if len(self.table.groups) < LEAST_GROUPS:
             return failed
         together = pool.solve(first, max_iterations=40, tolerance=1e-6)
@@ -184,7 +182,7 @@ class _Ways:
         # what the prior gives is no constant that a group's rows have to decide
         pooled = (own if pool.shape else 0), together.effective * n_groups
         if counting.refuses(*pooled):
-            return replace(failed, status=TOO_MANY)
+            return replace(failed, status=Rejection.TOO_MANY_CONSTANTS)
         silent = counting.silent_folds(*pooled)
         shared_error = self._shared_error(first, silent)
 
@@ -208,7 +206,7 @@ class _Ways:
             return self._nmse(predicted, fold.test), n_fits + n
 
         if self.context.soundness.below_floor(self.form.expression, list(constants.values()), self.target):
-            return replace(failed, status=BELOW_FLOOR, n_fits=together.solution.n_fits)
+            return replace(failed, status=Rejection.BELOW_FLOOR, n_fits=together.solution.n_fits)
         errors, n_fits = self._raced(error)
         n_fits += together.solution.n_fits
         return replace(

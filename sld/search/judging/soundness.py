@@ -15,10 +15,9 @@ from sld.data.table import Table
 from sld.formula.domain import Limits, is_even
 from sld.formula.evaluation import walk
 from sld.formula.expression import Expression, Node
+from sld.search.candidates.rejection import Rejection
 from sld.search.judging.degenerate import Degeneracy
 from sld.search.judging.domain import Domain
-
-BELOW_FLOOR = "an irreducible loss below zero"
 
 _FAR = 1e60  # times the data: what vanishes there vanishes with scale
 _GONE = 1e-6
@@ -51,8 +50,10 @@ class Soundness:
         constant = floor_constant(expression, self.table)
         return {} if constant is None else {constant: (least, math.inf)}
 
-    def refusal(self, expression: Expression, constants: Sequence[Mapping[str, float]], target: int) -> str:
-        """Return why fitted constants (by group, in the table's order) make no law, or nothing."""
+    def refusal(
+        self, expression: Expression, constants: Sequence[Mapping[str, float]], target: int
+    ) -> Rejection | None:
+        """Return why fitted constants (by group, in the table's order) make no law, or None."""
         with np.errstate(all="ignore"):
             return self.degeneracy.refusal(expression, constants) or self.domain.refusal(expression, constants, target)
 

@@ -29,8 +29,6 @@ from sld.data.splits import Fold
 from sld.data.table import Array, Table
 from sld.search.candidates.candidate import Candidate
 
-TOO_MANY = "more constants than the distinct points can judge"
-
 _SAME = 0.015  # of a group's range along a variable: closer values are one level (see axes.py)
 _SHARED_TOO = 0.6  # share of all points that own and shared constants may have together
 _TIGHT = 0.25  # share of the groups that a fold judges
