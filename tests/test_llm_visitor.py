@@ -390,7 +390,7 @@ def test_rounded_constants_lead_back_to_where_they_came_from() -> None:
     start = {"E": 1.7, "A": 480.0, "a": 0.35, "B": 2100.0, "b": 0.37}
     idea = Idea(LAW, start={"": start})
     proposal = proposal_of(idea, TABLE, origin="llm:fake", max_constants=8)
-    assert isinstance(proposal, Proposal) and proposal.forms[0].guessed
+    assert isinstance(proposal, Proposal) and proposal.forms[0].warm_start
     best = fit(TABLE.parse(LAW), TABLE, weights=judge.context.weights[0], starts=40)
     found = judge.judge(proposal)[0].constants["loss"]["all"]
     assert found == pytest.approx(best.constants["all"], rel=1e-3)

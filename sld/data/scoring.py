@@ -21,9 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sld.core.arrays import Array
 from sld.core.errors import DataError
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

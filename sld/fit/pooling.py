@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sld.core.arrays import Rows
 from sld.data.table import Table
-from sld.fit.fitter import Fitter, Prior, Solution
+from sld.fit.fitter import FITTING, Fitter, Prior, Solution
 from sld.fit.kernel import Array, evaluate, evaluate_tape
 from sld.fit.separation import linear_constants
 from sld.formula.expression import Expression
@@ -181,13 +181,13 @@ class Pool:
     def solve(
         self,
         joint: Solution,
-        rows: NDArray[np.intp] | None = None,
+        rows: Rows | None = None,
         *,
         start: Spread | None = None,
         rounds: int = 2,
         steps: int = _STEPS,
         max_iterations: int = 60,
-        tolerance: float = 1e-9,
+        tolerance: float = FITTING,
     ) -> Pooled | None:
         """Return the pooled fit to the given rows (all by default), or None if it fails.
 
@@ -230,7 +230,7 @@ class Pool:
             found = Pooled(solution, prior, start, effective)
         return found
 
-    def linearise(self, values: Array, rows: NDArray[np.intp] | None = None) -> Linearised:
+    def linearise(self, values: Array, rows: Rows | None = None) -> Linearised:
         """Return the formula near `values` (n_groups, n_names), in the columns of `self.fitter`."""
         full = self._full
         columns, y, offsets, roots = full.columns, full.y, full.offsets, full.weights
@@ -262,7 +262,7 @@ class Pool:
         return Linearised(theta[:, s], H, b, float(residual @ residual), len(y) - len(k) * len(present))
 
 
-def lend(
+def fit_small_groups(
     expression: Expression,
     table: Table,
     target: int,

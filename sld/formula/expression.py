@@ -25,14 +25,10 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from sld.core.errors import GrammarError, suggest
+from sld.formula.operators import ALIASES, FUNCTIONS, OPERATORS, evaluate_scalar
 
-BINARY = ("+", "-", "*", "/", "**", "min", "max")
-UNARY = ("neg", "exp", "log", "sqrt", "tanh", "sigmoid", "abs")
-FUNCTIONS = ("exp", "log", "sqrt", "tanh", "sigmoid", "min", "max", "abs")
 RESERVED = frozenset(FUNCTIONS) | {"sum", "share", "own"}
 
-# Published laws are often written with these spellings (sympy's, or everyday ones); they mean the same.
-_ALIASES = {"Min": "min", "Max": "max", "Abs": "abs"}
 _MEANT = {"^": "** for powers", "×": "*", "·": "*", "÷": "/", "−": "-", chr(0x2013): "-"}  # pasted from a paper
 _HINTS = {"ln": "log", "log10": "log(x)/log(10)", "pow": "**", "logistic": "sigmoid", "expit": "sigmoid"}
 
@@ -343,11 +339,8 @@ class _Parser:
     def unary(self) -> Node:
         # every parenthesis, function, sign and exponent comes through here: one level each, as in the tree
         self.nested(self.peek())
-        if self.accept("-"):
-            # -2**x is -(2**x): only a literal that is not a base folds into a negative number
-            node = call("neg", self.unary())
-        else:
-            node = self.power()
+        # -2**x is -(2**x): only a literal that is not a base folds into a negative number
+        node = call("neg", self.unary()) if self.accept("-") else self.power()
         self.level -= 1
         return node
 
@@ -377,7 +370,7 @@ class _Parser:
         is_call = self.peek().kind == "symbol" and self.peek().text == "("
         if token.text in self.variables and not is_call:
             return name(token.text)
-        word = _ALIASES.get(token.text, token.text)
+        word = ALIASES.get(token.text, token.text)
         if not is_call:
             return self.plain_name(token, word)
         if word == "sum":
@@ -393,16 +386,22 @@ class _Parser:
         while self.accept(","):
             args.append(self.sum())
         self.expect(")", f"after the arguments of {word}")
-        if word in ("min", "max"):
+        return self.applied(token, word, args)
+
+    @staticmethod
+    def applied(token: _Token, word: str, args: Sequence[Node]) -> Node:
+        operator = OPERATORS[word]
+        if operator.folds:
             if len(args) < 2:
                 raise GrammarError(f"{word} at column {token.column} needs two arguments or more", token.column)
             node = args[0]
             for arg in args[1:]:
                 node = call(word, node, arg)
             return node
-        if len(args) != 1:
-            raise GrammarError(f"{word} at column {token.column} takes one argument, got {len(args)}", token.column)
-        return call(word, args[0])
+        if len(args) != operator.n_args:
+            wanted = "one argument" if operator.n_args == 1 else "two arguments"
+            raise GrammarError(f"{word} at column {token.column} takes {wanted}, got {len(args)}", token.column)
+        return call(word, *args)
 
     def plain_name(self, token: _Token, word: str) -> Node:
         if word == "own":
@@ -461,47 +460,6 @@ def _check(node: Node, depth: int = 1) -> tuple[int, bool, float]:
         text = to_text(node)
         raise GrammarError(f"{text if len(text) <= 40 else text[:37] + '...'} has no finite value of sensible size")
     return size, True, value
-
-
-def evaluate_scalar(op: str, a: float, b: float = 0.0) -> float:
-    """Return the value of one operator on floats; NaN outside its domain, inf on overflow."""
-    try:
-        match op:
-            case "+":
-                return a + b
-            case "-":
-                return a - b
-            case "*":
-                return a * b
-            case "/":
-                return a / b
-            case "**":
-                return math.pow(a, b)
-            case "min" | "max" if math.isnan(a) or math.isnan(b):  # as numpy; Python's min hangs on the order
-                return math.nan
-            case "min":
-                return min(a, b)
-            case "max":
-                return max(a, b)
-            case "neg":
-                return -a
-            case "exp":
-                return math.exp(a)
-            case "log":
-                return math.log(a)
-            case "sqrt":
-                return math.sqrt(a)
-            case "tanh":
-                return math.tanh(a)
-            case "sigmoid":
-                return 1.0 / (1.0 + math.exp(-a)) if a > -700 else 0.0
-            case "abs":
-                return abs(a)
-    except OverflowError:
-        return math.inf
-    except (ValueError, ZeroDivisionError):
-        return math.nan
-    raise ValueError(f"unknown operator {op!r}")
 
 
 def parse(

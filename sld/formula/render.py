@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from sld.formula.expression import Expression, Node, call, format_number, number, substitute, without_sign
+from sld.formula.operators import OPERATORS
 
 _LETTERS = (
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho final sigma tau upsilon "
@@ -180,7 +181,7 @@ class _Latex(_Notation):
         return rf"{left} \cdot {right}" if sign else rf"{left} \, {right}"
 
     def function(self, op: str, args: Sequence[str]) -> str:
-        operator = rf"\operatorname{{{op}}}" if op == "sigmoid" else f"\\{op}"
+        operator = OPERATORS[op].latex or rf"\operatorname{{{op}}}"
         return rf"{operator}\left({', '.join(args)}\right)"
 
 
@@ -259,7 +260,7 @@ def _render(node: Node, notation: _Notation, raised: bool = False) -> tuple[str,
         return notation.root(_render(args[0], notation, raised)[0]), _ATOM
     if op == "abs":
         return notation.absolute(_render(args[0], notation, raised)[0]), _ATOM
-    inner = _flat(node, op) if op in ("min", "max") else list(args)
+    inner = _flat(node, op) if OPERATORS[op].folds else list(args)
     return notation.function(op, [_render(arg, notation, raised)[0] for arg in inner]), _POWER
 
 

@@ -408,9 +408,6 @@ def _mismatch(wanted: str, got: str) -> float:
     return 1.0 if {"any", "other"} & {wanted, got} else 2.0
 
 
-_BASES = {"log10": 10.0, "log2": 2.0}
-
-
 def _quantity(variable: Variable) -> Node:
     """Return the quantity itself, undoing the logarithm of a column that holds one."""
     column = name(variable.symbol)
@@ -418,7 +415,7 @@ def _quantity(variable: Variable) -> Node:
         return column
     if variable.log == "log":
         return call("exp", column)
-    return call("exp", call("*", call("log", number(_BASES[variable.log])), column))
+    return call("exp", call("*", call("log", number(variable.log_base)), column))
 
 
 def _node(wanted: LawVariable, atom: _Atom) -> Node:

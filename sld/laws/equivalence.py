@@ -14,16 +14,14 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sld.core.arrays import Array
 from sld.data.card import Target, Variable
 from sld.data.table import Table
-from sld.fit.fitting import Fitter
+from sld.fit.fitter import POLISHING, Fitter
 from sld.fit.kernel import evaluate
 from sld.formula.canonical import canonical_key, simplify
 from sld.formula.expression import Expression
-
-Array = NDArray[np.float64]
 
 TOLERANCE = 1e-8  # of the standard deviation; a near miss (a power against a logarithm) leaves 1e-3 and more
 _MEMBERS = 5  # of which most must be met: now and then a fit stops in a flat valley
@@ -105,9 +103,9 @@ def _fitted(form: Expression, table: Table, rng: np.random.Generator, iterations
     n_searched = len(fitter.tape.constants)
     blind = rng.choice([-1.0, 1.0], size=(_STARTS, n_searched)) * np.exp(rng.normal(size=(_STARTS, n_searched)))
     starts = np.concatenate([fitter.starts(_STARTS, rng), blind])
-    found = fitter.solve(starts, max_iterations=iterations, tolerance=1e-12)
+    found = fitter.solve(starts, max_iterations=iterations, tolerance=POLISHING)
     closer = fitter.solve(
-        starts[:1], inherited=fitter.nonlinear(found), max_iterations=10 * iterations, tolerance=1e-14
+        starts[:1], inherited=fitter.nonlinear(found), max_iterations=10 * iterations, tolerance=POLISHING
     )
     return fitter.predict(np.where((closer.sums <= found.sums)[:, None], closer.values, found.values))
 

@@ -13,7 +13,7 @@ import numpy as np
 from sld.core.errors import SldError
 from sld.data.table import Table
 from sld.fit.noise import OF_SEARCH, about_noise, weights_record
-from sld.fit.pooling import lend
+from sld.fit.pooling import fit_small_groups
 from sld.laws.law import Law
 from sld.laws.ranges import ranges_of
 from sld.laws.remarks import with_remarks
@@ -344,7 +344,7 @@ def _with_borrowed(law: Law, table: Table, everything: Table) -> Law:
     constants, soundness = {}, Soundness(everything)
     for j, target in enumerate(law.targets):
         own, expression = law.constants[target.column], law.expressions[target.column]
-        lent = lend(expression, table, j, own, rows, soundness.bounds(expression))
+        lent = fit_small_groups(expression, table, j, own, rows, soundness.bounds(expression))
         for group, of in lent.items():
             if soundness.refusal(expression, [of] * len(everything.groups), j):
                 lent[group] = dict(with_absent(own, [group, *own])[group])  # what is usual among the others

@@ -160,12 +160,12 @@ class Judge:
         if not np.isfinite(fitter.columns).any(axis=1).all():
             return Judged(Rejection.NOT_FINITE_ON_DATA, 0)
         n_nonlinear = len(fitter.tape.constants)
-        n_starts = _n_starts(n_nonlinear, len(self.table.groups)) * (2 if thorough else form.effort)
+        n_starts = _n_starts(n_nonlinear, len(self.table.groups)) * (2 if thorough else form.start_multiplier)
         starts = fitter.starts(n_starts, rng)
         self._use_hints(form, fitter, starts, rng)
         first = self._inherited(form, fitter, starts) if form.start else log_starts(fitter, 4, rng)
         n_fits = 0
-        if form.guessed and first is not None and n_nonlinear:
+        if form.warm_start and first is not None and n_nonlinear:
             first, n_fits = self._settled(fitter, first, starts, rng)
         y = self.table.Y[:, target]
         few = starts[: (2 if n_nonlinear > 1 else 1) + thorough]
@@ -280,12 +280,12 @@ class Judge:
 
 def _shortened(form: Form) -> Form:
     """Return the form without redundant constants."""
-    if not form.rough:
+    if not form.needs_simplify:
         return form
     expression = simplify(form.expression)
     linear = linear_constants(expression)[1]
     shared = tuple(c for c in form.shared if c in expression.constants and c not in linear)
-    return replace(form, expression=expression, shared=shared, rough=False)
+    return replace(form, expression=expression, shared=shared, needs_simplify=False)
 
 
 def _broken(fitter: Fitter, solution: Solution, bounds: Mapping[str, tuple[float, float]]) -> bool:

@@ -144,7 +144,7 @@ class Run:
             return None
         if not expression.used_variables or not expression.constants:
             return None
-        return Form(expression, self.engine.name, rough=True, start=dict.fromkeys(self.table.groups, start))
+        return Form(expression, self.engine.name, needs_simplify=True, start=dict.fromkeys(self.table.groups, start))
 
 
 def with_constants(expression: Expression, *, taken: Sequence[str] = ()) -> tuple[Node, Mapping[str, float]]:

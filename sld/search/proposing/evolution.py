@@ -385,7 +385,7 @@ def _child(
             return None
         known = parent.constants.get(target.column, {})
         shared = _shared(child, parent.shared.get(target.column, ()), len(table.groups), seed)
-        forms.append(Form(child, "evolution", start=known, shared=shared, rough=True))
+        forms.append(Form(child, "evolution", start=known, shared=shared, needs_simplify=True))
     return Proposal.of(forms)
 
 

@@ -49,7 +49,9 @@ def from_enumeration(table: Table) -> Iterator[Proposal]:
     spaces = [Space(table, j).texts() for j in range(len(table.targets))]
     for texts in zip(*spaces, strict=True):
         try:
-            yield Proposal.of([Form(table.parse(text, j), "enumeration", rough=True) for j, text in enumerate(texts)])
+            yield Proposal.of(
+                [Form(table.parse(text, j), "enumeration", needs_simplify=True) for j, text in enumerate(texts)]
+            )
         except GrammarError:
             continue  # a formula over many proportions can pass the limits of the grammar
 
