@@ -13,8 +13,8 @@ from sld.chat.arrivals import ARRIVALS, Arrival, append_arrival, read_arrivals
 from sld.chat.ledger import Ledger
 from sld.chat.reply import Reply, ToolCall
 from sld.search.judging.judge import Judge
+from sld.search.llm.model_proposer import Visitor
 from sld.search.llm.settings import LLM, _recorded
-from sld.search.llm.visitor import Visitor
 
 Answer = Reply | Callable[[Sequence[Mapping[str, Any]]], Reply]
 

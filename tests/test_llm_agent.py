@@ -14,9 +14,9 @@ from sld.data.table import Table
 from sld.search.candidates.candidate import Discovery
 from sld.search.llm import agent
 from sld.search.llm.agent import MAX_CALLS_A_TURN, MAX_TURNS, NO_TOOLS
+from sld.search.llm.model_proposer import TRANSCRIPT
 from sld.search.llm.replies import schema
 from sld.search.llm.tools import NAMES, TOOLS, ToolError, arguments_of, describe_data, published_laws
-from sld.search.llm.visitor import TRANSCRIPT
 
 TABLE = two_scales(0.01)
 LAW = "E + A*N**-a + B*D**-b"

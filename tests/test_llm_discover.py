@@ -22,7 +22,7 @@ from sld.core.errors import UsageError
 from sld.data.task import Task, load_task
 from sld.laws.law import Law
 from sld.search.candidates.candidate import Discovery
-from sld.search.llm import proposer
+from sld.search.llm import propose
 from sld.search.llm.settings import LLM
 
 KEY = "sk-very-secret-key-0123456789"
@@ -40,7 +40,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     for name in ("OPENAI_BASE_URL", "OPENAI_MODEL", "COLUMNS", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(proposer, "_SOON", 90)
+    monkeypatch.setattr(propose, "_SOON", 90)
     monkeypatch.chdir(tmp_path)
 
 

@@ -27,8 +27,8 @@ from sld.search.choosing.evidence import published_laws
 from sld.search.choosing.finishing import finish, uninterrupted
 from sld.search.judging.executors import Executor
 from sld.search.judging.judge import Judge, Proposal
+from sld.search.proposing.asynchronous import Guest, Invitation, Moment
 from sld.search.proposing.enumeration import plainest
-from sld.search.proposing.guest import Guest, Invitation, Moment
 from sld.search.proposing.proposers import ALL, KNOWN, Source, from_texts
 from sld.search.run_folder import RunFolder, StaleRun, columns_record, from_event, to_event
 from sld.search.screening.design import design_notes, record_of, redundancy_notes, rewritten, without_redundant

@@ -20,12 +20,12 @@ from sld.search.candidates.candidate import MODEL, Candidate
 from sld.search.candidates.selection import distinct
 from sld.search.llm import tools, transcript
 from sld.search.llm.credit import Credit
+from sld.search.llm.model_proposer import Question, Waiting
 from sld.search.llm.prompt import View, about, system
-from sld.search.llm.proposer import Propose
+from sld.search.llm.propose import Propose
 from sld.search.llm.replies import Heard, Idea, Rejected, by_target, hear, proposal_of, shared_in, start_in
 from sld.search.llm.tools import MAX_ANSWER, ToolError
-from sld.search.llm.visitor import Question, Waiting
-from sld.search.proposing.guest import Moment
+from sld.search.proposing.asynchronous import Moment
 
 NO_TOOLS = (
     "its first reply called no tool (the server, or the model's chat template, may not hand tools on); from then on it "

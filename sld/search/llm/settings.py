@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sld.chat.ledger import Ledger
     from sld.data.splits import Fold
     from sld.data.table import Table
-    from sld.search.llm.visitor import Mind, Question, Visitor
+    from sld.search.llm.model_proposer import Mind, Question, Visitor
 
 Mode = Literal["propose", "agent"]
 MODES: tuple[str, ...] = get_args(Mode)
@@ -112,7 +112,7 @@ class LLM:
         """
         from sld.chat.arrivals import ARRIVALS, read_arrivals
         from sld.chat.ledger import Booking
-        from sld.search.llm.visitor import Visitor
+        from sld.search.llm.model_proposer import Visitor
 
         own = folder / ARRIVALS if folder is not None else None
         earlier = read_arrivals(own, mend=True) if own is not None and own.exists() else []
@@ -153,7 +153,7 @@ class LLM:
             from sld.search.llm.agent import Agent
 
             return Agent(table, folds, model=self.model, task=task, max_constants=max_constants)
-        from sld.search.llm.proposer import Propose
+        from sld.search.llm.propose import Propose
 
         return Propose(table, folds, model=self.model, task=task, max_constants=max_constants)
 
@@ -172,7 +172,7 @@ class LLM:
         from sld.data.splits import rung_folds
         from sld.search.candidates.hall_of_fame import HallOfFame
         from sld.search.llm.credit import Credit
-        from sld.search.proposing.guest import Moment
+        from sld.search.proposing.asynchronous import Moment
         from sld.search.screening.rows import (
             SEARCH_GROUPS,
             SEARCH_ROWS,

@@ -19,7 +19,7 @@ from sld.search.candidates.selection import distinct
 from sld.search.llm.digest import along, digest, rows
 from sld.search.llm.prompt import describe
 from sld.search.llm.replies import START, START_OF_GROUP, tidy
-from sld.search.proposing.guest import Moment
+from sld.search.proposing.asynchronous import Moment
 
 MAX_ANSWER = 4000  # characters
 _MAX_ROWS = 40

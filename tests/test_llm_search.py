@@ -28,10 +28,10 @@ from sld.search.candidates.candidate import Candidate, Discovery
 from sld.search.candidates.hall_of_fame import HallOfFame
 from sld.search.choosing.consensus import Halves
 from sld.search.judging.judge import Judge, Proposal
-from sld.search.llm import proposer
+from sld.search.llm import propose
 from sld.search.llm.credit import CAP
+from sld.search.llm.model_proposer import TRANSCRIPT
 from sld.search.llm.replies import Idea, proposal_of
-from sld.search.llm.visitor import TRANSCRIPT
 from sld.search.proposing.evolution import children
 from sld.search.proposing.proposers import from_enumeration
 from sld.search.run_folder import EVENTS
@@ -48,8 +48,8 @@ LAW = "E + A*N**-a + B*D**-b"
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The model is asked again after every batch."""
-    monkeypatch.setattr(proposer, "_SOON", 90)
-    monkeypatch.setattr(proposer, "_LATE", 90)
+    monkeypatch.setattr(propose, "_SOON", 90)
+    monkeypatch.setattr(propose, "_LATE", 90)
 
 
 # -- harmless ----------------------------------------------------------------------------------------------------------

@@ -29,8 +29,8 @@ from sld.search.candidates.selection import distinct
 from sld.search.judging.judge import Proposal
 from sld.search.llm.credit import FLOOR, Credit
 from sld.search.llm.replies import Heard, Rejected
+from sld.search.proposing.asynchronous import Moment
 from sld.search.proposing.evolution import children
-from sld.search.proposing.guest import Moment
 from sld.search.proposing.proposers import ISLANDS
 
 TRANSCRIPT = Path("llm") / "transcript.md"

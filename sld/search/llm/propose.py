@@ -10,11 +10,11 @@ from sld.data.table import Table
 from sld.search.candidates.candidate import MODEL, Candidate
 from sld.search.candidates.selection import distinct
 from sld.search.llm.credit import Credit
+from sld.search.llm.model_proposer import Question, Waiting
 from sld.search.llm.prompt import WANTED, View, messages
 from sld.search.llm.replies import Heard, Rejected, hear, schema
 from sld.search.llm.transcript import exchange
-from sld.search.llm.visitor import Question, Waiting
-from sld.search.proposing.guest import Moment
+from sld.search.proposing.asynchronous import Moment
 
 _SOON = 300  # candidates after a reply that the engine tries before the model is asked again, if the best law is new
 _LATE = 2000  # if it is not
