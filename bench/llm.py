@@ -223,7 +223,7 @@ def run(
             out=out,
             proposers=proposers,
             max_constants=task.card.max_constants,
-            guest=llm,
+            asynchronous=llm,
         )
         wall = time.monotonic() - begun
         curve: list[tuple[float, int, float]] = []

@@ -28,7 +28,7 @@ from llm_server import (
     stops,
 )
 
-from sld.chat.client import Chat, Settings, from_environment
+from sld.chat.client import Chat, ChatSettings, from_environment
 from sld.chat.ledger import Ledger, Limit, Price
 from sld.chat.record import Record
 from sld.chat.reply import Reply, ToolCall
@@ -38,7 +38,7 @@ KEY = "sk-test-0123456789abcdef"
 MESSAGES = [{"role": "user", "content": "How does loss fall with N?"}]
 SCHEMA = {"type": "object", "properties": {"formulas": {"type": "array", "items": {"type": "string"}}}}
 TOOL = {"type": "function", "function": {"name": "try_formula", "parameters": {"type": "object"}}}
-QUICK = Settings(model="m", timeout_s=5.0, idle_s=0.2, backoff_s=0.01, max_retries=3, max_tokens=100)
+QUICK = ChatSettings(model="m", timeout_s=5.0, idle_s=0.2, backoff_s=0.01, max_retries=3, max_tokens=100)
 
 
 def chat_at(server: Server, *, ledger: Ledger | None = None, record: Record | None = None, **changes: Any) -> Chat:
@@ -667,9 +667,9 @@ def test_the_package_is_imported_with_the_first_call_only() -> None:
     import subprocess
 
     code = (
-        "import sys; from sld.chat.client import Chat, Settings; from sld.chat.ledger import Ledger;"
+        "import sys; from sld.chat.client import Chat, ChatSettings; from sld.chat.ledger import Ledger;"
         "from sld.chat.record import Record;"
-        "Chat(Settings(model='m'), api_key='k', ledger=Ledger(), record=Record(None));"
+        "Chat(ChatSettings(model='m'), api_key='k', ledger=Ledger(), record=Record(None));"
         "print([m for m in ('openai', 'httpx2', 'numpy') if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

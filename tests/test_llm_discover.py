@@ -91,7 +91,7 @@ def test_a_hostile_server_changes_nothing_but_lines_of_the_report(
     with Server(then=HOSTILE[kind]()) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         begun = time.monotonic()
-        found = search(TABLE, "6000fits", guest=LLM("m"), out=folder, **PLAIN)
+        found = search(TABLE, "6000fits", asynchronous=LLM("m"), out=folder, **PLAIN)
         assert time.monotonic() - begun < 20.0
         assert server.requests or kind == "silence"
     assert found.chosen.score <= alone.chosen.score
@@ -110,7 +110,7 @@ def test_a_search_with_a_hostile_server_ends_in_its_time(
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         for mode in ("propose", "agent"):
             begun = time.monotonic()
-            found = search(TABLE, "3s", guest=LLM("m", mode=mode), out=tmp_path / mode, **PLAIN)
+            found = search(TABLE, "3s", asynchronous=LLM("m", mode=mode), out=tmp_path / mode, **PLAIN)
             assert time.monotonic() - begun < 7.0
             check_ledger(found, tmp_path / mode)
             check_secrets(tmp_path / mode)
@@ -135,7 +135,7 @@ def check_secrets(folder: Path) -> None:
 
 def test_a_server_that_is_not_there_is_one_line_of_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
-    found = search(TABLE, "2s", guest=LLM("m"), **PLAIN)
+    found = search(TABLE, "2s", asynchronous=LLM("m"), **PLAIN)
     assert found.chosen.score < -3
     assert all("no connection" in why for why in found.llm["failed"])
 
@@ -155,15 +155,17 @@ def test_a_run_repeats_from_its_folder_and_from_the_exchange_alone(
         handler=in_order(proposals("E + A*(N*D)**-a*log(N)", "E + A*N**-a*log(D)"), proposals("A*N"))
     ) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        first = search(TABLE, "12000fits", guest=LLM("m", budget="1Mtok"), out=tmp_path / "a", **PLAIN)
+        first = search(TABLE, "12000fits", asynchronous=LLM("m", budget="1Mtok"), out=tmp_path / "a", **PLAIN)
         n = len(server.requests)
     assert first.llm["judged"] >= 1
     monkeypatch.delenv("OPENAI_API_KEY")
-    second = search(TABLE, "12000fits", guest=LLM.replayed(tmp_path / "a"), out=tmp_path / "b", workers=2, **PLAIN)
+    second = search(
+        TABLE, "12000fits", asynchronous=LLM.replayed(tmp_path / "a"), out=tmp_path / "b", workers=2, **PLAIN
+    )
     assert (tmp_path / "a" / "law.json").read_bytes() == (tmp_path / "b" / "law.json").read_bytes()
     assert second.llm["ledger"]["tokens_in"] == 0 and second.llm["ledger"]["cached"] == second.llm["calls"]
     (tmp_path / "a" / ARRIVALS).unlink()
-    third = search(TABLE, "12000fits", guest=LLM.replayed(tmp_path / "a" / EXCHANGE), **PLAIN)
+    third = search(TABLE, "12000fits", asynchronous=LLM.replayed(tmp_path / "a" / EXCHANGE), **PLAIN)
     assert third.llm["judged"] >= 1 and third.llm["calls"] == first.llm["calls"]
     assert len(server.requests) == n
 
@@ -171,9 +173,9 @@ def test_a_run_repeats_from_its_folder_and_from_the_exchange_alone(
 def test_a_run_that_is_taken_up_pays_for_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Server(then=reply(proposals("E + A*N**-a*log(D)"), usage=(1000, 50))) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        first = search(TABLE, "9000fits", guest=LLM("m", budget="1Mtok"), out=tmp_path / "a", **PLAIN)
+        first = search(TABLE, "9000fits", asynchronous=LLM("m", budget="1Mtok"), out=tmp_path / "a", **PLAIN)
         n = len(server.requests)
-        again = search(TABLE, "9000fits", guest=LLM("m", budget="1Mtok"), out=tmp_path / "a", **PLAIN)
+        again = search(TABLE, "9000fits", asynchronous=LLM("m", budget="1Mtok"), out=tmp_path / "a", **PLAIN)
         assert len(server.requests) <= n + 1  # a last call that was cut off may be made again
     assert again.llm["ledger"]["tokens_in"] >= first.llm["ledger"]["tokens_in"]
     assert (tmp_path / "a" / "law.json").exists()
@@ -182,7 +184,7 @@ def test_a_run_that_is_taken_up_pays_for_nothing_twice(tmp_path: Path, monkeypat
 def test_a_limit_in_tokens_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Server(then=reply(proposals("E + A*N**-a*log(D)"), usage=(15_000, 1000))) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        found = search(TABLE, "12000fits", guest=LLM("m", budget="25ktok"), **PLAIN)
+        found = search(TABLE, "12000fits", asynchronous=LLM("m", budget="25ktok"), **PLAIN)
     ledger = found.llm["ledger"]
     assert ledger["tokens_in"] + ledger["tokens_out"] <= 25_000
     assert "25000 tokens" in found.llm["stopped"] and ledger["limit"] == "25000tok"

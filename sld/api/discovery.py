@@ -84,7 +84,7 @@ def discover(
         max_constants=task.card.max_constants,
         task={"name": task.card.name, "version": task.card.version},
         progress=progress,
-        guest=model,
+        asynchronous=model,
         tell=tell,
         complete=lambda outcome: supported(with_intervals(outcome)),
         outliers=outliers,

@@ -19,7 +19,7 @@ ARRIVALS = Path("llm") / "arrivals.jsonl"
 
 @dataclass(frozen=True)
 class Arrival:
-    """One reply and the two moments, in candidates judged."""
+    """One reply, and how many candidates had been judged when it was asked for and when it arrived."""
 
     asked: int
     arrived: int

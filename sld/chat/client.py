@@ -42,7 +42,7 @@ _SECRET_LENGTH = 8  # shorter keys are words for local servers ("none", "EMPTY")
 
 
 @dataclass(frozen=True)
-class Settings:
+class ChatSettings:
     """Which model, and how it is asked.
 
     Attributes:
@@ -69,7 +69,7 @@ class Settings:
     max_reply_bytes: int = 2_000_000
 
 
-def from_environment(model: str) -> tuple[Settings, str]:
+def from_environment(model: str) -> tuple[ChatSettings, str]:
     """Return settings and key from OPENAI_BASE_URL and OPENAI_API_KEY.
 
     Raises:
@@ -80,12 +80,12 @@ def from_environment(model: str) -> tuple[Settings, str]:
         raise UsageError(
             "--llm needs a key: set OPENAI_API_KEY (for a local server also OPENAI_BASE_URL, and any word as the key)"
         )
-    settings = Settings(model=model, base_url=os.environ.get("OPENAI_BASE_URL", "").strip() or None)
+    settings = ChatSettings(model=model, base_url=os.environ.get("OPENAI_BASE_URL", "").strip() or None)
     _check(settings, key)
     return settings, key
 
 
-def _check(settings: Settings, key: str) -> None:
+def _check(settings: ChatSettings, key: str) -> None:
     if not key.isascii() or not key.isprintable() or " " in key:
         raise UsageError("the key (OPENAI_API_KEY) has characters that no key has; was something else pasted with it?")
     if not settings.model.strip() or not settings.model.isprintable():
@@ -160,7 +160,7 @@ class Chat:
     """
 
     def __init__(
-        self, settings: Settings, *, api_key: str, ledger: Ledger, record: Record, stream: bool = False
+        self, settings: ChatSettings, *, api_key: str, ledger: Ledger, record: Record, stream: bool = False
     ) -> None:
         """Check what is given; `openai` is imported and a connection made with the first call.
 

@@ -27,9 +27,9 @@ from sld.search.choosing.evidence import published_laws
 from sld.search.choosing.finishing import finish, uninterrupted
 from sld.search.judging.executors import Executor
 from sld.search.judging.judge import Judge, Proposal
-from sld.search.proposing.asynchronous import Guest, Invitation, Moment
+from sld.search.proposing.asynchronous import AsynchronousProposer, AsynchronousSettings, SearchContext, SearchState
 from sld.search.proposing.enumeration import plainest
-from sld.search.proposing.proposers import ALL, KNOWN, Source, from_texts
+from sld.search.proposing.proposers import ALL, Source, asynchronous_proposer, from_texts, known
 from sld.search.run_folder import RunFolder, StaleRun, columns_record, from_event, to_event
 from sld.search.screening.design import design_notes, record_of, redundancy_notes, rewritten, without_redundant
 from sld.search.screening.diverged import recorded, sentence, without_diverged
@@ -47,7 +47,7 @@ from sld.search.screening.rows import (
 DEFAULT_BUDGET = "30s"
 SEARCH_SHARE = 0.85  # of the budget; the rest is for judging the finalists again
 _PROGRESS_EVERY_S = 0.2
-_PATIENCE_S = 0.05  # between two looks at a guest when there is nothing else to do
+_PATIENCE_S = 0.05  # between two looks at an asynchronous proposer when there is nothing else to do
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def discover(
     max_constants: int = 20,
     task: Mapping[str, Any] | None = None,
     progress: Callable[[Progress], None] | None = None,
-    guest: Invitation | None = None,
+    asynchronous: AsynchronousSettings | None = None,
     tell: Callable[[str], None] | None = None,
     complete: Callable[[Discovery], Discovery] | None = None,
     outliers: str = "drop",
@@ -117,12 +117,12 @@ def discover(
             law, bit for bit, with any number of workers.
         workers: Processes that judge candidates.
         out: Run folder to write and to take up again; None writes nothing.
-        proposers: Names from `proposers.KNOWN`; those of `proposers.ALL` by default.
+        proposers: Names from `proposers.known()`; those of `proposers.ALL` by default.
         formulas: Formulas to try first, one text for all targets or a text per target column.
         max_constants: Limit per group and target.
         task: Name and version of the task, for the record.
         progress: Called a few times a second.
-        guest: Settings of somebody who thinks beside the search, such as a language model.
+        asynchronous: Settings of a proposer that is never waited for, such as a language model.
         tell: Called with a sentence when an earlier search in the run folder is taken up or set aside; such sentences
             are notes of the discovery if not given.
         complete: Adds to the outcome what is measured last, such as intervals, before anything is written.
@@ -148,7 +148,7 @@ def discover(
     if left_out:
         first = [Proposal.of([rewritten(f, left_out, table, j) for j, f in enumerate(p.forms)]) for p in first]
     if not names and not first:
-        raise UsageError(f"nothing to try: name a proposer ({', '.join(KNOWN)}) or give a formula")
+        raise UsageError(f"nothing to try: name a proposer ({', '.join(known())}) or give a formula")
     notes = [*whole.notes, *redundancy_notes(left_out), *design_notes(table), *level_notes(table)]
     given = as_levels(table)
     table, diverged = without_diverged(given, outliers)
@@ -179,7 +179,7 @@ def discover(
         "max_constants": max_constants,
         "columns": columns_record(whole),
         **({"left_out": record_of(left_out)} if left_out else {}),
-        **({} if guest is None else guest.config),
+        **({} if asynchronous is None else asynchronous.config),
         **({} if outliers == "drop" else {"outliers": outliers}),
     }
     about = dict(task or {})
@@ -188,8 +188,10 @@ def discover(
         return Source(small, names, iter(first), seed=seed, max_constants=max_constants)
 
     def searched(source: Source, folder: RunFolder | None) -> Search:
-        visitor = None if guest is None else guest.accept(judge, None if folder is None else folder.path, about)
-        search = Search(judge, source, limit, workers, progress, folder, visitor)
+        path = None if folder is None else folder.path
+        context = SearchContext(small, folds, seed, max_constants, str(about.get("name") or ""), path)
+        beside = asynchronous_proposer(names, asynchronous, context)
+        search = Search(judge, source, limit, workers, progress, folder, beside)
         search.run()
         return search
 
@@ -234,10 +236,10 @@ class Search:
         workers: int,
         progress: Callable[[Progress], None] | None,
         folder: RunFolder | None,
-        guest: Guest | None = None,
+        asynchronous: AsynchronousProposer | None = None,
     ) -> None:
         """Prepare; `run` does it."""
-        self.guest = guest
+        self.asynchronous = asynchronous
         self.taking_up = False
         self.idle = False
         self.judge = judge
@@ -249,8 +251,8 @@ class Search:
         self.hall = HallOfFame()
         # a form may suit one target and not the others
         self.halls = [HallOfFame() for _ in judge.table.targets] if len(judge.table.targets) > 1 else [self.hall]
-        # what the search breeds from: a guest's proposals and their descendants never come in; the same halls until
-        # there are any
+        # what the search breeds from: a language model's proposals and their descendants never come in; the same halls
+        # until there are any
         self.own, self.owns = self.hall, self.halls
         self.halves: list[Halves] = []
         self.counts: Counter[str] = Counter()
@@ -278,14 +280,14 @@ class Search:
     def run(self) -> None:
         """Search until the budget is used, then judge the finalists again; Ctrl-C ends either."""
         try:
-            if self.guest is not None:
-                self.guest.prepare()
+            if self.asynchronous is not None:
+                self.asynchronous.prepare()
             batches = self._batches()
             begun = self._take_up(batches)
             self._warm_up()
             with Executor(self.judge, self.workers) as executor:
                 self._loop(executor, chain([begun] if begun else [], batches))
-                self._dismiss()
+                self._close()
                 self._fall_back()
                 self.halves = self._finalists()
                 self._judge_again(executor)
@@ -294,7 +296,7 @@ class Search:
             self.halves = self.halves or self._finalists()
         finally:
             self.source.close()
-            self._dismiss()
+            self._close()
         if self.progress is not None:
             self.progress(self.state())
 
@@ -305,19 +307,19 @@ class Search:
     def _batches(self) -> Iterator[list[Proposal]]:
         """Yield batches; each is made when all earlier results are in, so it does not depend on their timing."""
         while True:
-            visiting = self._visit()
+            arrived = self._arrived()
             own = self.source.batch(self.own)
             ran_out, self.idle = not own and not self.idle, not own
-            if batch := [*visiting, *own]:
+            if batch := [*arrived, *own]:
                 yield batch
-            elif not (ran_out and self.guest is not None) and not self._wait():
+            elif not (ran_out and self.asynchronous is not None) and not self._wait():
                 return
 
-    def _visit(self) -> list[Proposal]:
-        """Ask the guest what it has."""
-        if self.guest is None:
+    def _arrived(self) -> list[Proposal]:
+        """Ask the asynchronous proposer what it has."""
+        if self.asynchronous is None:
             return []
-        moment = Moment(
+        state = SearchState(
             hall=self.hall,
             index=self.index,
             n_fits=self.n_fits,
@@ -329,7 +331,7 @@ class Search:
             idle=self.idle,
             taking_up=self.taking_up,
         )
-        return self.guest.collect(moment)
+        return self.asynchronous.collect(state)
 
     def _left(self) -> str:
         if self.budget.fits is not None:
@@ -338,15 +340,17 @@ class Search:
         return f"{max(0.0, self.budget.seconds - self.seconds):.0f} of {self.budget.seconds:g} seconds"
 
     def _wait(self) -> bool:
-        """With nothing left to try, wait a little for the guest; return whether there is a point in going on."""
-        if self.guest is None or self.taking_up or not self.guest.expects() or self.spent() >= SEARCH_SHARE:
+        """With nothing left to try, wait a little; return whether there is a point in going on."""
+        if self.asynchronous is None or not self.asynchronous.expects():
+            return False
+        if self.taking_up or self.spent() >= SEARCH_SHARE:
             return False
         time.sleep(_PATIENCE_S)
         return True
 
-    def _dismiss(self) -> None:
-        if self.guest is not None:
-            self.guest.close()
+    def _close(self) -> None:
+        if self.asynchronous is not None:
+            self.asynchronous.close()
 
     def _take_up(self, batches: Iterator[list[Proposal]]) -> list[Proposal]:
         """Take over what an earlier run in this folder did; its proposals come again in the same order.
@@ -459,8 +463,8 @@ class Search:
         self._enter(candidate, self.hall, self.halls)
         if self.own is not self.hall and not candidate.of_model:
             self._enter(candidate, self.own, self.owns)
-        if self.guest is not None:
-            self.guest.told(candidate, n_fits)
+        if self.asynchronous is not None:
+            self.asynchronous.observe(candidate, n_fits)
 
     @staticmethod
     def _enter(candidate: Candidate, hall: HallOfFame, halls: Sequence[HallOfFame]) -> None:

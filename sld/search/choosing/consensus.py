@@ -79,8 +79,8 @@ class Halves:
 
         Args:
             hall: What was judged.
-            own: The same without a guest's proposals and their descendants, which take nobody's place; `hall` itself
-                by default.
+            own: The same without a language model's proposals and their descendants, which take nobody's place;
+                `hall` itself by default.
             known: The published laws, where there are several of just these quantities (`evidence.published_laws`).
         """
         own = own or hall

@@ -142,7 +142,7 @@ def finish(
             config={**config, "budget": budget, "workers": search.workers, "rule": rule},
             single=None if chosen is best else with_remarks(_with_borrowed(single, table, everything), everything),
             best=None if chosen is best else best,
-            llm={} if search.guest is None else search.guest.summary(chosen),
+            llm={} if search.asynchronous is None else search.asynchronous.summary(chosen),
             guides={
                 t.column: Guide(c.points, c.members, c.weights)
                 for t, c, judged in zip(table.targets, agreed, chosen.judgements, strict=True)

@@ -95,7 +95,7 @@ class Rejected:
 
 
 @dataclass(frozen=True)
-class Heard:
+class ParsedReply:
     """What a reply came to.
 
     Attributes:
@@ -109,7 +109,7 @@ class Heard:
     ignored: int = 0
 
 
-def hear(text: str, table: Table, *, origin: str, max_constants: int) -> Heard:
+def parse_reply(text: str, table: Table, *, origin: str, max_constants: int) -> ParsedReply:
     """Return the proposals in a reply."""
     ideas, ignored = ideas_in(text, table)
     proposals: dict[str, tuple[Proposal, Idea]] = {}
@@ -122,7 +122,7 @@ def hear(text: str, table: Table, *, origin: str, max_constants: int) -> Heard:
             ignored += 1
         else:
             proposals[found.key] = (found, idea)
-    return Heard(tuple(proposals.values()), tuple(rejected), ignored)
+    return ParsedReply(tuple(proposals.values()), tuple(rejected), ignored)
 
 
 def ideas_in(text: str, table: Table) -> tuple[list[Idea], int]:
