@@ -163,9 +163,9 @@ def test_a_reply_is_read_in_good_time_whatever_it_is() -> None:
     import time
 
     for text in ("[{" * 100_000, '{"expression": "' * 20_000, "a*N\n" * 50_000, "`" * 200_000, ",]" * 100_000):
-        begun = time.monotonic()
+        begun = time.process_time()  # whatever else the machine is busy with
         parsed(text)
-        assert time.monotonic() - begun < 2.0
+        assert time.process_time() - begun < 2.0
 
 
 @settings(max_examples=150, deadline=None)

@@ -17,6 +17,8 @@ from sld.search.candidates.candidate import Candidate
 from sld.search.candidates.hall_of_fame import HallOfFame
 from sld.search.judging.judge import Proposal
 
+FOLDER = "asynchronous"  # in the run folder, for what has to be known when a search is taken up; `llm` is the model's
+
 
 @dataclass(frozen=True)
 class SearchContext:
@@ -108,7 +110,7 @@ class AsynchronousProposer(Protocol):
         """Return what is to be judged next, often nothing.
 
         The same states and arrivals give the same proposals: a search is repeated, and taken up after a kill, by
-        asking again. Whoever depends on when something arrived writes that into the run folder.
+        asking again. Whoever depends on when something arrived writes that into `FOLDER` of the run folder.
         """
         ...
 
