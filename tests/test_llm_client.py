@@ -28,10 +28,11 @@ from llm_server import (
     stops,
 )
 
-from sld.chat.client import Chat, ChatSettings, from_environment
+from sld.chat.client import Chat
 from sld.chat.ledger import Ledger, Limit, Price
 from sld.chat.record import Record
 from sld.chat.reply import Reply, ToolCall
+from sld.chat.settings import ChatSettings, from_environment
 from sld.core.errors import UsageError
 
 KEY = "sk-test-0123456789abcdef"
@@ -667,7 +668,8 @@ def test_the_package_is_imported_with_the_first_call_only() -> None:
     import subprocess
 
     code = (
-        "import sys; from sld.chat.client import Chat, ChatSettings; from sld.chat.ledger import Ledger;"
+        "import sys; from sld.chat.client import Chat; from sld.chat.settings import ChatSettings;"
+        "from sld.chat.ledger import Ledger;"
         "from sld.chat.record import Record;"
         "Chat(ChatSettings(model='m'), api_key='k', ledger=Ledger(), record=Record(None));"
         "print([m for m in ('openai', 'httpx2', 'numpy') if m in sys.modules])"

@@ -11,10 +11,11 @@ import pytest
 from llm_local_model import local_model
 
 from sld import api
-from sld.chat.client import Chat, ChatSettings
+from sld.chat.client import Chat
 from sld.chat.ledger import Ledger, Limit
 from sld.chat.record import Record
 from sld.chat.reply import Reply
+from sld.chat.settings import ChatSettings
 from sld.search.llm.settings import LLM
 
 pytestmark = [pytest.mark.real_model, pytest.mark.timeout(600)]

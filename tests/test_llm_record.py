@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from llm_server import Answer, Server, empty_choices, reply, reset, silence, status
 
-from sld.chat.client import Chat, ChatSettings
+from sld.chat.client import Chat
 from sld.chat.ledger import Ledger, Limit, Price
 from sld.chat.record import Record
 from sld.chat.reply import Reply, ToolCall
+from sld.chat.settings import ChatSettings
 from sld.core.errors import UsageError
 
 QUICK = ChatSettings(model="m", timeout_s=0.3, backoff_s=0.01, max_retries=1, max_tokens=50)

@@ -240,25 +240,28 @@ def _from_value(value: Any, columns: Sequence[str], depth: int = 0) -> Iterator[
         return
     if isinstance(value, list):
         for item in value:
-            if isinstance(item, str):
-                if _like_a_formula(tidy(item)):
-                    yield Idea(tidy(item))
-            else:
+            if not isinstance(item, str):
                 yield from _from_value(item, columns, depth + 1)
+            elif _like_a_formula(tidy(item)):
+                yield Idea(tidy(item))
     elif isinstance(value, dict):
-        formula = next((value[k] for k in _FORMULA if k in value), None)
-        reason = next((value[k] for k in _WHY if isinstance(value.get(k), str)), "")
-        more = (_line(reason, _MAX_REASON), shared_in(value), start_in(value))
-        if isinstance(formula, str) and formula.strip():
-            yield Idea(by_target(formula, columns), *more)
-        elif isinstance(formula, dict) and all(isinstance(e, str) for e in formula.values()):
-            yield Idea({str(t): tidy(e) for t, e in formula.items()}, *more)
-        elif formula is not None and not isinstance(formula, str):
-            yield from _from_value(formula, columns, depth + 1)
-        else:
-            for key in _LISTS:
-                if key in value:
-                    yield from _from_value(value[key], columns, depth + 1)
+        yield from _from_object(value, columns, depth)
+
+
+def _from_object(value: Mapping[str, Any], columns: Sequence[str], depth: int) -> Iterator[Idea]:
+    formula = next((value[k] for k in _FORMULA if k in value), None)
+    reason = next((value[k] for k in _WHY if isinstance(value.get(k), str)), "")
+    more = (_line(reason, _MAX_REASON), shared_in(value), start_in(value))
+    if isinstance(formula, str) and formula.strip():
+        yield Idea(by_target(formula, columns), *more)
+    elif isinstance(formula, dict) and all(isinstance(e, str) for e in formula.values()):
+        yield Idea({str(t): tidy(e) for t, e in formula.items()}, *more)
+    elif formula is not None and not isinstance(formula, str):
+        yield from _from_value(formula, columns, depth + 1)
+    else:
+        for key in _LISTS:
+            if key in value:
+                yield from _from_value(value[key], columns, depth + 1)
 
 
 def shared_in(value: Mapping[str, Any]) -> tuple[str, ...]:

@@ -100,7 +100,7 @@ class LLM:
         if self.replay is not None:
             _recorded(Path(self.replay))
             return
-        from sld.chat.client import from_environment
+        from sld.chat.settings import from_environment
 
         from_environment(self.model)
 
@@ -125,8 +125,9 @@ class LLM:
             for arrival in recorded:
                 ledger.settle(None, Booking(0, 0, 0.0, cached=True, failed=bool(arrival.reply.status)))
         else:
-            from sld.chat.client import Chat, from_environment
+            from sld.chat.client import Chat
             from sld.chat.record import EXCHANGE, Record
+            from sld.chat.settings import from_environment
 
             settings, key = from_environment(self.model)
             record = Record(None if folder is None else folder / EXCHANGE)
@@ -156,8 +157,9 @@ class LLM:
         Raises:
             UsageError: The table cannot be searched, or the price table cannot be read.
         """
-        from sld.chat.client import Chat, ChatSettings
+        from sld.chat.client import Chat
         from sld.chat.record import Record
+        from sld.chat.settings import ChatSettings
         from sld.data.splits import rung_folds
         from sld.search.candidates.hall_of_fame import HallOfFame
         from sld.search.proposing.asynchronous import SearchContext, SearchState
