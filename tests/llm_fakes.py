@@ -45,6 +45,8 @@ class FakeChat:
     closed: bool = False
     cancelled: int = 0
     schemas: list[Mapping[str, Any] | None] = field(default_factory=list)
+    tools: list[list[Mapping[str, Any]]] = field(default_factory=list)
+    turns: list[int | None] = field(default_factory=list)
 
     async def ask(
         self,
@@ -56,6 +58,8 @@ class FakeChat:
     ) -> Reply:
         self.asked.append([dict(m) for m in messages])
         self.schemas.append(schema)
+        self.tools.append(list(tools))
+        self.turns.append(turn)
         try:
             await asyncio.sleep(self.wait_s)
         except asyncio.CancelledError:

@@ -50,6 +50,7 @@ def test_an_agent_works_in_turns_and_its_finals_are_judged(tmp_path: Any) -> Non
     )
     assert found.chosen.text == LAW and found.chosen.origin == "llm:fake"
     assert len(chat.asked) == 4 and found.llm["calls"] == 4
+    assert all([t["function"]["name"] for t in sent] == list(TOOLS) for sent in chat.tools)
     data, best = answers(chat, 1)
     assert "all 30 rows" in data and "E + A*N**-a | score" in best
     (tried,) = answers(chat, 2)

@@ -133,7 +133,7 @@ def check_secrets(folder: Path) -> None:
             assert KEY.encode() not in file.read_bytes(), file
 
 
-def test_a_server_that_is_not_there_is_one_line_of_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_not_there_is_one_line_of_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
     found = search(TABLE, "2s", asynchronous=LLM("m"), **PLAIN)
     assert found.chosen.score < -3
@@ -145,7 +145,7 @@ def test_a_server_that_is_not_there_is_one_line_of_the_report(tmp_path: Path, mo
 
 def in_order(*texts: str) -> Callable[[Request], Answer]:
     waiting = list(texts)
-    return lambda request: reply(waiting.pop(0) if len(waiting) > 1 else waiting[0])
+    return lambda _request: reply(waiting.pop(0) if len(waiting) > 1 else waiting[0])
 
 
 def test_a_run_repeats_from_its_folder_and_from_the_exchange_alone(
@@ -181,7 +181,7 @@ def test_a_run_that_is_taken_up_pays_for_nothing_twice(tmp_path: Path, monkeypat
     assert (tmp_path / "a" / "law.json").exists()
 
 
-def test_a_limit_in_tokens_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_in_tokens_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     with Server(then=reply(proposals("E + A*N**-a*log(D)"), usage=(15_000, 1000))) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         found = search(TABLE, "12000fits", asynchronous=LLM("m", budget="25ktok"), **PLAIN)
@@ -235,9 +235,7 @@ def test_a_model_without_a_key_is_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_auto_goes_on_without_and_says_so_in_one_line(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_auto_goes_on_without_and_says_so_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = sld(capsys, "discover", TASK, "--llm", "auto", "--budget", "300fits", "--out", "run", "--json")
     assert code == 0 and "llm" not in json.loads(out)
     assert err.splitlines()[0] == "searching without a language model: OPENAI_MODEL is not set"

@@ -166,7 +166,7 @@ class Powers:
     def close(self) -> None:
         """Leave the thread alone: it dies with the program."""
 
-    def summary(self, chosen: Candidate) -> Mapping[str, Any]:
+    def summary(self, _chosen: Candidate) -> Mapping[str, Any]:
         """Say nothing; this is for language models."""
         return {}
 

@@ -314,6 +314,7 @@ def test_the_fake_is_asked_with_a_schema() -> None:
     chat = FakeChat([proposes("E + A*N")])
     search(TABLE, "3000fits", asynchronous=Played(chat), **PLAIN)
     assert chat.asked[0][0]["role"] == "system" and chat.asked[0][1]["role"] == "user"
+    assert chat.schemas[0] is not None and chat.tools[0] == [] and chat.turns[0] == 0
 
 
 # -- ground of its own -------------------------------------------------------------------------------------------------

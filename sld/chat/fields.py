@@ -33,13 +33,21 @@ _UNNAMED = (
     "tool_choice",
     "tools",
 )  # cheapest loss first
-_LEAST_TOKENS = 256  # a shorter answer holds no proposals
+_LEAST_TOKENS = 256  # an answer has no room for formulas below it
 # how servers say that prompt and answer do not fit together
 _TOO_LONG = r"context (length|window|size)|maximum context|prompt is too long|too many tokens"
 
 
 class Fields:
-    """The fields that the server takes, as far as is known."""
+    """The fields that the server takes, as far as is known.
+
+    Example:
+        >>> fields = Fields(max_tokens=100)
+        >>> fields.learn(["temperature", "seed"], 400, "this model does not support temperature", "")
+        True
+        >>> fields.left_out
+        ['temperature']
+    """
 
     def __init__(self, *, max_tokens: int) -> None:
         """Assume that it takes all."""

@@ -14,8 +14,8 @@ from typing import Any
 # where servers put their sentence, the most telling first
 _WORDS = ("message", "error_description", "detail", "msg", "reason", "error", "errors", "title", "description")
 _KINDS = ("type", "code", "status")  # where there are no words: "overloaded_error" says more than a number
-_DEEPEST = 6  # JSON within JSON: real refusals have three levels
-_MOST = 20_000  # characters that are looked at
+_DEEPEST = 6  # levels of JSON in JSON: a server may nest without an end
+_MOST = 20_000  # characters that are looked at: a page may be megabytes
 
 
 def reason_of(body: Any, depth: int = 0) -> str:

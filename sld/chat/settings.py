@@ -15,8 +15,10 @@ class ChatSettings:
     """Which model, and how it is asked.
 
     Example:
-        ``ChatSettings("smollm2", base_url="http://127.0.0.1:8080/v1", max_tokens=500)`` for a local server; all else is
-        as for OpenAI's.
+        A local server; all else is as for OpenAI's.
+
+        >>> ChatSettings("smollm2", base_url="http://127.0.0.1:8080/v1", max_tokens=500).timeout_s
+        60.0
 
     Attributes:
         base_url: None is OpenAI's.

@@ -28,10 +28,12 @@ NO_TOOLS = (
     "its first reply called no tool (the server, or the model's chat template, may not hand tools on); from then on it "
     "was asked as with --llm-mode propose"
 )
-MAX_TURNS = 32  # the prompt says so: a model that knows the end gets to its finals
-MAX_CALLS_A_TURN = 8  # more formulas at once are not thought about one by one
-_MAX_SILENT = 2  # turns in a row without a call of a tool: a reminder did not help
-_MAX_KEPT = 60_000  # characters of earlier turns that are sent again, about 20,000 tokens
+MAX_TURNS = 32  # said in the prompt, so that the model gets to its finals in time
+MAX_CALLS_A_TURN = 8  # the rest is not done: a turn is for thinking about what the last one brought
+_MAX_SILENT = 2  # turns in a row without a call of a tool, the reminder between them included
+_MAX_KEPT = (
+    60_000  # characters of earlier turns that are sent again: more than a full turn of answers (8 of `MAX_ANSWER`)
+)
 
 _TASK = """\
 Work in turns with the tools: {advice}. Everything is judged on training rows. Several calls in one turn are answered \

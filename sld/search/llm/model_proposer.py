@@ -34,12 +34,12 @@ from sld.search.proposing.evolution import children
 from sld.search.proposing.proposers import ISLANDS
 
 TRANSCRIPT = Path("llm") / "transcript.md"  # beside the record of the calls
-MAX_CALLS = 400  # of one search: a day of calls, and a bound where no budget is given
-_GIVE_UP = 6  # replies in a row that could not be used: a server that comes back has been waited for by then
+MAX_CALLS = 400  # of one search: a model that answers without an end is not asked without one
+_GIVE_UP = 6  # replies in a row that could not be used, after all tries of each
 _PARENTS = 32  # as many as the search itself breeds from
 _LEAST_BRED = 12  # children in a batch, at least: fewer are not worth a look for parents
 _MOST_BRED = 96  # as many as a batch of the search has
-_MAX_QUEUE = 256  # formulas of four full replies; what comes later would be judged on old news
+_MAX_QUEUE = 256  # formulas that wait, four replies of the most (`MAX_IDEAS`); the rest of a flood is dropped
 
 
 class Transport(Protocol):

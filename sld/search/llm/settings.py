@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Mode = Literal["propose", "agent"]
 MODES: tuple[str, ...] = get_args(Mode)
 
-_MAX_NAME = 200  # characters: the longest names of hubs have half of it
+_MAX_NAME = 200  # characters; what is longer was pasted by mistake
 _ANSWER = 8192  # tokens at most: models that reason count that as well
 _TIMEOUT_S = 180.0  # nobody waits for it
 
@@ -39,6 +39,10 @@ class LLM:
         budget: What may be spent in all, e.g. "0.50usd" or "200ktok".
         replay: A run folder (or its exchange.jsonl) whose replies come again, with no server asked.
         prices: A price table of your own, see `sld/chat/prices.toml`.
+
+    Example:
+        >>> LLM("gpt-5", mode="agent", budget="0.50usd").config
+        {'llm': {'model': 'gpt-5', 'mode': 'agent'}}
     """
 
     model: str

@@ -37,9 +37,9 @@ from sld.search.llm.replies import (
 )
 from sld.search.proposing.asynchronous import SearchState
 
-MAX_ANSWER = 4000  # characters, about 1,500 tokens: eight answers of a turn fit any context
+MAX_ANSWER = 4000  # characters: the answers of a whole turn stay below what is sent again of earlier ones
 _MAX_ROWS = 40  # of a slice, as in the prompt
-_MAX_LAWS = 15  # of the catalogue in one answer: more are not read
+_MAX_LAWS = 15  # of the catalogue in one answer; words narrow it
 FINALS = "propose_finals"  # how a conversation ends; the prompt names it
 _KINDS = {  # what JSON's types are in Python
     "string": (str,),
@@ -296,52 +296,54 @@ _PROPOSAL = {
     "required": ["expression", "reason"],
 }
 
-# in the order in which the model reads of them
-_ROWS = (
-    Tool(
-        "describe_data",
-        "Training rows of a slice: ranges, levels of groups, and up to 40 rows. All arguments are optional.",
-        {
-            "group": {"type": "string", "description": "Only this group"},
-            "where": {
-                "type": "object",
-                "description": 'Ranges of variables or targets, e.g. {"N": [1e7, 1e9]}',
-                "additionalProperties": {"type": "array", "items": {"type": "number"}},
+# one row a tool, in the order in which the model reads of them
+TOOLS: dict[str, Tool] = {
+    tool.name: tool
+    for tool in (
+        Tool(
+            "describe_data",
+            "Training rows of a slice: ranges, levels of groups, and up to 40 rows. All arguments are optional.",
+            {
+                "group": {"type": "string", "description": "Only this group"},
+                "where": {
+                    "type": "object",
+                    "description": 'Ranges of variables or targets, e.g. {"N": [1e7, 1e9]}',
+                    "additionalProperties": {"type": "array", "items": {"type": "number"}},
+                },
             },
-        },
-        describe_data,
-        advice="look at the data",
-    ),
-    Tool(
-        "try_expression",
-        "Fit a formula and judge it: score (lower is better), error on unseen rungs, fit error, checks, constants.",
-        {"expression": _FORMULA, "shared": _SHARED, "start": _START},
-        try_expression,
-        ["expression"],
-        advice="try formulas",
-    ),
-    Tool(
-        "show_residuals",
-        "Measured minus fitted along a variable, for a formula that was tried or stands in the list of the best.",
-        {"variable": {"type": "string"}, "expression": {**_FORMULA, "description": "The best one if left out"}},
-        show_residuals,
-        ["variable"],
-        advice="look at their residuals",
-    ),
-    Tool(
-        "published_laws",
-        "Published laws written over the variables of this table.",
-        {"words": {"type": "string", "description": "Words to look for in name, formula and category; optional"}},
-        published_laws,
-        advice="compare with published laws",
-    ),
-    Tool("show_best", "The best formulas of the search so far, yours and the engine's.", {}, show_best),
-    Tool(
-        FINALS,
-        "Your final proposals; the engine goes on with them, and your work ends.",
-        {"proposals": {"type": "array", "items": _PROPOSAL}},
-        propose_finals,
-        ["proposals"],
-    ),
-)
-TOOLS: dict[str, Tool] = {tool.name: tool for tool in _ROWS}
+            describe_data,
+            advice="look at the data",
+        ),
+        Tool(
+            "try_expression",
+            "Fit a formula and judge it: score (lower is better), error on unseen rungs, fit error, checks, constants.",
+            {"expression": _FORMULA, "shared": _SHARED, "start": _START},
+            try_expression,
+            ["expression"],
+            advice="try formulas",
+        ),
+        Tool(
+            "show_residuals",
+            "Measured minus fitted along a variable, for a formula that was tried or stands in the list of the best.",
+            {"variable": {"type": "string"}, "expression": {**_FORMULA, "description": "The best one if left out"}},
+            show_residuals,
+            ["variable"],
+            advice="look at their residuals",
+        ),
+        Tool(
+            "published_laws",
+            "Published laws written over the variables of this table.",
+            {"words": {"type": "string", "description": "Words to look for in name, formula and category; optional"}},
+            published_laws,
+            advice="compare with published laws",
+        ),
+        Tool("show_best", "The best formulas of the search so far, yours and the engine's.", {}, show_best),
+        Tool(
+            FINALS,
+            "Your final proposals; the engine goes on with them, and your work ends.",
+            {"proposals": {"type": "array", "items": _PROPOSAL}},
+            propose_finals,
+            ["proposals"],
+        ),
+    )
+}

@@ -8,8 +8,8 @@ from sld.chat.arrivals import ARRIVALS
 from sld.chat.reply import Reply
 from sld.search.llm.replies import ParsedReply
 
-_MAX_QUOTED = 20_000
-_MAX_LISTED = 40
+_MAX_QUOTED = 20_000  # characters of one reply: all of it stands in arrivals.jsonl
+_MAX_LISTED = 40  # formulas of one reply
 
 
 def exchange(index: int, asked: str, reply: Reply, parsed: ParsedReply) -> str:

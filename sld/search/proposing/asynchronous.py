@@ -99,7 +99,7 @@ class AsynchronousProposer(Protocol):
 
                 def close(self) -> None: ...
 
-                def summary(self, chosen: Candidate) -> Mapping[str, Any]:
+                def summary(self, _chosen: Candidate) -> Mapping[str, Any]:
                     return {}
     """
 
@@ -124,7 +124,7 @@ class AsynchronousProposer(Protocol):
     def close(self) -> None:
         """Stop at once, whatever is under way; called when the search ends, however it ends, perhaps twice."""
 
-    def summary(self, chosen: Candidate) -> Mapping[str, Any]:
+    def summary(self, chosen: Candidate, /) -> Mapping[str, Any]:
         """Return what the report says of a language model in a search that ended with `chosen`; {} for others."""
         ...
 
