@@ -218,7 +218,7 @@ def run(
                 seed=seed, budget=budget, workers=workers, proposers=proposers, max_constants=task.card.max_constants
             ),
             out=out,
-            guest=llm,
+            asynchronous=llm,
         )
         wall = time.monotonic() - begun
         curve: list[tuple[float, int, float]] = []

@@ -88,7 +88,7 @@ def discover(
         out=out,
         task={"name": task.card.name, "version": task.card.version},
         progress=progress,
-        guest=model,
+        asynchronous=model,
         tell=tell,
         complete=lambda outcome: supported(with_intervals(outcome)),
     )

@@ -17,8 +17,8 @@ from sld.search.finishing import finish, uninterrupted
 from sld.search.judging.judge import Judge, Proposal
 from sld.search.loop import Progress, Search
 from sld.search.outcome import Discovery
-from sld.search.proposing.guest import Invitation
-from sld.search.proposing.proposers import ALL, KNOWN, Source, from_texts
+from sld.search.proposing.asynchronous import AsynchronousSettings, SearchContext
+from sld.search.proposing.proposers import ALL, Source, asynchronous_proposer, from_texts, known
 from sld.search.run_folder import RunFolder, StaleRun, columns_record
 from sld.search.screening.design import (
     design_notes,
@@ -49,7 +49,7 @@ class SearchSettings:
         budget: Wall time such as "60s", or local fits such as "20000fits". With fits, the same seed gives the same
             law, bit for bit, with any number of workers.
         workers: Processes that judge candidates.
-        proposers: Names from `proposers.KNOWN`; those of `proposers.ALL` where it is None.
+        proposers: Names from `proposers.known()`; those of `proposers.ALL` where it is None.
         formulas: Formulas to try first, one text for all targets or a text per target column.
         max_constants: Limit per group and target.
         outliers: "drop" sets rows and runs aside that look diverged, "keep" does not look for any.
@@ -87,7 +87,7 @@ def discover(
     out: str | Path | None = None,
     task: Mapping[str, Any] | None = None,
     progress: Callable[[Progress], None] | None = None,
-    guest: Invitation | None = None,
+    asynchronous: AsynchronousSettings | None = None,
     tell: Callable[[str], None] | None = None,
     complete: Callable[[Discovery], Discovery] | None = None,
 ) -> Discovery:
@@ -99,7 +99,7 @@ def discover(
         out: Run folder to write and to take up again; None writes nothing.
         task: Name and version of the task, for the record.
         progress: Called a few times a second.
-        guest: Settings of an asynchronous proposer, such as a language model.
+        asynchronous: Settings of a proposer that is never waited for, such as a language model.
         tell: Called with a sentence when an earlier search in the run folder is taken up or set aside; such sentences
             are notes of the discovery if not given.
         complete: Adds to the outcome what is measured last, such as intervals, before anything is written.
@@ -117,7 +117,7 @@ def discover(
     settings.check()
     ready = _made_ready(table, settings)
     about = dict(task or {})
-    config = _config(table, ready, settings, about, guest)
+    config = _config(table, ready, settings, about, asynchronous)
     notes = list(ready.notes)
     judge = Judge(ready.small, ready.folds, seed=settings.seed, max_constants=settings.max_constants)
 
@@ -126,13 +126,16 @@ def discover(
         return Source(ready.small, settings.names, first, seed=settings.seed, max_constants=settings.max_constants)
 
     def found(source: Source, folder: RunFolder | None) -> Discovery:
-        proposer = None if guest is None else guest.accept(judge, None if folder is None else folder.path, about)
-        search = Search(judge, source, budget, settings.workers, progress=progress, folder=folder, guest=proposer)
+        path = None if folder is None else folder.path
+        name = str(about.get("name") or "")
+        context = SearchContext(ready.small, ready.folds, settings.seed, settings.max_constants, name, path)
+        beside = asynchronous_proposer(settings.names, asynchronous, context)
+        search = Search(judge, source, budget, settings.workers, progress=progress, folder=folder, asynchronous=beside)
         searched = search.run()
         with uninterrupted():
             outcome = finish(searched, ready.table, ready.everything, {**config, "budget": settings.budget}, notes)
-            if proposer is not None:
-                outcome = replace(outcome, llm=proposer.summary(outcome.chosen))
+            if beside is not None:
+                outcome = replace(outcome, llm=beside.summary(outcome.chosen))
             if ready.diverged:
                 outcome = outcome.with_set_aside(set_aside(ready.given, ready.diverged))
             outcome = outcome if complete is None else complete(outcome)
@@ -190,7 +193,7 @@ def _made_ready(table: Table, settings: SearchSettings) -> _Ready:
     if left_out:
         first = [Proposal.of([rewritten(f, left_out, table, j) for j, f in enumerate(p.forms)]) for p in first]
     if not settings.names and not first:
-        raise UsageError(f"nothing to try: name a proposer ({', '.join(KNOWN)}) or give a formula")
+        raise UsageError(f"nothing to try: name a proposer ({', '.join(known())}) or give a formula")
     notes = [*whole.notes, *redundancy_notes(left_out), *design_notes(table), *level_notes(table)]
     given = as_levels(table)
     table, diverged = without_diverged(given, settings.outliers)
@@ -215,7 +218,11 @@ def _about_thinning(small: Table, table: Table) -> str:
 
 
 def _config(
-    whole: Table, ready: _Ready, settings: SearchSettings, task: Mapping[str, Any], guest: Invitation | None
+    whole: Table,
+    ready: _Ready,
+    settings: SearchSettings,
+    task: Mapping[str, Any],
+    asynchronous: AsynchronousSettings | None,
 ) -> dict[str, Any]:
     """Return the question that a run folder answers, as config.json holds it."""
     return {
@@ -228,7 +235,7 @@ def _config(
         "max_constants": settings.max_constants,
         "columns": columns_record(whole),
         **({"left_out": record_of(ready.left_out)} if ready.left_out else {}),
-        **({} if guest is None else guest.config),
+        **({} if asynchronous is None else asynchronous.config),
         **({} if settings.outliers == "drop" else {"outliers": settings.outliers}),
     }
 

@@ -20,8 +20,8 @@ from sld.search.choosing.finalists import Finalists
 from sld.search.judging.context import JudgingContext
 from sld.search.judging.executors import Executor
 from sld.search.judging.judge import Judge, Proposal
+from sld.search.proposing.asynchronous import AsynchronousProposer, SearchState
 from sld.search.proposing.enumeration import plainest
-from sld.search.proposing.guest import Guest, Moment
 from sld.search.proposing.proposers import Source, from_texts
 from sld.search.run_folder import EventLog, RunFolder, StaleRun, from_event, to_event
 
@@ -90,11 +90,11 @@ class Search:
         *,
         progress: Callable[[Progress], None] | None = None,
         folder: RunFolder | None = None,
-        guest: Guest | None = None,
+        asynchronous: AsynchronousProposer | None = None,
     ) -> None:
         """Prepare; `run` does it."""
         self.judge, self.source, self.budget, self.workers = judge, source, budget, workers
-        self.progress, self.folder, self.guest = progress, folder, guest
+        self.progress, self.folder, self.asynchronous = progress, folder, asynchronous
         self.population = Population(len(judge.table.targets))
         self._log = EventLog(folder)
         self._began = time.monotonic()
@@ -120,14 +120,14 @@ class Search:
         finalists: list[Finalists] = []
         interrupted = exhausted = False
         try:
-            if self.guest is not None:
-                self.guest.prepare()
+            if self.asynchronous is not None:
+                self.asynchronous.prepare()
             batches = self._batches()
             begun = self._take_up(batches)
             self._warm_up()
             with Executor(self.judge, self.workers) as executor:
                 exhausted = self._loop(executor, chain([begun] if begun else [], batches))
-                self._dismiss()
+                self._close()
                 self._fall_back()
                 finalists = self._finalists()
                 finalists = self._judged_again(executor, finalists)
@@ -136,7 +136,7 @@ class Search:
             finalists = finalists or self._finalists()
         finally:
             self.source.close()
-            self._dismiss()
+            self._close()
         if self.progress is not None:
             self.progress(self.state())
         return Searched(
@@ -166,20 +166,20 @@ class Search:
     def _batches(self) -> Iterator[list[Proposal]]:
         """Yield batches; each is made when all earlier results are in, so it does not depend on their timing."""
         while True:
-            asked_for = self._collect()
+            arrived = self._arrived()
             own = self.source.batch(self.population.unaided.together)
             ran_out, self._idle = not own and not self._idle, not own
-            if batch := [*asked_for, *own]:
+            if batch := [*arrived, *own]:
                 yield batch
-            elif not (ran_out and self.guest is not None) and not self._wait():
+            elif not (ran_out and self.asynchronous is not None) and not self._wait():
                 return
 
-    def _collect(self) -> list[Proposal]:
+    def _arrived(self) -> list[Proposal]:
         """Ask the asynchronous proposer what it has."""
-        if self.guest is None:
+        if self.asynchronous is None:
             return []
         hall = self.population.everything.together
-        moment = Moment(
+        state = SearchState(
             hall=hall,
             index=self.population.n_tried,
             n_fits=self.population.n_fits,
@@ -191,18 +191,20 @@ class Search:
             idle=self._idle,
             taking_up=self._taking_up,
         )
-        return self.guest.collect(moment)
+        return self.asynchronous.collect(state)
 
     def _wait(self) -> bool:
         """With nothing left to try, wait a little for the asynchronous proposer; return whether to go on."""
-        if self.guest is None or self._taking_up or not self.guest.expects() or self.spent() >= SEARCH_SHARE:
+        if self.asynchronous is None or not self.asynchronous.expects():
+            return False
+        if self._taking_up or self.spent() >= SEARCH_SHARE:
             return False
         time.sleep(_PATIENCE_S)
         return True
 
-    def _dismiss(self) -> None:
-        if self.guest is not None:
-            self.guest.close()
+    def _close(self) -> None:
+        if self.asynchronous is not None:
+            self.asynchronous.close()
 
     def _take_up(self, batches: Iterator[list[Proposal]]) -> list[Proposal]:
         """Take over what an earlier run in this folder did; its proposals come again in the same order.
@@ -295,5 +297,5 @@ class Search:
 
     def _remember(self, candidate: Candidate, n_fits: int) -> None:
         self.population.add(candidate, n_fits)
-        if self.guest is not None:
-            self.guest.told(candidate, n_fits)
+        if self.asynchronous is not None:
+            self.asynchronous.observe(candidate, n_fits)

@@ -41,7 +41,7 @@ EARLIER = "earlier"
 _LATER_KEYS = ("columns",)  # not in a config.json before 0.6.0
 _LONGEST_NAME = 60
 # what belongs to one search; whatever else lies in the folder is the user's
-_OF_A_SEARCH = (CONFIG, EVENTS, FRONT, LAW_FILE, SINGLE_FILE, "plot.png", "report.md", "llm")
+_OF_A_SEARCH = (CONFIG, EVENTS, FRONT, LAW_FILE, SINGLE_FILE, "plot.png", "report.md", "llm", "asynchronous")
 _SAID = {
     "rows": "rows",
     "columns": "roles, bounds or directions of columns",

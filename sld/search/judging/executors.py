@@ -70,7 +70,7 @@ class Executor:
                 initializer=_begin,
                 initargs=(self.judge, os.getpid()),
             )
-            # the processes start with the first job, and they have to start before any thread of a guest does
+            # the processes start with the first job, and they have to start before any proposer's thread
             self._pool.submit(_work, [])
         return self
 
