@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from sld.core.arrays import Array
 from sld.data.splits import Fold
-from sld.data.table import Array, Table
+from sld.data.table import Table
 from sld.laws.law import Law
 from sld.search.candidates.candidate import Candidate
 from sld.search.choosing.verdict import Verdict

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from sld.core.arrays import Array
 from sld.data.table import Table
-from sld.fit.kernel import Array
 from sld.search.candidates.candidate import Candidate
 
 PRICE = 1.0  # of a constant, in units of log(n) / n, see `price`

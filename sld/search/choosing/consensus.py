@@ -24,11 +24,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sld.core.arrays import Array, Rows
 from sld.data.table import Table
 from sld.fit.fitting import Fitter, text_seed
-from sld.fit.kernel import Array
 from sld.formula.domain import Limits
 from sld.search.candidates.candidate import Candidate
 from sld.search.candidates.selection import PRICE_PER_PROBLEM, is_exact, price
@@ -255,7 +254,7 @@ def _unfamiliar(candidate: Candidate) -> int:
 
 
 def _values(
-    candidate: Candidate, context: JudgingContext, columns: Mapping[str, Array], group_index: NDArray[np.intp]
+    candidate: Candidate, context: JudgingContext, columns: Mapping[str, Array], group_index: Rows
 ) -> Array | None:
     """Return a law's predictions at the points, or None if some are not finite."""
     (column, expression), *_ = candidate.expressions.items()
@@ -265,7 +264,7 @@ def _values(
     return found if np.isfinite(found).all() else None
 
 
-def _beyond(context: JudgingContext) -> tuple[Mapping[str, Array], NDArray[np.intp]]:
+def _beyond(context: JudgingContext) -> tuple[Mapping[str, Array], Rows]:
     """Return points where the law will be used: a little beyond the data, in every group."""
     grid: Grid = context.grid
     near = np.flatnonzero((grid.reach > 0) & (grid.reach <= HARD_REACH))

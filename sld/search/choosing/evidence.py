@@ -17,12 +17,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sld.core.arrays import Array, Rows
 from sld.data.axes import position, values_at_position
 from sld.data.table import Table
 from sld.fit.fitting import Fitter
-from sld.fit.kernel import Array
 from sld.search.candidates.candidate import Candidate
 from sld.search.judging.admissible import values_at
 from sld.search.judging.context import JudgingContext
@@ -74,7 +73,7 @@ def advantage(context: JudgingContext, target: int, found: Sequence[Candidate], 
     return in_standard_errors(total[judged], context.table.clusters()[judged])
 
 
-def in_standard_errors(difference: Array, clusters: NDArray[np.intp]) -> float:
+def in_standard_errors(difference: Array, clusters: Rows) -> float:
     """Return the mean over its standard error, clusters being independent."""
     _, index = np.unique(clusters, return_inverse=True)
     sums = np.bincount(index, weights=difference) if len(index) else np.zeros(0)
@@ -145,7 +144,7 @@ def turn_not_shown(context: JudgingContext, target: int, candidate: Candidate) -
     return False
 
 
-def _walks(table: Table, i: int) -> tuple[Mapping[str, Array], NDArray[np.intp]]:
+def _walks(table: Table, i: int) -> tuple[Mapping[str, Array], Rows]:
     """Return points (n_rows * _WALK,) from the lowest rung of variable `i` in each row's group up to the row."""
     variable = table.variables[i]
     z = position(table, variable)[0]

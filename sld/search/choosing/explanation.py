@@ -31,11 +31,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sld.core.arrays import Array, Rows
 from sld.data.table import Table
 from sld.fit.fitting import Fitter
-from sld.fit.kernel import Array
 from sld.formula.canonical import canonical_key
 from sld.search.candidates.candidate import Candidate
 from sld.search.candidates.selection import is_exact
@@ -264,7 +263,7 @@ def _neighbour_test(account: _Account, target: int) -> float:
     return float(ndtr(-z))
 
 
-def _squares(account: _Account, rows: NDArray[np.intp], start: Array, target: int) -> tuple[float, Array]:
+def _squares(account: _Account, rows: Rows, start: Array, target: int) -> tuple[float, Array]:
     """Return the weighted sum of squares of a fit to some rows, infinity where it failed, and where it ended."""
     fitter = account.fitter
     solution = fitter.solve(start[:1], rows, inherited=start, max_iterations=80, tolerance=1e-10)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sld.data.table import Array, Table
+from sld.core.arrays import Array
+from sld.data.table import Table
 from sld.fit.fitting import FitResult, fit
 from sld.fit.noise import OF_SEARCH, active_kinds, row_weights
 from sld.laws.fit_settings import FitSettings

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from sld.core.arrays import Array
 from sld.data.splits import Fold
-from sld.data.table import Array, Table
+from sld.data.table import Table
 from sld.fit.fitting import FitResult, Fitter, fit, huber_weights
 from sld.fit.noise import noise_weights, row_weights
 from sld.formula.expression import Expression

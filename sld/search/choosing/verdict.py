@@ -16,24 +16,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from sld.core.arrays import Array
 from sld.data.card import Variable
 from sld.data.splits import Fold
-from sld.data.table import Array, Table
+from sld.data.table import Table
 from sld.fit.noise import ErrorScale
 from sld.laws.law import Law
+from sld.search.candidates.candidate import Candidate
 from sld.search.candidates.selection import FAILED_FOLD
 from sld.search.choosing.reach import LEAST_SPAN, Support, span, support, used_scales
 from sld.search.choosing.robust import FAR, MOST_FAR
 from sld.search.judging.baselines import baselines
 from sld.search.screening.counting import Counting, constants_of
 from sld.search.screening.dependence import dependence
-
-if TYPE_CHECKING:
-    from sld.search.candidates.candidate import Candidate
 
 LEVEL = 0.02  # p-value above which a table counts as noise; so is one noise table in fifty taken for a law
 ABSURD = 4.0  # NMSE: errors of twice the spread of the whole table

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sld.core.arrays import Array
 from sld.data.splits import Fold
-from sld.data.table import Array, Table
+from sld.data.table import Table
 from sld.fit.noise import ErrorScale
 from sld.search.screening.dependence import positions
 

@@ -6,11 +6,10 @@ import math
 from collections.abc import Collection, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sld.core.arrays import Array, Rows
 from sld.data.splits import Fold
 from sld.data.table import Table
-from sld.fit.kernel import Array
 from sld.fit.noise import ErrorScale, row_weights, standard_deviations
 from sld.formula.expression import Expression
 from sld.search.candidates.selection import fold_score
@@ -66,7 +65,7 @@ class JudgingContext:
         # a form that misses one absurd row, and nothing else, still explains something
         self._whole = [max(float(np.var(table.Y[:, j])), 1e-300) for j in targets]
 
-    def nmse(self, miss: Array, target: int, rows: NDArray[np.intp] | None = None) -> float:
+    def nmse(self, miss: Array, target: int, rows: Rows | None = None) -> float:
         """Return the mean squared error over the variance, at least that of the last digit that the table has.
 
         Args:

@@ -16,8 +16,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from sld.core.arrays import Array
 from sld.data.table import Table
-from sld.fit.kernel import Array, compile_tape, value_and_jacobian
+from sld.fit.kernel import compile_tape, value_and_jacobian
 from sld.formula.evaluation import apply_operator
 from sld.formula.expression import Expression, Node, call, name
 from sld.search.candidates.rejection import Rejection

@@ -30,16 +30,15 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sld.core.arrays import Array, Mask, Rows
 from sld.data.table import Table
-from sld.fit.kernel import Array
 from sld.formula.domain import Interval, domain_bounds, is_even, is_whole, ranges
 from sld.formula.expression import Expression, Node
 from sld.search.candidates.rejection import Rejection
 from sld.search.judging.admissible import ordered_pairs, values_at
 
-Ints = NDArray[np.intp]
+Ints = Rows
 
 _DECADE = math.log(10.0)
 _DEFINED = 6.0  # decades below the smallest value in which a law must have a value
@@ -60,7 +59,6 @@ _SLACK, _SLACK_BEYOND = (
 _TURNED_BACK = 0.5  # share of the way down that is done a quarter of the way to the next rung; 0.06 for a parabola
 _EXPLOSION = 1e5  # ranges of the target, a decade below the smallest run: no published exponent comes near 5
 _ROOT_STEPS = 40  # half of them halve the interval
-_STEPS = {"log10": 1.0, "log2": math.log2(10.0), "log": _DECADE}  # a decade in a column of logarithms
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ class _Axis:
         variable, x = table.variables[i], table.X[:, i]
         logs = variable.log is None and variable.role != "proportion" and bool((x > 0).all())
         t = np.log(x) if logs else x
-        decade = _STEPS[variable.log] if variable.log else _DECADE
+        decade = variable.units_per_decade
         scale = variable.role == "scale" and (logs or variable.log is not None)
         return _Axis(logs, scale, decade, float(t.min()), float(t.max()))
 
@@ -183,7 +181,7 @@ class Domain:
 
     def _place(
         self,
-        wrong: NDArray[np.bool_],
+        wrong: Mask,
         part: Expression | None,
         expression: Expression,
         constants: Sequence[Mapping[str, float]],
@@ -230,7 +228,7 @@ class Domain:
 
     def _wrong_sign(
         self, node: Node, expression: Expression, constants: Sequence[Mapping[str, float]]
-    ) -> tuple[Node, NDArray[np.bool_]]:
+    ) -> tuple[Node, Mask]:
         """Return what has to keep its sign, and at which points it has the wrong one, or zero.
 
         Where either sign will do, of the points of a group those with the rarer one are wrong.
@@ -255,7 +253,7 @@ class Domain:
         n = len(self.table.groups)
         ups, downs = (np.bincount(self.group_index[side], minlength=n) for side in (above, below))
         rarer = np.where((ups >= downs)[self.group_index], below, above)
-        wrong: NDArray[np.bool_] = ~(above | below) | (rarer & ((ups > 0) & (downs > 0))[self.group_index])
+        wrong: Mask = ~(above | below) | (rarer & ((ups > 0) & (downs > 0))[self.group_index])
         return argument, wrong
 
     # --- spikes

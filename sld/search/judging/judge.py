@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sld.core.arrays import Array
 from sld.data.splits import Fold
 from sld.data.table import Table
 from sld.fit.fitting import Fitter, Solution, log_starts, text_seed
-from sld.fit.kernel import Array, linear_constants
+from sld.fit.kernel import linear_constants
 from sld.formula.canonical import canonical_key, simplify
 from sld.formula.expression import Expression
 from sld.laws.form import Form

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sld.core.arrays import Array
 from sld.fit.fitting import Fitter, Prior
-from sld.fit.kernel import Array
 from sld.formula.expression import Expression
 from sld.search.candidates.rejection import OK
 from sld.search.judging.admissible import Problem

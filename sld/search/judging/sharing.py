@@ -11,10 +11,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sld.core.arrays import Array, Rows
 from sld.fit.fitting import Solution, text_seed
-from sld.fit.kernel import Array
 from sld.fit.pooling import LEAST_GROUPS, Pool
 from sld.laws.form import Form
 from sld.search.candidates.rejection import OK, Rejection
@@ -114,7 +113,7 @@ class _Ways:
         own = np.array([[by_name[c] for c in joint.tape.constants] for by_name in self.alone.constants.values()])
         return np.vstack([np.median(own, axis=0), drawn[: _STARTS // 2]])
 
-    def _nmse(self, predicted: Array, rows: NDArray[np.intp] | None = None) -> float:
+    def _nmse(self, predicted: Array, rows: Rows | None = None) -> float:
         return self.context.nmse(self.y - predicted, self.target, rows)
 
     def _checked(

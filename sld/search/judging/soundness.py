@@ -94,7 +94,7 @@ def _vanishes(term: Node, expression: Expression, table: Table) -> bool:
     columns = {}
     for i, v in enumerate(table.variables):
         x = table.X[:, i].max()
-        far = math.log(_FAR) / {"log10": math.log(10.0), "log2": math.log(2.0), "log": 1.0}.get(v.log or "log", 1.0)
+        far = math.log(_FAR) / v.nats_per_unit
         columns[v.symbol] = np.array([x if v.role != "scale" else x + far if v.log else x * _FAR])
     if not any(v.role == "scale" and v.symbol in term.names for v in table.variables):
         return False

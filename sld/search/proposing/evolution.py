@@ -13,9 +13,10 @@ from typing import Protocol
 
 import numpy as np
 
+from sld.core.arrays import Array
 from sld.core.errors import GrammarError
 from sld.data.table import Table
-from sld.fit.kernel import Array, linear_constants
+from sld.fit.kernel import linear_constants
 from sld.formula.expression import Expression, Node, call, name, number, parse, to_text
 from sld.laws.form import Form
 from sld.search.candidates.candidate import Candidate
