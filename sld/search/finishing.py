@@ -32,7 +32,7 @@ from sld.search.outcome import Discovery, Guide
 
 _STRAIGHTENED = 10  # of the best candidates, where none keeps to the declared directions: each takes a fit
 _RANKED = 50  # candidates that are handed back: more than anybody reads, enough to tell what rivals there are
-_RULE = "one_standard_error"
+_RULE = "one_standard_error"  # the usual one; see `selection.RULES`
 _EXPLAINED = "shortest_account"  # where a form explains a target down to its noise
 _FEWEST = "fewest_constants"  # where points are few
 

@@ -33,15 +33,17 @@ from sld.laws.law import LAW_FILE, SINGLE_FILE
 from sld.search.candidates.candidate import Candidate, Judgement
 from sld.search.candidates.rejection import OK
 
+# names of files that users and tests of earlier versions know
 EVENTS = "events.jsonl"
 CONFIG = "config.json"
 FRONT = "front.csv"
 LOCK = "run.lock"
 EARLIER = "earlier"
 _LATER_KEYS = ("columns",)  # not in a config.json before 0.6.0
-_LONGEST_NAME = 60
+_LONGEST_NAME = 60  # characters of targets or variables in the name of a folder: file systems take 255 in all
 # what belongs to one search; whatever else lies in the folder is the user's
 _OF_A_SEARCH = (CONFIG, EVENTS, FRONT, LAW_FILE, SINGLE_FILE, "plot.png", "report.md", "llm", "asynchronous")
+# key of config.json to what it is called in a sentence
 _SAID = {
     "rows": "rows",
     "columns": "roles, bounds or directions of columns",

@@ -250,6 +250,7 @@ def _log_errors(candidate: Candidate, rounding: float = 0.0) -> Array:
     return logs
 
 
+# by the name that law.json says: a search uses the first or the last, benchmarks compare all
 RULES: dict[str, Callable[[Iterable[Candidate]], Candidate | None]] = {
     "one_standard_error": one_standard_error,
     "best_admissible": best_admissible,

@@ -38,20 +38,20 @@ from sld.search.judging.admissible import HARD_REACH, Grid, values_at
 from sld.search.judging.context import JudgingContext
 from sld.search.judging.judged import constants_by_group
 
-_LEAST_MEMBERS = 3
+_LEAST_MEMBERS = 3  # two have no majority
 _PLAIN = 0.5  # weight of the half that nobody bred
 _FAR_BEHIND = 2.0  # units of score: published laws with errors e² times those of the best of them do not take part
 _KNOWS_ENOUGH = -2.0  # score: laws that leave an eighth of the variance of unseen rungs know too little of the table
 _TRIMMED = 0.05  # of the weight of published laws, at either end
 _BETWEEN_HALVES = 4.0  # units of score that make one half weigh 1/e of the other
-_POINTS = 300
+_POINTS = 300  # beyond the data: each member is evaluated and fitted on them
 _SHARE = 1.0  # weight of all points together, beside all rows together
 _FORMS = 32  # members that are tried as the one formula
-_STARTS = 3
+_STARTS = 3  # beside the constants that the search found
 _FOLLOWS, _CLOSE = 2.0, 0.005  # as well as twice the smallest miss, and half a per cent of the target's variance
 _UNFAMILIAR = 0.1  # units of log error that a published form may follow less closely than an enumerated one, and so on
 _FOUND = 1e-7  # mean NMSE on the folds below which a law is the law, and nothing is left to agree on
-_FLOOR = 1e-8
+_FLOOR = 1e-8  # mean square over the variance, as on the folds: below it laws are equally good
 
 
 @dataclass(frozen=True)

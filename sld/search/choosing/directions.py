@@ -28,11 +28,11 @@ from sld.search.candidates.candidate import Candidate
 from sld.search.choosing.reach import steps_tested
 from sld.search.judging.admissible import ordered_pairs, values_at
 
-_STEPS = 24
+_STEPS = 24  # of a walk: a turn that falls between two of them is smaller than the slack
 _ROWS = 40  # from which the walks of a variable start, all groups together; at least one of each group
 _SLACK = 1e-3  # of what the law changes along the walk
 _ROUNDING = 1e-9  # of the target's range
-_STARTS = 6
+_STARTS = 6  # beside the constants known already
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ from sld.search.proposing.proposers import from_catalogue
 
 LEAST_KNOWN = 5  # published laws of the very quantities of a table; with fewer there is nothing to lean on
 WON = 3.0  # standard errors: the best of a thousand forms that are alike is ahead by that much
-_SHOWN = 2.0
-_LEAST_ROWS = 3
+_SHOWN = 2.0  # standard errors by which a turn has to be better than none: there is one of them, not the best of many
+_LEAST_ROWS = 3  # clusters from which a standard error can be told
 _WALK = 12  # points from the lowest rung to a row
 _SLACK = 0.05  # of the range of the target: less is a flat stretch, not a turn
 _PAST = 1e-3  # of it: a row is past the turn

@@ -45,11 +45,11 @@ from sld.search.proposing.proposers import from_catalogue
 _PUBLISHED = math.log(250.0)  # nats that name one of the published forms
 _POPULAR = 0.5  # weight of how many published laws are a form; the rest counts all forms alike
 _PER_NODE = 1.0  # nats for a node of a form put together from parts
-_PER_CONSTANT = 1.0
+_PER_CONSTANT = 1.0  # nats, for the luck of the best of many fits
 _TURNS = 10.0  # nats by which a form that turns where no rows show it has to be shorter for nothing to be claimed
 _LEVEL = 0.05  # of both tests and all folds together
 _ROWS_PER_CONSTANT = 4  # with fewer the test passes whatever the form
-_LEAST_FREEDOM = 2
+_LEAST_FREEDOM = 2  # rows more than constants, below which the test has no power
 _EXACT = 1e-14  # NMSE: rounding
 
 

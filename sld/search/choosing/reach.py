@@ -34,11 +34,11 @@ MOST = 1000.0  # times the largest value of a variable, however far the folds ha
 LEAST_SPAN = 2.0  # factor that a scale variable has to span in some group
 
 _CLOSE = 0.7  # difference of scores: laws whose errors on the folds are within a factor of two, prices included
-_RIVALS = 10
+_RIVALS = 10  # of the laws that do as well; they get more alike down the list
 _STEPS = 24  # per variable, on the way to as far as the folds have tested
 _APART = 0.5  # laws disagree when they differ by half of the change that the law predicts beyond the data
 _ALIKE = 0.1  # and by more than this share of the standard deviation in the group
-_TINY = 1e-12
+_TINY = 1e-12  # so that a flat group allows rounding
 _ROUNDING = 1e-6  # of the range of a target: bounds and directions hold up to it
 _STARTS = 12  # rows of a group from which the law is followed
 _NO_STEP = 0.05  # five per cent beyond the data is the same level

@@ -26,9 +26,9 @@ _STARTS = 2  # beside the constants known already
 _ROUNDING = 1e-7  # of the target's standard deviation: residuals of an exact law are rounding errors
 
 _LEAST_GAIN = 0.02  # of the fold errors: less is luck, and least squares is the simpler tale
-_REWEIGHTINGS = 8
-_FINAL_REWEIGHTINGS = 4
-_TINY = 1e-300
+_REWEIGHTINGS = 8  # on a fold: Huber's weights have settled by then
+_FINAL_REWEIGHTINGS = 4  # they begin from a fit that is nearly there
+_TINY = 1e-300  # so that an error of nothing has a logarithm
 
 
 @dataclass(frozen=True)

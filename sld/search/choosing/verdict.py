@@ -37,9 +37,9 @@ from sld.search.screening.dependence import dependence
 LEVEL = 0.02  # p-value above which a table counts as noise; so is one noise table in fifty taken for a law
 ABSURD = 4.0  # NMSE: errors of twice the spread of the whole table
 LEAST_EXPLAINED = 0.5  # of what repeats leave to explain
-_MOST_NOISE = 0.95
-_NAMED_FOLDS = 2
-_TINY = 1e-12
+_MOST_NOISE = 0.95  # of the variation, however much repeats differ: some of it is left to explain
+_NAMED_FOLDS = 2  # a sentence with more is not read
+_TINY = 1e-12  # NMSE of rounding, so that an error of nothing has a logarithm
 
 Kind = Literal["law", "weak", "no law"]
 

@@ -35,9 +35,9 @@ _RUNAWAY_POWER = 2.0  # or, where that is more, the factor that the data span on
 # Slack in ranges of the target: noisy data near a bound, or a flat stretch, should not condemn a law
 _BOUND_SLACK = 0.03
 _ROUNDING = 1e-7  # but a law that keeps a bound up to rounding wherever it will be used comes before others
-_MONOTONE_SLACK = 0.05
+_MONOTONE_SLACK = 0.05  # a wiggle of a twentieth goes with noise
 _ONE_WAY = 0.95  # share of all change within the data that goes one way where a law runs that way
-_POINTS = 3500
+_POINTS = 3500  # of the whole grid: every candidate is evaluated on them
 
 
 @dataclass(frozen=True)

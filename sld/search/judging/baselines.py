@@ -13,7 +13,7 @@ from sld.data.table import Table
 from sld.fit.noise import ErrorScale
 from sld.search.screening.dependence import positions
 
-_TINY = 1e-12
+_TINY = 1e-12  # squared distance: rows as near as the nearest one count with it
 
 
 class Baselines(NamedTuple):

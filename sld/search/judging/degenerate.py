@@ -23,9 +23,9 @@ from sld.formula.evaluation import apply_operator
 from sld.formula.expression import Expression, Node, call, name
 from sld.search.candidates.rejection import Rejection
 
-_MOST, _LEAST = 1e30, 1e-30
-_CANCELLED = 1e3
-_ROWS = 96
+_MOST, _LEAST = 1e30, 1e-30  # sizes beyond which products of two constants and a row soon leave the range of a float
+_CANCELLED = 1e3  # times the sum: three digits of every constant are then lost in it
+_ROWS = 96  # of the table that are looked at; each candidate is
 _FARTHER = 4.0  # times the largest rows: the edge of what a law is used for
 _POINTS = 40  # at which a change of units is compared with changes of the constants
 _MISSED = 1e-6  # relative; rounding leaves 1e-12

@@ -30,6 +30,7 @@ from sld.search.judging.sharing import best_sharing
 
 _QUICK = 3  # one start in three for the first look at a form
 _MARGIN = 1.0  # a form whose errors are e times those of the ones that count is not looked at again
+# spread of starts around a guess, in logarithms: from rounding to a wrong digit
 _NEAR = (0.01, 0.01, 0.02, 0.02, 0.05, 0.05, 0.1, 0.2)
 SETTLE = 300  # steps in which a guess at the constants is followed to the end
 

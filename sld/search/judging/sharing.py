@@ -23,7 +23,7 @@ from sld.search.judging.context import JudgingContext
 from sld.search.judging.judged import Judged
 
 _STARTS = 4  # of the fit with one shape; half as many with a start from the groups' own shapes
-_FOLD_STEPS = 4
+_FOLD_STEPS = 4  # of the spread of groups on a fold, which begins at that of all rows
 _FAR = 0.7  # scores of groups alone and of one shape differ so much: pooling in between has not been better
 _RACE, _BEHIND = 2, 1.0  # folds, and log error behind groups alone after them, when a way is given up
 

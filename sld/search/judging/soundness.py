@@ -20,7 +20,7 @@ from sld.search.judging.degenerate import Degeneracy
 from sld.search.judging.domain import Domain
 
 _FAR = 1e60  # times the data: what vanishes there vanishes with scale
-_GONE = 1e-6
+_GONE = 1e-6  # a term with constants of ordinary size is below it there, or it does not vanish
 _FALLS = 0.05  # of the range of the loss, over the range of a scale variable
 
 

@@ -33,7 +33,7 @@ _SAME = 0.015  # of a group's range along a variable: closer values are one leve
 _SHARED_TOO = 0.6  # share of all points that own and shared constants may have together
 _TIGHT = 0.25  # share of the groups that a fold judges
 _OF_A_SCALE = 2  # constants that a scale variable takes beside the limit of the law: a factor and an exponent
-_MOST_SCALES = 2
+_MOST_SCALES = 2  # a law in three scales is seldom wanted before one in two can be judged
 
 
 def distinct_points(table: Table) -> Rows:

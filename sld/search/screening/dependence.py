@@ -25,9 +25,9 @@ from sld.data.table import Table
 
 N_SHUFFLES = 499  # p-values down to 0.002
 _MAX_COLUMNS = 60  # of one regression
-_ROWS_PER_COLUMN = 3
-_NEIGHBOURS = 3
-_MAX_ROWS_FOR_NEIGHBOURS = 3000
+_ROWS_PER_COLUMN = 3  # with fewer a regression follows shuffled rows nearly as well, and the test says nothing
+_NEIGHBOURS = 3  # one is as noisy as a row, many see no bend
+_MAX_ROWS_FOR_NEIGHBOURS = 3000  # the matrix of their means has the square of it: 72 MB
 _BLOCK = 256  # rows whose distances are held at once
 
 

@@ -28,12 +28,13 @@ from sld.formula.expression import Expression, Node, call, name, number, substit
 from sld.laws.catalogue import kind_of
 from sld.laws.form import Form
 
+# in which one column is made of others: C = 6 N D, tokens per parameter, square roots of batch sizes
 _EXPONENTS = np.array([s * p for p in (1 / 3, 1 / 2, 2 / 3, 1, 3 / 2, 2, 3) for s in (1, -1)])
 _ROUNDED = 2e-3  # root mean square error of a relation, relative: columns are printed to three digits or more
 _ROUNDED_MOST = 1e-2  # and the largest one: 1.00 stands for 0.995 to 1.005, and two columns are off
 _LARGEST_SET = 3  # columns that make up another one
-_INFLATION = 10.0
-_DECADE = 10.0
+_INFLATION = 10.0  # variance inflation from which columns count as collinear, as textbooks have it (Marquardt 1970)
+_DECADE = 10.0  # factor that a scale variable should span
 _TYPICAL = 0.3  # exponent of a loss in size or data, for a condition number
 _FAR_APART = 30.0  # how many times a short span a new run should be away
 

@@ -32,11 +32,11 @@ from sld.data.axes import position, same_level
 from sld.data.table import Table
 from sld.search.screening.dependence import nearest_rows
 
-OUTLIERS = ("drop", "keep")
+OUTLIERS = ("drop", "keep")  # what can be asked for
 
 MOST = 0.2  # share of the rows that are compared; more than that is not an accident but the data
-_NEIGHBOURS = 8
-_FEW_RUNS = 2
+_NEIGHBOURS = 8  # enough for a median that a few failed ones among them do not move
+_FEW_RUNS = 2  # of so few one may be half of the rows, and is no accident
 _LEAST_ROWS = 6  # that are compared with each other
 _LEAST_IN_GROUP = 3  # that tell the level of a group
 _SIGMAS = 12.0  # beyond its neighbours, in robust standard deviations of all rows from theirs
@@ -52,7 +52,7 @@ _SHOULDER = 3  # rows on either side that show whether one is on a peak
 _RAISED = 0.02  # of the height of the peak
 _RIDGE = 1e-6  # of the squared range: neighbours on one level say nothing of a slope
 _LOST = (0.0, -1.0)  # what is written for a number that was lost
-_MOST_LOST = 1 / 3
+_MOST_LOST = 1 / 3  # share of the rows: more of one value is a measurement
 _FAR_FROM_LOST = 0.3  # of the median: the other losses are at least so large
 _STEPS = 20.0  # and as many times the last digit that was written
 
