@@ -344,11 +344,11 @@ def _with_borrowed(law: Law, table: Table, everything: Table) -> Law:
     constants, soundness = {}, Soundness(everything)
     for j, target in enumerate(law.targets):
         own, expression = law.constants[target.column], law.expressions[target.column]
-        lent = fit_small_groups(expression, table, j, own, rows, soundness.bounds(expression))
-        for group, of in lent.items():
+        fitted = fit_small_groups(expression, table, j, own, rows, soundness.bounds(expression))
+        for group, of in fitted.items():
             if soundness.refusal(expression, [of] * len(everything.groups), j):
-                lent[group] = dict(with_absent(own, [group, *own])[group])  # what is usual among the others
-        constants[target.column] = {**own, **lent}
+                fitted[group] = dict(with_absent(own, [group, *own])[group])  # what is usual among the others
+        constants[target.column] = {**own, **fitted}
     provenance = {**law.provenance, "borrowed": list(rows.groups)}
     return replace(law, constants=constants, provenance=provenance)
 

@@ -1,14 +1,14 @@
 r"""One closed form out of many: what the best laws together predict beyond the data, put into a single formula.
 
 The best of thousands of forms owes part of its score to luck on the folds, and the luck does not come along to the
-larger runs. The mean of many good forms is steadier. It is taken over two halves: the best forms of all, most of them
+larger runs. The mean of many good forms is steadier. It is taken over two sets: the best forms of all, most of them
 bred on those very folds, and the best of those that were proposed as they stand, which had fewer chances to be lucky.
-Within a half a form weighs $e^{-s}$ with $s$ its score, so that a form with twice the error on the folds counts half.
+Within a set a form weighs $e^{-s}$ with $s$ its score, so that a form with twice the error on the folds counts half.
 
 Where published laws speak of just the quantities of the table, they are what is known before the search, and they had
 no chance to be lucky on it. Then the mean is theirs alone, unless the forms that the search found predict the judged
 rows better by more than luck would (`evidence.py`). A longer search finds more forms that fit odd rows, and without
-this it ends worse: on isoFLOP curves cut once more the law that follows both halves has an R² of 0.79, the one that
+this it ends worse: on isoFLOP curves cut once more the law that follows both sets has an R² of 0.79, the one that
 follows the published laws 0.85 (bench/LOG.md).
 
 The mean is no formula. So each form is fitted once more, to the rows and to the mean at points beyond them, and the
@@ -39,11 +39,11 @@ from sld.search.judging.context import JudgingContext
 from sld.search.judging.judged import constants_by_group
 
 _LEAST_MEMBERS = 3  # two have no majority
-_PLAIN = 0.5  # weight of the half that nobody bred
+_PLAIN = 0.5  # weight of the set that nobody bred
 _FAR_BEHIND = 2.0  # units of score: published laws with errors e² times those of the best of them do not take part
 _KNOWS_ENOUGH = -2.0  # score: laws that leave an eighth of the variance of unseen rungs know too little of the table
 _TRIMMED = 0.05  # of the weight of published laws, at either end
-_BETWEEN_HALVES = 4.0  # units of score that make one half weigh 1/e of the other
+_BETWEEN_SETS = 4.0  # units of score that make one set weigh 1/e of the other
 _POINTS = 300  # beyond the data: each member is evaluated and fitted on them
 _SHARE = 1.0  # weight of all points together, beside all rows together
 _FORMS = 32  # members that are tried as the one formula
@@ -93,13 +93,13 @@ class Consensus:
             values = {c.key: values[c.key] for c in published}
         weight = dict.fromkeys(values, 0.0)
         score = finalists.in_reading if known else lambda c: c.score
-        top = min(score(c) for half, _ in parts for c in half)
-        for half, part in parts:
-            if half:
-                scores = np.array([score(c) for c in half])
+        top = min(score(c) for members, _ in parts for c in members)
+        for members, part in parts:
+            if members:
+                scores = np.array([score(c) for c in members])
                 shares = np.exp(scores.min() - scores)
-                shares *= part * math.exp((top - scores.min()) / _BETWEEN_HALVES) / shares.sum()
-                for c, share in zip(half, shares, strict=True):
+                shares *= part * math.exp((top - scores.min()) / _BETWEEN_SETS) / shares.sum()
+                for c, share in zip(members, shares, strict=True):
                     weight[c.key] += float(share)
         members = sorted((c for c in finalists.members if weight.get(c.key)), key=lambda c: (-weight[c.key], c.key))
         weights = np.array([weight[c.key] for c in members])

@@ -145,10 +145,10 @@ def verdict(
     found = dependence(table, seed)
     counting = Counting.of(table, folds)
     silent = {k for t in chosen.expressions for k in counting.silent_folds(*constants_of(chosen, t))}
-    heard = [k for k in range(len(folds)) if k not in silent]
+    speaking = [k for k in range(len(folds)) if k not in silent]
     errors = np.array([e if math.isfinite(e) else FAILED_FOLD for e in chosen.fold_errors])
     mean, nearest = (of.mean(axis=1) for of in baselines(table, folds))
-    over_mean, over_nearest = (_log_ratios(errors, other, heard) for other in (mean, nearest))
+    over_mean, over_nearest = (_log_ratios(errors, other, speaking) for other in (mean, nearest))
     scales = used_scales(table, chosen.expressions)
     far = support(table, folds, chosen, ranked, law)
     reach = far.by_group
