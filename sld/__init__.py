@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sld.data.table import Table, table_from
     from sld.data.task import Task, load_task, task_from
     from sld.formula.expression import Expression, parse
+    from sld.laws.equivalence import equivalent
     from sld.laws.law import Law
     from sld.search.llm.settings import LLM
     from sld.search.outcome import Discovery
@@ -34,6 +35,7 @@ _HOMES = {
     "sld.data.card": ("Card", "Target", "Variable"),
     "sld.core.errors": ("DataError", "GrammarError", "SldError", "UsageError"),
     "sld.formula.expression": ("Expression", "parse"),
+    "sld.laws.equivalence": ("equivalent",),
     "sld.laws.law": ("Law",),
     "sld.data.scoring": ("Scores",),
     "sld.data.table": ("Table", "table_from"),
@@ -61,6 +63,7 @@ __all__ = [
     "add_tasks_root",
     "bundled_tasks",
     "discover",
+    "equivalent",
     "fit",
     "leaderboard",
     "load_task",

@@ -54,6 +54,11 @@ def _readable(symbol: str) -> bool:
 class Variable:
     """One input column.
 
+    >>> Variable("N (params)").symbol  # its name in formulas
+    'N_params'
+    >>> Variable("log10_N", log="log10").units_per_decade
+    1.0
+
     Attributes:
         column: Name of the column in the table.
         role: scale (grows with money), hyperparameter (has an interior optimum), proportion or covariate.

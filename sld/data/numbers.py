@@ -226,7 +226,7 @@ class NumberColumn:
             f"({other.text}, {other.place}); write all of them one way"
         )
 
-    def _milli(self, values: Array, rows: Rows, row_name: RowName) -> str | None:
+    def _milli(self, _values: Array, _rows: Rows, _row_name: RowName) -> str | None:
         seen = self._seen.get("m")
         if seen is None or ("M" not in self._seen and set(self._seen) & set("kBT")):
             return None
@@ -236,7 +236,7 @@ class NumberColumn:
         milli = f"{seen.value / 1e9:.6g}"
         return f"has {seen.text} ({seen.place}), which may be millions or thousandths; write {digits}M or {milli}"
 
-    def _commas(self, values: Array, rows: Rows, row_name: RowName) -> str | None:
+    def _commas(self, values: Array, rows: Rows, _row_name: RowName) -> str | None:
         seen = self._seen.get(",?")
         # 512 beside 1,024 is a whole number below a thousand; 512 beside the decimal 1.024 would be far from it
         if seen is None or "," in self._seen or bool(((values[rows] >= 100) & (values[rows] % 1 == 0)).any()):

@@ -32,6 +32,13 @@ LEAST_RUNS = 3  # of a group, to tell how much runs differ
 class Table:
     """Rows that a law is fitted to or asked about.
 
+    >>> table = table_from({"N": [1e6, 1e7], "loss": [3.9, 3.1], "data": ["web", "code"]},
+    ...                    target="loss", scale="N", group="data")
+    >>> table.n_rows, table.groups, table.column("loss").tolist()
+    (2, ('web', 'code'), [3.9, 3.1])
+    >>> table.of_group("code").X.tolist()
+    [[10000000.0]]
+
     Attributes:
         X: (n_rows, n_variables), in the card's units.
         Y: (n_rows, n_targets); no columns when the targets are still to be predicted.

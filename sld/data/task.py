@@ -67,6 +67,10 @@ class Task:
 def load_task(name_or_path: str | Path) -> Task:
     """Load a bundled or fetched task by name, or any task by its folder or `task.toml`.
 
+    >>> task = load_task("nanolm_chinchilla")
+    >>> task.train.symbols, [target.column for target in task.card.targets]
+    (('N', 'D'), ['loss'])
+
     Raises:
         UsageError: There is no such task; the message suggests a name.
         DataError: The card or the training rows are not as they must be.
@@ -124,7 +128,12 @@ def _read(card: Card, folder: Path, file: str, *, lenient: bool = False, fitted:
 
 
 def task_from(data: object, *, name: str | None = None, **columns: Any) -> Task:
-    """Wrap a bare table (see `table_from` for `columns`) in a task with a minimal card and no held-out rows."""
+    """Wrap a bare table (see `table_from` for `columns`) in a task with a minimal card and no held-out rows.
+
+    >>> task = task_from({"N": [1e6, 1e7], "loss": [3.9, 3.1]}, target="loss", scale="N", name="two_runs")
+    >>> task.name, task.train.n_rows, task.held_out() is None
+    ('two_runs', 2, True)
+    """
     train = table_from(data, **columns)
     if name is None:
         name = re.sub(r"[^\w.-]+", "_", stem_of(data)).strip("._") or "table"

@@ -100,6 +100,14 @@ class _Options:
 class Fitter:
     """One expression compiled for one table and target.
 
+    >>> from sld.data.table import table_from
+    >>> N = [1e6, 4e6, 16e6, 64e6]
+    >>> table = table_from({"N": N, "loss": [1.7 + 40 * n**-0.25 for n in N]}, target="loss", scale="N")
+    >>> fitter = Fitter(table.parse("E + A*N**-a"), table)
+    >>> solution = fitter.solve(np.array([[0.1]]))  # one start: a is searched, E and A are solved for
+    >>> dict(zip(fitter.names, solution.values[0].round(4).tolist()))
+    {'a': 0.25, 'E': 1.7, 'A': 40.0}
+
     Attributes:
         tape: The compiled expression.
         names: Its constants in the order of a solution's columns: nonlinear ones, then linear ones.

@@ -34,7 +34,12 @@ _WORSE = 1.0001  # a pooled fit has more freedom than one with a shared shape: a
 
 
 def shape_constants(expression: Expression) -> tuple[str, ...]:
-    """Return the constants that do not enter linearly; groups tend to have them in common."""
+    """Return the constants that do not enter linearly; groups tend to have them in common.
+
+    >>> from sld.formula.expression import parse
+    >>> shape_constants(parse("E + A*N**-a", ["N"]))
+    ('a',)
+    """
     linear = linear_constants(expression)[1]
     return tuple(c for c in expression.constants if c not in linear)
 

@@ -213,6 +213,13 @@ def compile_tape(
 ) -> Tape:
     """Compile an expression.
 
+    >>> from sld.formula.expression import parse
+    >>> tape = compile_tape(parse("E + A*N**-a", ["N"]))
+    >>> tape.constants, tape.linear, [str(column) for column in tape.columns]
+    (('a',), ('E', 'A'), ['1', 'log(N)'])
+    >>> len(tape.scalar_ops), len(tape.row_ops)  # -a; then exp(-a * log(N))
+    (1, 1)
+
     Args:
         expression: The formula.
         shared: Constants shared across groups: they come first in theta and are never projected out.

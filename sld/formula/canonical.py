@@ -61,7 +61,13 @@ _FOLDABLE = 1e15  # beyond this, in absolute value or its inverse, literals stay
 
 
 def canonical_key(expression: Expression) -> str:
-    """Return a text that is the same for every way of writing one family of functions (see the module's top)."""
+    """Return a text that is the same for every way of writing one family of functions (see the module's top).
+
+    >>> canonical_key(parse("E + A/N**a", ["N"])) == canonical_key(parse("exp(b)*N**c + d", ["N"]))
+    True
+    >>> canonical_key(parse("E + A/N**a", ["N"]))
+    '$+N^$*$'
+    """
     return _keyed(expression)[0]
 
 
@@ -211,6 +217,9 @@ _IDENTITIES: dict[str, Callable[[Value], Value]] = {
 @lru_cache(maxsize=1 << 14)
 def simplify(expression: Expression) -> Expression:
     """Return a shorter form of the same family: numbers folded, constants that another one makes superfluous gone.
+
+    >>> simplify(parse("A*B*N**-a + E + 2*3 - C", ["N"])).text
+    'A*N**-a + E'
 
     Every step keeps the canonical key. So the family stays what it was up to the conventions at the top of this
     module: `exp(A)*x` becomes `A*x`. Signs of decay, as in `N**-a`, are kept as they were written.

@@ -53,6 +53,10 @@ def domain_bounds(expression: Expression, positive: Collection[str]) -> dict[str
     matter of signs of constants: K >= 0 in `(N + K)**-a`, C >= 0 in `1/(1 + C/N)`. A difference such as
     `log(N) - m` cannot be kept positive by a sign; nothing is returned for it.
 
+    >>> from sld.formula.expression import parse
+    >>> domain_bounds(parse("E + A*(N + K)**-a", ["N"]), {"N"})
+    {'K': (0.0, inf)}
+
     Args:
         expression: The formula.
         positive: Variables that only have positive values.
@@ -155,6 +159,13 @@ class Ranges:
 
 def ranges(tree: Node, box: Mapping[str, Interval]) -> Ranges:
     """Enclose a formula over a box.
+
+    >>> from sld.formula.expression import parse
+    >>> found = ranges(parse("1/(x - 2)", ["x"]).tree, {"x": (0.0, 1.0)})
+    >>> found.value, found.proven
+    ((-1.0, -0.5), True)
+    >>> ranges(parse("1/(x - 2)", ["x"]).tree, {"x": (0.0, 3.0)}).proven
+    False
 
     Args:
         tree: The formula.

@@ -15,6 +15,10 @@ from sld.formula.operators import OPERATORS
 def evaluate(expression: Expression, columns: Mapping[str, Array], constants: Mapping[str, float]) -> Array:
     """Return the value of `expression` for every row; NaN or inf outside its domain.
 
+    >>> from sld.formula.expression import parse
+    >>> evaluate(parse("E + A*N**-a", ["N"]), {"N": np.array([1e4, 1e8])}, {"E": 1.7, "A": 40.0, "a": 0.25})
+    array([5.7, 2.1])
+
     Args:
         expression: The formula.
         columns: Variable symbol to values (n_rows,).

@@ -140,7 +140,11 @@ def _of_name(op: str, text: str) -> Node:
 
 
 def substitute(node: Node, replacement: Mapping[str, Node]) -> Node:
-    """Return `node` with every name in `replacement` replaced, all at once."""
+    """Return `node` with every name in `replacement` replaced, all at once.
+
+    >>> print(substitute(parse("a*b", []).tree, {"a": name("b"), "b": number(2.0)}))
+    b*2
+    """
     if node.op == "name":
         return replacement.get(node.name, node)
     if not node.args:
@@ -201,6 +205,10 @@ def _wrapped(node: Node, least: int) -> str:
 @dataclass(frozen=True)
 class Expression:
     """A formula over named variables with free constants.
+
+    >>> formula = parse("E + A*N**-a", ["N", "D"])
+    >>> formula.constants, formula.used_variables, formula.complexity
+    (('E', 'A', 'a'), ('N',), 8)
 
     Attributes:
         tree: The root node.
@@ -466,6 +474,14 @@ def parse(
     text: str, variables: Sequence[str] = (), *, shares: Sequence[str] = (), own: str | None = None
 ) -> Expression:
     """Read a formula.
+
+    >>> parse("E + A/N**a", ["N"]).text
+    'E + A/N**a'
+    >>> parse("sum(k_share*share)", ["p", "q"], shares=["p", "q"]).text
+    'k_1*p + k_2*q'
+    >>> parse("E + A*N^-a", ["N"])
+    Traceback (most recent call last):
+    sld.core.errors.GrammarError: unknown operator '^' at column 8; write ** for powers
 
     Args:
         text: The formula, e.g. `"E + A*N**-a + B*D**-b"`.

@@ -30,28 +30,39 @@ _SUM, _PRODUCT, _POWER, _ATOM = 1, 2, 3, 4  # how tightly a formula holds togeth
 
 
 def to_latex(expression: Expression, values: Mapping[str, float] | None = None, *, digits: int = _PLACES) -> str:
-    r"""Return LaTeX for math mode, e.g. `E + \frac{A}{N^{\alpha}}`.
+    r"""Return LaTeX for math mode.
+
+    >>> from sld.formula.expression import parse
+    >>> print(to_latex(parse("E + A*N**-alpha", ["N"])))
+    E + \frac{A}{N^{\alpha}}
+    >>> print(to_latex(parse("E + A*N**-alpha", ["N"]), {"E": 1.69, "A": 406.4, "alpha": 0.3392}))
+    1.69 + \frac{406.4}{N^{0.3392}}
 
     Args:
         expression: The formula.
         values: Constants to fill in; the others stay names.
         digits: Significant digits of the constants.
     """
-    return _render(_filled(expression, values, digits), _Latex())[0]
+    return _render(shown(expression, values, digits), _Latex())[0]
 
 
 def to_mathml(expression: Expression, values: Mapping[str, float] | None = None) -> str:
     """Return a MathML `<math>` element for a web page; names are escaped.
 
+    >>> from sld.formula.expression import parse
+    >>> print(to_mathml(parse("A*N", ["N"])).replace(chr(0x2062), "(times)"))
+    <math xmlns="http://www.w3.org/1998/Math/MathML"><mrow><mi>A</mi><mo>(times)</mo><mi>N</mi></mrow></math>
+
     Args:
         expression: The formula.
         values: Constants to fill in, with 4 significant digits; the others stay names.
     """
-    body = _render(_filled(expression, values), _MathML())[0]
+    body = _render(shown(expression, values), _MathML())[0]
     return f'<math xmlns="http://www.w3.org/1998/Math/MathML"><mrow>{body}</mrow></math>'
 
 
-def _filled(expression: Expression, values: Mapping[str, float] | None, digits: int = _PLACES) -> Node:
+def shown(expression: Expression, values: Mapping[str, float] | None = None, digits: int = _PLACES) -> Node:
+    """Return the tree that is shown: constants filled in and rounded, `a + -3` as `a - 3`; equal to the formula."""
     if not values:
         return expression.tree
     constants = set(expression.constants)

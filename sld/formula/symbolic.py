@@ -20,6 +20,9 @@ _MAX_EXACT_POWER = 1000  # sympy multiplies whole numbers out: 2**(10**9) would 
 def to_sympy(expression: Expression) -> Any:
     """Return the formula as a sympy expression, built node by node; no text is evaluated.
 
+    >>> to_sympy(parse("E + A/N**a", ["N"]))
+    A/N**a + E
+
     Variables are positive symbols, constants real ones. Whole numbers stay exact unless powers of powers would make
     them explode.
     """
@@ -60,6 +63,11 @@ def _to_sympy(node: Node, symbols: Mapping[str, sympy.Symbol], exact: bool) -> A
 
 def from_sympy(expression: Any, variables: Sequence[str] = ()) -> Expression:
     """Read a sympy expression.
+
+    >>> import sympy
+    >>> N, A, a = sympy.symbols("N A a")
+    >>> from_sympy(A * N**-a + sympy.Rational(1, 2), ["N"]).text
+    'A*N**-a + 1/2'
 
     Args:
         expression: Any sympy expression whose functions the grammar has.

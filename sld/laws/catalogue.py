@@ -145,7 +145,12 @@ def load_catalogue() -> tuple[CatalogueLaw, ...]:
 
 
 def get_law(law_id: str) -> CatalogueLaw:
-    """Return the law called `law_id`; raises UsageError with the closest names."""
+    """Return the law called `law_id`; raises UsageError with the closest names.
+
+    >>> law = get_law("chinchilla")
+    >>> law.formula, law.paper.year
+    ('E + A*N**-alpha + B*D**-beta', 2022)
+    """
     known = {law.id: law for law in load_catalogue()}
     if law_id not in known:
         listing = f"sld laws lists all {len(known)}"
@@ -263,6 +268,9 @@ def match(law: CatalogueLaw, variables: Sequence[Variable], *, own: str | None =
     does not matter. Laws over proportions take all of the table's: by their general form for any number, by every
     permutation when the numbers agree; a law in one proportion takes `own`, or each in turn when there is none.
     Columns that hold logarithms enter as such.
+
+    >>> [form.expression.text for form in match(get_law("chinchilla"), [Variable("params"), Variable("tokens")])][0]
+    'E + A*params**-alpha + B*tokens**-beta'
 
     Args:
         law: The law.
