@@ -25,6 +25,7 @@ from sld.board.entries.entry import (
     task_digest,
 )
 from sld.core.errors import DataError, SldError, UsageError
+from sld.core.version import __version__
 from sld.data.scoring import Scores, scores
 from sld.fit.noise import FRONTIER
 
@@ -470,8 +471,6 @@ def _entry(
     provenance: Mapping[str, Any],
 ) -> Entry:
     """Return an entry; that of a program has no law."""
-    from sld import __version__
-
     return Entry(
         task=rows.identity,
         name=signature.name,

@@ -25,6 +25,7 @@ from sld.board.suites import hub, shards
 from sld.board.suites.hub import FolderSource, HubSource, Source
 from sld.board.suites.shards import Rows, SourceError
 from sld.core.errors import SldError, UsageError, suggest
+from sld.core.version import __version__
 from sld.data.bundled import ORIGIN_FILE
 from sld.data.card import CARD_FILE, Card
 
@@ -310,8 +311,6 @@ def _contents(
 def _readme(
     suite: Suite, task: SuiteTask, source: Source, splits: Sequence[Rows], files: Mapping[str, Mapping[str, Any]]
 ) -> str:
-    from sld import __version__
-
     card = task.card
     train, test = splits
     if source.revision:
