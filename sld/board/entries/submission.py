@@ -192,7 +192,7 @@ def run_program(scored: ScoredTask, program: Program, *, unsafe: bool = False) -
         program,
         scored.train,
         points_of(scored.held_out),
-        max_constants=scored.task.card.max_constants,
+        limits=programs.Limits(max_constants=scored.task.card.max_constants),
         hidden=() if scored.task.path is None else (scored.task.path,),
         unsafe=unsafe,
     )

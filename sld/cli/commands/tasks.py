@@ -97,26 +97,23 @@ def tasks_fetch(
     """
     import os
 
-    from sld.board.suites.fetch import fetch
+    from sld.board.suites.fetch import Origin, fetch
     from sld.cli.show import tasks as show
 
     folder = to or tasks_folder()
     if folder is None:
         raise UsageError("there is no home folder to put tasks in; say where with --to DIR, or set SLD_DATA")
     cache = os.environ.get("HF_HUB_CACHE") or (os.environ.get("HF_HOME") and os.path.join(os.environ["HF_HOME"], "hub"))
+    origin = Origin(
+        folder=source,
+        endpoint=os.environ.get("HF_ENDPOINT"),
+        revision=revision,
+        token=os.environ.get("HF_TOKEN") or None,
+        cache=cache or None,
+    )
     line = output.ProgressLine("")
     try:
-        fetched = fetch(
-            suite,
-            to=folder,
-            source=source,
-            endpoint=os.environ.get("HF_ENDPOINT"),
-            revision=revision,
-            token=os.environ.get("HF_TOKEN") or None,
-            cache=cache or None,
-            force=force,
-            progress=line.show,
-        )
+        fetched = fetch(suite, to=folder, origin=origin, force=force, progress=line.show)
     finally:
         line.close()
     show.fetched(fetched, suite, folder, folder == tasks_folder(), json_wanted(ctx, json))
