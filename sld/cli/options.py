@@ -171,6 +171,17 @@ def pairs(values: Names, default: str | None = None) -> dict[str, str]:
     return found
 
 
+def numbers(values: Names, flag: str) -> dict[str, float]:
+    """Read `name=number` parts of the option `flag`."""
+    found = {}
+    for name, value in pairs(values).items():
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise UsageError(f"{flag} wants NAME=NUMBER, e.g. D=1e12, got {name}={value}") from None
+    return found
+
+
 def bounds(values: Names) -> dict[str, tuple[float, float]]:
     """Read `name=low:high` parts; either end may be left open."""
     found = {}
