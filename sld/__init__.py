@@ -9,10 +9,12 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.6.0"
+from sld.core.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from sld.api import discover, fit, leaderboard, predict, score, submit
@@ -74,6 +76,24 @@ __all__ = [
     "table_from",
     "task_from",
 ]
+
+
+class _Package(ModuleType):
+    """The package; its `fit` is the verb, although a folder of the package has the same name.
+
+    Whoever imports `sld.fit.fitter` makes Python put the folder's module where the verb stands: it is not let in.
+    """
+
+    @property
+    def fit(self) -> Any:
+        return import_module("sld.api").fit
+
+    @fit.setter
+    def fit(self, module: ModuleType) -> None:
+        pass
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sld.core.errors import SldError
+from sld.core.version import __version__
 from sld.data.table import Table
 from sld.fit.noise import OF_SEARCH, about_noise, weights_record
 from sld.fit.pooling import fit_small_groups
@@ -280,7 +281,7 @@ class _Record:
             "fold_errors": [e if np.isfinite(e) else None for e in chosen.fold_errors],
             "rule": self.rule,
             "budget": config["budget"],
-            "tool": f"sld {_version()}",
+            "tool": f"sld {__version__}",
             **ranges_of(self.table),
         }
         if config.get("left_out"):
@@ -351,15 +352,6 @@ def _with_borrowed(law: Law, table: Table, everything: Table) -> Law:
         constants[target.column] = {**own, **fitted}
     provenance = {**law.provenance, "borrowed": list(rows.groups)}
     return replace(law, constants=constants, provenance=provenance)
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("sld")
-    except PackageNotFoundError:
-        return "(not installed)"
 
 
 class uninterrupted:

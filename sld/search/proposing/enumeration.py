@@ -199,17 +199,7 @@ _WORD = re.compile(r"[^\W\d]\w*")  # a name in a formula
 _COEFFICIENTS = ("A", "B", "C", "F", "G", "H", "J")
 _EXPONENTS = ("alpha", "beta", "gamma", "delta", "eta", "mu", "nu")
 # letter of a constant in a template to the names it may get
-_POOLS = {
-    "a": _EXPONENTS,
-    "b": _EXPONENTS,
-    "s": ("s",),
-    "K": ("K",),
-    "m": ("m",),
-    "w": ("w",),
-    "k": ("k",),
-    "p": ("p",),
-    "q": ("q",),
-}
+_POOLS = {"a": _EXPONENTS, "b": _EXPONENTS, **{c: (c,) for c in "sKmwkpq"}}
 
 
 class _Names:
