@@ -132,24 +132,15 @@ UNSOUND = [
     ("E + A*(log(D) - m)**-2", {"E": 1, "A": 1, "m": math.log(HALFWAY)}, "NO_VALUE"),
     ("E + A*abs(log(D) - m)**s", {"E": 1, "A": 1, "m": math.log(HALFWAY), "s": -0.3}, "NO_VALUE"),
     ("E + A*log(N - K)", {"E": 1, "A": 1, "K": 1e6}, "NO_VALUE"),
-    (
-        "E + A*exp(k*N/D)",
-        {"E": 1, "A": 1, "k": 1.0},
-        Rejection.NOT_FINITE,
-    ),  # for a hundred times the N with a tenth of the D
+    # for a hundred times the N with a tenth of the D
+    ("E + A*exp(k*N/D)", {"E": 1, "A": 1, "k": 1.0}, "NOT_FINITE"),
     ("E + A*abs(log(D) - m)**s", {"E": 1, "A": 1, "m": math.log(HALFWAY), "s": 0.3}, "SPIKE"),
     ("E + A*(1 + ((log(D) - m)**2)**s)", {"E": 1, "A": 1, "m": math.log(HALFWAY), "s": 0.1}, "SPIKE"),
     ("E + A*exp(-((log(D) - m)/w)**2)", {"E": 1, "A": 1, "m": math.log(HALFWAY), "w": 0.02}, "SPIKE"),
-    (
-        "E + A*exp(-((log(D) - m)/w)**2)",
-        {"E": 1, "A": 1, "m": math.log(RUNGS[2]), "w": 0.05},
-        Rejection.SPIKE,
-    ),  # at a rung
-    (
-        "E + A*exp(-((log(D) - m)/w)**2)",
-        {"E": 1, "A": 1, "m": math.log(5e12), "w": 0.05},
-        Rejection.SPIKE,
-    ),  # beyond the data
+    # at a rung
+    ("E + A*exp(-((log(D) - m)/w)**2)", {"E": 1, "A": 1, "m": math.log(RUNGS[2]), "w": 0.05}, "SPIKE"),
+    # beyond the data
+    ("E + A*exp(-((log(D) - m)/w)**2)", {"E": 1, "A": 1, "m": math.log(5e12), "w": 0.05}, "SPIKE"),
     ("E + A/(1 + ((log(D) - m)/w)**2)", {"E": 1, "A": -1, "m": math.log(HALFWAY), "w": 1e-3}, "SPIKE"),
     ("E + (c/N)**a", {"E": 1, "c": 1e7, "a": 30.0}, "EXPLODES"),  # 1e30 for a tenth of the smallest N
 ]

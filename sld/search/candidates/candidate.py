@@ -6,8 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-
-import numpy as np
+from statistics import fmean
 
 from sld.fit.fitting import Prior
 from sld.formula.expression import Expression
@@ -102,10 +101,7 @@ class Candidate:
         """NMSE on each rung fold, as Discovery.folds; NaN where a fold could not be fitted for some target."""
         if len(self.judgements) == 1:
             return self.judgements[0].fold_errors
-        if not self.judgements:
-            return ()
-        means = np.array([j.fold_errors for j in self.judgements]).mean(axis=0)  # (n_targets, n_folds) to (n_folds,)
-        return tuple(means.tolist())
+        return tuple(_mean(errors, math.nan) for errors in zip(*(j.fold_errors for j in self.judgements), strict=True))
 
     @cached_property
     def admissible(self) -> bool:
@@ -207,4 +203,9 @@ class Candidate:
 def _mean(values: Sequence[float], of_none: float) -> float:
     if len(values) == 1:
         return values[0]
-    return float(np.mean(values)) if values else of_none
+    if not values:
+        return of_none
+    try:
+        return fmean(values)  # summed exactly: the same to the last bit in whatever order the targets come
+    except OverflowError:  # two errors near the largest float
+        return math.inf
