@@ -28,7 +28,7 @@ from sld.search.choosing.final_fit import FinalFitter, with_absent
 from sld.search.choosing.verdict import verdict
 from sld.search.judging.context import JudgingContext
 from sld.search.judging.soundness import Soundness
-from sld.search.loop import Searched
+from sld.search.loop import SearchResult
 from sld.search.outcome import Discovery, Guide
 
 _STRAIGHTENED = 10  # of the best candidates, where none keeps to the declared directions: each takes a fit
@@ -39,7 +39,7 @@ _FEWEST = "fewest_constants"  # where points are few
 
 
 def finish(
-    searched: Searched, table: Table, everything: Table, config: Mapping[str, Any], notes: Sequence[str]
+    searched: SearchResult, table: Table, everything: Table, config: Mapping[str, Any], notes: Sequence[str]
 ) -> Discovery:
     """Return the outcome of a search.
 
@@ -124,7 +124,7 @@ class _Choice:
     distilled: Candidate | None
 
 
-def _choice(searched: Searched, directions: Directions | None) -> _Choice:
+def _choice(searched: SearchResult, directions: Directions | None) -> _Choice:
     """Return what is chosen, and by which rule.
 
     Raises:
@@ -155,7 +155,7 @@ def _choice(searched: Searched, directions: Directions | None) -> _Choice:
     return _Choice(best, rule, explained, agreed, _distilled(context, best, agreed, directions))
 
 
-def _about_search(searched: Searched, choice: _Choice, table: Table) -> list[str]:
+def _about_search(searched: SearchResult, choice: _Choice, table: Table) -> list[str]:
     """Return what the user should know of the search and of the choice."""
     notes = []
     if not choice.best.admissible:
@@ -171,7 +171,7 @@ def _about_search(searched: Searched, choice: _Choice, table: Table) -> list[str
     return [*notes, *_about_explained(table, choice.explained)]
 
 
-def _best(searched: Searched, directions: Directions | None) -> Candidate | None:
+def _best(searched: SearchResult, directions: Directions | None) -> Candidate | None:
     """Return the best form by itself: for each target the one that the rule chooses, or one that suits all as well."""
     rule = RULES[_RULE]
     context, finalists = searched.context, searched.finalists
@@ -187,7 +187,7 @@ def _best(searched: Searched, directions: Directions | None) -> Candidate | None
     return composed
 
 
-def _of_few_points(searched: Searched, directions: Directions | None) -> Candidate | None:
+def _of_few_points(searched: SearchResult, directions: Directions | None) -> Candidate | None:
     """Return the form with the fewest constants that the folds support, for each target by itself."""
     context, parts = searched.context, []
     for j, (hall, finalists) in enumerate(
@@ -261,7 +261,7 @@ def _distilled(
 class _Record:
     """What a law's provenance says of the search."""
 
-    searched: Searched
+    searched: SearchResult
     table: Table
     config: Mapping[str, Any]
     rule: str

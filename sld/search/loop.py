@@ -47,7 +47,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Searched:
+class SearchResult:
     """What the loop leaves when it has ended, for the choice of a law.
 
     Attributes:
@@ -111,7 +111,7 @@ class Search:
         """Return the share of the budget that is used, 0 to 1."""
         return self.budget.spent(self.population.n_fits, self.seconds)
 
-    def run(self) -> Searched:
+    def run(self) -> SearchResult:
         """Search until the budget is used, then judge the finalists again; Ctrl-C ends either.
 
         Raises:
@@ -139,7 +139,7 @@ class Search:
             self._close()
         if self.progress is not None:
             self.progress(self.state())
-        return Searched(
+        return SearchResult(
             context=self.judge.context,
             population=self.population,
             finalists=tuple(finalists),
