@@ -27,7 +27,7 @@ from sld.laws.form import Form
 from sld.search.judging.judge import Proposal
 
 _GROUPS = 3  # an engine knows nothing of groups: it gets the largest ones, one at a time
-_TIMEOUT_S = 300.0
+_TIMEOUT_S = 300.0  # after which an engine is given up, so that one that hangs ends no search
 _FRONT = 40  # formulas of one front that are taken, shortest first
 _EXPONENT = 4.0  # whole numbers up to here stay as they are
 
@@ -42,6 +42,7 @@ class Engine:
     evaluations: int
 
 
+# by the name that --proposers takes
 ENGINES = {
     "operon": Engine("operon", "pyoperon", "operon", 100_000),
     "pysr": Engine("pysr", "pysr", "pysr", 20_000),
