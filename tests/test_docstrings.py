@@ -9,7 +9,10 @@ import pytest
 
 MODULES = (
     "sld.data.card",
+    "sld.data.logarithms",
+    "sld.data.numbers",
     "sld.data.roles",
+    "sld.data.row_filter",
     "sld.data.scoring",
     "sld.data.splits",
     "sld.data.table",
@@ -31,9 +34,13 @@ MODULES = (
     "sld.laws.equivalence",
     "sld.laws.fit_settings",
     "sld.laws.law",
+    "sld.laws.limits",
 )
 WITH_EXAMPLE = (
     "sld.data.card:Variable",
+    "sld.data.logarithms:base_of_name",
+    "sld.data.numbers:number",
+    "sld.data.row_filter:parse_filter",
     "sld.data.scoring:scores",
     "sld.data.splits:extrapolation_split",
     "sld.data.splits:rung_folds",
@@ -65,7 +72,9 @@ WITH_EXAMPLE = (
     "sld.laws.catalogue:get_law",
     "sld.laws.catalogue:match",
     "sld.laws.equivalence:equivalent",
+    "sld.laws.fit_settings:FitSettings",
     "sld.laws.law:Law",
+    "sld.laws.limits:limits",
 )
 
 

@@ -59,7 +59,11 @@ def plain_number(text: str) -> float:
 
 
 def number(text: str) -> float:
-    """Read one number in any of the notations that are read, 70m as a million; raises ValueError."""
+    """Read one number in any of the notations that are read, 70m as a million; raises ValueError.
+
+    >>> number("24.6k"), number("1.2B"), number("3e8"), number("45%")
+    (24600.0, 1200000000.0, 300000000.0, 0.45)
+    """
     try:
         return plain_number(text)
     except ValueError:

@@ -79,7 +79,11 @@ class RowFilter:
 
 
 def parse_filter(text: str, names: Sequence[str], where: str) -> RowFilter:
-    """Read a filter over the columns of a table; raises UsageError or, for an unknown column, DataError."""
+    """Read a filter over the columns of a table; raises UsageError or, for an unknown column, DataError.
+
+    >>> parse_filter("Step==0", ["Step", "loss"], "runs.csv")
+    RowFilter(text='Step==0', column='Step', operator='==', value=0.0)
+    """
     column, rest = _column(text, names, where)
     match = _OPERATOR.match(rest)
     assert match is not None

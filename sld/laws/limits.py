@@ -29,6 +29,12 @@ def limits(
 ) -> dict[str, float | None]:
     """Return what the formula tends to with scale, by group; None where it grows or falls without end.
 
+    >>> from sld.data.table import table_from
+    >>> table = table_from({"N": [1e6, 1e7], "loss": [3.9, 3.1]}, target="loss", scale="N")
+    >>> constants = {"all": {"E": 1.7, "A": 40.0, "a": 0.25}}
+    >>> limits(table.parse("E + A*N**-a"), constants, table)["all"]
+    1.7
+
     It starts from the largest row of each group, whose other variables stay as they are. Groups where it cannot be
     told are left out: `log(N)**-a` is far from its limit at any number that there is. Empty where the formula has no
     scale variable.
