@@ -21,9 +21,9 @@ from sld.chat.record import EXCHANGE
 from sld.core.errors import UsageError
 from sld.data.task import Task, load_task
 from sld.laws.law import Law
-from sld.search.candidates.candidate import Discovery
-from sld.search.llm import proposer
+from sld.search.llm import propose
 from sld.search.llm.settings import LLM
+from sld.search.outcome import Discovery
 
 KEY = "sk-very-secret-key-0123456789"
 TABLE = two_scales(0.01)
@@ -40,7 +40,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     for name in ("OPENAI_BASE_URL", "OPENAI_MODEL", "COLUMNS", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(proposer, "_SOON", 90)
+    monkeypatch.setattr(propose, "_SOON", 90)
     monkeypatch.chdir(tmp_path)
 
 
@@ -91,7 +91,7 @@ def test_a_hostile_server_changes_nothing_but_lines_of_the_report(
     with Server(then=HOSTILE[kind]()) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         begun = time.monotonic()
-        found = search(TABLE, "6000fits", guest=LLM("m"), out=folder, **PLAIN)
+        found = search(TABLE, "6000fits", asynchronous=LLM("m"), out=folder, **PLAIN)
         assert time.monotonic() - begun < 20.0
         assert server.requests or kind == "silence"
     assert found.chosen.score <= alone.chosen.score
@@ -110,7 +110,7 @@ def test_a_search_with_a_hostile_server_ends_in_its_time(
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         for mode in ("propose", "agent"):
             begun = time.monotonic()
-            found = search(TABLE, "3s", guest=LLM("m", mode=mode), out=tmp_path / mode, **PLAIN)
+            found = search(TABLE, "3s", asynchronous=LLM("m", mode=mode), out=tmp_path / mode, **PLAIN)
             assert time.monotonic() - begun < 7.0
             check_ledger(found, tmp_path / mode)
             check_secrets(tmp_path / mode)
@@ -133,9 +133,9 @@ def check_secrets(folder: Path) -> None:
             assert KEY.encode() not in file.read_bytes(), file
 
 
-def test_a_server_that_is_not_there_is_one_line_of_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_not_there_is_one_line_of_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
-    found = search(TABLE, "2s", guest=LLM("m"), **PLAIN)
+    found = search(TABLE, "2s", asynchronous=LLM("m"), **PLAIN)
     assert found.chosen.score < -3
     assert all("no connection" in why for why in found.llm["failed"])
 
@@ -145,7 +145,7 @@ def test_a_server_that_is_not_there_is_one_line_of_the_report(tmp_path: Path, mo
 
 def in_order(*texts: str) -> Callable[[Request], Answer]:
     waiting = list(texts)
-    return lambda request: reply(waiting.pop(0) if len(waiting) > 1 else waiting[0])
+    return lambda _request: reply(waiting.pop(0) if len(waiting) > 1 else waiting[0])
 
 
 def test_a_run_repeats_from_its_folder_and_from_the_exchange_alone(
@@ -155,15 +155,17 @@ def test_a_run_repeats_from_its_folder_and_from_the_exchange_alone(
         handler=in_order(proposals("E + A*(N*D)**-a*log(N)", "E + A*N**-a*log(D)"), proposals("A*N"))
     ) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        first = search(TABLE, "12000fits", guest=LLM("m", budget="1Mtok"), out=tmp_path / "a", **PLAIN)
+        first = search(TABLE, "12000fits", asynchronous=LLM("m", budget="1Mtok"), out=tmp_path / "a", **PLAIN)
         n = len(server.requests)
     assert first.llm["judged"] >= 1
     monkeypatch.delenv("OPENAI_API_KEY")
-    second = search(TABLE, "12000fits", guest=LLM.replayed(tmp_path / "a"), out=tmp_path / "b", workers=2, **PLAIN)
+    second = search(
+        TABLE, "12000fits", asynchronous=LLM.replayed(tmp_path / "a"), out=tmp_path / "b", workers=2, **PLAIN
+    )
     assert (tmp_path / "a" / "law.json").read_bytes() == (tmp_path / "b" / "law.json").read_bytes()
     assert second.llm["ledger"]["tokens_in"] == 0 and second.llm["ledger"]["cached"] == second.llm["calls"]
     (tmp_path / "a" / ARRIVALS).unlink()
-    third = search(TABLE, "12000fits", guest=LLM.replayed(tmp_path / "a" / EXCHANGE), **PLAIN)
+    third = search(TABLE, "12000fits", asynchronous=LLM.replayed(tmp_path / "a" / EXCHANGE), **PLAIN)
     assert third.llm["judged"] >= 1 and third.llm["calls"] == first.llm["calls"]
     assert len(server.requests) == n
 
@@ -171,18 +173,18 @@ def test_a_run_repeats_from_its_folder_and_from_the_exchange_alone(
 def test_a_run_that_is_taken_up_pays_for_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Server(then=reply(proposals("E + A*N**-a*log(D)"), usage=(1000, 50))) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        first = search(TABLE, "9000fits", guest=LLM("m", budget="1Mtok"), out=tmp_path / "a", **PLAIN)
+        first = search(TABLE, "9000fits", asynchronous=LLM("m", budget="1Mtok"), out=tmp_path / "a", **PLAIN)
         n = len(server.requests)
-        again = search(TABLE, "9000fits", guest=LLM("m", budget="1Mtok"), out=tmp_path / "a", **PLAIN)
+        again = search(TABLE, "9000fits", asynchronous=LLM("m", budget="1Mtok"), out=tmp_path / "a", **PLAIN)
         assert len(server.requests) <= n + 1  # a last call that was cut off may be made again
     assert again.llm["ledger"]["tokens_in"] >= first.llm["ledger"]["tokens_in"]
     assert (tmp_path / "a" / "law.json").exists()
 
 
-def test_a_limit_in_tokens_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_in_tokens_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     with Server(then=reply(proposals("E + A*N**-a*log(D)"), usage=(15_000, 1000))) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        found = search(TABLE, "12000fits", guest=LLM("m", budget="25ktok"), **PLAIN)
+        found = search(TABLE, "12000fits", asynchronous=LLM("m", budget="25ktok"), **PLAIN)
     ledger = found.llm["ledger"]
     assert ledger["tokens_in"] + ledger["tokens_out"] <= 25_000
     assert "25000 tokens" in found.llm["stopped"] and ledger["limit"] == "25000tok"
@@ -233,9 +235,7 @@ def test_a_model_without_a_key_is_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_auto_goes_on_without_and_says_so_in_one_line(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_auto_goes_on_without_and_says_so_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = sld(capsys, "discover", TASK, "--llm", "auto", "--budget", "300fits", "--out", "run", "--json")
     assert code == 0 and "llm" not in json.loads(out)
     assert err.splitlines()[0] == "searching without a language model: OPENAI_MODEL is not set"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from candidates import rejudged
 from llm_fakes import FakeChat, Played, arriving, calls, playing, proposes, says
 from searches import events, law_bytes, mixture, search, two_scales
 
@@ -24,14 +25,15 @@ from sld.data.splits import rung_folds
 from sld.data.table import Table
 from sld.fit.fitting import fit
 from sld.laws.law import Law
-from sld.search.candidates.candidate import Candidate, Discovery
+from sld.search.candidates.candidate import Candidate
 from sld.search.candidates.hall_of_fame import HallOfFame
-from sld.search.choosing.consensus import Halves
+from sld.search.choosing.finalists import Finalists
 from sld.search.judging.judge import Judge, Proposal
-from sld.search.llm import proposer
+from sld.search.llm import propose
 from sld.search.llm.credit import CAP
+from sld.search.llm.model_proposer import TRANSCRIPT
 from sld.search.llm.replies import Idea, proposal_of
-from sld.search.llm.visitor import TRANSCRIPT
+from sld.search.outcome import Discovery
 from sld.search.proposing.evolution import children
 from sld.search.proposing.proposers import from_enumeration
 from sld.search.run_folder import EVENTS
@@ -48,8 +50,8 @@ LAW = "E + A*N**-a + B*D**-b"
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The model is asked again after every batch."""
-    monkeypatch.setattr(proposer, "_SOON", 90)
-    monkeypatch.setattr(proposer, "_LATE", 90)
+    monkeypatch.setattr(propose, "_SOON", 90)
+    monkeypatch.setattr(propose, "_LATE", 90)
 
 
 # -- harmless ----------------------------------------------------------------------------------------------------------
@@ -73,7 +75,7 @@ def alone() -> Discovery:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_model_that_is_no_use_leaves_the_law_as_it_is(kind: str, alone: Discovery) -> None:
-    found = search(TABLE, FITS, guest=playing(*KINDS[kind]), **PLAIN)
+    found = search(TABLE, FITS, asynchronous=playing(*KINDS[kind]), **PLAIN)
     assert found.chosen.score <= alone.chosen.score
     assert found.chosen.text == alone.chosen.text
     if not found.llm["judged"]:
@@ -84,24 +86,24 @@ def test_a_model_that_is_no_use_leaves_the_law_as_it_is(kind: str, alone: Discov
 
 def test_no_code_leaves_a_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trace = tmp_path / "trace"
-    search(TABLE, "3000fits", guest=playing(proposes(f"__import__('os').system('touch {trace}')")), **PLAIN)
+    search(TABLE, "3000fits", asynchronous=playing(proposes(f"__import__('os').system('touch {trace}')")), **PLAIN)
     assert not trace.exists()
     assert capsys.readouterr().out == ""
 
 
 def test_a_silent_model_is_not_waited_for_and_cut_off_at_the_end() -> None:
-    guest = playing(proposes("E + A*N**-a"), wait_s=60.0)
+    model = playing(proposes("E + A*N**-a"), wait_s=60.0)
     begun = time.monotonic()
-    found = search(TABLE, "2s", guest=guest, **PLAIN)
+    found = search(TABLE, "2s", asynchronous=model, **PLAIN)
     assert time.monotonic() - begun < 6.0
-    assert guest.chat is not None and guest.chat.cancelled == 1 and guest.chat.closed
+    assert model.chat is not None and model.chat.cancelled == 1 and model.chat.closed
     assert found.llm["calls"] == 0 and found.llm["cancelled"] == 1
     assert "sld-llm" not in [t.name for t in threading.enumerate()]
 
 
 def test_a_model_that_earns_nothing_gets_a_small_share() -> None:
     many = [proposes(*(f"E + A*N**{k}.{j}*D**{j}" for k in range(16))) for j in range(1, 40)]
-    found = search(TABLE, "30000fits", guest=playing(*many), **PLAIN)
+    found = search(TABLE, "30000fits", asynchronous=playing(*many), **PLAIN)
     assert found.llm["judged"] >= 16
     assert found.llm["share_of_fits"] < 0.03
     assert found.llm["share_granted"] == 0.01
@@ -112,7 +114,7 @@ def test_a_model_that_earns_nothing_gets_a_small_share() -> None:
 
 def test_a_good_idea_becomes_the_law_and_the_report_says_whose_it_was(tmp_path: Path) -> None:
     few = {"formulas": ["E + A*N**-a"], "proposers": []}
-    found = search(TABLE, "20000fits", guest=playing(proposes(LAW), says("")), out=tmp_path, **few)
+    found = search(TABLE, "20000fits", asynchronous=playing(proposes(LAW), says("")), out=tmp_path, **few)
     assert found.chosen.text == LAW and found.chosen.origin == "llm:fake"
     assert Law.load(tmp_path).provenance["llm"] == {"model": "fake", "mode": "propose"}
     assert found.llm["best_law_improved"]["model"] == 1 and found.llm["share_granted"] > 0.1
@@ -131,8 +133,8 @@ def test_children_carry_the_lineage_of_the_proposal_they_descend_from(
     )
     first = "A*N**-a + B*D**-b"  # lacks the offset
     few = {"formulas": ["E + A*N**-a"], "proposers": ["evolution"]}
-    guest = arriving(tmp_path / "said", (1, proposes(first)))
-    found = search(TABLE, "20000fits", guest=guest, out=tmp_path, **few)
+    model = arriving(tmp_path / "said", (1, proposes(first)))
+    found = search(TABLE, "20000fits", asynchronous=model, out=tmp_path, **few)
     bred = [e for e in events(tmp_path) if e.get("lineage")]
     assert bred and all(e["lineage"][0] == f"llm:fake: {first}" for e in bred)
     assert all(e["origin"] == "evolution" for e in bred)
@@ -144,8 +146,8 @@ def test_children_carry_the_lineage_of_the_proposal_they_descend_from(
 
 def test_what_the_model_says_is_never_taken_from_the_engine(tmp_path: Path) -> None:
     # the enumeration comes to the same family later, and judges it as its own
-    for name, guest in (("with", playing(proposes("E + A*N**-a*D**-b"))), ("without", None)):
-        search(TABLE, "12000fits", guest=guest, out=tmp_path / name, proposers=["enumeration"])
+    for name, model in (("with", playing(proposes("E + A*N**-a*D**-b"))), ("without", None)):
+        search(TABLE, "12000fits", asynchronous=model, out=tmp_path / name, proposers=["enumeration"])
     own, alone = (
         [e["key"] for e in events(tmp_path / name) if e["origin"] == "enumeration"] for name in ("with", "without")
     )
@@ -154,10 +156,10 @@ def test_what_the_model_says_is_never_taken_from_the_engine(tmp_path: Path) -> N
 
 
 def test_what_a_model_says_is_told_what_became_of_it() -> None:
-    guest = playing(proposes("E + A*N", "A*sin(N)"), proposes("E + A*D"))
-    search(TABLE, "12000fits", guest=guest, **PLAIN)
-    assert guest.chat is not None and len(guest.chat.asked) >= 2
-    second = str(guest.chat.asked[1][-1]["content"])
+    model = playing(proposes("E + A*N", "A*sin(N)"), proposes("E + A*D"))
+    search(TABLE, "12000fits", asynchronous=model, **PLAIN)
+    assert model.chat is not None and len(model.chat.asked) >= 2
+    second = str(model.chat.asked[1][-1]["content"])
     assert "- E + A*N: " in second and "not judged yet" not in second
     assert "unknown function 'sin'" in second
     assert "Best formula of each size so far" in second
@@ -166,15 +168,15 @@ def test_what_a_model_says_is_told_what_became_of_it() -> None:
 def test_several_targets_take_one_formula_or_one_for_each() -> None:
     each = "loss_a: E + A*exp(-k*a); loss_b: E + A*exp(-k*b); loss_c: E + A*exp(-k*c)"
     found = search(
-        mixture(), "8000fits", guest=playing(proposes(each, "E + A*exp(-k*own)**2")), proposers=["evolution"]
+        mixture(), "8000fits", asynchronous=playing(proposes(each, "E + A*exp(-k*own)**2")), proposers=["evolution"]
     )
     assert found.llm["judged"] == 1  # both are one family
     assert found.chosen.score < -5
 
 
 def test_a_search_with_nothing_else_to_try_looks_whether_an_answer_comes() -> None:
-    guest = playing(proposes("E + A*N**-a + B*D**-b"), Reply(status="that was all", final=True), wait_s=0.3)
-    found = search(TABLE, "100000fits", guest=guest, formulas=["E + A*N**-a"], proposers=[])
+    model = playing(proposes("E + A*N**-a + B*D**-b"), Reply(status="that was all", final=True), wait_s=0.3)
+    found = search(TABLE, "100000fits", asynchronous=model, formulas=["E + A*N**-a"], proposers=[])
     assert found.chosen.expressions["loss"].text == "E + A*N**-a + B*D**-b"
     assert found.chosen.origin == "llm:fake"
     assert found.llm["stopped"] == "that was all"
@@ -192,12 +194,12 @@ TURNS = (
 
 def recorded(folder: Path, mode: str = "propose") -> Discovery:
     script = SCRIPT if mode == "propose" else TURNS
-    return search(TABLE, "14000fits", guest=playing(*script, wait_s=0.02, mode=mode), out=folder, **PLAIN)
+    return search(TABLE, "14000fits", asynchronous=playing(*script, wait_s=0.02, mode=mode), out=folder, **PLAIN)
 
 
 def again(folder: Path, record: Path, mode: str = "propose", workers: int = 1) -> Discovery:
-    guest = Played(None, playing(mode=mode).settings, replay=record)
-    return search(TABLE, "14000fits", guest=guest, out=folder, workers=workers, **PLAIN)
+    model = Played(None, playing(mode=mode).settings, replay=record)
+    return search(TABLE, "14000fits", asynchronous=model, out=folder, workers=workers, **PLAIN)
 
 
 @pytest.mark.parametrize("mode", ["propose", "agent"])
@@ -231,9 +233,9 @@ def test_a_killed_run_takes_up_what_the_model_said_and_asks_for_none_of_it_again
     with open(tmp_path / ARRIVALS, "a") as file:
         file.write('{"asked": 3, "arri')
     transcript = (tmp_path / TRANSCRIPT).read_text(encoding="utf-8")
-    guest = playing(says("nothing more"), wait_s=60)
-    found = search(TABLE, "14000fits", guest=guest, out=tmp_path, **PLAIN)
-    assert guest.chat is not None and len(guest.chat.asked) <= 1
+    model = playing(says("nothing more"), wait_s=60)
+    found = search(TABLE, "14000fits", asynchronous=model, out=tmp_path, **PLAIN)
+    assert model.chat is not None and len(model.chat.asked) <= 1
     assert read_arrivals(tmp_path / ARRIVALS) == said
     assert found.llm["calls"] == len(said)
     assert (tmp_path / TRANSCRIPT).read_text(encoding="utf-8") == transcript
@@ -241,7 +243,7 @@ def test_a_killed_run_takes_up_what_the_model_said_and_asks_for_none_of_it_again
 
 
 def test_a_folder_of_a_run_with_a_model_is_not_taken_for_one_without(tmp_path: Path) -> None:
-    search(TABLE, "1000fits", guest=playing(proposes("E + A*N")), out=tmp_path, **PLAIN)
+    search(TABLE, "1000fits", asynchronous=playing(proposes("E + A*N")), out=tmp_path, **PLAIN)
     found = search(TABLE, "1000fits", out=tmp_path, **PLAIN)
     assert any("held a search with other language model" in note for note in found.notes)
     assert (tmp_path / "earlier-1" / TRANSCRIPT).exists()
@@ -253,7 +255,7 @@ def test_a_folder_of_a_run_with_a_model_is_not_taken_for_one_without(tmp_path: P
 
 def test_the_transcript_can_be_read_and_no_reply_breaks_out_of_it(tmp_path: Path) -> None:
     nasty = "````\n# Heading\n<script>alert(1)</script>\n```\n" + json.dumps([{"expression": "E + A*N**-a"}])
-    search(TABLE, "6000fits", guest=playing(says(nasty)), out=tmp_path, **PLAIN)
+    search(TABLE, "6000fits", asynchronous=playing(says(nasty)), out=tmp_path, **PLAIN)
     text = (tmp_path / TRANSCRIPT).read_text(encoding="utf-8")
     assert text.startswith("\n## After ") and "Propose up to" in text and "Taken, 1:" in text
     assert "\n`````text\n````\n# Heading" in text
@@ -266,7 +268,7 @@ import sys, time
 sys.path.insert(0, "tests")
 from llm_fakes import playing, proposes
 from searches import search, two_scales
-found = search(two_scales(0.01), "60s", guest=playing(proposes("E + A*N"), wait_s=50), workers=2)
+found = search(two_scales(0.01), "60s", asynchronous=playing(proposes("E + A*N"), wait_s=50), workers=2)
 print(found.interrupted, found.llm["cancelled"])
 """
 
@@ -312,8 +314,9 @@ def test_without_a_model_nothing_of_it_is_imported() -> None:
 
 def test_the_fake_is_asked_with_a_schema() -> None:
     chat = FakeChat([proposes("E + A*N")])
-    search(TABLE, "3000fits", guest=Played(chat), **PLAIN)
+    search(TABLE, "3000fits", asynchronous=Played(chat), **PLAIN)
     assert chat.asked[0][0]["role"] == "system" and chat.asked[0][1]["role"] == "user"
+    assert chat.schemas[0] is not None and chat.tools[0] == [] and chat.turns[0] == 0
 
 
 # -- ground of its own -------------------------------------------------------------------------------------------------
@@ -337,20 +340,20 @@ def _own(folder: Path) -> list[dict[str, Any]]:
 def test_the_engine_tries_the_same_candidates_whatever_a_model_proposes(
     table: Table, formula: str, first: str, tmp_path: Path
 ) -> None:
-    guest = arriving(tmp_path / "said", (1, proposes(formula)))
+    model = arriving(tmp_path / "said", (1, proposes(formula)))
     few: dict[str, Any] = {"formulas": [first], "proposers": ["evolution"]}
-    search(table, "8000fits", guest=guest, out=tmp_path / "with", **few)
+    search(table, "8000fits", asynchronous=model, out=tmp_path / "with", **few)
     search(table, "8000fits", out=tmp_path / "without", **few)
     own, alone = _own(tmp_path / "with"), _own(tmp_path / "without")
-    assert guest.visitor is not None and guest.visitor.credit.judged[1] > 1
+    assert model.proposer is not None and model.proposer.credit.judged[1] > 1
     assert sum(e["origin"] == "evolution" for e in own) > 50
     assert own == alone[: len(own)]
 
 
 def test_the_share_counts_descendants_as_well(tmp_path: Path) -> None:
-    guest = arriving(tmp_path / "said", (1, proposes("A*N**-a + B*D**-b")))
+    model = arriving(tmp_path / "said", (1, proposes("A*N**-a + B*D**-b")))
     few: dict[str, Any] = {"formulas": ["E + A*N**-a"], "proposers": ["evolution"]}
-    found = search(TABLE, "15000fits", guest=guest, **few)
+    found = search(TABLE, "15000fits", asynchronous=model, **few)
     assert found.llm["descendants"] > 50
     granted = max(share for _, share in found.llm["shares"])
     assert granted <= CAP
@@ -370,8 +373,8 @@ def test_the_models_line_takes_no_place_from_the_engines_finalists() -> None:
             hall.add(_better(candidate, j))
         if k == 40:
             break
-    alone = Halves.of(own)
-    both = Halves.of(hall, own)
+    alone = Finalists.of(own)
+    both = Finalists.of(hall, own)
     assert {c.key for c in alone.best} <= {c.key for c in both.best}
     assert both.static == alone.static
     assert any(c.of_model for c in both.best)
@@ -379,9 +382,8 @@ def test_the_models_line_takes_no_place_from_the_engines_finalists() -> None:
 
 def _better(candidate: Candidate, j: int) -> Candidate:
     errors = tuple(e * 0.8**j for e in candidate.fold_errors)
-    return replace(
-        candidate, key=f"{candidate.key} {j}", origin="llm:fake", score=candidate.score - 0.2 * j, fold_errors=errors
-    )
+    better = rejudged(candidate, score=candidate.score - 0.2 * j, fold_errors=errors)
+    return replace(better, key=f"{candidate.key} {j}", origin="llm:fake")
 
 
 def test_rounded_constants_lead_back_to_where_they_came_from() -> None:
@@ -389,8 +391,8 @@ def test_rounded_constants_lead_back_to_where_they_came_from() -> None:
     start = {"E": 1.7, "A": 480.0, "a": 0.35, "B": 2100.0, "b": 0.37}
     idea = Idea(LAW, start={"": start})
     proposal = proposal_of(idea, TABLE, origin="llm:fake", max_constants=8)
-    assert isinstance(proposal, Proposal) and proposal.forms[0].guessed
-    best = fit(TABLE.parse(LAW), TABLE, weights=judge.weights[0], starts=40)
+    assert isinstance(proposal, Proposal) and proposal.forms[0].warm_start
+    best = fit(TABLE.parse(LAW), TABLE, weights=judge.context.weights[0], starts=40)
     found = judge.judge(proposal)[0].constants["loss"]["all"]
     assert found == pytest.approx(best.constants["all"], rel=1e-3)
 
@@ -399,6 +401,6 @@ def test_a_family_that_the_engine_knows_is_judged_again_from_a_start_of_its_own(
     formula = "E + A*N**-a"
     with_start = {"expression": formula, "start": [{"name": "a", "value": 0.3}]}
     said = [says(json.dumps({"proposals": [idea]})) for idea in ({"expression": formula}, with_start, with_start)]
-    guest = arriving(tmp_path / "said", *((k, reply) for k, reply in zip((10, 100, 200), said, strict=True)))
-    found = search(TABLE, "18000fits", guest=guest, formulas=[formula], proposers=["enumeration"])
+    model = arriving(tmp_path / "said", *((k, reply) for k, reply in zip((10, 100, 200), said, strict=True)))
+    found = search(TABLE, "18000fits", asynchronous=model, formulas=[formula], proposers=["enumeration"])
     assert found.llm["judged"] == 1 and found.llm["known"] == 2
