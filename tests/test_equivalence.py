@@ -84,7 +84,7 @@ def test_the_answer_does_not_depend_on_the_seed() -> None:
 def test_texts_and_sympy_are_compared_as_well() -> None:
     import sympy
 
-    N, A, b = sympy.Symbol("N", positive=True), *sympy.symbols("A b")
+    N, A, b = sympy.Symbol("N", positive=True), sympy.Symbol("A"), sympy.Symbol("b")
     assert sld.equivalent("exp(c + k*log(N))", A * N**b, variables=["N"])
     assert not sld.equivalent("c + k*log(N)", A * N**b, variables=["N"])
     with pytest.raises(sld.GrammarError, match="gamma is not in the grammar"):

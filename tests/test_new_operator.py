@@ -20,7 +20,7 @@ ROW = r"""    Operator(
         "softplus",
         lambda x: max(x, 0.0) + math.log1p(math.exp(-abs(x))),
         lambda x: np.logaddexp(0.0, x),
-        lambda x, f: (-np.expm1(-f),),
+        lambda _x, f: (-np.expm1(-f),),
         lambda s, x: s.log(1 + s.exp(x)),
         lambda x: (max(x[0], 0.0), max(x[1], 0.0) + 0.6931471805599454),
         sign="never_negative",

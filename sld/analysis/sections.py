@@ -270,8 +270,7 @@ class _Chooser:
                 beyond = (low, float(inside.min()))
             elif axis.role == "scale" or (axis.extrapolate and low > 0):
                 far = 10.0 if axis.role == "scale" else 3.0
-                steps = {"log10": 1.0, "log2": np.log2(10.0), "log": np.log(10.0)}.get(axis.log or "", 0.0)
-                beyond = (high, high + float(steps) if steps else high * far)
+                beyond = (high, high + axis.units_per_decade if axis.log else high * far)
                 high = beyond[1]
         if axis.role == "proportion":
             low, high = max(low, 0.0), min(high, 1.0)

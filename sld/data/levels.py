@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from sld.core.arrays import Rows
 from sld.data.table import Array, Table
 
-_ROLES = ("hyperparameter", "covariate")
+_ROLES = ("hyperparameter", "covariate")  # what may be a choice between two
 _STEPS = 3.0  # how many times the change from one value to the other the law may change in one more such step
 _TURN = 0.05  # of the target's range: what a law may fall back before it has turned around
 _FAR = math.log(30.0)  # how far the walks go; there only what runs away is refused
-_ROWS = 60
+_ROWS = 60  # that walks begin from, evenly spread: many more tell nothing new
 
 
 def two_valued(table: Table) -> tuple[int, ...]:

@@ -31,11 +31,11 @@ from sld.data.axes import Array, Axis, Mask, Part, Rows, axis_along, levels, pos
 if TYPE_CHECKING:
     from sld.data.table import Table
 
-REACHES = (0.35, 0.6, 0.15)
-_MORE_REACHES = (*REACHES, 0.25, 0.08, 1.0, 0.04)
+REACHES = (0.35, 0.6, 0.15)  # what published held-out sets ask for, the typical one first (see the module's top)
+_MORE_REACHES = (*REACHES, 0.25, 0.08, 1.0, 0.04)  # where these give too few folds
 _FINE = 32  # rungs on which cuts are placed; a reach is met more closely on a fine ladder
 _LEAST_TRAIN = 0.45  # share of all rows that a fold trains on, at least
-_LEAST_TRAIN_IN_GROUP = 0.35
+_LEAST_TRAIN_IN_GROUP = 0.35  # share of a group's rows, at least; groups differ in how far they reach
 _FRONTIER = 2.0  # rows at the top weigh e² = 7 times as much as rows at the bottom
 _NEXT_TO = 0.05  # of the range of a variable: a checkpoint that is nearer to another is the same measurement
 _SIMILAR = 0.75  # test sets that overlap more (Jaccard) tell the same story twice

@@ -60,9 +60,9 @@ _OPTIONS: dict[str, Any] = {**_PLAIN, "no_cpython_wrapper": True, "no_cfunc_wrap
 _SUMS: dict[str, Any] = {**_OPTIONS, "fastmath": {"contract", "reassoc", "nsz"}}
 
 _MAGIC = 6755399441055744.0  # 1.5 * 2**52: adding it leaves the rounded integer in the low bits
-_LOG2E = 1.4426950408889634
-_LN2_HI = 6.93147180369123816490e-01
-_LN2_LO = 1.90821492927058770002e-10
+_LOG2E = 1.4426950408889634  # 1/log(2)
+_LN2_HI = 6.93147180369123816490e-01  # log(2) to 33 bits, so that k * _LN2_HI is exact for |k| < 2**20; after fdlibm
+_LN2_LO = 1.90821492927058770002e-10  # log(2) less those bits
 _REACHED = 1e-6  # a start reached the best value when its sum of squares is within this fraction of it
 _FLOOR = 1e-30  # of the data's own sum of squares: nothing is left to fit
 _HOPE = 1e-5  # over the tolerance: how many times its last gain each step left to a start is expected to gain
@@ -687,6 +687,8 @@ def _prior(theta, mean, weight, n_shared, n_local, n_groups, hgg, grad, add):  #
     return total
 
 
+# Positional arguments and not records: numba finds out the types of every argument at each call, and for namedtuples in
+# Python. With five of them in place of these 26, a fit of 18 rows and 5 steps takes 53 µs instead of 30.
 @compiled(NUMBERING, **_PLAIN)
 def solve(  # type: ignore[no-untyped-def]
     n_shared, n_local, offsets, literals, scalar_ops, row_ops, outputs, rest, columns, y, w, weighted,

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from sld.formula.expression import Expression, Node, call, number
 
-ONE = number(1.0)
+ONE = number(1.0)  # the basis of a constant that stands alone
 
 
 def linear_constants(expression: Expression, exclude: Collection[str] = ()) -> tuple[Node | None, dict[str, Node]]:

@@ -16,10 +16,10 @@ from sld.formula.evaluation import Array, apply_operator
 from sld.formula.expression import Node, call
 from sld.formula.operators import OPERATORS, Use
 
-_SPREAD_FLOOR = 1e-12
-_NO_SPREAD: Array = np.array([_SPREAD_FLOOR])
-_ONE: Array = np.ones((1, 1))
-_NOTHING: Array = np.zeros((1, 1))
+_SPREAD_FLOOR = 1e-12  # of a sum that is constant: in place of zero, under a fraction line
+_NO_SPREAD: Array = np.array([_SPREAD_FLOOR])  # known by identity: nothing has been added yet
+_ONE: Array = np.ones((1, 1))  # for values that nobody looks at
+_NOTHING: Array = np.zeros((1, 1))  # known by identity: the empty sum
 _MAX_REMEMBERED = 1000  # sub-expressions; of a few dozen rows each
 
 

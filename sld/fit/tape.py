@@ -77,8 +77,8 @@ class Tape:
 # A slot while the tape is being made: its number among those of its kind, plus the kind. Rows come last, so that one
 # comparison tells them from scalars.
 _THETA, _LITERAL, _SCALAR, _COLUMN, _ROW = (kind << 20 for kind in range(5))
-_NUMBER = (1 << 20) - 1
-_NO_SLOT = -1
+_NUMBER = (1 << 20) - 1  # the bits of a slot that are its number; a formula has 600 nodes at most
+_NO_SLOT = -1  # in place of an operand that is not there
 _Instruction = tuple[int, int, int]
 
 

@@ -27,15 +27,16 @@ from typing import TYPE_CHECKING
 from sld.core.errors import GrammarError, suggest
 from sld.formula.operators import ALIASES, FUNCTIONS, OPERATORS, evaluate_scalar
 
-RESERVED = frozenset(FUNCTIONS) | {"sum", "share", "own"}
+RESERVED = frozenset(FUNCTIONS) | {"sum", "share", "own"}  # names that no column and no constant may have
 
 _MEANT = {"^": "** for powers", "×": "*", "·": "*", "÷": "/", "−": "-", chr(0x2013): "-"}  # pasted from a paper
+# what others call these
 _HINTS = {"ln": "log", "log10": "log(x)/log(10)", "pow": "**", "logistic": "sigmoid", "expit": "sigmoid"}
 
-MAX_LENGTH = 4000  # characters
-MAX_DEPTH = 100
-MAX_NODES = 600
-MAX_NAME = 64
+MAX_LENGTH = 4000  # characters; the longest law of the catalogue has 207, and no text may stall the parser
+MAX_DEPTH = 100  # recursion over trees stays far from Python's limit of 1000 frames
+MAX_NODES = 600  # the largest law of the catalogue has 77, which leaves room for sums over many proportions
+MAX_NAME = 64  # a column called by a whole sentence is still one name
 MAX_LITERAL = 1e100  # in absolute value; constants beyond this are never meant
 
 
@@ -108,7 +109,7 @@ def _names_of(node: Node) -> frozenset[str]:
     return frozenset((node.name,)) if node.op == "name" else _NO_NAMES
 
 
-_NO_NAMES: frozenset[str] = frozenset()
+_NO_NAMES: frozenset[str] = frozenset()  # one object for all literals: compared by identity
 
 
 def number(value: float) -> Node:
@@ -163,8 +164,8 @@ def without_sign(node: Node) -> Node | None:
     return None
 
 
-_PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2, "neg": 3, "**": 4}
-_ATOM = 5
+_PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2, "neg": 3, "**": 4}  # how tightly an operator holds its arguments
+_ATOM = 5  # what never needs brackets
 
 
 def format_number(value: float) -> str:

@@ -10,7 +10,7 @@ import math
 
 Interval = tuple[float, float]
 
-EVERYTHING: Interval = (-math.inf, math.inf)
+EVERYTHING: Interval = (-math.inf, math.inf)  # nothing is known
 _LARGEST_EXPONENT = 709.0  # exp beyond 709.78 is above the largest float
 
 

@@ -21,13 +21,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from sld.formula import intervals
 from sld.formula.intervals import Interval
 
 # What the value of a sub-expression is used for, which decides the size of the constants in it (`fit/starts.py`).
 Use = Literal["linear", "base", "argument", "centre"]
+
+
+class _Numpy:
+    """numpy, imported when a row's function is first called: help and lists of tasks do without."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Look a function up in numpy, once."""
+        import numpy
+
+        found = getattr(numpy, name)
+        setattr(self, name, found)
+        return found
+
+
+np = _Numpy()
 
 
 @dataclass(frozen=True)
@@ -110,44 +123,49 @@ def _no_interval(x: Interval, y: Interval) -> Interval:
 
 _ROWS = (
     Operator(
-        "+", python.add, np.add, lambda _x, _y, _f: (1.0, 1.0), lambda _s, x, y: x + y, intervals.add,
+        "+", python.add, lambda x, y: np.add(x, y),
+        lambda _x, _y, _f: (1.0, 1.0), lambda _s, x, y: x + y, intervals.add,
         n_args=2, is_function=False, commutes=True,
     ),
     Operator(
-        "-", python.sub, np.subtract, lambda _x, _y, _f: (1.0, -1.0), lambda _s, x, y: x - y, intervals.subtract,
+        "-", python.sub, lambda x, y: np.subtract(x, y),
+        lambda _x, _y, _f: (1.0, -1.0), lambda _s, x, y: x - y, intervals.subtract,
         n_args=2, is_function=False,
     ),
     Operator(
-        "*", python.mul, np.multiply, lambda x, y, _f: (y, x), lambda _s, x, y: x * y, intervals.multiply,
+        "*", python.mul, lambda x, y: np.multiply(x, y),
+        lambda x, y, _f: (y, x), lambda _s, x, y: x * y, intervals.multiply,
         n_args=2, is_function=False, commutes=True,
     ),
     Operator(
-        "/", python.truediv, np.divide, lambda _x, y, f: (1.0 / y, -f / y), lambda _s, x, y: x / y, intervals.divide,
+        "/", python.truediv, lambda x, y: np.divide(x, y),
+        lambda _x, y, f: (1.0 / y, -f / y), lambda _s, x, y: x / y, intervals.divide,
         n_args=2, is_function=False, needs="nonzero",
     ),
     Operator(
-        "**", math.pow, np.power, lambda x, y, f: (y * np.power(x, y - 1.0), f * np.log(x)), lambda _s, x, y: x**y,
+        "**", math.pow, lambda x, y: np.power(x, y),
+        lambda x, y, f: (y * np.power(x, y - 1.0), f * np.log(x)), lambda _s, x, y: x**y,
         _no_interval, n_args=2, is_function=False,
     ),
     Operator(
-        "neg", python.neg, np.negative, lambda _x, _f: (-1.0,), lambda _s, x: -x, intervals.negate,
-        is_function=False, inverse=np.negative,
+        "neg", python.neg, lambda x: np.negative(x), lambda _x, _f: (-1.0,), lambda _s, x: -x, intervals.negate,
+        is_function=False, inverse=lambda v: np.negative(v),
     ),
     Operator(
-        "exp", math.exp, np.exp, lambda _x, f: (f,), lambda s, x: s.exp(x), intervals.exp,
+        "exp", math.exp, lambda x: np.exp(x), lambda _x, f: (f,), lambda s, x: s.exp(x), intervals.exp,
         sign="never_negative", use="argument", inverse=lambda v: np.log(np.maximum(np.abs(v), 1e-300)),
         sympy_class="exp", latex=r"\exp",
     ),
     Operator(
-        "log", math.log, np.log, lambda x, _f: (1.0 / x,), lambda s, x: s.log(x), intervals.log,
+        "log", math.log, lambda x: np.log(x), lambda x, _f: (1.0 / x,), lambda s, x: s.log(x), intervals.log,
         needs="positive", use="base", inverse=lambda v: np.exp(np.clip(v, -600, 600)), sympy_class="log", latex=r"\log",
     ),
     Operator(
-        "sqrt", math.sqrt, np.sqrt, lambda _x, f: (0.5 / f,), lambda s, x: s.sqrt(x), intervals.sqrt,
-        needs="not_negative", sign="never_negative", use="base", inverse=np.square, latex=r"\sqrt",
+        "sqrt", math.sqrt, lambda x: np.sqrt(x), lambda _x, f: (0.5 / f,), lambda s, x: s.sqrt(x), intervals.sqrt,
+        needs="not_negative", sign="never_negative", use="base", inverse=lambda v: np.square(v), latex=r"\sqrt",
     ),
     Operator(
-        "tanh", math.tanh, np.tanh, lambda _x, f: (1.0 - f * f,), lambda s, x: s.tanh(x), intervals.tanh,
+        "tanh", math.tanh, lambda x: np.tanh(x), lambda _x, f: (1.0 - f * f,), lambda s, x: s.tanh(x), intervals.tanh,
         sign="odd", use="argument", inverse=lambda v: np.arctanh(np.clip(v, -0.99, 0.99)), sympy_class="tanh",
         latex=r"\tanh",
     ),
@@ -157,18 +175,20 @@ _ROWS = (
         sign="never_negative", use="argument", inverse=_logit,
     ),
     Operator(
-        "min", _smaller, np.minimum, lambda x, y, _f: (np.where(x <= y, 1.0, 0.0), np.where(x <= y, 0.0, 1.0)),
+        "min", _smaller, lambda x, y: np.minimum(x, y),
+        lambda x, y, _f: (np.where(x <= y, 1.0, 0.0), np.where(x <= y, 0.0, 1.0)),
         lambda s, *xs: s.Min(*xs), intervals.minimum,
         n_args=2, folds=True, commutes=True, sympy_class="Min", aliases=("Min",), latex=r"\min",
     ),
     Operator(
-        "max", _larger, np.maximum, lambda x, y, _f: (np.where(x >= y, 1.0, 0.0), np.where(x >= y, 0.0, 1.0)),
+        "max", _larger, lambda x, y: np.maximum(x, y),
+        lambda x, y, _f: (np.where(x >= y, 1.0, 0.0), np.where(x >= y, 0.0, 1.0)),
         lambda s, *xs: s.Max(*xs), intervals.maximum,
         n_args=2, folds=True, commutes=True, sympy_class="Max", aliases=("Max",), latex=r"\max",
     ),
     Operator(
-        "abs", abs, np.abs, lambda x, _f: (np.sign(x),), lambda s, x: s.Abs(x), intervals.absolute,
-        sign="never_negative", use="centre", inverse=np.positive, sympy_class="Abs", aliases=("Abs",),
+        "abs", abs, lambda x: np.abs(x), lambda x, _f: (np.sign(x),), lambda s, x: s.Abs(x), intervals.absolute,
+        sign="never_negative", use="centre", inverse=lambda v: np.positive(v), sympy_class="Abs", aliases=("Abs",),
     ),
 )  # fmt: skip
 

@@ -22,7 +22,7 @@ from sld.laws.fit_settings import FitSettings, settings_of
 
 LAW_FILE = "law.json"
 SINGLE_FILE = "single.json"  # the best form by itself, beside a law that follows a consensus
-SCHEMA = 1
+SCHEMA = 1  # of law.json; a file of a later one is refused
 
 _UNREADABLE = (
     "the intervals of this law were written before sld 0.6.0 and hold the constants of runners-up in an order of the "

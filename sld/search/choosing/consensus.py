@@ -27,6 +27,7 @@ import numpy as np
 
 from sld.core.arrays import Array, Rows
 from sld.data.table import Table
+from sld.fit.fitter import SCREENING
 from sld.fit.fitting import Fitter, text_seed
 from sld.formula.domain import Limits
 from sld.search.candidates.candidate import Candidate
@@ -222,7 +223,7 @@ def _fitted(
         fitter.starts(_STARTS, text_seed(context.seed, expression.text)),
         inherited=start.reshape(len(table.groups), len(nonlinear)),
         max_iterations=60,
-        tolerance=1e-6,
+        tolerance=SCREENING,
     )
     if not solution.ok:
         return None

@@ -21,6 +21,7 @@ from sld.core.arrays import Array, Mask, Rows
 from sld.data.axes import position, values_at_position
 from sld.data.splits import Fold
 from sld.data.table import Table
+from sld.fit.fitter import FITTING
 from sld.fit.fitting import Fitter
 from sld.formula.domain import Limits
 from sld.formula.expression import Expression
@@ -180,7 +181,7 @@ def fit_positive(
     start = start.reshape(len(rows.groups), len(fitter.tape.constants))
     starts = fitter.starts(_STARTS, np.random.default_rng(0))
     with np.errstate(all="ignore"):
-        solution = fitter.solve(starts, inherited=start, max_iterations=100, tolerance=1e-9)
+        solution = fitter.solve(starts, inherited=start, max_iterations=100, tolerance=FITTING)
         if not solution.ok or not np.isfinite(fitter.predict(solution.values)).all():
             return None
     column = {c: k for k, c in enumerate(fitter.names)}

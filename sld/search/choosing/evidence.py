@@ -21,6 +21,7 @@ import numpy as np
 from sld.core.arrays import Array, Rows
 from sld.data.axes import position, values_at_position
 from sld.data.table import Table
+from sld.fit.fitter import SCREENING
 from sld.fit.fitting import Fitter
 from sld.search.candidates.candidate import Candidate
 from sld.search.judging.admissible import values_at
@@ -100,7 +101,7 @@ def _on_folds(context: JudgingContext, target: int, members: Sequence[Candidate]
             share = math.exp(top - c.score)
             for k, fold in enumerate(context.folds):
                 part = fitter.solve(
-                    start[:1], fold.train, inherited=start, max_iterations=30, tolerance=1e-6, refit_bounds=False
+                    start[:1], fold.train, inherited=start, max_iterations=30, tolerance=SCREENING, refit_bounds=False
                 )
                 values = fitter.predict(part.values)[fold.test] if part.ok else np.full(len(fold.test), np.nan)
                 if np.isfinite(values).all():

@@ -34,6 +34,7 @@ import numpy as np
 
 from sld.core.arrays import Array, Rows
 from sld.data.table import Table
+from sld.fit.fitter import FITTING
 from sld.fit.fitting import Fitter
 from sld.formula.canonical import canonical_key
 from sld.search.candidates.candidate import Candidate
@@ -266,7 +267,7 @@ def _neighbour_test(account: _Account, target: int) -> float:
 def _squares(account: _Account, rows: Rows, start: Array, target: int) -> tuple[float, Array]:
     """Return the weighted sum of squares of a fit to some rows, infinity where it failed, and where it ended."""
     fitter = account.fitter
-    solution = fitter.solve(start[:1], rows, inherited=start, max_iterations=80, tolerance=1e-10)
+    solution = fitter.solve(start[:1], rows, inherited=start, max_iterations=80, tolerance=FITTING)
     if not solution.ok:
         return math.inf, start
     residuals = fitter.table.Y[:, target] - fitter.predict(solution.values)

@@ -15,6 +15,7 @@ import numpy as np
 from sld.core.arrays import Array
 from sld.data.splits import Fold
 from sld.data.table import Table
+from sld.fit.fitter import FITTING, SCREENING
 from sld.fit.fitting import Fitter, Solution, log_starts, text_seed
 from sld.fit.kernel import linear_constants
 from sld.formula.canonical import canonical_key, simplify
@@ -209,7 +210,7 @@ class Judge:
 
     @staticmethod
     def _fit(fitter: Fitter, starts: Array, first: Array | None) -> Solution:
-        return fitter.solve(starts, inherited=first, max_iterations=40, tolerance=1e-6, refit_bounds=False)
+        return fitter.solve(starts, inherited=first, max_iterations=40, tolerance=SCREENING, refit_bounds=False)
 
     def _fold_errors(
         self,
@@ -231,7 +232,7 @@ class Judge:
                 errors.append(math.nan)
                 continue
             part = fitter.solve(
-                starts, fold.train, inherited=inherited, max_iterations=30, tolerance=1e-6, refit_bounds=False
+                starts, fold.train, inherited=inherited, max_iterations=30, tolerance=SCREENING, refit_bounds=False
             )
             n_fits += part.n_fits
             if part.ok:
@@ -267,7 +268,7 @@ class Judge:
         if len(guess) == 1:  # groups are spread around the guess by themselves
             near = guess * np.exp(rng.normal(size=(len(_NEAR), guess.shape[1])) * np.array(_NEAR)[:, None])
         parts = [
-            fitter.solve(near, inherited=first, max_iterations=SETTLE, tolerance=1e-9, refit_bounds=False)
+            fitter.solve(near, inherited=first, max_iterations=SETTLE, tolerance=FITTING, refit_bounds=False)
             for first in (guess, log_starts(fitter, 4, rng))
             if first is not None
         ]

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from sld.core.arrays import Array, Rows
+from sld.fit.fitter import SCREENING
 from sld.fit.fitting import Solution, text_seed
 from sld.fit.pooling import LEAST_GROUPS, Pool
 from sld.laws.form import Form
@@ -76,7 +77,7 @@ class _Ways:
         if context.counting.refuses(*one_shape) or (not shape and not alone.ok):
             return []
         self.starts = self._starts()
-        first = joint.solve(self.starts, max_iterations=40, tolerance=1e-6, refit_bounds=False)
+        first = joint.solve(self.starts, max_iterations=40, tolerance=SCREENING, refit_bounds=False)
         if not first.ok:
             return [replace(alone, status=Rejection.NOT_FINITE_ON_DATA, n_fits=first.n_fits)]
         train = self._nmse(joint.predict(first.values))
@@ -157,7 +158,12 @@ class _Ways:
                 return math.nan, 0
             fold = self.context.folds[k]
             part = self.parts[k] = joint.solve(
-                self.starts[:1], fold.train, inherited=inherited, max_iterations=30, tolerance=1e-6, refit_bounds=False
+                self.starts[:1],
+                fold.train,
+                inherited=inherited,
+                max_iterations=30,
+                tolerance=SCREENING,
+                refit_bounds=False,
             )
             if not part.ok:
                 return math.nan, part.n_fits
@@ -171,7 +177,7 @@ class _Ways:
         failed = replace(alone, status=Rejection.NOT_POOLED, n_fits=0)
         if len(self.table.groups) < LEAST_GROUPS:
             return failed
-        together = pool.solve(first, max_iterations=40, tolerance=1e-6)
+        together = pool.solve(first, max_iterations=40, tolerance=SCREENING)
         if together is None:
             return failed
         train = self._nmse(pool.fitter.predict(together.solution.values))
@@ -196,7 +202,13 @@ class _Ways:
                 return math.nan, n_fits
             # how far groups are apart comes from all rows, where they are is this fold's own
             again = pool.solve(
-                part, fold.train, start=together.spread, rounds=1, steps=_FOLD_STEPS, max_iterations=30, tolerance=1e-6
+                part,
+                fold.train,
+                start=together.spread,
+                rounds=1,
+                steps=_FOLD_STEPS,
+                max_iterations=30,
+                tolerance=SCREENING,
             )
             if again is None:
                 predicted, n = pool.joint.predict(part.values), 0
