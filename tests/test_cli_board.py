@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from boards import damaged, write_task
+from cli_runs import child, in_terminal, one_line
 from commands import Outcome, Run, runner
-from test_cli import child, in_terminal, one_line
 
 FORM = "E + A*N**-a"
 ROOT = Path(__file__).resolve().parents[1]
