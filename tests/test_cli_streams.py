@@ -191,7 +191,7 @@ def test_lines_fit_a_narrow_terminal(tmp_path: Path, arguments: tuple[str, ...])
 
 
 def test_progress_is_redrawn_on_a_terminal_and_wiped(runs: Path, tmp_path: Path) -> None:
-    arguments = ("discover", runs, *COLUMNS, "--budget", "2s", "--workers", "1", "--out", "here")
+    arguments = ("discover", runs, *COLUMNS, "--budget", "1s", "--workers", "1", "--out", "here")
     code, text = in_terminal(*arguments, columns=60, cwd=tmp_path)
     assert code == 0, text
     frames = re.findall(r"\r\x1b\[K([^\r\n]*)", text)
