@@ -246,7 +246,8 @@ def test_commands_over_damaged_boards_have_no_traceback(
     assert good.read_bytes() == content
 
 
-def test_a_submission_of_damaged_laws_has_no_traceback(submit: Run, task: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("n", [50, pytest.param(300, marks=pytest.mark.slow)])
+def test_a_submission_of_damaged_laws_has_no_traceback(submit: Run, task: Path, tmp_path: Path, n: int) -> None:
     from sld.api import fit
 
     law = tmp_path / "law.json"
@@ -254,7 +255,7 @@ def test_a_submission_of_damaged_laws_has_no_traceback(submit: Run, task: Path, 
     content = law.read_bytes()
     rng = random.Random(0)
     codes = []
-    for k in range(150):
+    for k in range(n):
         law.write_bytes(damaged(content, rng, clever=True))
         outcome = submit("law.json", "--name", f"law {k}", *(("--constants", "given") if k % 2 else ()))
         codes.append(outcome.code)
