@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from commands import Run
     from fetching import Get
     from hub_server import Hub
 
     from sld.board.entries.scored_task import ScoredTask
+    from sld.laws.law import Law
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -49,3 +51,38 @@ def get(hub: Hub, tmp_path: Path) -> Get:
     from fetching import getter
 
     return getter(hub, tmp_path)
+
+
+@pytest.fixture
+def sld(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Runs a command in an empty folder."""
+    from commands import runner
+
+    return runner(capsys, monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """A table of runs."""
+    from cli_runs import write_runs
+
+    return write_runs(tmp_path / "runs.csv")
+
+
+@pytest.fixture(scope="module")
+def fitted_law(tmp_path_factory: pytest.TempPathFactory) -> Law:
+    """The law of these runs."""
+    from cli_runs import write_runs
+
+    from sld import api
+
+    runs = write_runs(tmp_path_factory.mktemp("fitted") / "runs.csv")
+    return api.fit(runs, "E + A*N**-a + B*D**-b", target="loss", scale=["N", "D"])
+
+
+@pytest.fixture
+def law_file(runs: Path, fitted_law: Law) -> Path:
+    """The file of this law, beside the runs."""
+    path = runs.with_name("law.json")
+    fitted_law.save(path)
+    return path

@@ -47,7 +47,7 @@ def test_a_field_without_a_default_is_needed() -> None:
 
 def test_discover_and_fit_have_every_option_about_a_table() -> None:
     group = typer.main.get_command(cli_app.app)
-    fields = [f.name for record in (options.Roles, options.Weighing) for f in dataclasses.fields(record)]
+    fields = [f.name for record in (options.TableOptions, options.Weighing) for f in dataclasses.fields(record)]
     for name in ("discover", "fit"):
         there = [p.name for p in group.commands[name].params]  # type: ignore[attr-defined]
         assert len(fields) == 17 and set(fields) <= set(there)

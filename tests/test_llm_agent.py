@@ -18,6 +18,7 @@ from sld.search.llm.model_proposer import TRANSCRIPT
 from sld.search.llm.replies import schema
 from sld.search.llm.tools import TOOLS, ToolContext, ToolError, describe_data, published_laws, schemas
 from sld.search.outcome import Discovery
+from sld.search.proposing import proposers
 from sld.search.proposing.asynchronous import SearchState
 
 TABLE = two_scales(0.01)
@@ -61,34 +62,41 @@ def test_an_agent_works_in_turns_and_its_finals_are_judged(tmp_path: Any) -> Non
     assert "## Turn 4" in text and "Tool `try_expression`" in text and "Answer of `show_residuals`" in text
 
 
-@pytest.mark.parametrize(
-    ("call", "wanted"),
-    [
-        (("delete_everything", {}), "no tool 'delete_everything'; there are describe_data"),
-        (("try_expresion", {"expression": LAW}), "did you mean 'try_expression'"),
-        (("try_expression", {}), "try_expression needs 'expression'"),
-        (("try_expression", '{"expression": "E + A*N'), "are not JSON"),
-        (("try_expression", "[1]"), "must be an object"),
-        (("try_expression", {"expression": 7}), "must be of type string"),
-        (("try_expression", {"expression": "__import__('os')"}), "unknown operator"),
-        (("try_expression", {"expression": LAW, "file": "/etc/passwd"}), "no argument 'file'"),
-        (("describe_data", {"group": "x"}), "no group 'x'"),
-        (("describe_data", {"where": {"M": [0, 1]}}), "no column 'M'"),
-        (("describe_data", {"where": {"N": "all"}}), "needs [low, high]"),
-        (("describe_data", {"where": {"N": [5, 6]}}), "no training row lies there"),
-        (("show_residuals", {"variable": "Z"}), "no variable 'Z'"),
-        (("show_residuals", {"variable": "N", "expression": "E+A*D**2"}), "call try_expression first"),
-        (("published_laws", {"words": "zzz"}), "no published law has these words"),
-        (("propose_finals", {"proposals": []}), "no proposal could be read"),
-        (("propose_finals", {"proposals": [{"expression": "sin(N)"}]}), "unknown function 'sin'"),
-        (("", "\x00"), "no tool ''"),
-    ],
-)
-def test_a_call_that_is_wrong_is_answered_with_what_is_wrong(call: tuple[str, Any], wanted: str) -> None:
-    found, chat = play(calls(call), FINALS)
-    (answer,) = answers(chat, 1)
-    assert wanted in answer
+WRONG: list[tuple[tuple[str, Any], str]] = [
+    (("delete_everything", {}), "no tool 'delete_everything'; there are describe_data"),
+    (("try_expresion", {"expression": LAW}), "did you mean 'try_expression'"),
+    (("try_expression", {}), "try_expression needs 'expression'"),
+    (("try_expression", '{"expression": "E + A*N'), "are not JSON"),
+    (("try_expression", "[1]"), "must be an object"),
+    (("try_expression", {"expression": 7}), "must be of type string"),
+    (("try_expression", {"expression": "__import__('os')"}), "unknown operator"),
+    (("try_expression", {"expression": LAW, "file": "/etc/passwd"}), "no argument 'file'"),
+    (("describe_data", {"group": "x"}), "no group 'x'"),
+    (("describe_data", {"where": {"M": [0, 1]}}), "no column 'M'"),
+    (("describe_data", {"where": {"N": "all"}}), "needs [low, high]"),
+    (("describe_data", {"where": {"N": [5, 6]}}), "no training row lies there"),
+    (("show_residuals", {"variable": "Z"}), "no variable 'Z'"),
+    (("show_residuals", {"variable": "N", "expression": "E+A*D**2"}), "call try_expression first"),
+    (("published_laws", {"words": "zzz"}), "no published law has these words"),
+    (("propose_finals", {"proposals": []}), "no proposal could be read"),
+    (("propose_finals", {"proposals": [{"expression": "sin(N)"}]}), "unknown function 'sin'"),
+    (("", "\x00"), "no tool ''"),
+]
+
+
+@pytest.fixture(scope="module")
+def told() -> list[str]:
+    """What is answered to each of the wrong calls, all made in one conversation that ends well."""
+    turns = [WRONG[k : k + MAX_CALLS_A_TURN] for k in range(0, len(WRONG), MAX_CALLS_A_TURN)]
+    found, chat = play(*(calls(*(call for call, _ in turn)) for turn in turns), FINALS)
     assert found.chosen.text == LAW
+    return [answer for k in range(len(turns)) for answer in answers(chat, k + 1)]
+
+
+@pytest.mark.parametrize("k", range(len(WRONG)), ids=[wanted for _, wanted in WRONG])
+def test_a_call_that_is_wrong_is_answered_with_what_is_wrong(k: int, told: list[str]) -> None:
+    assert len(told) == len(WRONG)
+    assert WRONG[k][1] in told[k]
 
 
 def test_the_conversation_that_is_sent_back_is_one_that_servers_take() -> None:
@@ -213,7 +221,8 @@ def test_tools_see_the_rows_of_the_search_only() -> None:
     assert numbers - {"loss"} == measured
 
 
-def test_agents_and_engine_work_side_by_side() -> None:
+def test_agents_and_engine_work_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proposers, "_BATCH", 16)  # the agent's turns come between batches
     model = playing(calls(("try_expression", {"expression": "E + A*(N*D)**-a*log(N)"})), FINALS, mode="agent")
-    found = search(TABLE, "15000fits", asynchronous=model, proposers=CATALOGUE)
-    assert found.counts["tried"] > 200 and found.llm["judged"] >= 1
+    found = search(TABLE, "3000fits", asynchronous=model, proposers=CATALOGUE)
+    assert found.counts["tried"] > 3 * 16 and found.llm["judged"] >= 1 and found.llm["calls"] == 2

@@ -118,9 +118,9 @@ class Powers:
     """Works out formulas in a thread, and hands them over when they are there."""
 
     def __init__(self, context: SearchContext) -> None:
+        """Look whether a search is taken up that has had the formulas already."""
         self.table = context.table
         self.file = None if context.folder is None else context.folder / FOLDER / "powers.json"
-        # a search that is taken up gets the formulas again when it had judged as many candidates
         self.recorded = None
         if self.file is not None and self.file.exists():
             self.recorded = json.loads(self.file.read_text(encoding="utf-8"))

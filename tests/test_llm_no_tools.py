@@ -78,7 +78,7 @@ def test_a_report_names_files_that_are_there(
 ) -> None:
     with Server(then=answer) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        assert main([*command, "--budget", "4s", "--out", "run"]) == 0
+        assert main([*command, "--budget", "600fits", "--out", "run"]) == 0
     report = Path("run/report.md").read_text(encoding="utf-8")
     named = files_named(report)
     assert "llm/transcript.md" in named

@@ -49,7 +49,8 @@ from sld.analysis.interval_record import (
     rivals_of,
     six_digits,
 )
-from sld.analysis.refits import Refits, Rows, Scale
+from sld.analysis.refits import Refits, Scale
+from sld.core.arrays import Rows
 from sld.core.errors import SldError, UsageError
 from sld.data.splits import Fold, rung_folds
 from sld.data.table import ALL_ROWS, Array, Table, read_points

@@ -14,14 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sld.core.arrays import Rows
 from sld.data.axes import levels, position
 from sld.data.card import Target, Variable
 from sld.data.table import ALL_ROWS, Array, Table
 from sld.laws.law import Law
-
-Rows = NDArray[np.intp]
 
 MAX_LINES = 6
 WIDE = 3.0  # ratio of the largest to the smallest value from which an axis of a target is logarithmic

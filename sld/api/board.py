@@ -51,7 +51,11 @@ def submit(
     unsafe: bool = False,
     **about: Unpack[EntryOptions],
 ) -> Submitted:
-    """Fit a law's form to a task's training rows, score it on the held-out rows, and write the entry.
+    r"""Fit a law's form to a task's training rows, score it on the held-out rows, and write the entry.
+
+    A formula is worth what its form predicts: unless its constants are to be scored as they are, all of them are fitted
+    here to the training rows, from 64 starting points per group. The score is $R^2 = 1 - \mathrm{NMSE}$ over the
+    held-out rows (see `sld.score`), with a 90 % interval from resampling these rows within groups.
 
     Args:
         law: A Law, a discovery, a `law.json` or run folder, a law of the card, a law of the catalogue, a formula, or
@@ -64,9 +68,22 @@ def submit(
         unsafe: Run a program even where nothing can hold it.
         **about: What stands beside the name: `author`, `url` (where more is told) and `note` (one line).
 
+    Returns:
+        The entry with its scores, its file, and whether it is new: a law is one entry, however it is written.
+
     Raises:
         UsageError: The task has no held-out rows, a limit of the task is not kept, the law or a text cannot be used.
         SldError: The fit or the program failed.
+
+    Example:
+        >>> import tempfile
+        >>> import sld
+        >>> board = tempfile.mkdtemp()
+        >>> done = sld.submit("E + A*N**-a", "nanolm_chinchilla", name="size alone", board=board)
+        >>> done.new, done.entry.label, sorted(done.entry.constants["loss"]["all"])
+        (True, 'refitted', ['A', 'E', 'a'])
+        >>> sld.submit("K/N**b + L", "nanolm_chinchilla", name="the same law", board=board).new
+        False
     """
     check_keywords(submit, about, EntryOptions)
     from sld.board.entries import submission
@@ -133,11 +150,29 @@ def _signed(task: Task, signature: Signature, constants: str) -> str:
 
 
 def leaderboard(board: object = None, *, tasks: Sequence[str | Path] = ()) -> Standings:
-    """Return the tables of the leaderboard: per task, and over all tasks.
+    r"""Return the tables of the leaderboard: per task, and over all tasks.
+
+    A row's R² is as recorded in its entry, without a limit below. Over a suite of tasks a name has the mean of its R²,
+    each clipped at -1, so that one task that fails cannot outweigh all others.
 
     Args:
         board: Folder of the leaderboard, or a `sld.board.entries.store.Board`; that of the checkout if not given.
         tasks: Task folders of your own, beside the tasks that go by a name.
+
+    Returns:
+        The tables: `.tasks` with ranked rows first, `.overall`, and `.problems` with a sentence per file left out.
+
+    Raises:
+        UsageError: There is no such folder.
+        DataError: A task of `tasks` cannot be read.
+
+    Example:
+        >>> import sld
+        >>> table = next(t for t in sld.leaderboard().tasks if t.name == "nanolm_chinchilla")
+        >>> [row.rank for row in table.rows][:2]
+        [1, 2]
+        >>> table.rows[0].r2 >= table.rows[1].r2
+        True
     """
     from sld.board.entries.standings import standings
     from sld.board.entries.store import Board

@@ -27,11 +27,21 @@ def discover(
     llm: LLM | str | None = None,
     **options: Unpack[SearchOptions],
 ) -> Discovery:
-    """Search the formula that extrapolates best, and fit its constants.
+    r"""Search the formula that extrapolates best, and fit its constants.
+
+    Every formula $f(x; \theta)$ is judged by what it says of runs larger than those it was fitted to. For each fold the
+    constants are fitted to the rows below a cut, by weighted least squares with variable projection (Golub and Pereyra
+    1973), for each group by itself or with some constants shared; its error is that on the rows beyond the cut,
+
+    $$ e_k(f) = \operatorname{mean}_{i \,\text{beyond}\, k} (y_i - f(x_i; \hat\theta_k))^2 / \operatorname{Var} y . $$
+
+    The score is the mean of $\log e_k$ and a price for constants and for physical checks that fail far out. Among the
+    best, the law handed out is the one that follows rows and the mean of what they predict beyond the data.
 
     Args:
-        data: A task, its name or folder, or a bare table (see `as_task`) with `target`, `scale`, ... as keywords.
-        seed: Seed; the same seed and a budget in fits give the same law.
+        data: A task, its name or folder, or a bare table (file, DataFrame, mapping of columns, list of records) with
+            `target`, `scale`, ... as keywords. Columns keep the units they come in.
+        seed: Seed; the same seed and a budget in fits give the same law, to the bit.
         budget: Time (`"60s"`, `"5min"`) or number of fits (`"20000fits"`); 30 seconds if not given.
         workers: Processes that judge candidates.
         out: Run folder to write, and to take up again; None writes nothing.
@@ -40,11 +50,25 @@ def discover(
             table's columns (`target`, `scale`, ...): see `sld.api.options.SearchOptions`.
 
     Returns:
-        The law with prediction intervals (`.law`), the runners-up, and what was tried.
+        The law with prediction intervals (`.law`), whether to believe it (`.verdict`), the runners-up (`.front`), and
+        what was tried (`.counts`, `.n_fits`). Candidates that failed are counted there with the reason, never ranked.
 
     Raises:
         UsageError: The data, an option or a formula cannot be used, or the run folder is in use.
         SldError: No formula could be fitted at all.
+
+    Example:
+        >>> import numpy as np
+        >>> import sld
+        >>> N, D = (x.ravel() for x in np.meshgrid(np.geomspace(1e6, 1e9, 5), np.geomspace(1e9, 1e11, 4)))
+        >>> runs = {"N": N, "D": D, "loss": 1.7 + 400 * N**-0.34 + 900 * D**-0.3}
+        >>> found = sld.discover(runs, target="loss", scale=["N", "D"], budget="300fits", workers=1)
+        >>> found.law.expressions["loss"].text
+        'E + A*N**-alpha + B*D**-beta'
+        >>> {name: round(value, 3) for name, value in found.law.constants["loss"]["all"].items()}
+        {'E': 1.7, 'A': 400.0, 'alpha': 0.34, 'B': 900.0, 'beta': 0.3}
+        >>> found.verdict.kind
+        'law'
     """
     from sld.analysis.intervals import with_intervals
     from sld.analysis.one_sided import one_sided_notes

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from sld.api.forms import ChosenForm, find_form
-from sld.api.options import FitOptions, check_keywords, columns_of
+from sld.api.options import FormOptions, check_keywords, columns_of
 from sld.api.tasks import Source, as_task
 from sld.core.errors import SldError, UsageError, suggest
 
@@ -30,33 +30,54 @@ def fit(
     starts: int = 32,
     seed: int = 0,
     out: str | Path | None = None,
-    **options: Unpack[FitOptions],
+    **options: Unpack[FormOptions],
 ) -> Law:
-    """Fit the constants of one given form to the training rows.
+    r"""Fit the constants of one given form to the training rows.
+
+    Minimises, for each target and over all groups $g$,
+
+    $$ \sum_g \sum_{i \in g} w_i \, \rho\big(r_i\big), \qquad r_i = y_i - f(x_i; \theta_g)
+       \quad\text{or}\quad \log y_i - \log f(x_i; \theta_g), $$
+
+    where $\rho$ is the square (`"squared"`, `"log"`) or Huber's function (`"huber"`, turning linear at 1.345 robust
+    standard deviations; `"log_huber"`, at $10^{-3}$, after Hoffmann et al. 2022, section 3.3). `"envelope"` counts rows
+    on the worse side of the law with a weight of 0.02: a law of the best runs. Constants that enter linearly are solved
+    for, the others searched from many starting points (variable projection, Golub and Pereyra 1973).
 
     Args:
-        data: A task, its name or folder, or a bare table (see `as_task`).
-        law: Name of one of the card's laws, id of a catalogue law, or a formula (see `find_form`).
-        loss: What is minimised: "squared", "huber", "log", "log_huber" or "envelope" (the best runs).
+        data: A task, its name or folder, or a bare table (file, DataFrame, mapping of columns, list of records).
+        law: Name of one of the card's laws, id of a catalogue law (`sld laws`), or a formula: one for all targets,
+            `"target: formula; target: formula"`, or a mapping.
+        loss: What is minimised: "squared", "huber", "log", "log_huber" or "envelope".
         starts: Initial points per group.
-        seed: Seed of the initial points.
+        seed: Seed of the initial points; the same seed gives the same constants.
         out: Folder for `law.json` and `plot.png`, or a `.json` file for the law alone.
         **options: `shared`, `positive`, `bounds`, `constants` and `outliers`, and the roles of a bare table's columns
-            (`target`, `scale`, ...): see `sld.api.options.FitOptions`.
+            (`target`, `scale`, ...): see `sld.api.options.FormOptions`.
 
     Returns:
-        The law with prediction intervals; `law.provenance["fit"]` holds the diagnostics of each target.
+        The law with prediction intervals; `law.constants` is target to group to constant to value, in the units of the
+        columns, and `law.provenance["fit"]` holds the diagnostics of each target.
 
     Raises:
         UsageError: The data, the law or an option cannot be used.
         SldError: The fit failed; the message says why.
+
+    Example:
+        >>> import numpy as np
+        >>> import sld
+        >>> N, D = (x.ravel() for x in np.meshgrid(np.geomspace(1e6, 1e9, 5), np.geomspace(1e9, 1e11, 4)))
+        >>> runs = {"N": N, "D": D, "loss": 1.7 + 400 * N**-0.34 + 900 * D**-0.3}
+        >>> law = sld.fit(runs, "E + A*N**-a + B*D**-b", target="loss", scale=["N", "D"], starts=8)
+        >>> {name: round(value, 3) for name, value in law.constants["loss"]["all"].items()}
+        {'E': 1.7, 'A': 400.0, 'a': 0.34, 'B': 900.0, 'b': 0.3}
     """
     from sld.analysis import intervals
     from sld.laws.law import Law
     from sld.laws.ranges import ranges_of
     from sld.laws.remarks import with_remarks
 
-    check_keywords(fit, options, FitOptions)
+    check_keywords(fit, options, FormOptions)
     task = as_task(data, **columns_of(options))
     kept, remarks, aside = _prepared(task, options.get("outliers", "keep"), loss)
     train = kept.train.canonical()
@@ -95,7 +116,7 @@ def fit(
 
 
 def _settings(
-    form: ChosenForm, table: Table, loss: str, options: FitOptions, *, set_aside: int
+    form: ChosenForm, table: Table, loss: str, options: FormOptions, *, set_aside: int
 ) -> dict[str, FitSettings]:
     """Return how each target is fitted: what its source demands of the constants, and what the caller does.
 

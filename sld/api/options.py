@@ -78,7 +78,7 @@ class SearchOptions(ColumnOptions, total=False):
     tell: Callable[[str], None] | None
 
 
-class FitOptions(ColumnOptions, total=False):
+class FormOptions(ColumnOptions, total=False):
     """What is known of a form's constants; and the roles of a bare table's columns.
 
     Attributes:

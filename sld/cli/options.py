@@ -49,7 +49,7 @@ Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of everythi
 
 
 @dataclass(frozen=True)
-class Roles:
+class TableOptions:
     """Which rows a bare table has, and what its columns are.
 
     The names of the fields are the options' names, and the keywords of `sld.table_from` but for three of them.
@@ -124,11 +124,11 @@ def _given_only(**keywords: Any) -> dict[str, Any]:
     return {name: value for name, value in keywords.items() if value not in (None, [], {}, False)}
 
 
-def task_of(data: str, roles: Roles, weighing: Weighing) -> Task:
+def task_of(data: str, table: TableOptions, weighing: Weighing) -> Task:
     """Return the task that a command's words stand for."""
     from sld import api
 
-    return api.as_task(given(data), **roles.keywords(), **weighing.keywords())
+    return api.as_task(given(data), **table.keywords(), **weighing.keywords())
 
 
 def rows(drop: Names, melt: bool = False) -> dict[str, Any]:

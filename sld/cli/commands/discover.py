@@ -106,7 +106,7 @@ class LanguageModel:
 def discover(
     data: options.Data,
     *,
-    roles: options.Roles,
+    table: options.TableOptions,
     weighing: options.Weighing,
     outliers: Annotated[
         str, typer.Option("--outliers", metavar="drop|keep", help="What to do with runs that look diverged.")
@@ -150,7 +150,7 @@ def discover(
     from sld.cli.show import search as show
 
     model = language_model.settings()
-    task = options.task_of(data, roles, weighing)
+    task = options.task_of(data, table, weighing)
     if language_model.llm_dry_run:
         assert model is not None
         show.dry_run(api.dry_run(task, model), json)

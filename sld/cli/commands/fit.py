@@ -28,7 +28,7 @@ def fit(
     law: Annotated[
         str, typer.Option("--law", metavar="NAME|FORMULA", help="A law of the card or of `sld laws`, or a formula.")
     ],
-    roles: options.Roles,
+    table: options.TableOptions,
     loss: Annotated[
         str, typer.Option("--loss", metavar="LOSS", help="squared, huber, log, log_huber or envelope.")
     ] = "squared",
@@ -57,7 +57,7 @@ def fit(
     from sld import api
     from sld.cli.show import law as show
 
-    task = options.task_of(data, roles, weighing)
+    task = options.task_of(data, table, weighing)
     fitted = api.fit(
         task,
         law,
