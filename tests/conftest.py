@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fetching import Get
     from hub_server import Hub
 
-    from sld.board.entries.submission import Rows
+    from sld.board.entries.scored_task import ScoredTask
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -27,7 +27,7 @@ def _no_test_sees_the_users_folders(tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
+def rows(tmp_path_factory: pytest.TempPathFactory) -> ScoredTask:
     """The small task of the leaderboard's tests."""
     from boards import rows_in
 

@@ -19,7 +19,7 @@ from commands import Outcome, Run, runner
 
 from sld import api
 from sld.cli import output as cli_output
-from sld.cli import show as cli_show
+from sld.cli.show import laws as show_laws
 from sld.data import task as core_task
 from sld.data.task import load_task, tasks_root
 from sld.laws.catalogue import load_catalogue
@@ -169,7 +169,7 @@ def test_laws_lists_the_catalogue(sld: Run) -> None:
 
 def test_every_law_of_the_catalogue_can_be_shown(sld: Run, capsys: pytest.CaptureFixture[str]) -> None:
     for law in load_catalogue():
-        cli_show.law(law, json=False)
+        show_laws.law(law, json=False)
         assert law.formula in capsys.readouterr().out
     shown = sld("laws", "show", "chinchilla", "--json").document
     assert shown["paper"]["arxiv"] == "2203.15556"
@@ -350,10 +350,10 @@ def test_the_python_surface_does_the_same_in_five_lines() -> None:
 
 
 def test_the_default_budget_in_the_help_is_the_search_s() -> None:
-    from sld.cli.app import DEFAULT_BUDGET
-    from sld.search import discovery
+    from sld.cli.commands.discover import DEFAULT_BUDGET
+    from sld.search import budget
 
-    assert DEFAULT_BUDGET == discovery.DEFAULT_BUDGET
+    assert DEFAULT_BUDGET == budget.DEFAULT_BUDGET
 
 
 # -- bad input: one line, exit code 2 --------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 
 def layer_of(module: str) -> str | None:
-    """Return the layer of `sld.laws.law` or `sld.cli.show`; None for the package itself, which re-exports lazily."""
+    """Return the layer of `sld.laws.law` or `sld.cli.output`; None for the package itself, which re-exports lazily."""
     parts = module.split(".")
     if len(parts) == 1:
         return None
@@ -106,3 +106,9 @@ def test_an_import_does_not_bring_what_it_does_not_need(statement: str, absent: 
     code = f"{statement}\nimport sys\nprint(*(m for m in {absent!r} if m in sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
     assert run.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("before", ["import sld.fit.fitter", "from sld.fit import fitter", "import sld; sld.fit"])
+def test_sld_fit_is_the_verb_whatever_was_imported_before(before: str) -> None:
+    code = f"{before}\nimport sld, sld.fit.tape\nfrom sld import fit\nassert sld.fit is fit is sld.api.fit, sld.fit"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)

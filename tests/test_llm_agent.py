@@ -11,13 +11,13 @@ from searches import CATALOGUE, grouped, search, two_scales
 
 from sld.chat.reply import Reply
 from sld.data.table import Table
-from sld.search.candidates.candidate import Discovery
 from sld.search.candidates.hall_of_fame import HallOfFame
 from sld.search.llm import agent
 from sld.search.llm.agent import MAX_CALLS_A_TURN, MAX_TURNS, NO_TOOLS
 from sld.search.llm.model_proposer import TRANSCRIPT
 from sld.search.llm.replies import schema
 from sld.search.llm.tools import TOOLS, ToolContext, ToolError, describe_data, published_laws, schemas
+from sld.search.outcome import Discovery
 from sld.search.proposing import proposers
 from sld.search.proposing.asynchronous import SearchState
 

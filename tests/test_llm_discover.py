@@ -20,9 +20,9 @@ from sld.chat.arrivals import ARRIVALS
 from sld.chat.record import EXCHANGE
 from sld.core.errors import UsageError
 from sld.laws.law import Law
-from sld.search.candidates.candidate import Discovery
 from sld.search.llm import propose
 from sld.search.llm.settings import LLM
+from sld.search.outcome import Discovery
 from sld.search.proposing import proposers
 
 KEY = "sk-very-secret-key-0123456789"

@@ -16,11 +16,12 @@ from searches import events, law_bytes, search, two_scales
 from sld.core.errors import UsageError, suggest
 from sld.data.table import Table
 from sld.laws.form import Form
-from sld.search.candidates.candidate import Candidate, Discovery
+from sld.search.candidates.candidate import Candidate
 from sld.search.candidates.hall_of_fame import HallOfFame
 from sld.search.judging.judge import Proposal
 from sld.search.llm import tools
 from sld.search.llm.tools import TOOLS, Tool, ToolContext, ToolError
+from sld.search.outcome import Discovery
 from sld.search.proposing.asynchronous import FOLDER, SearchContext, SearchState, Together
 from sld.search.proposing.proposers import ASYNCHRONOUS, known
 from sld.search.run_folder import EVENTS

@@ -262,7 +262,7 @@ def test_fits_begin_where_the_model_says_too(said: object, taken: dict[str, floa
 def test_a_start_is_for_a_group_or_for_all(said: object, taken: dict[str, dict[str, float]]) -> None:
     text = json.dumps({"proposals": [{"expression": "E + A*N**-a", "reason": "", "start": said}]})
     ((proposal, _),) = parse_reply(text, grouped(), origin="llm:m", max_constants=20).proposals
-    assert proposal.forms[0].start == taken and proposal.forms[0].guessed == bool(taken)
+    assert proposal.forms[0].start == taken and proposal.forms[0].warm_start == bool(taken)
 
 
 def test_only_grouped_tables_are_asked_for_the_group_of_a_start() -> None:

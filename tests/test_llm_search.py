@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from candidates import rejudged
 from llm_fakes import FakeChat, Played, arriving, calls, playing, proposes, says
 from searches import events, law_bytes, mixture, search, two_scales
 
@@ -26,14 +27,15 @@ from sld.data.splits import rung_folds
 from sld.data.table import Table
 from sld.fit.fitting import fit
 from sld.laws.law import LAW_FILE, Law
-from sld.search.candidates.candidate import Candidate, Discovery
+from sld.search.candidates.candidate import Candidate
 from sld.search.candidates.hall_of_fame import HallOfFame
-from sld.search.choosing.consensus import Halves
+from sld.search.choosing.finalists import Finalists
 from sld.search.judging.judge import Judge, Proposal
 from sld.search.llm import propose
 from sld.search.llm.credit import CAP
 from sld.search.llm.model_proposer import TRANSCRIPT
 from sld.search.llm.replies import Idea, proposal_of
+from sld.search.outcome import Discovery
 from sld.search.proposing import proposers
 from sld.search.proposing.evolution import children
 from sld.search.proposing.proposers import from_enumeration
@@ -399,8 +401,8 @@ def test_the_models_line_takes_no_place_from_the_engines_finalists() -> None:
             hall.add(_better(candidate, j))
         if k == 40:
             break
-    alone = Halves.of(own)
-    both = Halves.of(hall, own)
+    alone = Finalists.of(own)
+    both = Finalists.of(hall, own)
     assert {c.key for c in alone.best} <= {c.key for c in both.best}
     assert both.static == alone.static
     assert any(c.of_model for c in both.best)
@@ -408,9 +410,8 @@ def test_the_models_line_takes_no_place_from_the_engines_finalists() -> None:
 
 def _better(candidate: Candidate, j: int) -> Candidate:
     errors = tuple(e * 0.8**j for e in candidate.fold_errors)
-    return replace(
-        candidate, key=f"{candidate.key} {j}", origin="llm:fake", score=candidate.score - 0.2 * j, fold_errors=errors
-    )
+    better = rejudged(candidate, score=candidate.score - 0.2 * j, fold_errors=errors)
+    return replace(better, key=f"{candidate.key} {j}", origin="llm:fake")
 
 
 def test_rounded_constants_lead_back_to_where_they_came_from() -> None:
@@ -418,8 +419,8 @@ def test_rounded_constants_lead_back_to_where_they_came_from() -> None:
     start = {"E": 1.7, "A": 480.0, "a": 0.35, "B": 2100.0, "b": 0.37}
     idea = Idea(LAW, start={"": start})
     proposal = proposal_of(idea, TABLE, origin="llm:fake", max_constants=8)
-    assert isinstance(proposal, Proposal) and proposal.forms[0].guessed
-    best = fit(TABLE.parse(LAW), TABLE, weights=judge.weights[0], starts=40)
+    assert isinstance(proposal, Proposal) and proposal.forms[0].warm_start
+    best = fit(TABLE.parse(LAW), TABLE, weights=judge.context.weights[0], starts=40)
     found = judge.judge(proposal)[0].constants["loss"]["all"]
     assert found == pytest.approx(best.constants["all"], rel=1e-3)
 

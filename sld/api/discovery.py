@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from sld.api.forms import by_target
+from sld.api.options import SearchOptions, check_keywords, columns_of
 from sld.api.tasks import Source, as_task
 
 if TYPE_CHECKING:
     from sld.data.task import Task
-    from sld.search.candidates.candidate import Discovery
-    from sld.search.discovery import Progress
     from sld.search.llm.settings import LLM
+    from sld.search.outcome import Discovery
 
 
 def discover(
@@ -24,14 +24,8 @@ def discover(
     budget: str | None = None,
     workers: int = 2,
     out: str | Path | None = None,
-    proposers: Sequence[str] | None = None,
-    formulas: Sequence[str | Mapping[str, str]] = (),
-    constants: Collection[str] = (),
-    progress: Callable[[Progress], None] | None = None,
     llm: LLM | str | None = None,
-    tell: Callable[[str], None] | None = None,
-    outliers: str = "drop",
-    **columns: Any,
+    **options: Unpack[SearchOptions],
 ) -> Discovery:
     """Search the formula that extrapolates best, and fit its constants.
 
@@ -41,15 +35,9 @@ def discover(
         budget: Time (`"60s"`, `"5min"`) or number of fits (`"20000fits"`); 30 seconds if not given.
         workers: Processes that judge candidates.
         out: Run folder to write, and to take up again; None writes nothing.
-        proposers: Who proposes forms: "catalogue", "enumeration", "evolution" (the default), and "operon" and "pysr",
-            engines of others which need the extras of these names.
-        formulas: Formulas of your own to try first.
-        constants: Names in these formulas that are constants although they look like columns, such as N or lr.
-        progress: Called with the state of the search a few times a second.
         llm: A language model that proposes formulas beside the engine: its name, or `sld.LLM` with more settings.
-        tell: Called with a sentence when an earlier search in `out` is taken up or set aside; otherwise it is a note.
-        outliers: "drop" sets runs aside that look diverged and names them, "keep" does not look for any.
-        **columns: Roles of a bare table's columns, as `sld.table_from` takes them.
+        **options: `proposers`, `formulas`, `constants`, `outliers`, `progress` and `tell`, and the roles of a bare
+            table's columns (`target`, `scale`, ...): see `sld.api.options.SearchOptions`.
 
     Returns:
         The law with prediction intervals (`.law`), the runners-up, and what was tried.
@@ -62,8 +50,10 @@ def discover(
     from sld.analysis.one_sided import one_sided_notes
     from sld.analysis.support import supported
     from sld.search import discovery
+    from sld.search.budget import DEFAULT_BUDGET
 
-    task = as_task(data, **columns)
+    check_keywords(discover, options, SearchOptions)
+    task = as_task(data, **columns_of(options))
     model = None
     if llm is not None:
         from sld.search.llm.settings import LLM
@@ -71,23 +61,25 @@ def discover(
         model = LLM(llm) if isinstance(llm, str) else llm
         model.check()
     targets = [t.column for t in task.card.targets]
-    own = [by_target(f, targets) if isinstance(f, str) else f for f in formulas]
-    remarks = _checked_formulas(own, task, constants, Source.of(task, data))
+    own = [by_target(f, targets) if isinstance(f, str) else f for f in options.get("formulas", ())]
+    remarks = _checked_formulas(own, task, options.get("constants", ()), Source.of(task, data))
     found = discovery.discover(
         task.train,
-        seed=seed,
-        budget=budget or discovery.DEFAULT_BUDGET,
-        workers=workers,
+        discovery.SearchSettings(
+            seed=seed,
+            budget=budget or DEFAULT_BUDGET,
+            workers=workers,
+            proposers=options.get("proposers"),
+            formulas=own,
+            max_constants=task.card.max_constants,
+            outliers=options.get("outliers", "drop"),
+        ),
         out=out,
-        proposers=proposers,
-        formulas=own,
-        max_constants=task.card.max_constants,
         task={"name": task.card.name, "version": task.card.version},
-        progress=progress,
+        progress=options.get("progress"),
         asynchronous=model,
-        tell=tell,
+        tell=options.get("tell"),
         complete=lambda outcome: supported(with_intervals(outcome)),
-        outliers=outliers,
     )
     found = replace(found, notes=(*found.notes, *remarks, *one_sided_notes(found.law, found.table)))
     if out is not None:

@@ -63,7 +63,7 @@ def score(law: object, data: object, *, drop: str | Sequence[str] = (), melt: bo
 def rows_to_score(law: Law, data: object, *, drop: str | Sequence[str] = (), melt: bool = False) -> Table:
     """Return the rows that `score` compares with the law's predictions; raises as it does."""
     from sld.data.reading import prepared
-    from sld.data.table import Table, read_table
+    from sld.data.table import Declared, Table, read_table
     from sld.data.task import Task, load_task
 
     if isinstance(data, Table):
@@ -72,7 +72,7 @@ def rows_to_score(law: Law, data: object, *, drop: str | Sequence[str] = (), mel
         keep = [*(v.column for v in law.variables), *([law.group_column] if law.group_column else [])]
         filters = [drop] if isinstance(drop, str) else list(drop)
         data = prepared(data, drop=filters, melt=melt, keep=keep, targets=[t.column for t in law.targets])
-        return read_table(data, law.variables, law.targets, law.group_column)
+        return read_table(data, Declared(law.variables, law.targets, law.group_column))
     if drop or melt:
         raise UsageError(
             f"{'drop' if drop else 'melt'} is for bare tables; the rows of a task are described by its card"

@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from sld.core.arrays import Rows
 from sld.data.table import Array, Table
 
 _ROLES = ("hyperparameter", "covariate")
@@ -84,7 +85,7 @@ def _most_at_one_setting(table: Table, i: int) -> int:
 # --- walks for the grid of physical checks ----------------------------------------------------------------------------
 
 
-def level_walks(table: Table, length: int) -> tuple[list[Array], list[int], NDArray[np.intp]]:
+def level_walks(table: Table, length: int) -> tuple[list[Array], list[int], Rows]:
     """Return points along each variable of two values, through some of the rows: (n_walks * length) points.
 
     A walk goes from 1/30 of the lower value to 30 times the upper one in logarithms. Where a value is not positive, as

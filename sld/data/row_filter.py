@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sld.core.arrays import Rows
 from sld.core.errors import DataError, UsageError, suggest
 from sld.data.formats.source import Batch, Source
 from sld.data.numbers import MISSING, label_of, number
@@ -166,12 +167,12 @@ class Filtered(Source):
         return lambda i: f"{self.where} {batch.row_name(i)}"
 
 
-def _taken(cells: Sequence[Any], rows: NDArray[np.intp]) -> Sequence[Any]:
+def _taken(cells: Sequence[Any], rows: Rows) -> Sequence[Any]:
     if isinstance(cells, np.ndarray):
         taken: Sequence[Any] = cells[rows]
         return taken
     return [cells[i] for i in rows.tolist()]
 
 
-def _renamed(batch: Batch, rows: NDArray[np.intp]) -> Callable[[int], str]:
+def _renamed(batch: Batch, rows: Rows) -> Callable[[int], str]:
     return lambda i: batch.row_name(int(rows[i]))

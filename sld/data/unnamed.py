@@ -12,13 +12,10 @@ import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sld.core.arrays import Array, Rows
 from sld.core.errors import DataError
 from sld.data.reading import column_names, read_columns
-
-Array = NDArray[np.float64]
-Rows = NDArray[np.intp]
 
 _REPEATS = re.compile(
     r"(?:^|[\W_])(?:seeds?|random_?state|reps?|repeats?|repetition|replicates?|trials?|folds?|splits?|runs?|attempts?|"

@@ -510,7 +510,7 @@ def _point_means(index: Points, y: Array) -> Array:
 
 def _logarithm(variable: Variable, x: Array) -> Array:
     if variable.log:
-        return np.asarray(x * {"log10": math.log(10), "log2": math.log(2), "log": 1.0}[variable.log])
+        return np.asarray(x * variable.nats_per_unit)
     return _log(x)
 
 

@@ -12,6 +12,11 @@ ONE = number(1.0)
 def linear_constants(expression: Expression, exclude: Collection[str] = ()) -> tuple[Node | None, dict[str, Node]]:
     r"""Split an expression into $\varphi_0 + \sum_k c_k \varphi_k$.
 
+    >>> from sld.formula.expression import parse
+    >>> rest, bases = linear_constants(parse("E + A*N**-a + log(N)", ["N"]))
+    >>> str(rest), {c: str(basis) for c, basis in bases.items()}
+    ('log(N)', {'E': '1', 'A': 'N**-a'})
+
     Args:
         expression: The formula.
         exclude: Constants that must stay nonlinear (shared across groups, or bounded).

@@ -28,7 +28,7 @@ class HallOfFame:
 
     def add(self, candidate: Candidate) -> bool:
         """Register a candidate; return whether it is the new best."""
-        if candidate.status != "ok":
+        if not candidate.ok:
             return False
         before = self.best
         held = self._by_complexity.get(candidate.complexity)

@@ -183,8 +183,8 @@ def proposal_of(idea: Idea, table: Table, *, origin: str, max_constants: int) ->
             return Rejected(_line(expression), f"{len(parsed.constants)} constants; at most {max_constants}")
         shared = _shareable(idea.shared, parsed, table)
         start = _start(idea.start, parsed, table.groups)
-        form = Form(parsed, origin, shared=shared, start=start, rough=True)
-        forms.append(replace(form, guessed=True) if start else replace(form, effort=EFFORT))
+        form = Form(parsed, origin, shared=shared, start=start, needs_simplify=True)
+        forms.append(replace(form, warm_start=True) if start else replace(form, start_multiplier=EFFORT))
     return Proposal.of(forms)
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -55,8 +58,51 @@ def examples(*lines: str) -> str:
 
 
 def command(group: typer.Typer, name: str, *lines: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that makes a function a command of `group`, with examples."""
-    return group.command(name, cls=Command, epilog=examples(*lines))
+    """Return a decorator that makes a function a command of `group`, with examples.
+
+    A parameter whose type is a dataclass stands for all the options that are the fields of the class.
+    """
+    register = group.command(name, cls=Command, epilog=examples(*lines))
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        register(_spread(function))
+        return function
+
+    return decorate
+
+
+def _spread(function: Callable[..., None]) -> Callable[..., None]:
+    """Return the function with the fields of its records as parameters of its own, where the records stood."""
+    hints = get_type_hints(function, include_extras=True)
+    records: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    if not records:
+        return function
+    parameters: list[Parameter] = []
+    for given in signature(function).parameters.values():
+        if given.name not in records:
+            parameters.append(given.replace(kind=Parameter.KEYWORD_ONLY, annotation=hints[given.name]))
+            continue
+        options = get_type_hints(records[given.name], include_extras=True)
+        parameters += [
+            Parameter(
+                option.name,
+                Parameter.KEYWORD_ONLY,
+                default=Parameter.empty if option.default is MISSING else option.default,
+                annotation=options[option.name],
+            )
+            for option in fields(records[given.name])
+        ]
+
+    @wraps(function)
+    def gathered(**values: Any) -> None:
+        for name, record in records.items():
+            values[name] = record(**{option.name: values.pop(option.name) for option in fields(record)})
+        function(**values)
+
+    # both: typer asks for the signature, and for the types of what it cannot read there
+    gathered.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    gathered.__annotations__ = {p.name: p.annotation for p in parameters}
+    return gathered
 
 
 def json_wanted(ctx: typer.Context, here: bool) -> bool:
@@ -77,3 +123,9 @@ def data_folder() -> Path | None:
         return Path.home() / ".local" / "share" / "sld"
     except RuntimeError:  # no home folder
         return None
+
+
+def tasks_folder() -> Path | None:
+    """Return where fetched tasks are; None without a home."""
+    folder = data_folder()
+    return None if folder is None else folder / "tasks"
