@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
-from functools import wraps
+from functools import reduce, wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -73,10 +73,11 @@ def command(group: typer.Typer, name: str, *lines: str) -> Callable[[Callable[..
 
 def _spread(function: Callable[..., None]) -> Callable[..., None]:
     """Return the function with the fields of its records as parameters of its own, where the records stood."""
-    hints = get_type_hints(function, include_extras=True)
-    records: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    types = {name: _named(hint, function.__globals__) for name, hint in function.__annotations__.items()}
+    records: dict[str, Any] = {name: type_ for name, type_ in types.items() if is_dataclass(type_)}
     if not records:
         return function
+    hints = get_type_hints(function, include_extras=True)
     parameters: list[Parameter] = []
     for given in signature(function).parameters.values():
         if given.name not in records:
@@ -103,6 +104,14 @@ def _spread(function: Callable[..., None]) -> Callable[..., None]:
     gathered.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     gathered.__annotations__ = {p.name: p.annotation for p in parameters}
     return gathered
+
+
+def _named(hint: object, names: Mapping[str, Any]) -> object:
+    """Return what a plain name stands for: a record is one, and to look at all other hints would slow each start."""
+    if not isinstance(hint, str):
+        return hint
+    first, *rest = hint.split(".")
+    return reduce(getattr, rest, names.get(first)) if "[" not in hint else None
 
 
 def json_wanted(ctx: typer.Context, here: bool) -> bool:
