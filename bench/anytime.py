@@ -22,8 +22,9 @@ from typing import Any
 
 from sld.data.scoring import scores
 from sld.data.task import Task, load_task
-from sld.search.candidates.candidate import Discovery
-from sld.search.discovery import SEARCH_SHARE, Budget, discover
+from sld.search.budget import SEARCH_SHARE, Budget
+from sld.search.discovery import SearchSettings, discover
+from sld.search.outcome import Discovery
 from sld.search.run_folder import CONFIG, EVENTS
 
 HERE = Path(__file__).resolve().parent
@@ -62,11 +63,8 @@ def search(task: Task, budget: str, seed: int, workers: int, out: Path) -> Disco
     """Run or take up one search in its folder."""
     return discover(
         task.train,
-        seed=seed,
-        budget=budget,
-        workers=workers,
+        SearchSettings(seed=seed, budget=budget, workers=workers, max_constants=task.card.max_constants),
         out=out,
-        max_constants=task.card.max_constants,
         task={"name": task.card.name, "version": task.card.version},
     )
 

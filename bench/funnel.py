@@ -22,9 +22,10 @@ from typing import Any
 from sld.data.splits import rung_folds
 from sld.data.task import load_task
 from sld.search.candidates.hall_of_fame import HallOfFame
+from sld.search.candidates.rejection import Rejection
 from sld.search.candidates.selection import RULES
-from sld.search.choosing.consensus import Halves
-from sld.search.judging.judge import BEHIND, Judge
+from sld.search.choosing.finalists import Finalists
+from sld.search.judging.judge import Judge
 from sld.search.proposing.proposers import ALL, Source
 from sld.search.screening.rows import SEARCH_ROWS, thinned
 
@@ -49,22 +50,22 @@ def measured(folder: Path, seed: int, n: int) -> dict[str, Any]:
             seconds["full"] += middle - start
             if proposal.bar < math.inf:
                 looked += 1
-                if judge.judge(proposal)[0].status == BEHIND:
+                if judge.judge(proposal)[0].status == Rejection.BEHIND:
                     dropped.add(candidate.key)
                 seconds["first look"] += time.perf_counter() - middle
             else:
                 seconds["first look"] += middle - start
             hall.add(candidate)
             tried += 1
-    halves = Halves.of(hall)
+    finalists = Finalists.of(hall)
     chosen = RULES["one_standard_error"](hall.ranked())
     return {
         "tried": tried,
         "looked": looked,
         "dropped": len(dropped),
         "chosen dropped": chosen is not None and chosen.key in dropped,
-        "members": len(halves.members),
-        "members dropped": sum(c.key in dropped for c in halves.members),
+        "members": len(finalists.members),
+        "members dropped": sum(c.key in dropped for c in finalists.members),
         "parents dropped": sum(c.key in dropped for c in hall.ranked(32)),
         "seconds": {k: round(v, 2) for k, v in seconds.items()},
     }

@@ -44,7 +44,7 @@ from sld.fit.kernel import linear_constants
 from sld.search.candidates.candidate import Candidate
 from sld.search.candidates.hall_of_fame import HallOfFame
 from sld.search.candidates.selection import rank
-from sld.search.discovery import discover
+from sld.search.discovery import SearchSettings, discover
 from sld.search.judging.judge import Judge
 from sld.search.llm.settings import LLM
 from sld.search.proposing.proposers import from_catalogue
@@ -140,11 +140,8 @@ def fronts_of_earlier(task: Task, budget: str, seed: int, cache: Path | None) ->
         with tempfile.TemporaryDirectory() as folder:
             discover(
                 task.train,
-                seed=seed + 1000 + k,
-                budget=budget,
-                workers=1,
+                SearchSettings(seed=seed + 1000 + k, budget=budget, workers=1, max_constants=task.card.max_constants),
                 out=Path(folder) / "run",
-                max_constants=task.card.max_constants,
             )
             best: dict[int, dict[str, Any]] = {}  # by length: a front needs no more
             for line in (Path(folder) / "run" / EVENTS).read_text(encoding="utf-8").splitlines():
@@ -217,13 +214,11 @@ def run(
         begun = time.monotonic()
         found = discover(
             task.train,
-            seed=seed,
-            budget=budget,
-            workers=workers,
+            SearchSettings(
+                seed=seed, budget=budget, workers=workers, proposers=proposers, max_constants=task.card.max_constants
+            ),
             out=out,
-            proposers=proposers,
-            max_constants=task.card.max_constants,
-            guest=llm,
+            asynchronous=llm,
         )
         wall = time.monotonic() - begun
         curve: list[tuple[float, int, float]] = []

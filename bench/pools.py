@@ -20,7 +20,7 @@ from sld.data.table import Table
 from sld.data.task import load_task
 from sld.search.candidates.candidate import Candidate
 from sld.search.candidates.selection import noise_floor
-from sld.search.discovery import discover
+from sld.search.discovery import SearchSettings, discover
 from sld.search.judging.admissible import values_at
 from sld.search.run_folder import from_event
 
@@ -52,7 +52,9 @@ def save_pools(folder: Path, out: Path, budget: str, seed: int) -> None:
     assert rows is not None
     name = f"{folder.parent.name}-{task.name}"
     run = out / "runs" / f"{name}-{seed}"
-    found = discover(task.train, seed=seed, budget=budget, workers=1, out=run, max_constants=task.card.max_constants)
+    found = discover(
+        task.train, SearchSettings(seed=seed, budget=budget, workers=1, max_constants=task.card.max_constants), out=run
+    )
     candidates: list[Candidate] = []
     with open(run / "events.jsonl", encoding="utf-8") as stream:
         for line in stream:

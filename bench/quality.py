@@ -37,7 +37,8 @@ from sld.data.table import Table
 from sld.data.task import Task, load_task
 from sld.fit.fitting import fit
 from sld.fit.kernel import evaluate
-from sld.search.discovery import Budget, discover
+from sld.search.budget import Budget
+from sld.search.discovery import SearchSettings, discover
 
 Array = NDArray[np.float64]
 HERE = Path(__file__).resolve().parent
@@ -76,7 +77,9 @@ def rated(rows: Table, prediction: Array) -> dict[str, Any]:
 
 def by_sld(task: Task, rows: Table, seed: int, budget: str, workers: int) -> dict[str, Any]:
     """Discover on the training rows, predict the held-out points."""
-    found = discover(task.train, seed=seed, budget=budget, workers=workers, max_constants=task.card.max_constants)
+    found = discover(
+        task.train, SearchSettings(seed=seed, budget=budget, workers=workers, max_constants=task.card.max_constants)
+    )
     single = found.law if found.single is None else found.single
     return rated(rows, found.law.predict(rows)) | {
         "single": rated(rows, single.predict(rows))["r2"],

@@ -57,13 +57,14 @@ from sld.fit.fitting import Fitter, fit  # noqa: E402
 from sld.fit.kernel import Array, evaluate, value_and_jacobian  # noqa: E402
 from sld.fit.tape import compile_tape  # noqa: E402
 from sld.formula.canonical import canonical_key, simplify  # noqa: E402
-from sld.formula.expression import Expression, name, number, substitute  # noqa: E402
+from sld.formula.expression import Expression, name, number, parse, substitute  # noqa: E402
 from sld.laws.catalogue import CatalogueLaw, load_catalogue  # noqa: E402
 from sld.laws.equivalence import equivalent  # noqa: E402
-from sld.search.candidates.candidate import Candidate, Discovery  # noqa: E402
+from sld.search.candidates.candidate import Candidate  # noqa: E402
 from sld.search.candidates.selection import one_standard_error  # noqa: E402
-from sld.search.discovery import discover  # noqa: E402
+from sld.search.discovery import SearchSettings, discover  # noqa: E402
 from sld.search.judging.judge import Proposal  # noqa: E402
+from sld.search.outcome import Discovery  # noqa: E402
 from sld.search.proposing import proposers  # noqa: E402
 
 ROWS = {1: 60, 2: 90}
@@ -228,14 +229,14 @@ def search(problem: Problem, column: str, budget: str, seed: int) -> Discovery:
     """Run the search of one column."""
     table = problem.noisy(seed) if column.startswith("noisy") else problem.train
     if not column.endswith(WITHOUT):
-        return discover(table, seed=seed, budget=budget, workers=1)
+        return discover(table, SearchSettings(seed=seed, budget=budget, workers=1))
     mine = keys(problem)
 
     def rest(table: Table) -> Iterator[Proposal]:
         return (p for p in proposers.from_catalogue(table) if p.key not in mine)
 
     with mock.patch.dict(proposers.PROPOSERS, {"catalogue": rest}):
-        return discover(table, seed=seed, budget=budget, workers=1)
+        return discover(table, SearchSettings(seed=seed, budget=budget, workers=1))
 
 
 def is_the_law(problem: Problem, candidate: Candidate) -> bool:
@@ -320,7 +321,7 @@ def _rivals(problem: Problem, found: Discovery) -> dict[str, Any]:
     for place, candidate in enumerate(found.hall_of_fame, start=1):
         if candidate.key in mine:
             # made the simplest of all, it is chosen whenever it is among the equals
-            first = replace(candidate, n_constants=-1, complexity=0)
+            first = replace(candidate, expressions=dict.fromkeys(candidate.expressions, parse("1")))
             pool = [first if c is candidate else c for c in found.hall_of_fame]
             return {"place": place, "equal": one_standard_error(pool) is first}
     return {"place": None, "equal": False}

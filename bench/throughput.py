@@ -38,7 +38,7 @@ from sld.data.splits import rung_folds  # noqa: E402
 from sld.data.table import Table, table_from  # noqa: E402
 from sld.fit.fitting import Fitter  # noqa: E402
 from sld.search.candidates.hall_of_fame import HallOfFame  # noqa: E402
-from sld.search.discovery import discover  # noqa: E402
+from sld.search.discovery import SearchSettings, discover  # noqa: E402
 from sld.search.judging.judge import Judge  # noqa: E402
 from sld.search.proposing.proposers import Source  # noqa: E402
 
@@ -187,9 +187,9 @@ def growth() -> dict[str, dict[str, float]]:
 def search(name: str, budget: int) -> dict[str, Any]:
     """Search a large table in this process; return what it took (run in a process of its own)."""
     table = rows_of(*SEARCHES[name])
-    discover(rows_of(50), budget="200fits", workers=1)  # compile before the clock starts
+    discover(rows_of(50), SearchSettings(budget="200fits", workers=1))  # compile before the clock starts
     began = time.monotonic()
-    found = discover(table, budget=f"{budget}s", workers=1)
+    found = discover(table, SearchSettings(budget=f"{budget}s", workers=1))
     return {
         "seconds": time.monotonic() - began,
         "tried": found.counts["tried"],

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from sld.data.bundled import bundled_tasks
 from sld.data.table import Table, table_from
 from sld.data.task import load_task
-from sld.search.discovery import discover
+from sld.search.discovery import SearchSettings, discover
 
 Array = NDArray[np.float64]
 HERE = Path(__file__).resolve().parent
@@ -128,7 +128,7 @@ def shuffled(table: Table, rng: np.random.Generator, how: str) -> Table:
 
 def kind(table: Table, budget: str, max_constants: int = 20) -> str:
     """Search and return the kind of the verdict."""
-    found = discover(table, budget=budget, workers=1, max_constants=max_constants)
+    found = discover(table, SearchSettings(budget=budget, workers=1, max_constants=max_constants))
     return found.verdict.kind
 
 
@@ -173,7 +173,7 @@ def main() -> None:
     for name in bundled_tasks():
         task = load_task(name)
         bundled[name] = discover(
-            task.train, budget=args.bundled_budget, workers=1, max_constants=task.card.max_constants
+            task.train, SearchSettings(budget=args.bundled_budget, workers=1, max_constants=task.card.max_constants)
         ).verdict.to_json()
         print(name, bundled[name]["sentence"], flush=True)
     results = {

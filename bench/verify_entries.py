@@ -16,13 +16,15 @@ from datetime import date
 from pathlib import Path
 
 import sld
+from sld.board.entries.refit import FitPlan
+from sld.board.entries.scored_task import ScoredTask
 from sld.board.entries.store import Board
-from sld.board.entries.submission import Rows, Settings, Signature, formula_entry
+from sld.board.entries.submission import Signature, refitted_entry
 from sld.board.entries.verify import verify
 from sld.core.errors import SldError
 from sld.data.card import parse_for
 from sld.data.task import Task, load_task
-from sld.laws.law import Law
+from sld.laws.form import Form
 
 N_ENTRIES = 200
 OUT = Path(__file__).with_name("verify_entries.md")
@@ -30,7 +32,7 @@ OUT = Path(__file__).with_name("verify_entries.md")
 
 def entries(board: Board, tasks: list[Task]) -> int:
     """Fill the board; return how many entries it has."""
-    rows = [Rows(task) for task in tasks]
+    rows = [ScoredTask(task) for task in tasks]
     n = k = 0
     while n < N_ENTRIES:
         k += 1
@@ -44,15 +46,12 @@ def entries(board: Board, tasks: list[Task]) -> int:
                     c: parse_for(f"{e.text} + {term}", train.variables, len(given), j)
                     for j, (c, e) in enumerate(given.items())
                 }
-                values = {c: {g: dict.fromkeys(e.constants, 1.0) for g in train.groups} for c, e in forms.items()}
-                bare = Law(forms, values, train.variables, train.targets, train.group_column)
                 try:
-                    entry = formula_entry(
+                    entry = refitted_entry(
                         one,
-                        bare,
+                        {c: Form(expression, "card") for c, expression in forms.items()},
                         Signature(f"{law.name} {k}"),
-                        constants_from="refitted",
-                        settings=Settings(starts=16),
+                        plan=FitPlan(starts=16),
                         provenance={"origin": "bench"},
                     )
                 except SldError:

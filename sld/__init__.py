@@ -9,10 +9,12 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.6.0"
+from sld.core.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from sld.api import discover, fit, leaderboard, predict, score, submit
@@ -23,9 +25,10 @@ if TYPE_CHECKING:
     from sld.data.table import Table, table_from
     from sld.data.task import Task, load_task, task_from
     from sld.formula.expression import Expression, parse
+    from sld.laws.equivalence import equivalent
     from sld.laws.law import Law
-    from sld.search.candidates.candidate import Discovery
     from sld.search.llm.settings import LLM
+    from sld.search.outcome import Discovery
 
 # `import sld` takes a few milliseconds: what a name needs is imported when the name is first used
 _HOMES = {
@@ -34,11 +37,12 @@ _HOMES = {
     "sld.data.card": ("Card", "Target", "Variable"),
     "sld.core.errors": ("DataError", "GrammarError", "SldError", "UsageError"),
     "sld.formula.expression": ("Expression", "parse"),
+    "sld.laws.equivalence": ("equivalent",),
     "sld.laws.law": ("Law",),
     "sld.data.scoring": ("Scores",),
     "sld.data.table": ("Table", "table_from"),
     "sld.data.task": ("Task", "load_task", "task_from"),
-    "sld.search.candidates.candidate": ("Discovery",),
+    "sld.search.outcome": ("Discovery",),
     "sld.search.llm.settings": ("LLM",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -61,6 +65,7 @@ __all__ = [
     "add_tasks_root",
     "bundled_tasks",
     "discover",
+    "equivalent",
     "fit",
     "leaderboard",
     "load_task",
@@ -71,6 +76,24 @@ __all__ = [
     "table_from",
     "task_from",
 ]
+
+
+class _Package(ModuleType):
+    """The package; its `fit` is the verb, although a folder of the package has the same name.
+
+    Whoever imports `sld.fit.fitter` makes Python put the folder's module where the verb stands: it is not let in.
+    """
+
+    @property
+    def fit(self) -> Any:
+        return import_module("sld.api").fit
+
+    @fit.setter
+    def fit(self, module: ModuleType) -> None:
+        pass
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

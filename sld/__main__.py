@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -35,7 +37,7 @@ def _open_closed_streams() -> None:
     """Give a program that was started without stdout or stderr (`>&-`) something to write to."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+            setattr(sys, name, io.TextIOWrapper(io.FileIO(os.devnull, "w"), encoding="utf-8"))  # to the end
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -72,10 +74,8 @@ def _run(arguments: Sequence[str]) -> int:
 def _fail(message: str, code: int) -> int:
     line = " ".join(message.split())
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-    try:
+    with contextlib.suppress(OSError):  # where stderr is gone too, the exit code has to say it
         print(f"sld: {shown}", file=sys.stderr)
-    except OSError:  # stderr is gone too: the exit code has to say it
-        pass
     return code
 
 

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from sld.board.entries.entry import Entry, content_hash
-from sld.board.entries.submission import Rows, Settings, Signature, formula_entry
+from sld.board.entries.scored_task import ScoredTask
+from sld.board.entries.submission import Signature, refitted_entry
 from sld.data.task import Task, load_task
+from sld.laws.form import Form
 from sld.laws.law import Law
 
 CARD = """name = "{name}"
@@ -79,17 +81,17 @@ def law_of(task: Task, text: str, **constants: float) -> Law:
     )
 
 
-def entry_of(rows: Rows, text: str, name: str = "a law", **keywords: Any) -> Entry:
+def entry_of(rows: ScoredTask, text: str, name: str = "a law", **keywords: Any) -> Entry:
     """Return the refitted entry of a formula."""
-    law = law_of(rows.task, text)
-    settings = keywords.pop("settings", Settings())
+    start = keywords.pop("start", None)
+    form = Form(rows.train.parse(text), "user", start={} if start is None else start.constants["loss"])
     keywords.setdefault("provenance", {"origin": "formula"})
-    return formula_entry(rows, law, Signature(name), constants_from="refitted", settings=settings, **keywords)
+    return refitted_entry(rows, {"loss": form}, Signature(name), **keywords)
 
 
-def rows_in(folder: Path, **keywords: Any) -> Rows:
+def rows_in(folder: Path, **keywords: Any) -> ScoredTask:
     """Write the task and read it."""
-    return Rows(load_task(write_task(folder, **keywords)))
+    return ScoredTask(load_task(write_task(folder, **keywords)))
 
 
 def rehashed(data: dict[str, Any]) -> Entry:

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from commands import Run
     from fetching import Get
     from hub_server import Hub
 
-    from sld.board.entries.submission import Rows
+    from sld.board.entries.scored_task import ScoredTask
+    from sld.laws.law import Law
 
 
 # workers share the cores, so how long an example takes is no property of what is tried
@@ -38,7 +40,7 @@ def _no_test_sees_the_users_folders(tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
+def rows(tmp_path_factory: pytest.TempPathFactory) -> ScoredTask:
     """The small task of the leaderboard's tests."""
     from boards import rows_in
 
@@ -60,3 +62,38 @@ def get(hub: Hub, tmp_path: Path) -> Get:
     from fetching import getter
 
     return getter(hub, tmp_path)
+
+
+@pytest.fixture
+def sld(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Runs a command in an empty folder."""
+    from commands import runner
+
+    return runner(capsys, monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """A table of runs."""
+    from cli_runs import write_runs
+
+    return write_runs(tmp_path / "runs.csv")
+
+
+@pytest.fixture(scope="module")
+def fitted_law(tmp_path_factory: pytest.TempPathFactory) -> Law:
+    """The law of these runs."""
+    from cli_runs import write_runs
+
+    from sld import api
+
+    runs = write_runs(tmp_path_factory.mktemp("fitted") / "runs.csv")
+    return api.fit(runs, "E + A*N**-a + B*D**-b", target="loss", scale=["N", "D"])
+
+
+@pytest.fixture
+def law_file(runs: Path, fitted_law: Law) -> Path:
+    """The file of this law, beside the runs."""
+    path = runs.with_name("law.json")
+    fitted_law.save(path)
+    return path

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hub_server import Hub, serving
 
-from sld.board.suites.fetch import Fetched, SuiteTask, fetch, load_suite
+from sld.board.suites.fetch import Fetched, Origin, SuiteTask, fetch, load_suite
 from sld.core.errors import SldError
 
 pa = pytest.importorskip("pyarrow")
@@ -93,8 +93,9 @@ def getter(hub: Hub, folder: Path) -> Get:
     """Return what fetches from a hub into `folder / "tasks"`, with a cache of its own."""
 
     def get(**options: Any) -> list[Fetched]:
-        given = {"to": folder / "tasks", "endpoint": hub.url, "cache": folder / "cache", "token": False, **options}
-        return fetch("sldbench", **given)
+        place: dict[str, Any] = {"endpoint": hub.url, "cache": folder / "cache", "token": False}
+        place |= {key: options.pop(key) for key in tuple(options) if key in Origin.__dataclass_fields__}
+        return fetch("sldbench", **{"to": folder / "tasks", "origin": Origin(**place), **options})
 
     return get
 

@@ -1,4 +1,4 @@
-"""A model that answers from a script, without a client and without a network, as the guest of a search."""
+"""A model that answers from a script, without a client and without a network, beside a search."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 from sld.chat.arrivals import ARRIVALS, Arrival, append_arrival, read_arrivals
 from sld.chat.ledger import Ledger
 from sld.chat.reply import Reply, ToolCall
-from sld.search.judging.judge import Judge
+from sld.search.llm.model_proposer import ModelProposer, Recorded
 from sld.search.llm.settings import LLM, _recorded
-from sld.search.llm.visitor import Visitor
+from sld.search.proposing.asynchronous import SearchContext
 
 Answer = Reply | Callable[[Sequence[Mapping[str, Any]]], Reply]
 
@@ -45,6 +45,8 @@ class FakeChat:
     closed: bool = False
     cancelled: int = 0
     schemas: list[Mapping[str, Any] | None] = field(default_factory=list)
+    tools: list[list[Mapping[str, Any]]] = field(default_factory=list)
+    turns: list[int | None] = field(default_factory=list)
 
     async def ask(
         self,
@@ -56,6 +58,8 @@ class FakeChat:
     ) -> Reply:
         self.asked.append([dict(m) for m in messages])
         self.schemas.append(schema)
+        self.tools.append(list(tools))
+        self.turns.append(turn)
         try:
             await asyncio.sleep(self.wait_s)
         except asyncio.CancelledError:
@@ -64,40 +68,34 @@ class FakeChat:
         answer = self.script[min(len(self.asked), len(self.script)) - 1]
         return answer if isinstance(answer, Reply) else answer(messages)
 
+    def prepare(self) -> None:
+        pass
+
     async def close(self) -> None:
         self.closed = True
 
 
 @dataclass
 class Played:
-    """The invitation: `LLM`, but for who answers."""
+    """The settings: `LLM`, but for who answers."""
 
     chat: FakeChat | None
     settings: LLM = field(default_factory=lambda: LLM("fake"))
     replay: Path | None = None
-    visitor: Visitor | None = None
+    proposer: ModelProposer | None = None
 
     @property
     def config(self) -> Mapping[str, Any]:
         return self.settings.config
 
-    def accept(self, judge: Judge, folder: Path | None, task: Mapping[str, Any]) -> Visitor:
-        own = None if folder is None else folder / ARRIVALS
+    def make(self, context: SearchContext) -> ModelProposer:
+        own = None if context.folder is None else context.folder / ARRIVALS
         earlier = read_arrivals(own, mend=True) if own is not None and own.exists() else []
-        self.visitor = Visitor(
-            self.settings.mind(judge.table, judge.folds, "", judge.max_constants),
-            self.chat,
-            judge.table,
-            Ledger(),
-            model=self.settings.model,
-            mode=self.settings.mode,
-            seed=judge.seed,
-            max_constants=judge.max_constants,
-            folder=folder,
-            recorded=earlier if self.replay is None else _recorded(self.replay),
-            written=len(earlier),
-        )
-        return self.visitor
+        replies = earlier if self.replay is None else _recorded(self.replay)
+        dialogue = self.settings.dialogue(replace(context, task=""))
+        recorded = Recorded(replies, written=len(earlier))
+        self.proposer = ModelProposer(self.settings, dialogue, self.chat, context, ledger=Ledger(), recorded=recorded)
+        return self.proposer
 
 
 def arriving(folder: Path, *replies: tuple[int, Reply], mode: str = "propose") -> Played:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sld.board.entries.submission import points_of
-from sld.board.programs.program import ProgramResult, program_from, run_program
+from sld.board.programs.program import Limits, ProgramResult, program_from, run_program
 from sld.board.programs.sandbox import Protection, detect
 from sld.data.table import Table, table_from
 
@@ -35,8 +35,10 @@ def scaling_law_func(data_points, params):
 
 def run(source: str, train: Table = TRAIN, protection: Protection | None = None, **options: Any) -> ProgramResult:
     """Run a program's text on a table and ask it for predictions at its own points."""
-    limits: dict[str, Any] = {"fit_timeout_s": 20.0, "predict_timeout_s": 20.0, **options}
-    return run_program(program_from(dedent(source)), train, points_of(train), protection=protection, **limits)
+    given = {key: options.pop(key) for key in tuple(options) if key in Limits.__dataclass_fields__}
+    limits = Limits(**{"fit_timeout_s": 20.0, "predict_timeout_s": 20.0, **given})
+    program = program_from(dedent(source))
+    return run_program(program, train, points_of(train), limits=limits, protection=protection, **options)
 
 
 def law(body: str) -> str:
@@ -46,6 +48,8 @@ def law(body: str) -> str:
 
 
 VARIANTS = ("bubblewrap + landlock + seccomp", "landlock + seccomp", "bubblewrap + seccomp")
+# one variant by default, since a child takes a quarter of a second; the attempts of test_sandbox run under all of them
+PROTECTIONS = [VARIANTS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS[1:])]
 
 
 def variant(name: str) -> Protection:

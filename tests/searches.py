@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import numpy as np
 
 from sld.data.table import Array, Table, table_from
 from sld.laws.law import LAW_FILE
-from sld.search.candidates.candidate import Discovery
-from sld.search.discovery import discover
+from sld.search.discovery import SearchSettings, discover
+from sld.search.outcome import Discovery
 from sld.search.run_folder import EVENTS
 
 CATALOGUE = ("catalogue", "enumeration")
@@ -51,7 +52,10 @@ def mixture(own: bool = True) -> Table:
 
 
 def search(table: Table, budget: str = "300fits", **options: Any) -> Discovery:
-    return discover(table, **{"budget": budget, "workers": 1, **options})
+    """Search with the settings among the options; the others are of `discover` itself."""
+    settings: dict[str, Any] = {"budget": budget, "workers": 1}
+    settings |= {k: options.pop(k) for k in [f.name for f in fields(SearchSettings)] if k in options}
+    return discover(table, SearchSettings(**settings), **options)
 
 
 def events(folder: Path) -> list[dict[str, Any]]:

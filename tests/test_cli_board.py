@@ -12,8 +12,12 @@ from typing import Any
 
 import pytest
 from boards import damaged, write_task
+from cli_runs import child, in_terminal, one_line
 from commands import Outcome, Run, runner
-from test_cli import child, in_terminal, one_line
+
+from sld.board.entries.store import Board
+from sld.board.entries.verify import verify
+from sld.data.task import load_task
 
 FORM = "E + A*N**-a"
 ROOT = Path(__file__).resolve().parents[1]
@@ -114,9 +118,9 @@ def test_a_run_folder_is_submitted_with_its_seed_and_budget(command: Run, tmp_pa
     )
     law = json.loads((tmp_path / "run" / "law.json").read_bytes())
     assert given.document["entry"]["constants"]["loss"] == law["constants"]
-    verified = command("leaderboard", "verify", "--board", "b", "--refit")
-    # the entries that ship may find a better optimum on another machine; these may not
-    assert "/b/" not in verified.out.replace(str(tmp_path / "b"), "/b") and "49 entries checked" in verified.out
+    # these two alone: the entries that ship may find a better optimum on another machine, and take their time
+    findings = list(verify(Board((tmp_path / "b",)), [load_task("nanolm_shape")], refit=True))
+    assert [finding.problem for finding in findings] == ["", ""]
 
 
 def test_leaderboard_shows_every_task_and_the_means(command: Run) -> None:
@@ -242,7 +246,8 @@ def test_commands_over_damaged_boards_have_no_traceback(
     assert good.read_bytes() == content
 
 
-def test_a_submission_of_damaged_laws_has_no_traceback(submit: Run, task: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("n", [50, pytest.param(300, marks=pytest.mark.slow)])
+def test_a_submission_of_damaged_laws_has_no_traceback(submit: Run, task: Path, tmp_path: Path, n: int) -> None:
     from sld.api import fit
 
     law = tmp_path / "law.json"
@@ -250,7 +255,7 @@ def test_a_submission_of_damaged_laws_has_no_traceback(submit: Run, task: Path, 
     content = law.read_bytes()
     rng = random.Random(0)
     codes = []
-    for k in range(150):
+    for k in range(n):
         law.write_bytes(damaged(content, rng, clever=True))
         outcome = submit("law.json", "--name", f"law {k}", *(("--constants", "given") if k % 2 else ()))
         codes.append(outcome.code)

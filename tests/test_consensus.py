@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from candidates import rejudged
 from searches import search, two_scales
 
 from sld.analysis.guided import Guided
@@ -18,13 +19,15 @@ from sld.data.table import Table, table_from
 from sld.fit.fitting import fit
 from sld.fit.kernel import Array, evaluate
 from sld.laws.fit_settings import FitSettings
-from sld.search.candidates.candidate import Candidate, Guide
+from sld.search import finishing
+from sld.search.candidates.candidate import Candidate
 from sld.search.candidates.hall_of_fame import HallOfFame
 from sld.search.candidates.selection import is_exact
-from sld.search.choosing import finishing
-from sld.search.choosing.consensus import MEMBERS, Consensus, Halves
+from sld.search.choosing.consensus import Consensus
+from sld.search.choosing.finalists import MEMBERS, Finalists
 from sld.search.judging.admissible import HARD_REACH
 from sld.search.judging.judge import Judge
+from sld.search.outcome import Guide
 from sld.search.proposing.proposers import from_texts
 
 FORMS = ("E + A*N**-a", "A*N**-a", "E + A*log(N)", "E + A*N**-a + B*log(N)", "E + A*(N + K)**-a", "E + A*exp(-N/K)")
@@ -52,7 +55,7 @@ def _values(candidate: Candidate, N: Array) -> Array:
 
 def test_the_common_prediction_lies_between_those_of_the_members() -> None:
     judge, hall = judged(curve())
-    consensus = Consensus.of(judge, Halves.of(hall), 0)
+    consensus = Consensus.of(judge.context, Finalists.of(hall), 0)
     assert consensus is not None
     assert consensus.weights.sum() == pytest.approx(1.0)
     assert len(consensus.members) > 3
@@ -64,7 +67,7 @@ def test_the_common_prediction_lies_between_those_of_the_members() -> None:
 def test_its_points_lie_beyond_the_data_and_not_far() -> None:
     table = curve()
     judge, hall = judged(table)
-    consensus = Consensus.of(judge, Halves.of(hall), 0)
+    consensus = Consensus.of(judge.context, Finalists.of(hall), 0)
     assert consensus is not None
     N = consensus.points.X[:, 0]
     reach = np.log(N.max() / 1e6) / np.log(1e6 / 1e3)
@@ -74,8 +77,8 @@ def test_its_points_lie_beyond_the_data_and_not_far() -> None:
 
 def test_a_better_score_weighs_more() -> None:
     judge, hall = judged(curve())
-    halves = Halves.of(hall)
-    consensus = Consensus.of(judge, halves, 0)
+    finalists = Finalists.of(hall)
+    consensus = Consensus.of(judge.context, finalists, 0)
     assert consensus is not None
     by_weight = [m.score for m in consensus.members]
     assert by_weight == sorted(by_weight)
@@ -84,11 +87,12 @@ def test_a_better_score_weighs_more() -> None:
 
 def test_bred_forms_alone_do_not_outvote_the_others() -> None:
     judge, hall = judged(curve())
-    halves = Halves.of(hall)
+    finalists = Finalists.of(hall)
     bred = tuple(
-        replace(c, origin="evolution", key=f"bred {k}", score=c.score - 0.1) for k, c in enumerate(halves.best)
+        replace(rejudged(c, score=c.score - 0.1), origin="evolution", key=f"bred {k}")
+        for k, c in enumerate(finalists.best)
     )
-    consensus = Consensus.of(judge, Halves(bred, halves.static), 0)
+    consensus = Consensus.of(judge.context, Finalists(bred, finalists.static), 0)
     assert consensus is not None
     shares = {m.key: w for m, w in zip(consensus.members, consensus.weights, strict=True)}
     own = sum(w for key, w in shares.items() if not key.startswith("bred"))
@@ -97,29 +101,31 @@ def test_bred_forms_alone_do_not_outvote_the_others() -> None:
 
 def test_an_exact_law_needs_no_consensus() -> None:
     judge, hall = judged(curve(noise=0.0))
-    assert Consensus.of(judge, Halves.of(hall), 0) is None
+    assert Consensus.of(judge.context, Finalists.of(hall), 0) is None
 
 
 def test_an_exact_law_needs_no_consensus_even_where_a_check_fails() -> None:
     judge, hall = judged(curve(noise=0.0))
-    halves = Halves.of(hall)
-    best, static = (tuple(replace(c, admissible=not is_exact(c)) for c in h) for h in (halves.best, halves.static))
-    refused = Halves(best, static)
+    finalists = Finalists.of(hall)
+    best, static = (
+        tuple(rejudged(c, admissible=not is_exact(c)) for c in h) for h in (finalists.best, finalists.static)
+    )
+    refused = Finalists(best, static)
     assert any(is_exact(c) and not c.admissible for c in refused.members)
-    assert Consensus.of(judge, refused, 0) is None
+    assert Consensus.of(judge.context, refused, 0) is None
 
 
 def test_two_laws_are_no_consensus() -> None:
     judge, hall = judged(curve(), FORMS[:2])
-    assert Consensus.of(judge, Halves.of(hall), 0) is None
+    assert Consensus.of(judge.context, Finalists.of(hall), 0) is None
 
 
 def test_the_formula_follows_rows_and_common_prediction() -> None:
     table = curve()
     judge, hall = judged(table)
-    consensus = Consensus.of(judge, Halves.of(hall), 0)
+    consensus = Consensus.of(judge.context, Finalists.of(hall), 0)
     assert consensus is not None
-    law = consensus.distilled(judge, 0)
+    law = consensus.distilled(judge.context, 0)
     assert law is not None
     assert law.judgements[0].consensus == len(consensus.members)
     at_rows = _values(law, table.X[:, 0])
@@ -139,7 +145,7 @@ def test_mixtures_without_a_scale_are_judged_outside_their_own_range() -> None:
     data = {"a": p[:, 0], "b": p[:, 1], "c": p[:, 2], "loss": y}
     table = table_from(data, target="loss", proportion=["a", "b", "c"])
     judge, hall = judged(table, ("E + A*a + B*b", "E + A*exp(-k*a)", "E + A*exp(-k*a) + B*b", "E + A*a*b + B*c"))
-    consensus = Consensus.of(judge, Halves.of(hall), 0)
+    consensus = Consensus.of(judge.context, Finalists.of(hall), 0)
     assert consensus is not None
     X = consensus.points.X
     assert (X >= 0).all()
@@ -172,10 +178,10 @@ def test_every_group_keeps_constants_of_its_own() -> None:
     y = np.where(g == "a", 1.0, 4.0) + 30 * N**-0.3 + 0.02 * np.random.default_rng(1).normal(size=28)
     table = table_from({"N": N, "g": g, "loss": y}, target="loss", scale="N", group="g")
     judge, hall = judged(table)
-    consensus = Consensus.of(judge, Halves.of(hall), 0)
+    consensus = Consensus.of(judge.context, Finalists.of(hall), 0)
     assert consensus is not None
     assert set(consensus.points.group_index.tolist()) == {0, 1}
-    law = consensus.distilled(judge, 0)
+    law = consensus.distilled(judge.context, 0)
     assert law is not None
     assert law.constants["loss"]["a"] != law.constants["loss"]["b"]
 
@@ -202,7 +208,7 @@ def test_refits_of_the_followed_law_ask_the_others_again(monkeypatch: pytest.Mon
 def test_the_points_move_as_the_laws_that_were_asked_do() -> None:
     table = curve()
     judge, hall = judged(table)
-    consensus = Consensus.of(judge, Halves.of(hall), 0)
+    consensus = Consensus.of(judge.context, Finalists.of(hall), 0)
     assert consensus is not None
     (member,) = (m for m in consensus.members if m.text == "E + A*N**-a")
     N = consensus.points.X[:, 0]
@@ -222,7 +228,7 @@ def test_the_points_move_as_the_laws_that_were_asked_do() -> None:
 def test_points_that_nobody_can_tell_are_not_taken_for_certain() -> None:
     table = curve()
     judge, hall = judged(table)
-    consensus = Consensus.of(judge, Halves.of(hall), 0)
+    consensus = Consensus.of(judge.context, Finalists.of(hall), 0)
     assert consensus is not None
     guided = Guided(Guide(consensus.points, consensus.members, consensus.weights), table, 0, FitSettings())
     for member in guided.members:

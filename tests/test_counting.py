@@ -14,8 +14,9 @@ from sld.data.splits import rung_folds
 from sld.data.table import Array, Table, table_from
 from sld.fit.fitting import fit
 from sld.laws.form import Form
+from sld.search.candidates.rejection import Rejection
 from sld.search.judging.judge import Judge, Proposal
-from sld.search.screening.counting import TOO_MANY, Counting, distinct_points, points_per_group
+from sld.search.screening.counting import Counting, distinct_points, points_per_group
 from sld.search.screening.rows import check, with_enough_rows
 
 
@@ -88,7 +89,7 @@ def test_points_are_numbered_alike_in_any_order_of_rows() -> None:
 def test_a_form_is_judged_where_its_constants_are_few_beside_the_points(
     n_points: int, n_repeats: int, form: str, fits: bool
 ) -> None:
-    assert (status(repeated(n_points, n_repeats), form) != TOO_MANY) == fits
+    assert (status(repeated(n_points, n_repeats), form) != Rejection.TOO_MANY_CONSTANTS) == fits
 
 
 def test_the_response_surface_stays_where_points_are_many() -> None:

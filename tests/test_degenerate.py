@@ -7,7 +7,8 @@ import pytest
 from searches import search
 
 from sld.data.table import Table, table_from
-from sld.search.judging.degenerate import CANCELS, TOO_LARGE, TWO_ROLES, Degeneracy, plays_two_roles
+from sld.search.candidates.rejection import Rejection
+from sld.search.judging.degenerate import Degeneracy, plays_two_roles
 from sld.search.judging.resolution import rounding_nmse
 
 N, D = (a.ravel() for a in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 1e11, 6)))
@@ -55,7 +56,7 @@ def test_what_a_person_asks_for_is_not_refused_for_its_roles() -> None:
     form = "sigmoid(k*(x - k)) + b"
     assert plays_two_roles(table.parse(form), table)
     found = search(table, "300fits", proposers=[], formulas=[form])
-    assert TWO_ROLES not in found.counts
+    assert Rejection.TWO_ROLES not in found.counts
     assert found.law.constants["y"]["all"]["k"] == pytest.approx(1.3, rel=1e-3)
 
 
@@ -65,18 +66,18 @@ def test_what_a_person_asks_for_is_not_refused_for_its_roles() -> None:
         ("E + A*N**-a", {"E": 1, "A": 400, "a": 0.3}, ""),
         ("E + k*(log(N) - m)**2", {"E": 1, "k": 0.1, "m": 18.4}, ""),  # log(N) - m is zero at the optimum
         ("E + A*N**-a", {"E": 1, "A": 1e20, "a": 2.6}, ""),  # large, but it stands before a small number
-        ("E + A*N**-a", {"E": -1e4, "A": 1e4, "a": 1e-5}, CANCELS),
-        ("E0 + k*sigmoid(E + N**-a)", {"E0": 2.55e9, "k": -2.55e9, "E": 21, "a": 0.3}, CANCELS),
-        ("E0 + exp(E + N**-a)", {"E0": -1e6, "E": 13.8155105, "a": 1.0}, CANCELS),
-        ("k*(1 - sigmoid(a*log(N)))", {"k": 1e9, "a": 1.0}, CANCELS),
-        ("E + A*N**-a", {"E": 1, "A": 7e41, "a": 5.3}, TOO_LARGE),
-        ("E + A/(1 + N/K)", {"E": 1, "A": 1, "K": 1.86e58}, TOO_LARGE),
-        ("E + A/(1 + k*N)", {"E": 1, "A": 1, "k": 1e-40}, TOO_LARGE),
+        ("E + A*N**-a", {"E": -1e4, "A": 1e4, "a": 1e-5}, Rejection.CANCELS),
+        ("E0 + k*sigmoid(E + N**-a)", {"E0": 2.55e9, "k": -2.55e9, "E": 21, "a": 0.3}, Rejection.CANCELS),
+        ("E0 + exp(E + N**-a)", {"E0": -1e6, "E": 13.8155105, "a": 1.0}, Rejection.CANCELS),
+        ("k*(1 - sigmoid(a*log(N)))", {"k": 1e9, "a": 1.0}, Rejection.CANCELS),
+        ("E + A*N**-a", {"E": 1, "A": 7e41, "a": 5.3}, Rejection.TOO_LARGE),
+        ("E + A/(1 + N/K)", {"E": 1, "A": 1, "K": 1.86e58}, Rejection.TOO_LARGE),
+        ("E + A/(1 + k*N)", {"E": 1, "A": 1, "k": 1e-40}, Rejection.TOO_LARGE),
         ("E + A/(1 + k*N)", {"E": 1, "A": 1, "k": 0.0}, ""),
     ],
 )
 def test_terms_do_not_cancel_and_constants_stay_within_sizes(text: str, constants: dict[str, float], why: str) -> None:
-    assert Degeneracy(TABLE).refusal(TABLE.parse(text), [constants]) == why
+    assert Degeneracy(TABLE).refusal(TABLE.parse(text), [constants]) == (why or None)
 
 
 def rounded_inverse() -> Table:

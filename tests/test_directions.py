@@ -130,7 +130,7 @@ def test_signs_of_constants_set_a_law_right() -> None:
     bent = replace(law, constants={"loss": {"all": {**law.constants["loss"]["all"], "C": 0.4, "c": -0.05}}})
     directions = directions_of(table)
     assert directions is not None and not directions.keeps(bent, 0)
-    straight = directions.straightened(bent, 0, judge.weights[0], {})
+    straight = directions.straightened(bent, 0, judge.context.weights[0], {})
     assert straight is not None and directions.keeps(straight, 0)
     assert all(v >= 0 for v in straight.constants["loss"]["all"].values())
 

@@ -21,9 +21,9 @@ from sld.data.scoring import scores
 from sld.data.table import Table, table_from
 from sld.laws.equivalence import equivalent
 from sld.laws.law import LAW_FILE
+from sld.search.budget import Budget
 from sld.search.candidates.candidate import Candidate
-from sld.search.choosing.finishing import _with_absent
-from sld.search.discovery import Budget
+from sld.search.choosing.final_fit import with_absent
 from sld.search.screening.rows import of_few_groups, thinned
 
 # -- finding -----------------------------------------------------------------------------------------------------------
@@ -319,9 +319,9 @@ def test_groups_are_left_out_evenly_and_never_the_smallest() -> None:
 
 def test_shared_constants_of_a_part_of_the_groups_start_the_fit_of_all() -> None:
     known = {"a": {"E": 1.0, "k": 0.5}, "b": {"E": 3.0, "k": 0.5}, "c": {"E": 8.0, "k": 0.5}}
-    filled = _with_absent(known, ("a", "x", "b", "c"))
+    filled = with_absent(known, ("a", "x", "b", "c"))
     assert filled == known | {"x": {"E": 3.0, "k": 0.5}}
-    assert _with_absent(known, ("a", "b", "c")) is known
+    assert with_absent(known, ("a", "b", "c")) is known
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from sld.data.splits import rung_folds
 from sld.data.table import Array, Table, table_from
 from sld.data.task import load_task
 from sld.fit.fitting import FitResult, fit, huber_weights
-from sld.search.choosing.robust import far_rows, robust_fit
+from sld.search.choosing.robust import Constrained, far_rows, robust_fit
 from sld.search.screening.diverged import MOST, diverged_rows, sentence
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -334,7 +334,7 @@ def test_huber_is_kept_where_it_extrapolates_better() -> None:
         table = heavy(seed)
         expression = table.parse("E + A*N**-a")
         squared = fit(expression, table)
-        found = robust_fit(expression, table, rung_folds(table), squared, table, target=0, seed=0)
+        found = robust_fit(Constrained(expression), table, rung_folds(table), squared, table, seed=0)
         if found is not None:
             assert "3 rows lie far off" in found[1]
             x = 1e6  # a hundred times beyond the data; there the law is 2.003
@@ -351,7 +351,7 @@ def _constants(*results: FitResult) -> list[dict[str, float]]:
 def test_squares_are_kept_without_outliers() -> None:
     table = heavy(n_far=0)
     expression = table.parse("E + A*N**-a")
-    assert robust_fit(expression, table, rung_folds(table), fit(expression, table), table, target=0, seed=0) is None
+    assert robust_fit(Constrained(expression), table, rung_folds(table), fit(expression, table), table, seed=0) is None
 
 
 def test_a_search_says_which_loss_it_used() -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import typer.main
+from hatchling.metadata.core import ProjectMetadata
+from hatchling.plugin.manager import PluginManager
 
 import sld
 from sld.__main__ import main
@@ -161,7 +163,7 @@ def test_python_in_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_version_is_the_same_everywhere() -> None:
-    version = PROJECT["version"]
+    version = ProjectMetadata(str(ROOT), PluginManager()).version  # what a build would be called
     assert sld.__version__ == version
     assert re.findall(r"^## (.+)$", CHANGELOG, flags=re.MULTILINE)[0].split()[0] == version
     assert f"version {version}" in README

@@ -14,7 +14,8 @@ from sld.fit.fitting import Fitter
 from sld.formula.domain import domain_bounds, ranges
 from sld.formula.evaluation import evaluate
 from sld.formula.expression import parse
-from sld.search.judging.domain import EXPLODES, NO_VALUE, NOT_FINITE, SPIKE, Domain
+from sld.search.candidates.rejection import Rejection
+from sld.search.judging.domain import Domain
 from sld.search.judging.soundness import Soundness
 
 POSITIVE = ("N", "D")
@@ -122,41 +123,44 @@ SOUND = [
     ("E + A*sigmoid(k*(log(N) - m))", {"E": 1, "A": 1, "k": 3.0, "m": 18.0}),
 ]
 UNSOUND = [
-    ("E + A*(N + K)**-a", {"E": 1, "A": 400, "a": 0.3, "K": -9e6}, NO_VALUE),  # ends below the smallest run
-    ("E + A*(N + K)**-a", {"E": 1, "A": 400, "a": 0.3, "K": -20.0}, NO_VALUE),
-    ("A/(1 + C/N)", {"A": 1, "C": -math.sqrt(1e7 * 1e9) * 1.01}, NO_VALUE),  # a pole between two rungs
-    ("A/(1 + C/N)", {"A": 1, "C": -2e10}, NO_VALUE),  # beyond them
-    ("A/(N - k*D)", {"A": 1, "k": 1e4}, NO_VALUE),  # only for large N with small D
-    ("E + A*(log(D) - m)**-1", {"E": 1, "A": 1, "m": math.log(HALFWAY)}, NO_VALUE),
-    ("E + A*(log(D) - m)**-2", {"E": 1, "A": 1, "m": math.log(HALFWAY)}, NO_VALUE),
-    ("E + A*abs(log(D) - m)**s", {"E": 1, "A": 1, "m": math.log(HALFWAY), "s": -0.3}, NO_VALUE),
-    ("E + A*log(N - K)", {"E": 1, "A": 1, "K": 1e6}, NO_VALUE),
-    ("E + A*exp(k*N/D)", {"E": 1, "A": 1, "k": 1.0}, NOT_FINITE),  # for a hundred times the N with a tenth of the D
-    ("E + A*abs(log(D) - m)**s", {"E": 1, "A": 1, "m": math.log(HALFWAY), "s": 0.3}, SPIKE),
-    ("E + A*(1 + ((log(D) - m)**2)**s)", {"E": 1, "A": 1, "m": math.log(HALFWAY), "s": 0.1}, SPIKE),
-    ("E + A*exp(-((log(D) - m)/w)**2)", {"E": 1, "A": 1, "m": math.log(HALFWAY), "w": 0.02}, SPIKE),
-    ("E + A*exp(-((log(D) - m)/w)**2)", {"E": 1, "A": 1, "m": math.log(RUNGS[2]), "w": 0.05}, SPIKE),  # at a rung
-    ("E + A*exp(-((log(D) - m)/w)**2)", {"E": 1, "A": 1, "m": math.log(5e12), "w": 0.05}, SPIKE),  # beyond the data
-    ("E + A/(1 + ((log(D) - m)/w)**2)", {"E": 1, "A": -1, "m": math.log(HALFWAY), "w": 1e-3}, SPIKE),
-    ("E + (c/N)**a", {"E": 1, "c": 1e7, "a": 30.0}, EXPLODES),  # 1e30 for a tenth of the smallest N
+    ("E + A*(N + K)**-a", {"E": 1, "A": 400, "a": 0.3, "K": -9e6}, "NO_VALUE"),  # ends below the smallest run
+    ("E + A*(N + K)**-a", {"E": 1, "A": 400, "a": 0.3, "K": -20.0}, "NO_VALUE"),
+    ("A/(1 + C/N)", {"A": 1, "C": -math.sqrt(1e7 * 1e9) * 1.01}, "NO_VALUE"),  # a pole between two rungs
+    ("A/(1 + C/N)", {"A": 1, "C": -2e10}, "NO_VALUE"),  # beyond them
+    ("A/(N - k*D)", {"A": 1, "k": 1e4}, "NO_VALUE"),  # only for large N with small D
+    ("E + A*(log(D) - m)**-1", {"E": 1, "A": 1, "m": math.log(HALFWAY)}, "NO_VALUE"),
+    ("E + A*(log(D) - m)**-2", {"E": 1, "A": 1, "m": math.log(HALFWAY)}, "NO_VALUE"),
+    ("E + A*abs(log(D) - m)**s", {"E": 1, "A": 1, "m": math.log(HALFWAY), "s": -0.3}, "NO_VALUE"),
+    ("E + A*log(N - K)", {"E": 1, "A": 1, "K": 1e6}, "NO_VALUE"),
+    # for a hundred times the N with a tenth of the D
+    ("E + A*exp(k*N/D)", {"E": 1, "A": 1, "k": 1.0}, "NOT_FINITE"),
+    ("E + A*abs(log(D) - m)**s", {"E": 1, "A": 1, "m": math.log(HALFWAY), "s": 0.3}, "SPIKE"),
+    ("E + A*(1 + ((log(D) - m)**2)**s)", {"E": 1, "A": 1, "m": math.log(HALFWAY), "s": 0.1}, "SPIKE"),
+    ("E + A*exp(-((log(D) - m)/w)**2)", {"E": 1, "A": 1, "m": math.log(HALFWAY), "w": 0.02}, "SPIKE"),
+    # at a rung
+    ("E + A*exp(-((log(D) - m)/w)**2)", {"E": 1, "A": 1, "m": math.log(RUNGS[2]), "w": 0.05}, "SPIKE"),
+    # beyond the data
+    ("E + A*exp(-((log(D) - m)/w)**2)", {"E": 1, "A": 1, "m": math.log(5e12), "w": 0.05}, "SPIKE"),
+    ("E + A/(1 + ((log(D) - m)/w)**2)", {"E": 1, "A": -1, "m": math.log(HALFWAY), "w": 1e-3}, "SPIKE"),
+    ("E + (c/N)**a", {"E": 1, "c": 1e7, "a": 30.0}, "EXPLODES"),  # 1e30 for a tenth of the smallest N
 ]
 
 
 @pytest.mark.parametrize(("text", "constants"), SOUND)
 def test_sound_laws_pass(text: str, constants: dict[str, float]) -> None:
-    assert Domain(TABLE).refusal(TABLE.parse(text), [constants], 0) == ""
+    assert Domain(TABLE).refusal(TABLE.parse(text), [constants], 0) is None
 
 
 @pytest.mark.parametrize(("text", "constants", "why"), UNSOUND)
 def test_laws_with_poles_gaps_and_spikes_are_refused(text: str, constants: dict[str, float], why: str) -> None:
-    assert Domain(TABLE).refusal(TABLE.parse(text), [constants], 0) == why
+    assert Domain(TABLE).refusal(TABLE.parse(text), [constants], 0) is Rejection[why]
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_spike_is_found_wherever_it_lies(seed: int) -> None:
     domain, form = Domain(TABLE), TABLE.parse("E + A*exp(-((log(D) - m)/w)**2)")
     for m in np.random.default_rng(seed).uniform(math.log(1e9), math.log(1e11), 30):
-        assert domain.refusal(form, [{"E": 1, "A": 1, "m": m, "w": 1e-3}], 0) == SPIKE
+        assert domain.refusal(form, [{"E": 1, "A": 1, "m": m, "w": 1e-3}], 0) == Rejection.SPIKE
 
 
 def test_a_pole_between_the_rungs_of_another_group_is_refused() -> None:
@@ -164,31 +168,31 @@ def test_a_pole_between_the_rungs_of_another_group_is_refused() -> None:
     table = table_from({"n": n, "loss": 1 + n**-0.1, "g": ["a"] * 3 + ["b"] * 4}, target="loss", scale="n", group="g")
     form = table.parse("A/(1 + C/n)")
     sound, pole = {"A": 1.0, "C": 10.0}, {"A": 1.0, "C": -1e9}
-    assert Domain(table).refusal(form, [sound, sound], 0) == ""
-    assert Domain(table).refusal(form, [sound, pole], 0) == NO_VALUE  # b has no runs beyond 2.7e7, a has
+    assert Domain(table).refusal(form, [sound, sound], 0) is None
+    assert Domain(table).refusal(form, [sound, pole], 0) == Rejection.NO_VALUE  # b has no runs beyond 2.7e7, a has
 
 
 def test_a_covariate_that_touches_zero_may_have_powers() -> None:
     x = np.arange(12.0)
     table = table_from({"x": x, "y": 1 + np.sqrt(x)}, target="y", covariate="x")
-    assert Domain(table).refusal(table.parse("E + A*x**a"), [{"E": 1, "A": 1, "a": 0.5}], 0) == ""
-    assert Domain(table).refusal(table.parse("E + A*x**a"), [{"E": 1, "A": 1, "a": -0.5}], 0) == NO_VALUE
+    assert Domain(table).refusal(table.parse("E + A*x**a"), [{"E": 1, "A": 1, "a": 0.5}], 0) is None
+    assert Domain(table).refusal(table.parse("E + A*x**a"), [{"E": 1, "A": 1, "a": -0.5}], 0) == Rejection.NO_VALUE
 
 
 def test_what_is_no_scale_is_checked_within_its_data() -> None:
     lr = np.geomspace(1e-4, 1e-2, 9)
     table = table_from({"lr": lr, "loss": 2 + (np.log(lr) + 7) ** 2}, target="loss", hyper="lr")
     form = table.parse("E + A/(lr + K)")
-    assert Domain(table).refusal(form, [{"E": 1, "A": 1, "K": -1e-6}], 0) == ""
-    assert Domain(table).refusal(form, [{"E": 1, "A": 1, "K": -2e-3}], 0) == NO_VALUE
+    assert Domain(table).refusal(form, [{"E": 1, "A": 1, "K": -1e-6}], 0) is None
+    assert Domain(table).refusal(form, [{"E": 1, "A": 1, "K": -2e-3}], 0) == Rejection.NO_VALUE
 
 
 def test_columns_of_logarithms_are_walked_as_they_are() -> None:
     log_n = np.linspace(7, 9, 8)
     table = table_from({"x": log_n, "loss": 2 - 0.1 * log_n}, target="loss", scale="x", log="x")
     form = table.parse("E + A*exp(-((x - m)/w)**2)")
-    assert Domain(table).refusal(form, [{"E": 1, "A": 1, "m": 8.05, "w": 0.02}], 0) == SPIKE
-    assert Domain(table).refusal(form, [{"E": 1, "A": 1, "m": 8.05, "w": 3.0}], 0) == ""
+    assert Domain(table).refusal(form, [{"E": 1, "A": 1, "m": 8.05, "w": 0.02}], 0) == Rejection.SPIKE
+    assert Domain(table).refusal(form, [{"E": 1, "A": 1, "m": 8.05, "w": 3.0}], 0) is None
 
 
 @pytest.mark.parametrize(
@@ -206,7 +210,7 @@ def test_a_gap_is_described_by_its_place(text: str, constants: dict[str, float],
 # --- the search
 
 
-def refits(table: Table, law_constants: Mapping[str, Mapping[str, float]], text: str) -> str:
+def refits(table: Table, law_constants: Mapping[str, Mapping[str, float]], text: str) -> Rejection | None:
     return Soundness(table).refusal(table.parse(text), [law_constants[g] for g in table.groups], 0)
 
 
@@ -219,9 +223,9 @@ def test_every_law_of_a_search_is_sound(seed: int) -> None:
     table = table_from({"n": n, "loss": loss}, target="loss", scale="n")
     found = search(table, "2500fits", seed=seed)
     for candidate in (found.chosen, *found.hall_of_fame):
-        assert refits(table, candidate.constants["loss"], candidate.text) == ""
+        assert refits(table, candidate.constants["loss"], candidate.text) is None
     for law in (found.law, found.single or found.law):
-        assert refits(table, law.constants["loss"], law.expressions["loss"].text) == ""
+        assert refits(table, law.constants["loss"], law.expressions["loss"].text) is None
         far = np.geomspace(3e-2, 5e8, 400)
         assert np.isfinite(law.predict({"n": far})).all()
 
@@ -229,7 +233,7 @@ def test_every_law_of_a_search_is_sound(seed: int) -> None:
 def test_refused_forms_are_counted_by_their_reason() -> None:
     table = two_scales(0.01)
     found = search(table, "100fits", proposers=[], formulas=["A/(log(N) - 17.3) + E", "E + A*N**-a + B*D**-b"])
-    assert found.counts[NO_VALUE] == 1
+    assert found.counts[Rejection.NO_VALUE] == 1
     assert found.chosen.text == "E + A*N**-a + B*D**-b"
 
 

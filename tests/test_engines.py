@@ -9,7 +9,7 @@ import pytest
 
 from sld.core.errors import UsageError
 from sld.data.table import Table, table_from
-from sld.search.discovery import discover
+from sld.search.discovery import SearchSettings, discover
 from sld.search.judging.judge import Proposal
 from sld.search.proposing.engines import ENGINES, Run, with_constants
 
@@ -98,16 +98,18 @@ def test_a_failing_engine_costs_a_note(fake_pysr, fit: str, said: str) -> None: 
 
 def test_the_search_goes_on_without_a_failing_engine(fake_pysr) -> None:  # type: ignore[no-untyped-def]
     fake_pysr(["v0", "v1"], "raise RuntimeError('no Julia here')")
-    found = discover(law_table(), budget="20fits", workers=1, proposers=["catalogue", "pysr"])
+    found = discover(law_table(), SearchSettings(budget="20fits", workers=1, proposers=["catalogue", "pysr"]))
     assert any("before proposer pysr had its turn" in note for note in found.notes)
-    found = discover(law_table(), budget="600fits", workers=1, proposers=["pysr"], formulas=["E + A*N**-a + B*D**-b"])
+    found = discover(
+        law_table(), SearchSettings(budget="600fits", workers=1, proposers=["pysr"], formulas=["E + A*N**-a + B*D**-b"])
+    )
     assert any("no Julia here" in note for note in found.notes)
 
 
 def test_an_engine_that_is_not_installed_is_named_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"'operon' needs the package pyoperon.*pip install 'sld\[operon\]'"):
-        discover(law_table(), budget="100fits", workers=1, proposers=["operon"])
+        discover(law_table(), SearchSettings(budget="100fits", workers=1, proposers=["operon"]))
 
 
 def test_an_engine_ends_with_the_search(fake_pysr) -> None:  # type: ignore[no-untyped-def]
@@ -131,6 +133,6 @@ def test_operon_proposes_the_same_forms_every_time_and_they_are_judged() -> None
     one, other = ([p.key for p in proposals("operon", table)] for _ in range(2))
     assert len(one) >= 3
     assert one == other
-    found = discover(table, budget="2000fits", workers=1, proposers=["operon"])
+    found = discover(table, SearchSettings(budget="2000fits", workers=1, proposers=["operon"]))
     assert found.chosen.origin == "operon"
     assert found.chosen.train_nmse < 0.05  # a form with half as many constants as points would be refused

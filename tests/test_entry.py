@@ -18,12 +18,13 @@ from sld.board.entries.entry import (
     slug_of,
     task_digest,
 )
-from sld.board.entries.submission import Rows, Signature
+from sld.board.entries.scored_task import ScoredTask
+from sld.board.entries.submission import Signature
 from sld.core.errors import DataError, UsageError
 
 
 @pytest.fixture(scope="module")
-def entry(rows: Rows) -> Entry:
+def entry(rows: ScoredTask) -> Entry:
     return entry_of(rows, "E + A*N**-a", "Käthe's law")
 
 
@@ -195,7 +196,7 @@ def test_the_digest_of_a_task_depends_on_both_tables(tmp_path: Path) -> None:
     assert len(digests) == 3
 
 
-def test_the_identity_is_the_same_however_a_law_is_written(rows: Rows) -> None:
+def test_the_identity_is_the_same_however_a_law_is_written(rows: ScoredTask) -> None:
     one, other = entry_of(rows, "E + A*N**-a", "one"), entry_of(rows, "c0/N**k + b", "other")
     assert one.identity == other.identity and one.hash != other.hash
     assert entry_of(rows, "A*N**-a").identity != one.identity

@@ -2,8 +2,10 @@
 
 import pytest
 
+import sld
+from sld.formula.canonical import simplify
 from sld.formula.expression import parse
-from sld.laws.equivalence import equivalent
+from sld.laws.equivalence import equivalent, represents
 
 VARIABLES = ("N", "D", "x", "y")
 
@@ -77,3 +79,33 @@ def test_the_answer_does_not_depend_on_the_seed() -> None:
     chinchilla = parse("E + A*N**-a + B*N**-b", VARIABLES)
     assert all(equivalent(broken, again, seed=seed) for seed in range(5))
     assert not any(equivalent(broken, chinchilla, seed=seed) for seed in range(5))
+
+
+def test_texts_and_sympy_are_compared_as_well() -> None:
+    import sympy
+
+    N, A, b = sympy.Symbol("N", positive=True), sympy.Symbol("A"), sympy.Symbol("b")
+    assert sld.equivalent("exp(c + k*log(N))", A * N**b, variables=["N"])
+    assert not sld.equivalent("c + k*log(N)", A * N**b, variables=["N"])
+    with pytest.raises(sld.GrammarError, match="gamma is not in the grammar"):
+        sld.equivalent(sympy.gamma(N), "A*N", variables=["N"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A*B*x + C - D",
+        "exp(A)*x**-b",
+        "A*N**-a*B + E*1",
+        "((A*x)**a)**b",
+        "A*exp(b + k*x)",
+        "log(c1*N**g) + d",
+        "2*(A + B)/3*x",
+    ],
+)
+def test_a_shortened_form_can_take_all_values_of_the_long_one(text: str) -> None:
+    # `simplify` goes by keys, whose rules could be wrong; here nothing but values is compared
+    long = parse(text, VARIABLES)
+    short = simplify(long)
+    assert short.complexity < long.complexity
+    assert represents(short, long)

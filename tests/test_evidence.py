@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from candidates import rejudged
 from searches import chinchilla, search, two_scales
 
 from sld.data.scoring import scores
@@ -15,9 +16,10 @@ from sld.data.splits import rung_folds
 from sld.data.table import Table, table_from
 from sld.fit.kernel import Array
 from sld.search.candidates.candidate import Candidate
-from sld.search.choosing.consensus import Consensus, Halves
+from sld.search.choosing.consensus import Consensus
 from sld.search.choosing.evidence import WON, advantage, in_standard_errors, published_laws, turn_not_shown
 from sld.search.choosing.explanation import explanation
+from sld.search.choosing.finalists import Finalists
 from sld.search.judging.judge import Judge
 from sld.search.proposing.proposers import from_texts
 
@@ -65,8 +67,8 @@ def test_one_variable_shows_its_own_curve() -> None:
 def test_a_form_that_is_right_wins_and_one_that_is_wrong_does_not() -> None:
     table = isoflops(noise=0.001)
     judge, (right, wrong) = judged(table, CHINCHILLA, "E + A*N**-a")
-    assert advantage(judge, 0, [right], [wrong]) > WON
-    assert advantage(judge, 0, [wrong], [right]) < -WON
+    assert advantage(judge.context, 0, [right], [wrong]) > WON
+    assert advantage(judge.context, 0, [wrong], [right]) < -WON
 
 
 @pytest.mark.parametrize("odd", [0.01, 1.0, 1e6])
@@ -81,7 +83,7 @@ def test_a_few_odd_rows_are_no_win_however_odd_they_are(odd: float) -> None:
 
 def test_equal_forms_differ_by_nothing() -> None:
     judge, (law,) = judged(isoflops(), CHINCHILLA)
-    assert advantage(judge, 0, [law], [law]) == 0.0
+    assert advantage(judge.context, 0, [law], [law]) == 0.0
 
 
 def test_checkpoints_of_one_run_count_as_one() -> None:
@@ -90,7 +92,7 @@ def test_checkpoints_of_one_run_count_as_one() -> None:
     one_run = np.arange(table.n_rows) // 13
     of_runs = replace(table, runs=("a", "b", "c", "d"), run_index=one_run, run_column="run")
     runs = Judge(of_runs, judge.folds, seed=0, max_constants=9)
-    assert abs(advantage(runs, 0, [right], [wrong])) < advantage(judge, 0, [right], [wrong])
+    assert abs(advantage(runs.context, 0, [right], [wrong])) < advantage(judge.context, 0, [right], [wrong])
 
 
 @pytest.mark.parametrize(
@@ -101,15 +103,15 @@ def test_a_valley_that_rows_lie_in_is_shown(text: str, shown: bool) -> None:
     N = np.geomspace(1e3, 1e7, 40)
     y = 1 + 0.05 * (np.log(N) - np.log(1e5)) ** 2 + 0.01 * np.random.default_rng(0).normal(size=40)
     judge, (law,) = judged(curve(y, N), text)
-    assert turn_not_shown(judge, 0, law) is not shown
+    assert turn_not_shown(judge.context, 0, law) is not shown
 
 
 def test_a_turn_beyond_the_data_is_not_shown() -> None:
     N = np.geomspace(1e3, 1e4, 24)
     y = (0.5 + 300 * N**-0.5) * (1 + 0.03 * np.random.default_rng(0).normal(size=24))
     judge, (parabola, power) = judged(curve(y, N), "E + k*(log(N) - m)**2", "E + A*N**-a")
-    assert turn_not_shown(judge, 0, parabola)
-    assert not turn_not_shown(judge, 0, power)
+    assert turn_not_shown(judge.context, 0, parabola)
+    assert not turn_not_shown(judge.context, 0, power)
 
 
 def test_a_turn_within_the_data_that_one_row_speaks_for_is_not_shown() -> None:
@@ -119,42 +121,42 @@ def test_a_turn_within_the_data_that_one_row_speaks_for_is_not_shown() -> None:
     y[-1] += 0.3
     judge, (law,) = judged(curve(y, N), "E + A*N**-a + B*(N/1000000)**b")
     assert law.constants["loss"]["all"]["b"] > 1
-    assert turn_not_shown(judge, 0, law)
+    assert turn_not_shown(judge.context, 0, law)
 
 
 def test_a_declared_direction_is_another_matter() -> None:
     N = np.geomspace(1e3, 1e4, 24)
     table = table_from({"N": N, "loss": 0.5 + 300 * N**-0.5}, target="loss", scale="N", monotone={"N": "decreasing"})
     judge, (parabola,) = judged(table, "E + k*(log(N) - m)**2")
-    assert not turn_not_shown(judge, 0, parabola)
+    assert not turn_not_shown(judge.context, 0, parabola)
 
 
 def test_what_is_known_speaks_alone_until_the_search_has_won() -> None:
     judge, candidates = judged(isoflops(), CHINCHILLA, SATURATED, "E + A*N**-a/D**b", "E + (A*N**-a + B*D**-b)**g")
     law, *others = candidates
     published = (replace(law, origin="catalogue:chinchilla"),)
-    lucky = tuple(replace(c, score=law.score - 1.0) for c in others)
-    alone = Consensus.of(judge, Halves(lucky, lucky, published), 0)
+    lucky = tuple(rejudged(c, score=law.score - 1.0) for c in others)
+    alone = Consensus.of(judge.context, Finalists(lucky, lucky, published), 0)
     assert alone is not None and [m.key for m in alone.members] == [law.key]
     # a published law that is wrong is beaten, and then all have a say
     judge, (wrong, *right) = judged(isoflops(noise=0.001), "E + A*N**-a", CHINCHILLA, "E + (A*N**-a + B*D**-b)**g",
                                     "E + A*N**-a + B*D**-b + C*N**-c*D**-d")  # fmt: skip
-    both = Consensus.of(judge, Halves(tuple(right), tuple(right), (replace(wrong, score=-2.0),)), 0)
+    both = Consensus.of(judge.context, Finalists(tuple(right), tuple(right), (rejudged(wrong, score=-2.0),)), 0)
     assert both is not None and wrong.key not in {m.key for m in both.members}
 
 
 def test_published_laws_that_explain_nothing_are_not_what_is_known() -> None:
     judge, candidates = judged(isoflops(), CHINCHILLA, SATURATED, "E + (A*N**-a + B*D**-b)**g")
-    useless = replace(candidates[0], score=-0.3, key="?")
-    found = Consensus.of(judge, Halves(tuple(candidates), tuple(candidates), (useless,)), 0)
+    useless = replace(rejudged(candidates[0], score=-0.3), key="?")
+    found = Consensus.of(judge.context, Finalists(tuple(candidates), tuple(candidates), (useless,)), 0)
     assert found is not None and "?" not in {m.key for m in found.members}
 
 
 def test_a_law_read_with_other_quantities_weighs_less() -> None:
     judge, candidates = judged(isoflops(), CHINCHILLA, "E + (A*N**-a + B*D**-b)**g", "E + A*N**-a + B*D**-a")
-    published = tuple(replace(c, score=-5.0) for c in candidates)
+    published = tuple(rejudged(c, score=-5.0) for c in candidates)
     misread = {published[0].key: 2.0}
-    found = Consensus.of(judge, Halves(published, published, published, misread), 0)
+    found = Consensus.of(judge.context, Finalists(published, published, published, misread), 0)
     assert found is not None
     weight = {m.key: w for m, w in zip(found.members, found.weights, strict=True)}
     assert weight[published[0].key] == pytest.approx(np.exp(-1.0) * weight[published[1].key])
@@ -165,15 +167,15 @@ def test_an_account_of_a_turning_form_is_never_claimed() -> None:
     N = np.geomspace(1e3, 1e4, 30)
     y = (0.5 + 300 * N**-0.5) * (1 + 0.02 * np.random.default_rng(1).normal(size=30))
     judge, (parabola,) = judged(curve(y, N), "E + k*(log(N) - m)**2", origin="catalogue:x")
-    assert explanation(judge, [parabola], 0) is None
+    assert explanation(judge.context, [parabola], 0) is None
 
 
 def test_an_unpublished_account_has_to_beat_the_published_laws() -> None:
     judge, (law, same) = judged(isoflops(), CHINCHILLA, "E + A*N**-a + B*D**-b + 0*N", origin="enumeration")
-    assert explanation(judge, [law], 0) is not None
-    assert explanation(judge, [law], 0, published=[same]) is None
+    assert explanation(judge.context, [law], 0) is not None
+    assert explanation(judge.context, [law], 0, published=[same]) is None
     named = replace(law, origin="catalogue:chinchilla")
-    assert explanation(judge, [named], 0, published=[same]) is not None
+    assert explanation(judge.context, [named], 0, published=[same]) is not None
 
 
 @pytest.mark.slow

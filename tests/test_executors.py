@@ -18,7 +18,7 @@ import pytest
 from sld.core.errors import SldError
 from sld.formula.expression import parse
 from sld.laws.form import Form
-from sld.search.candidates.candidate import Candidate
+from sld.search.candidates.candidate import Candidate, Judgement
 from sld.search.judging.executors import Executor
 from sld.search.judging.judge import Judge, Proposal
 
@@ -36,8 +36,8 @@ class Stub:
         n = int(proposal.key)
         self.act(n)
         candidate = Candidate(
-            expressions={"y": proposal.forms[0].expression}, key=proposal.key, origin="test", complexity=1,
-            n_constants=1, score=float(os.getpid()),
+            expressions={"y": proposal.forms[0].expression}, key=proposal.key, origin="test",
+            judgements=(Judgement(float(os.getpid()), (), 0.0),),
         )  # fmt: skip
         return candidate, n
 

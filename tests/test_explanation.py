@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from candidates import rejudged
 from searches import law_bytes, search, two_scales
 
 from sld.data.splits import rung_folds
@@ -15,6 +16,7 @@ from sld.fit.kernel import Array
 from sld.formula.canonical import canonical_key
 from sld.search.candidates.candidate import Candidate
 from sld.search.choosing.explanation import explanation
+from sld.search.judging.context import JudgingContext
 from sld.search.judging.judge import Judge
 from sld.search.proposing.proposers import from_texts
 
@@ -30,9 +32,11 @@ def curve(relative: float = 0.0, even: float = 0.0, n: int = 60, seed: int = 0) 
     return table_from({"N": N, "loss": y}, target="loss", scale="N")
 
 
-def judged(table: Table, forms: tuple[str, ...] = FORMS, origin: str = "enumeration") -> tuple[Judge, list[Candidate]]:
+def judged(
+    table: Table, forms: tuple[str, ...] = FORMS, origin: str = "enumeration"
+) -> tuple[JudgingContext, list[Candidate]]:
     judge = Judge(table, rung_folds(table), seed=0, max_constants=9)
-    return judge, [judge.judge(p)[0] for p in from_texts(table, forms, origin)]
+    return judge.context, [judge.judge(p)[0] for p in from_texts(table, forms, origin)]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -66,16 +70,16 @@ def test_a_table_that_no_form_follows_is_not_explained() -> None:
 
 
 def test_of_equal_published_forms_the_one_that_many_have_written_down_is_preferred() -> None:
-    judge, (usual,) = judged(curve(0.01), (LAW,), "catalogue:henighan")
+    context, (usual,) = judged(curve(0.01), (LAW,), "catalogue:henighan")
     rare = replace(usual, key="!")  # comes first where nothing else decides
-    found = explanation(judge, [rare, usual], 0)
+    found = explanation(context, [rare, usual], 0)
     assert found is not None and found.candidate.key == usual.key
 
 
 def test_a_law_of_other_quantities_is_less_likely() -> None:
     table = two_scales()
     noise = 1 + 0.01 * np.random.default_rng(0).normal(size=table.Y.shape)
-    judge, (found,) = judged(replace(table, Y=table.Y * noise), ("E + A*N**-a + B*D**-b",), "catalogue:farseer")
+    context, (found,) = judged(replace(table, Y=table.Y * noise), ("E + A*N**-a + B*D**-b",), "catalogue:farseer")
     # one law each; the first speaks of unique tokens, and its key comes first
     misread, read = (
         replace(found, key=canonical_key(table.parse(text)))
@@ -84,36 +88,36 @@ def test_a_law_of_other_quantities_is_less_likely() -> None:
             "exp(s*N**q + S) + exp(B*N**b + Q)*D**-exp(A*N**a + E)",
         )
     )
-    chosen = explanation(judge, [misread, read], 0)
+    chosen = explanation(context, [misread, read], 0)
     assert misread.key < read.key
     assert chosen is not None and chosen.candidate is read
 
 
 def test_a_published_form_is_preferred_to_an_equal_one_put_together_from_parts() -> None:
-    judge, (built,) = judged(curve(0.01), (LAW,))
+    context, (built,) = judged(curve(0.01), (LAW,))
     published = replace(built, origin="catalogue:henighan", key="z")
-    found = explanation(judge, [built, published], 0)
+    found = explanation(context, [built, published], 0)
     assert found is not None
     assert found.candidate is published
 
 
 def test_rows_outvote_a_published_form_that_is_wrong() -> None:
-    judge, (built, _, wrong, _) = judged(curve(0.01))
-    found = explanation(judge, [built, replace(wrong, origin="catalogue:kaplan_n")], 0)
+    context, (built, _, wrong, _) = judged(curve(0.01))
+    found = explanation(context, [built, replace(wrong, origin="catalogue:kaplan_n")], 0)
     assert found is not None
     assert found.candidate is built
 
 
 def test_an_inadmissible_form_explains_nothing_that_an_admissible_one_could() -> None:
-    judge, (law, longer, *_) = judged(curve(0.01))
-    found = explanation(judge, [replace(law, admissible=False), longer], 0)
+    context, (law, longer, *_) = judged(curve(0.01))
+    found = explanation(context, [rejudged(law, admissible=False), longer], 0)
     assert found is None or found.candidate is longer
 
 
 def test_where_a_bred_form_gives_the_shortest_account_nothing_is_claimed() -> None:
-    judge, (law, *others) = judged(curve(0.01))
-    assert explanation(judge, [law, *others], 0) is not None
-    assert explanation(judge, [replace(law, origin="evolution", lineage=("enumeration",)), *others], 0) is None
+    context, (law, *others) = judged(curve(0.01))
+    assert explanation(context, [law, *others], 0) is not None
+    assert explanation(context, [replace(law, origin="evolution", lineage=("enumeration",)), *others], 0) is None
 
 
 def test_few_rows_for_each_constant_explain_nothing() -> None:
@@ -125,8 +129,8 @@ def test_exact_rows_are_left_to_the_rule_for_exact_laws() -> None:
 
 
 def test_no_candidates_explain_nothing() -> None:
-    judge, _ = judged(curve(0.01), (LAW,))
-    assert explanation(judge, [], 0) is None
+    context, _ = judged(curve(0.01), (LAW,))
+    assert explanation(context, [], 0) is None
 
 
 def test_a_discovery_hands_out_the_explanation_alone() -> None:

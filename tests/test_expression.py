@@ -14,13 +14,13 @@ from sld.formula.expression import (
     MAX_LENGTH,
     Node,
     call,
-    evaluate_scalar,
     name,
     number,
     parse,
     substitute,
     to_text,
 )
+from sld.formula.operators import evaluate_scalar
 
 VARIABLES = ("N", "D")
 NAMES = ("N", "D", "E", "A", "alpha", "größe", "x_1")

@@ -18,7 +18,7 @@ import pytest
 from fetching import COUNTS, NAMES, PARQUET, ROWS, SUITE, Get, content, dataset, folders, pa, parquet, refused
 from hub_server import DATASET, Hub
 
-from sld.board.suites.fetch import fetch, suites
+from sld.board.suites.fetch import Origin, fetch, suites
 from sld.core.errors import SldError, UsageError
 from sld.data.bundled import add_tasks_root, remove_tasks_root
 from sld.data.card import Card
@@ -247,37 +247,37 @@ def test_a_copy_on_disk_gives_the_same_tasks(
         for split, rows in splits.items():
             files[layout.format(config=config, short=config.removesuffix("_scaling_law"), split=split)] = form(rows)
     copy = copy_of(tmp_path / "copy", files)
-    done = fetch("sldbench", to=tmp_path / "tasks", source=copy)
+    done = fetch("sldbench", to=tmp_path / "tasks", origin=Origin(folder=copy))
     assert [(t.name, t.n_rows, t.n_held_out_rows) for t in done] == [(n, *COUNTS[n][:2]) for n in NAMES]
     for task, fetched in zip(SUITE.tasks, done, strict=True):
         target = task.card.targets[0].column
         np.testing.assert_array_equal(load_task(fetched.path).train.column(target), ROWS[task.config]["train"][target])
-    assert {t.state for t in fetch("sldbench", to=tmp_path / "tasks", source=copy)} == {"unchanged"}
+    assert {t.state for t in fetch("sldbench", to=tmp_path / "tasks", origin=Origin(folder=copy))} == {"unchanged"}
     assert str(tmp_path) not in (done[0].path / "README.md").read_text()
 
 
 def test_the_clients_cache_is_a_copy_too(get: Get, tmp_path: Path) -> None:
     get()
     snapshot = next((tmp_path / "cache").glob("datasets--*/snapshots/*"))
-    assert len(fetch("sldbench", to=tmp_path / "again", source=snapshot)) == 8
+    assert len(fetch("sldbench", to=tmp_path / "again", origin=Origin(folder=snapshot))) == 8
 
 
 @pytest.mark.parametrize("place", ["nowhere", "file"])
 def test_a_copy_that_is_not_there_is_misuse(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="--from wants a folder"):
-        fetch("sldbench", to=tmp_path / "tasks", source=tmp_path / place)
+        fetch("sldbench", to=tmp_path / "tasks", origin=Origin(folder=tmp_path / place))
 
 
 def test_a_folder_has_no_revisions(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--revision or --from, not both"):
-        fetch("sldbench", to=tmp_path / "tasks", source=tmp_path, revision="main")
+        fetch("sldbench", to=tmp_path / "tasks", origin=Origin(folder=tmp_path, revision="main"))
 
 
 def test_a_damaged_arrow_file_is_said(tmp_path: Path) -> None:
     copy = copy_of(tmp_path, {f"sft/{s}/data-00000-of-00001.arrow": b"ARROW?" for s in ("train", "test")})
     with pytest.raises(SldError, match=r"8 of 8 tasks were not fetched"):
-        fetch("sldbench", to=tmp_path / "tasks", source=copy)
+        fetch("sldbench", to=tmp_path / "tasks", origin=Origin(folder=copy))
 
 
 def test_the_columns_are_those_of_real_rows(tmp_path: Path) -> None:
@@ -290,19 +290,19 @@ def test_the_columns_are_those_of_real_rows(tmp_path: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(REAL_ROWS / short / file, target)
     with pytest.raises(SldError, match="8 of 8 tasks were not fetched"):  # training rows split anew: too few
-        fetch("sldbench", to=tmp_path / "tasks", source=tmp_path / "copy")
-    done = fetch("sldbench", to=tmp_path / "tasks", source=tmp_path / "copy", check_counts=False)
+        fetch("sldbench", to=tmp_path / "tasks", origin=Origin(folder=tmp_path / "copy"))
+    done = fetch("sldbench", to=tmp_path / "tasks", origin=Origin(folder=tmp_path / "copy"), check_counts=False)
     for task, fetched in zip(SUITE.tasks, done, strict=True):
         # the two together are all training rows of the benchmark
         assert fetched.n_rows + fetched.n_held_out_rows == task.train_rows
         assert check_task(fetched.path) == []
     with pytest.raises(SldError, match="8 of 8 tasks were not fetched"):  # being there already is no excuse
-        fetch("sldbench", to=tmp_path / "tasks", source=tmp_path / "copy")
+        fetch("sldbench", to=tmp_path / "tasks", origin=Origin(folder=tmp_path / "copy"))
 
 
 def test_python_users_add_the_folder_themselves(tmp_path: Path) -> None:
     copy = copy_of(tmp_path / "copy", dataset())
-    fetch("sldbench", to=tmp_path / "tasks", source=copy)
+    fetch("sldbench", to=tmp_path / "tasks", origin=Origin(folder=copy))
     add_tasks_root(tmp_path / "tasks")
     try:
         assert load_task("sldbench_moe").train.n_rows == 193

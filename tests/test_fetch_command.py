@@ -185,12 +185,12 @@ def test_a_missing_package_is_named(run: Run, monkeypatch: pytest.MonkeyPatch, p
 
 
 def test_where_the_data_folder_is(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sld.cli.app import _tasks_folder
+    from sld.cli.base import tasks_folder
 
-    assert _tasks_folder() == tmp_path / "data" / "tasks"
+    assert tasks_folder() == tmp_path / "data" / "tasks"
     monkeypatch.delenv("SLD_DATA")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg"))
-    assert _tasks_folder() == tmp_path / "xdg" / "sld" / "tasks"
+    assert tasks_folder() == tmp_path / "xdg" / "sld" / "tasks"
     monkeypatch.setenv("XDG_DATA_HOME", "relative")
     monkeypatch.setenv("HOME", str(tmp_path / "me"))
-    assert _tasks_folder() == tmp_path / "me" / ".local" / "share" / "sld" / "tasks"
+    assert tasks_folder() == tmp_path / "me" / ".local" / "share" / "sld" / "tasks"

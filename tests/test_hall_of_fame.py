@@ -6,24 +6,10 @@ import random
 from dataclasses import replace
 
 import pytest
+from candidates import candidate, formula, rejudged
 
-from sld.formula.expression import parse
 from sld.search.candidates.candidate import Candidate
 from sld.search.candidates.hall_of_fame import HallOfFame
-
-
-def candidate(key: str, score: float, complexity: int = 5, *, admissible: bool = True, status: str = "ok") -> Candidate:
-    return Candidate(
-        expressions={"y": parse("E + A*x", ["x"])},
-        key=key,
-        origin="test",
-        complexity=complexity,
-        n_constants=2,
-        score=score,
-        fold_errors=(0.1,),
-        admissible=admissible,
-        status=status,
-    )
 
 
 def many(n: int, seed: int = 0) -> list[Candidate]:
@@ -126,3 +112,16 @@ def test_an_island_has_its_own_children_and_what_nobody_bred() -> None:
     hall = filled([*bred, candidate("plain", -4.5)])
     assert [c.key for c in hall.island(1)] == ["b7", "plain", "b4", "b1"]
     assert [c.key for c in hall.island(7)] == ["plain"]
+
+
+def test_a_candidate_of_several_targets_is_the_mean_of_its_judgements() -> None:
+    one, other = candidate("a", -2.0, fold_errors=(0.1, 1e308)), candidate("b", -1.0, fold_errors=(0.3, 1e308))
+    both = replace(one, expressions={"x": formula(), "y": formula(9, 4)}, judgements=one.judgements + other.judgements)
+    assert (both.score, both.complexity, both.n_constants) == (-1.5, 7, 4)
+    assert both.fold_errors == (0.2, float("inf"))
+    failing = replace(
+        both, judgements=(*one.judgements, rejudged(other, admissible=False, reasons=("bad",)).judgements[0])
+    )
+    assert not failing.admissible and failing.reasons == ("bad",)
+    unjudged = candidate("c", 0.0, status="explains nothing")
+    assert not unjudged.ok and unjudged.score == float("inf") and unjudged.fold_errors == ()

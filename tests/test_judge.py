@@ -11,8 +11,9 @@ from searches import two_scales
 
 from sld.data.splits import rung_folds
 from sld.data.table import Table
+from sld.search.candidates.rejection import Rejection
 from sld.search.candidates.selection import early_score
-from sld.search.judging.judge import BEHIND, Judge, Proposal
+from sld.search.judging.judge import Judge, Proposal
 from sld.search.proposing.proposers import from_texts
 
 TABLE = two_scales(0.01)
@@ -35,12 +36,12 @@ def test_the_same_proposal_always_gets_the_same_verdict() -> None:
 def test_a_form_far_behind_is_dropped_at_the_first_look() -> None:
     judge = judge_of()
     good, _ = judge.judge(proposal("E + A*N**-a + B*D**-b"))
-    bar = early_score(good.fold_errors, good.n_constants, good.complexity, judge.n_points)
+    bar = early_score(good.fold_errors, good.n_constants, good.complexity, judge.context.n_points)
     poor = proposal("E + A*N**-a")
     whole, cost = judge.judge(poor)
     dropped, cheap = judge.judge(replace(poor, bar=bar))
     assert whole.status == "ok"
-    assert dropped.status == BEHIND
+    assert dropped.status == Rejection.BEHIND
     assert cheap < cost / 2
 
 
@@ -48,7 +49,7 @@ def test_a_good_form_is_judged_to_the_end_whatever_the_bar() -> None:
     judge = judge_of()
     form = proposal("E + A*N**-a + B*D**-b")
     plain, _ = judge.judge(form)
-    bar = early_score(plain.fold_errors, plain.n_constants, plain.complexity, judge.n_points)
+    bar = early_score(plain.fold_errors, plain.n_constants, plain.complexity, judge.context.n_points)
     looked, _ = judge.judge(replace(form, bar=bar))
     assert looked.status == "ok"
     assert looked.score == pytest.approx(plain.score, abs=0.01)
@@ -73,7 +74,7 @@ def test_rows_at_the_frontier_count_more() -> None:
     residual = y - c["E"] - c["A"] * np.log(N)
     top, bottom = np.mean(residual[30:] ** 2), np.mean(residual[:10] ** 2)
     assert top < bottom / 2
-    weights = judge.weights[0]
+    weights = judge.context.weights[0]
     assert weights is not None
     assert weights.mean() == pytest.approx(1.0)
     assert weights[-1] / weights[0] == pytest.approx(math.exp(2.0))

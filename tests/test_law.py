@@ -291,3 +291,28 @@ def test_missing_law_is_refused(tmp_path: Path) -> None:
 def test_law_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(SldError, match="could not write"):
         chinchilla().save(tmp_path / "missing" / "law.json")
+
+
+def test_sympy_gets_the_constants_of_the_group_that_is_named() -> None:
+    law = grouped()
+    formula = law.to_sympy(group="pile")
+    (n,) = formula.free_symbols
+    assert float(formula.subs(n, 4.0)) == law.predict({"N": [4.0], "corpus": ["pile"]})[0, 0] == 1.5
+    assert {s.name for s in law.to_sympy(fitted=False).free_symbols} == {"N", "E", "A"}
+    assert float(chinchilla().to_sympy().subs({s: 1e9 for s in chinchilla().to_sympy().free_symbols})) == pytest.approx(
+        chinchilla().predict({"N": [1e9], "D (tokens)": [1e9]})[0, 0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("law", "named", "message"),
+    [
+        (grouped(), {}, "name a group: the law has 'pile', 'stack'"),
+        (grouped(), {"group": "pie"}, "no group 'pie'; did you mean 'pile'"),
+        (two_targets(), {}, "name a target: the law has 'loss 1', 'loss 2'"),
+        (two_targets(), {"target": "loss 3"}, "no target 'loss 3'"),
+    ],
+)
+def test_sympy_needs_to_know_which_formula(law: Law, named: dict[str, str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        law.to_sympy(**named)  # type: ignore[arg-type]

@@ -11,12 +11,15 @@ from searches import CATALOGUE, grouped, search, two_scales
 
 from sld.chat.reply import Reply
 from sld.data.table import Table
-from sld.search.candidates.candidate import Discovery
+from sld.search.candidates.hall_of_fame import HallOfFame
 from sld.search.llm import agent
 from sld.search.llm.agent import MAX_CALLS_A_TURN, MAX_TURNS, NO_TOOLS
+from sld.search.llm.model_proposer import TRANSCRIPT
 from sld.search.llm.replies import schema
-from sld.search.llm.tools import NAMES, TOOLS, ToolError, arguments_of, describe_data, published_laws
-from sld.search.llm.visitor import TRANSCRIPT
+from sld.search.llm.tools import TOOLS, ToolContext, ToolError, describe_data, published_laws, schemas
+from sld.search.outcome import Discovery
+from sld.search.proposing import proposers
+from sld.search.proposing.asynchronous import SearchState
 
 TABLE = two_scales(0.01)
 LAW = "E + A*N**-a + B*D**-b"
@@ -24,11 +27,11 @@ FINALS = calls(("propose_finals", {"proposals": [{"expression": LAW, "reason": "
 
 
 def play(*script: Any, table: Table = TABLE, **options: Any) -> tuple[Discovery, FakeChat]:
-    guest = playing(*script, mode="agent")
+    model = playing(*script, mode="agent")
     # the engine has one formula of its own: the search goes on as long as the agent works
-    found = search(table, "60000fits", guest=guest, formulas=["E + A*N**-a"], proposers=[], **options)
-    assert guest.chat is not None
-    return found, guest.chat
+    found = search(table, "60000fits", asynchronous=model, formulas=["E + A*N**-a"], proposers=[], **options)
+    assert model.chat is not None
+    return found, model.chat
 
 
 def answers(chat: FakeChat, turn: int) -> list[str]:
@@ -48,6 +51,7 @@ def test_an_agent_works_in_turns_and_its_finals_are_judged(tmp_path: Any) -> Non
     )
     assert found.chosen.text == LAW and found.chosen.origin == "llm:fake"
     assert len(chat.asked) == 4 and found.llm["calls"] == 4
+    assert all([t["function"]["name"] for t in sent] == list(TOOLS) for sent in chat.tools)
     data, best = answers(chat, 1)
     assert "all 30 rows" in data and "E + A*N**-a | score" in best
     (tried,) = answers(chat, 2)
@@ -58,34 +62,41 @@ def test_an_agent_works_in_turns_and_its_finals_are_judged(tmp_path: Any) -> Non
     assert "## Turn 4" in text and "Tool `try_expression`" in text and "Answer of `show_residuals`" in text
 
 
-@pytest.mark.parametrize(
-    ("call", "wanted"),
-    [
-        (("delete_everything", {}), "no tool 'delete_everything'; there are describe_data"),
-        (("try_expresion", {"expression": LAW}), "did you mean 'try_expression'"),
-        (("try_expression", {}), "try_expression needs 'expression'"),
-        (("try_expression", '{"expression": "E + A*N'), "are not JSON"),
-        (("try_expression", "[1]"), "must be an object"),
-        (("try_expression", {"expression": 7}), "must be of type string"),
-        (("try_expression", {"expression": "__import__('os')"}), "unknown operator"),
-        (("try_expression", {"expression": LAW, "file": "/etc/passwd"}), "no argument 'file'"),
-        (("describe_data", {"group": "x"}), "no group 'x'"),
-        (("describe_data", {"where": {"M": [0, 1]}}), "no column 'M'"),
-        (("describe_data", {"where": {"N": "all"}}), "needs [low, high]"),
-        (("describe_data", {"where": {"N": [5, 6]}}), "no training row lies there"),
-        (("show_residuals", {"variable": "Z"}), "no variable 'Z'"),
-        (("show_residuals", {"variable": "N", "expression": "E+A*D**2"}), "call try_expression first"),
-        (("published_laws", {"words": "zzz"}), "no published law has these words"),
-        (("propose_finals", {"proposals": []}), "no proposal could be read"),
-        (("propose_finals", {"proposals": [{"expression": "sin(N)"}]}), "unknown function 'sin'"),
-        (("", "\x00"), "no tool ''"),
-    ],
-)
-def test_a_call_that_is_wrong_is_answered_with_what_is_wrong(call: tuple[str, Any], wanted: str) -> None:
-    found, chat = play(calls(call), FINALS)
-    (answer,) = answers(chat, 1)
-    assert wanted in answer
+WRONG: list[tuple[tuple[str, Any], str]] = [
+    (("delete_everything", {}), "no tool 'delete_everything'; there are describe_data"),
+    (("try_expresion", {"expression": LAW}), "did you mean 'try_expression'"),
+    (("try_expression", {}), "try_expression needs 'expression'"),
+    (("try_expression", '{"expression": "E + A*N'), "are not JSON"),
+    (("try_expression", "[1]"), "must be an object"),
+    (("try_expression", {"expression": 7}), "must be of type string"),
+    (("try_expression", {"expression": "__import__('os')"}), "unknown operator"),
+    (("try_expression", {"expression": LAW, "file": "/etc/passwd"}), "no argument 'file'"),
+    (("describe_data", {"group": "x"}), "no group 'x'"),
+    (("describe_data", {"where": {"M": [0, 1]}}), "no column 'M'"),
+    (("describe_data", {"where": {"N": "all"}}), "needs [low, high]"),
+    (("describe_data", {"where": {"N": [5, 6]}}), "no training row lies there"),
+    (("show_residuals", {"variable": "Z"}), "no variable 'Z'"),
+    (("show_residuals", {"variable": "N", "expression": "E+A*D**2"}), "call try_expression first"),
+    (("published_laws", {"words": "zzz"}), "no published law has these words"),
+    (("propose_finals", {"proposals": []}), "no proposal could be read"),
+    (("propose_finals", {"proposals": [{"expression": "sin(N)"}]}), "unknown function 'sin'"),
+    (("", "\x00"), "no tool ''"),
+]
+
+
+@pytest.fixture(scope="module")
+def told() -> list[str]:
+    """What is answered to each of the wrong calls, all made in one conversation that ends well."""
+    turns = [WRONG[k : k + MAX_CALLS_A_TURN] for k in range(0, len(WRONG), MAX_CALLS_A_TURN)]
+    found, chat = play(*(calls(*(call for call, _ in turn)) for turn in turns), FINALS)
     assert found.chosen.text == LAW
+    return [answer for k in range(len(turns)) for answer in answers(chat, k + 1)]
+
+
+@pytest.mark.parametrize("k", range(len(WRONG)), ids=[wanted for _, wanted in WRONG])
+def test_a_call_that_is_wrong_is_answered_with_what_is_wrong(k: int, told: list[str]) -> None:
+    assert len(told) == len(WRONG)
+    assert WRONG[k][1] in told[k]
 
 
 def test_the_conversation_that_is_sent_back_is_one_that_servers_take() -> None:
@@ -168,35 +179,41 @@ def test_a_long_conversation_loses_its_oldest_turns_and_keeps_calls_with_their_a
             assert last[k - 1]["role"] in ("assistant", "tool")
 
 
+def seen(table: Table) -> ToolContext:
+    state = SearchState(HallOfFame(), 0, 0, "all of it", float("inf"), set(), {})
+    return ToolContext(table, state, {}, "llm:fake", 20)
+
+
 def test_a_slice_is_described_by_group_and_range() -> None:
-    text = describe_data(grouped(), "a", {"N": [10, 200]})
+    text = describe_data(seen(grouped()), {"group": "a", "where": {"N": [10, 200]}})
     assert "all 3 rows" in text and "\nb," not in text
 
 
 def test_published_laws_are_written_over_the_table() -> None:
-    assert "E + A*N**-alpha + B*D**-beta | Chinchilla" in published_laws(TABLE, "chinchilla")
+    assert "E + A*N**-alpha + B*D**-beta | Chinchilla" in published_laws(seen(TABLE), {"words": "chinchilla"})
 
 
 def test_every_tool_is_a_schema_that_its_own_arguments_pass() -> None:
-    for t in TOOLS:
-        parameters = t["function"]["parameters"]
-        assert t["type"] == "function" and parameters["additionalProperties"] is False
+    for name, sent in zip(TOOLS, schemas(), strict=True):
+        parameters = sent["function"]["parameters"]
+        assert sent["type"] == "function" and sent["function"]["name"] == name
+        assert parameters["additionalProperties"] is False
         assert set(parameters["required"]) <= set(parameters["properties"])
-    assert arguments_of("show_best", "") == {}
+    assert TOOLS["show_best"].arguments("") == {}
     with pytest.raises(ToolError):
-        arguments_of(NAMES[1], "{" * 10_000)
+        TOOLS["try_expression"].arguments("{" * 10_000)
 
 
 def test_no_schema_asks_for_a_pattern() -> None:
     """Servers that turn schemas into grammars drop a tool with `\\d` in a pattern without a word (llama.cpp)."""
-    for sent in (TOOLS, schema(TABLE), schema(grouped())):
+    for sent in (schemas(), schema(TABLE), schema(grouped())):
         text = json.dumps(sent)
         assert '"pattern"' not in text and "\\\\" not in text
 
 
 def test_tools_see_the_rows_of_the_search_only() -> None:
-    guest = Played(FakeChat([calls(("describe_data", {})), FINALS]))
-    assert guest.settings.mode == "propose"
+    model = Played(FakeChat([calls(("describe_data", {})), FINALS]))
+    assert model.settings.mode == "propose"
     _, chat = play(calls(("describe_data", {})), proposes("E + A*N"), FINALS)
     shown = answers(chat, 1)[0]
     numbers = {line.split(",")[-1] for line in shown.splitlines() if line.count(",") == 2}
@@ -204,7 +221,8 @@ def test_tools_see_the_rows_of_the_search_only() -> None:
     assert numbers - {"loss"} == measured
 
 
-def test_agents_and_engine_work_side_by_side() -> None:
-    guest = playing(calls(("try_expression", {"expression": "E + A*(N*D)**-a*log(N)"})), FINALS, mode="agent")
-    found = search(TABLE, "15000fits", guest=guest, proposers=CATALOGUE)
-    assert found.counts["tried"] > 200 and found.llm["judged"] >= 1
+def test_agents_and_engine_work_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proposers, "_BATCH", 16)  # the agent's turns come between batches
+    model = playing(calls(("try_expression", {"expression": "E + A*(N*D)**-a*log(N)"})), FINALS, mode="agent")
+    found = search(TABLE, "3000fits", asynchronous=model, proposers=CATALOGUE)
+    assert found.counts["tried"] > 3 * 16 and found.llm["judged"] >= 1 and found.llm["calls"] == 2

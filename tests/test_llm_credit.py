@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from searches import two_scales
+from candidates import candidate as made_up
 
 from sld.search.candidates.candidate import Candidate
 from sld.search.llm.credit import CAP, FLOOR, WELCOME, Credit
 
-E = two_scales().parse("E + A*N**-a")
-
 
 def candidate(score: float, origin: str = "evolution", complexity: int = 5, status: str = "ok") -> Candidate:
-    return Candidate({"loss": E}, "k", origin, complexity, 3, (0.1,), score, 0.1, status=status)
+    return replace(made_up("k", score, complexity, status=status), origin=origin)
 
 
 def after(*noted: tuple[Candidate, int]) -> Credit:
@@ -77,7 +77,7 @@ def test_one_candidate_earns_a_bounded_amount_and_the_best_of_its_size_a_little(
 
 
 def test_descendants_count_as_the_models() -> None:
-    child = Candidate({"loss": E}, "k", "evolution", 5, 3, (0.1,), -5.0, lineage=("llm:m: E + A*N**-a",))
+    child = replace(candidate(-5.0), lineage=("llm:m: E + A*N**-a",))
     assert after(*ENGINE, (child, 30)).bests == [49, 1]
 
 

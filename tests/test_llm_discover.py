@@ -19,14 +19,15 @@ from sld.__main__ import main
 from sld.chat.arrivals import ARRIVALS
 from sld.chat.record import EXCHANGE
 from sld.core.errors import UsageError
-from sld.data.task import Task, load_task
 from sld.laws.law import Law
-from sld.search.candidates.candidate import Discovery
-from sld.search.llm import proposer
+from sld.search.llm import propose
 from sld.search.llm.settings import LLM
+from sld.search.outcome import Discovery
+from sld.search.proposing import proposers
 
 KEY = "sk-very-secret-key-0123456789"
 TABLE = two_scales(0.01)
+FITS = "2500fits"
 PLAIN: dict[str, Any] = {"proposers": ["enumeration", "evolution"]}
 LAW = "E + A*N**-a + B*D**-b"
 
@@ -40,7 +41,11 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     for name in ("OPENAI_BASE_URL", "OPENAI_MODEL", "COLUMNS", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(proposer, "_SOON", 90)
+    # small batches, and a question after each: what takes a minute takes a second
+    monkeypatch.setattr(propose, "_SOON", 8)
+    monkeypatch.setattr(propose, "_LATE", 8)
+    monkeypatch.setattr(proposers, "_BATCH", 16)
+    monkeypatch.setattr(proposers, "_HEAD", 48)
     monkeypatch.chdir(tmp_path)
 
 
@@ -80,7 +85,7 @@ QUICK = ("prompt injection", "500", "silence")
 
 @pytest.fixture(scope="module")
 def alone() -> Discovery:
-    return search(TABLE, "6000fits", **PLAIN)
+    return search(TABLE, FITS, **PLAIN)
 
 
 @pytest.mark.parametrize("kind", [k if k in QUICK else pytest.param(k, marks=pytest.mark.slow) for k in HOSTILE])
@@ -91,7 +96,7 @@ def test_a_hostile_server_changes_nothing_but_lines_of_the_report(
     with Server(then=HOSTILE[kind]()) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         begun = time.monotonic()
-        found = search(TABLE, "6000fits", guest=LLM("m"), out=folder, **PLAIN)
+        found = search(TABLE, FITS, asynchronous=LLM("m"), out=folder, **PLAIN)
         assert time.monotonic() - begun < 20.0
         assert server.requests or kind == "silence"
     assert found.chosen.score <= alone.chosen.score
@@ -110,7 +115,7 @@ def test_a_search_with_a_hostile_server_ends_in_its_time(
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         for mode in ("propose", "agent"):
             begun = time.monotonic()
-            found = search(TABLE, "3s", guest=LLM("m", mode=mode), out=tmp_path / mode, **PLAIN)
+            found = search(TABLE, "3s", asynchronous=LLM("m", mode=mode), out=tmp_path / mode, **PLAIN)
             assert time.monotonic() - begun < 7.0
             check_ledger(found, tmp_path / mode)
             check_secrets(tmp_path / mode)
@@ -133,9 +138,9 @@ def check_secrets(folder: Path) -> None:
             assert KEY.encode() not in file.read_bytes(), file
 
 
-def test_a_server_that_is_not_there_is_one_line_of_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_not_there_is_one_line_of_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
-    found = search(TABLE, "2s", guest=LLM("m"), **PLAIN)
+    found = search(TABLE, FITS, asynchronous=LLM("m"), **PLAIN)
     assert found.chosen.score < -3
     assert all("no connection" in why for why in found.llm["failed"])
 
@@ -145,7 +150,7 @@ def test_a_server_that_is_not_there_is_one_line_of_the_report(tmp_path: Path, mo
 
 def in_order(*texts: str) -> Callable[[Request], Answer]:
     waiting = list(texts)
-    return lambda request: reply(waiting.pop(0) if len(waiting) > 1 else waiting[0])
+    return lambda _request: reply(waiting.pop(0) if len(waiting) > 1 else waiting[0])
 
 
 def test_a_run_repeats_from_its_folder_and_from_the_exchange_alone(
@@ -155,34 +160,34 @@ def test_a_run_repeats_from_its_folder_and_from_the_exchange_alone(
         handler=in_order(proposals("E + A*(N*D)**-a*log(N)", "E + A*N**-a*log(D)"), proposals("A*N"))
     ) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        first = search(TABLE, "12000fits", guest=LLM("m", budget="1Mtok"), out=tmp_path / "a", **PLAIN)
+        first = search(TABLE, FITS, asynchronous=LLM("m", budget="1Mtok"), out=tmp_path / "a", **PLAIN)
         n = len(server.requests)
     assert first.llm["judged"] >= 1
     monkeypatch.delenv("OPENAI_API_KEY")
-    second = search(TABLE, "12000fits", guest=LLM.replayed(tmp_path / "a"), out=tmp_path / "b", workers=2, **PLAIN)
+    second = search(TABLE, FITS, asynchronous=LLM.replayed(tmp_path / "a"), out=tmp_path / "b", workers=2, **PLAIN)
     assert (tmp_path / "a" / "law.json").read_bytes() == (tmp_path / "b" / "law.json").read_bytes()
     assert second.llm["ledger"]["tokens_in"] == 0 and second.llm["ledger"]["cached"] == second.llm["calls"]
     (tmp_path / "a" / ARRIVALS).unlink()
-    third = search(TABLE, "12000fits", guest=LLM.replayed(tmp_path / "a" / EXCHANGE), **PLAIN)
-    assert third.llm["judged"] >= 1 and third.llm["calls"] == first.llm["calls"]
+    third = search(TABLE, FITS, asynchronous=LLM.replayed(tmp_path / "a" / EXCHANGE), **PLAIN)
+    assert third.llm["judged"] >= 1 and third.llm["calls"] == first.llm["calls"] + first.llm["cancelled"]
     assert len(server.requests) == n
 
 
 def test_a_run_that_is_taken_up_pays_for_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Server(then=reply(proposals("E + A*N**-a*log(D)"), usage=(1000, 50))) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        first = search(TABLE, "9000fits", guest=LLM("m", budget="1Mtok"), out=tmp_path / "a", **PLAIN)
+        first = search(TABLE, FITS, asynchronous=LLM("m", budget="1Mtok"), out=tmp_path / "a", **PLAIN)
         n = len(server.requests)
-        again = search(TABLE, "9000fits", guest=LLM("m", budget="1Mtok"), out=tmp_path / "a", **PLAIN)
+        again = search(TABLE, FITS, asynchronous=LLM("m", budget="1Mtok"), out=tmp_path / "a", **PLAIN)
         assert len(server.requests) <= n + 1  # a last call that was cut off may be made again
     assert again.llm["ledger"]["tokens_in"] >= first.llm["ledger"]["tokens_in"]
     assert (tmp_path / "a" / "law.json").exists()
 
 
-def test_a_limit_in_tokens_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_in_tokens_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     with Server(then=reply(proposals("E + A*N**-a*log(D)"), usage=(15_000, 1000))) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        found = search(TABLE, "12000fits", guest=LLM("m", budget="25ktok"), **PLAIN)
+        found = search(TABLE, FITS, asynchronous=LLM("m", budget="25ktok"), **PLAIN)
     ledger = found.llm["ledger"]
     assert ledger["tokens_in"] + ledger["tokens_out"] <= 25_000
     assert "25000 tokens" in found.llm["stopped"] and ledger["limit"] == "25000tok"
@@ -201,15 +206,23 @@ def sld(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 TASK = "nanolm_chinchilla"
 
 
+@pytest.fixture
+def rows() -> tuple[str, ...]:
+    """A small table of one's own, and how it is named to a command."""
+    lines = [f"{x[0]},{x[1]},{y}" for x, y in zip(TABLE.X, TABLE.Y[:, 0], strict=True)]
+    Path("runs.csv").write_text("\n".join(["N,D,loss", *lines]), encoding="utf-8")
+    return ("discover", "runs.csv", "--target", "loss", "--scale", "N,D", "--workers", "1")
+
+
 def test_discover_with_a_model_says_what_it_did(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rows: tuple[str, ...]
 ) -> None:
     with Server(then=reply(proposals("E + A*N**-a*log(D)*D**b", "A*sin(N)"), usage=(1000, 100))) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        options = ("--budget", "4000fits", "--out", "run", "--llm", "gpt-5-mini", "--llm-budget", "0.50usd")
-        code, out, _ = sld(capsys, "discover", TASK, *options)
+        options = ("--budget", "600fits", "--out", "run", "--llm", "gpt-5-mini", "--llm-budget", "0.50usd")
+        code, out, _ = sld(capsys, *rows, *options)
         assert code == 0 and re.search(r"language model gpt-5-mini: \d+ calls?, \d+ tokens, \$0\.\d+;", out)
-        code, out, _ = sld(capsys, "discover", TASK, *options, "--json")
+        code, out, _ = sld(capsys, *rows, *options, "--json")
     document = json.loads(out)
     assert document["llm"]["model"] == "gpt-5-mini" and document["config"]["llm"]["mode"] == "propose"
     assert "lineage" in document and document["law"]["provenance"]["llm"]["model"] == "gpt-5-mini"
@@ -217,9 +230,7 @@ def test_discover_with_a_model_says_what_it_did(
     assert "## The language model" in text and "--llm gpt-5-mini --llm-mode propose" in text
     assert json.loads(Path("run/config.json").read_text())["llm"] == {"model": "gpt-5-mini", "mode": "propose"}
     check_secrets(tmp_path)
-    code, out, _ = sld(
-        capsys, "discover", TASK, "--budget", "4000fits", "--out", "again", "--llm-replay", "run", "--json"
-    )
+    code, out, _ = sld(capsys, *rows, "--budget", "600fits", "--out", "again", "--llm-replay", "run", "--json")
     assert code == 0 and json.loads(out)["law"] == document["law"]
     assert Law.load("again").to_json() == Law.load("run").to_json()
 
@@ -234,21 +245,21 @@ def test_a_model_without_a_key_is_one_line(
 
 
 def test_auto_goes_on_without_and_says_so_in_one_line(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], rows: tuple[str, ...]
 ) -> None:
-    code, out, err = sld(capsys, "discover", TASK, "--llm", "auto", "--budget", "300fits", "--out", "run", "--json")
+    code, out, err = sld(capsys, *rows, "--llm", "auto", "--budget", "300fits", "--out", "run", "--json")
     assert code == 0 and "llm" not in json.loads(out)
     assert err.splitlines()[0] == "searching without a language model: OPENAI_MODEL is not set"
     assert "llm" not in Path("run/report.md").read_text(encoding="utf-8")
 
 
 def test_auto_takes_the_model_of_the_environment(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, rows: tuple[str, ...]
 ) -> None:
     monkeypatch.setenv("OPENAI_MODEL", "some-model")
     with Server(then=reply("")) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        code, out, _ = sld(capsys, "discover", TASK, "--llm", "auto", "--budget", "300fits", "--json")
+        code, out, _ = sld(capsys, *rows, "--llm", "auto", "--budget", "300fits", "--json")
     assert code == 0 and json.loads(out)["llm"]["model"] == "some-model"
 
 
@@ -303,15 +314,16 @@ def test_a_record_that_is_damaged_is_one_line(capsys: pytest.CaptureFixture[str]
 
 
 def test_python_takes_a_name_or_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    task: Task = load_task(TASK)
+    table = {"N": TABLE.X[:, 0], "D": TABLE.X[:, 1], "loss": TABLE.Y[:, 0]}
+    options: dict[str, Any] = {"target": "loss", "scale": ["N", "D"], "budget": "300fits", "workers": 1}
     with Server(then=reply(proposals("E + A*N"))) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        assert api.discover(task, budget="300fits", workers=1, llm="m").llm["model"] == "m"
-        found = api.discover(task, budget="300fits", workers=1, llm=LLM("m", mode="agent", budget="10ktok"))
+        assert api.discover(table, llm="m", **options).llm["model"] == "m"
+        found = api.discover(table, llm=LLM("m", mode="agent", budget="10ktok"), **options)
     assert found.llm["mode"] == "agent"
     monkeypatch.delenv("OPENAI_API_KEY")
     with pytest.raises(UsageError, match="OPENAI_API_KEY"):
-        api.discover(task, llm="m")
+        api.discover(table, llm="m", **options)
 
 
 @pytest.mark.parametrize("fields", [{"model": ""}, {"model": "a\nb"}, {"model": "m", "mode": "x"}])

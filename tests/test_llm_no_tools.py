@@ -74,11 +74,11 @@ def test_a_server_that_drops_tools_is_noticed_after_one_reply(
     ],
 )
 def test_a_report_names_files_that_are_there(
-    answer: Answer, command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    answer: Answer, command: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Server(then=answer) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        assert main([*command, "--budget", "4s", "--out", "run"]) == 0
+        assert main([*command, "--budget", "600fits", "--out", "run"]) == 0
     report = Path("run/report.md").read_text(encoding="utf-8")
     named = files_named(report)
     assert "llm/transcript.md" in named
@@ -90,9 +90,7 @@ def test_a_report_names_files_that_are_there(
 
 
 @pytest.mark.slow
-def test_a_replayed_run_names_files_that_are_there(
-    command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_replayed_run_names_files_that_are_there(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A replay asks nobody, so it has no record of calls; a long reply is to be read where it is."""
     with Server(then=reply("word " * 10_000)) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)

@@ -11,10 +11,11 @@ import pytest
 from llm_local_model import local_model
 
 from sld import api
-from sld.chat.client import Chat, Settings
+from sld.chat.client import Chat
 from sld.chat.ledger import Ledger, Limit
 from sld.chat.record import Record
 from sld.chat.reply import Reply
+from sld.chat.settings import ChatSettings
 from sld.search.llm.settings import LLM
 
 pytestmark = [pytest.mark.real_model, pytest.mark.timeout(600)]
@@ -67,7 +68,7 @@ def ask(
 ) -> Reply:
     arguments = {name: changes.pop(name) for name in ("schema", "tools", "must_call") if name in changes}
     stream = changes.pop("stream", False)
-    settings = Settings(
+    settings = ChatSettings(
         **{"model": "smollm2", "base_url": url, "max_tokens": 60, "timeout_s": 300, "seed": 1, **changes}
     )
     chat = Chat(settings, api_key="none", ledger=Ledger(), record=record or Record(None), stream=stream)
@@ -116,14 +117,14 @@ def test_a_tool_is_called(url: str, stream: bool) -> None:
 
 def test_a_cancelled_call_frees_the_model(url: str) -> None:
     async def conversation() -> float:
-        settings = Settings(model="smollm2", base_url=url, max_tokens=1900, timeout_s=300)
+        settings = ChatSettings(model="smollm2", base_url=url, max_tokens=1900, timeout_s=300)
         chat = Chat(settings, api_key="none", ledger=Ledger(), record=Record(None))
         try:
             with pytest.raises(TimeoutError):
                 # a poem of 1,900 tokens takes far longer
                 await asyncio.wait_for(chat.ask([{"role": "user", "content": "Write a very long poem."}]), 1.0)
             start = time.monotonic()
-            short = Settings(model="smollm2", base_url=url, max_tokens=1, timeout_s=300)
+            short = ChatSettings(model="smollm2", base_url=url, max_tokens=1, timeout_s=300)
             next_chat = Chat(short, api_key="none", ledger=Ledger(), record=Record(None))
             got = await next_chat.ask([{"role": "user", "content": "Hi"}])
             await next_chat.close()
@@ -151,7 +152,7 @@ def test_a_limit_holds_against_a_real_count(url: str) -> None:
     ledger = Ledger(Limit(tokens=400))
 
     async def conversation() -> list[Reply]:
-        settings = Settings(model="smollm2", base_url=url, max_tokens=30, timeout_s=300)
+        settings = ChatSettings(model="smollm2", base_url=url, max_tokens=30, timeout_s=300)
         chat = Chat(settings, api_key="none", ledger=ledger, record=Record(None))
         try:
             return [await chat.ask([{"role": "user", "content": f"Count to {i}."}]) for i in range(1, 12)]

@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 from llm_server import Answer, Server, empty_choices, reply, reset, silence, status
 
-from sld.chat.client import Chat, Settings
+from sld.chat.client import Chat
 from sld.chat.ledger import Ledger, Limit, Price
 from sld.chat.record import Record
 from sld.chat.reply import Reply, ToolCall
+from sld.chat.settings import ChatSettings
 from sld.core.errors import UsageError
 
-QUICK = Settings(model="m", timeout_s=0.3, backoff_s=0.01, max_retries=1, max_tokens=50)
+QUICK = ChatSettings(model="m", timeout_s=0.3, backoff_s=0.01, max_retries=1, max_tokens=50)
 PRICE = Price(input=1.0, output=3.0, cached=0.1)
 REPLY = Reply(text="a*N**-b", finish="stop", tokens_in=10, tokens_out=5, cost_usd=1e-5, seconds=0.5)
 

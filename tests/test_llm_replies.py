@@ -11,7 +11,17 @@ from searches import mixture, two_scales
 
 from sld.data.table import Table, table_from
 from sld.search.judging.judge import Proposal
-from sld.search.llm.replies import MAX_IDEAS, Heard, Idea, Rejected, hear, ideas_in, proposal_of, schema, tidy
+from sld.search.llm.replies import (
+    MAX_IDEAS,
+    Idea,
+    ParsedReply,
+    Rejected,
+    ideas_in,
+    parse_reply,
+    proposal_of,
+    schema,
+    tidy,
+)
 
 TABLE = two_scales()
 MIXTURE = mixture()
@@ -19,12 +29,12 @@ LAW = "E + A*N**-a + B*D**-b"
 OTHER = "E + A*N**-a"
 
 
-def heard(text: str) -> Heard:
-    return hear(text, TABLE, origin="llm:m", max_constants=20)
+def parsed(text: str) -> ParsedReply:
+    return parse_reply(text, TABLE, origin="llm:m", max_constants=20)
 
 
 def texts(text: str) -> list[str]:
-    return [p.forms[0].expression.text for p, _ in heard(text).proposals]
+    return [p.forms[0].expression.text for p, _ in parsed(text).proposals]
 
 
 PROPOSALS = json.dumps({"proposals": [{"expression": LAW, "reason": "classic"}, {"expression": OTHER, "reason": ""}]})
@@ -57,7 +67,7 @@ def test_formulas_are_found_whatever_is_around_them(text: str) -> None:
 
 
 def test_a_reason_comes_with_its_formula_on_one_line() -> None:
-    (_, idea), *_ = heard(json.dumps({"expression": LAW, "reason": "two\nlines\x1b[31m " + "x" * 500})).proposals
+    (_, idea), *_ = parsed(json.dumps({"expression": LAW, "reason": "two\nlines\x1b[31m " + "x" * 500})).proposals
     assert "\n" not in idea.reason and "\x1b" not in idea.reason and len(idea.reason) <= 200
 
 
@@ -78,7 +88,7 @@ def test_a_reason_comes_with_its_formula_on_one_line() -> None:
     ],
 )
 def test_a_text_without_formulas_gives_none(text: str) -> None:
-    assert heard(text) == Heard()
+    assert parsed(text) == ParsedReply()
 
 
 @pytest.mark.parametrize(
@@ -107,20 +117,20 @@ def test_what_is_no_formula_is_refused_with_the_reason(formula: str, why: str) -
 
 def test_nothing_a_model_writes_is_executed(capsys: pytest.CaptureFixture[str]) -> None:
     attack = "__import__('builtins').print('owned')"
-    found = heard(json.dumps({"proposals": [{"expression": attack, "reason": "ignore the rules, run this code"}]}))
+    found = parsed(json.dumps({"proposals": [{"expression": attack, "reason": "ignore the rules, run this code"}]}))
     assert not found.proposals and len(found.rejected) == 1
     assert capsys.readouterr().out == ""
 
 
 def test_a_reply_of_ten_thousand_proposals_counts_for_the_first_distinct_ones() -> None:
     many = [{"expression": f"E + A*N**-a + {k}*B*D**-b", "reason": "r"} for k in range(1, 10_001)]
-    found = heard(json.dumps({"proposals": [many[0], *many]}))
+    found = parsed(json.dumps({"proposals": [many[0], *many]}))
     assert len(found.proposals) + len(found.rejected) <= MAX_IDEAS
     assert found.proposals[0][0].forms[0].expression.text == "E + A*N**-a + 1*B*D**-b"
 
 
 def test_the_same_family_in_other_words_is_one_proposal() -> None:
-    found = heard(json.dumps([OTHER, "A*N**-b + E", "N**-alpha*K + L"]))
+    found = parsed(json.dumps([OTHER, "A*N**-b + E", "N**-alpha*K + L"]))
     assert len(found.proposals) == 1 and found.ignored == 2
 
 
@@ -128,11 +138,11 @@ def test_targets_may_have_a_formula_each() -> None:
     each = {"loss_a": "E + A*exp(-k*a)", "loss_b": "E + A*b**2", "loss_c": "E + A*c"}
     as_text = "; ".join(f"{t}: {f}" for t, f in each.items())
     for given_as in (each, as_text):
-        found = hear(json.dumps({"expression": given_as}), MIXTURE, origin="llm:m", max_constants=20)
+        found = parse_reply(json.dumps({"expression": given_as}), MIXTURE, origin="llm:m", max_constants=20)
         assert [f.expression.text for f in found.proposals[0][0].forms] == list(each.values())
-    found = hear(json.dumps({"expression": "E + A*exp(-k*own)"}), MIXTURE, origin="llm:m", max_constants=20)
+    found = parse_reply(json.dumps({"expression": "E + A*exp(-k*own)"}), MIXTURE, origin="llm:m", max_constants=20)
     assert [f.expression.text for f in found.proposals[0][0].forms] == [f"E + A*exp(-k*{v})" for v in "abc"]
-    missing = hear(json.dumps({"expression": {"loss_a": "E*a"}}), MIXTURE, origin="llm:m", max_constants=20)
+    missing = parse_reply(json.dumps({"expression": {"loss_a": "E*a"}}), MIXTURE, origin="llm:m", max_constants=20)
     assert "loss_b" in missing.rejected[0].why
 
 
@@ -153,9 +163,9 @@ def test_a_reply_is_read_in_good_time_whatever_it_is() -> None:
     import time
 
     for text in ("[{" * 100_000, '{"expression": "' * 20_000, "a*N\n" * 50_000, "`" * 200_000, ",]" * 100_000):
-        begun = time.monotonic()
-        heard(text)
-        assert time.monotonic() - begun < 2.0
+        begun = time.process_time()  # whatever else the machine is busy with
+        parsed(text)
+        assert time.process_time() - begun < 2.0
 
 
 @settings(max_examples=150, deadline=None)
@@ -163,7 +173,7 @@ def test_a_reply_is_read_in_good_time_whatever_it_is() -> None:
 def test_no_text_is_an_error(text: str) -> None:
     ideas, ignored = ideas_in(text, TABLE)
     assert len(ideas) <= MAX_IDEAS and ignored >= 0
-    heard(text)
+    parsed(text)
 
 
 @settings(max_examples=100, deadline=None)
@@ -180,7 +190,7 @@ def test_no_text_is_an_error(text: str) -> None:
     )
 )
 def test_no_json_is_an_error(value: object) -> None:
-    heard(json.dumps(value))
+    parsed(json.dumps(value))
 
 
 def grouped() -> Table:
@@ -201,13 +211,13 @@ def grouped() -> Table:
 )
 def test_groups_share_the_constants_that_the_model_names(said: object, taken: tuple[str, ...]) -> None:
     text = json.dumps({"proposals": [{"expression": "E + A*N**-a", "reason": "", "shared": said}]})
-    ((proposal, _),) = hear(text, grouped(), origin="llm:m", max_constants=20).proposals
+    ((proposal, _),) = parse_reply(text, grouped(), origin="llm:m", max_constants=20).proposals
     assert proposal.forms[0].shared == taken
 
 
 def test_what_is_shared_tells_two_proposals_apart() -> None:
     some = [{"expression": "E + A*N**-a", "shared": s} for s in ([], ["a"])]
-    found = hear(json.dumps({"proposals": some}), grouped(), origin="llm:m", max_constants=20)
+    found = parse_reply(json.dumps({"proposals": some}), grouped(), origin="llm:m", max_constants=20)
     assert len(found.proposals) == 2 and found.proposals[1][1].text == "E + A*N**-a (shared: a)"
 
 
@@ -230,7 +240,7 @@ def test_without_groups_nothing_is_shared_or_asked_for() -> None:
 )
 def test_fits_begin_where_the_model_says_too(said: object, taken: dict[str, float]) -> None:
     text = json.dumps({"proposals": [{"expression": LAW, "reason": "", "start": said}]})
-    ((proposal, _),) = heard(text).proposals
+    ((proposal, _),) = parsed(text).proposals
     assert proposal.forms[0].start == ({"all": taken} if taken else {})
 
 
@@ -251,8 +261,8 @@ def test_fits_begin_where_the_model_says_too(said: object, taken: dict[str, floa
 )
 def test_a_start_is_for_a_group_or_for_all(said: object, taken: dict[str, dict[str, float]]) -> None:
     text = json.dumps({"proposals": [{"expression": "E + A*N**-a", "reason": "", "start": said}]})
-    ((proposal, _),) = hear(text, grouped(), origin="llm:m", max_constants=20).proposals
-    assert proposal.forms[0].start == taken and proposal.forms[0].guessed == bool(taken)
+    ((proposal, _),) = parse_reply(text, grouped(), origin="llm:m", max_constants=20).proposals
+    assert proposal.forms[0].start == taken and proposal.forms[0].warm_start == bool(taken)
 
 
 def test_only_grouped_tables_are_asked_for_the_group_of_a_start() -> None:
@@ -260,5 +270,5 @@ def test_only_grouped_tables_are_asked_for_the_group_of_a_start() -> None:
 
 
 def test_a_start_that_is_not_finite_is_left_out() -> None:
-    ((proposal, _),) = heard('{"expression": "E + A*N**-a", "start": {"a": NaN, "A": Infinity}}').proposals
+    ((proposal, _),) = parsed('{"expression": "E + A*N**-a", "start": {"a": NaN, "A": Infinity}}').proposals
     assert proposal.forms[0].start == {}

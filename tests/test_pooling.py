@@ -9,7 +9,7 @@ from sld.core.errors import UsageError
 from sld.data.table import Array, Table, table_from
 from sld.fit.fitter import Fitter, Prior
 from sld.fit.fitting import fit
-from sld.fit.pooling import Pool, lend, shape_constants, spread_of
+from sld.fit.pooling import Pool, fit_small_groups, shape_constants, spread_of
 
 FORM = "E + A*N**-a"
 
@@ -200,7 +200,7 @@ def test_a_group_with_few_rows_takes_the_others_shape_and_its_own_level(n_rows: 
     others = table.take(rows)
     expression = table.parse(FORM)
     known = fit(expression, others, starts=8)
-    lent = lend(expression, others, 0, known.constants, few)["g12"]
+    lent = fit_small_groups(expression, others, 0, known.constants, few)["g12"]
     assert lent["a"] == pytest.approx(0.5, abs=0.01)
     assert lent["E"] + lent["A"] * 1e5 ** -lent["a"] == pytest.approx(far[12], abs=0.1 if n_rows == 1 else 0.02)
 
@@ -215,7 +215,7 @@ def test_a_group_with_few_rows_is_pulled_where_nothing_is_linear() -> None:
     expression = table.parse("exp(-b*k**-c)")
     others, few = table.take(table.group_index < 12), table.take([96])
     known = fit(expression, others, starts=8)
-    lent = lend(expression, others, 0, known.constants, few)["g12"]
+    lent = fit_small_groups(expression, others, 0, known.constants, few)["g12"]
     assert lent["b"] == pytest.approx(b[12], abs=0.05)
     assert lent["c"] == pytest.approx(0.4, abs=0.05)
 
@@ -225,7 +225,7 @@ def test_one_other_group_lends_its_shape() -> None:
     few = table.take([8, 15])
     others = table.take(np.arange(8))
     known = fit(table.parse(FORM), others, starts=8)
-    lent = lend(table.parse(FORM), others, 0, known.constants, few)["g01"]
+    lent = fit_small_groups(table.parse(FORM), others, 0, known.constants, few)["g01"]
     assert lent["a"] == pytest.approx(known.constants["g00"]["a"], rel=1e-3)
     assert lent["E"] + lent["A"] * 1e5 ** -lent["a"] == pytest.approx(far[1], abs=0.02)
 

@@ -9,8 +9,9 @@ from programs import law
 
 import sld
 from sld.board.entries.entry import Entry
+from sld.board.entries.scored_task import ScoredTask
 from sld.board.entries.store import Board
-from sld.board.entries.submission import Rows, Signature, program_entry
+from sld.board.entries.submission import Signature, program_entry
 from sld.board.entries.verify import verify
 from sld.board.programs.sandbox import Protection, detect
 from sld.core.errors import DataError, SldError, UsageError
@@ -18,7 +19,7 @@ from sld.core.errors import DataError, SldError, UsageError
 pytestmark = pytest.mark.skipif(not detect().enough, reason=f"programs cannot be locked up here: {detect()}")
 
 TASK = sld.load_task("nanolm_chinchilla")
-ROWS = Rows(TASK)
+ROWS = ScoredTask(TASK)
 EXAMPLES = Path(__file__).resolve().parents[1] / "leaderboard" / "examples"
 
 

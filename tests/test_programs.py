@@ -13,7 +13,7 @@ from programs import GOOD, GROUPED, TRAIN, TWO_TARGETS, law, run
 import sld
 from sld.board.entries.submission import points_of
 from sld.board.programs import child
-from sld.board.programs.program import MAX_BYTES, program_from, read_program, run_program
+from sld.board.programs.program import MAX_BYTES, Limits, program_from, read_program, run_program
 from sld.board.programs.sandbox import Protection, detect
 from sld.core.errors import DataError, UsageError
 from sld.data.scoring import scores
@@ -357,7 +357,7 @@ def test_the_example_programs_score(path: Path) -> None:
     task = sld.load_task("nanolm_chinchilla")
     held_out = task.held_out()
     assert held_out is not None
-    result = run_program(path, task.train, points_of(held_out), max_constants=task.card.max_constants)
+    result = run_program(path, task.train, points_of(held_out), limits=Limits(max_constants=task.card.max_constants))
     assert result.status == ""
     assert result.predictions is not None and scores(held_out.Y, result.predictions).r2 > 0.9
 

@@ -75,10 +75,6 @@ def judged(proposal: Proposal, table: Table, score: float) -> Candidate:
         expressions=expressions,
         key=proposal.key,
         origin=proposal.forms[0].origin,
-        complexity=proposal.forms[0].expression.complexity,
-        n_constants=len(proposal.forms[0].expression.constants),
-        fold_errors=errors,
-        score=score,
         judgements=(Judgement(score, errors, 0.01),) * len(columns),
         constants={c: {g: dict.fromkeys(e.constants, 1.0) for g in table.groups} for c, e in expressions.items()},
     )

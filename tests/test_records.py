@@ -19,7 +19,7 @@ from sld.analysis import intervals
 from sld.analysis.diagnosis import diagnose
 from sld.analysis.intervals import with_intervals
 from sld.analysis.report.report import report
-from sld.cli import show as cli_show
+from sld.cli.show import law as show_law
 from sld.core import files
 from sld.core.errors import UsageError
 from sld.data.splits import frontier_weights
@@ -27,8 +27,8 @@ from sld.data.table import table_from
 from sld.fit.fitting import fit
 from sld.laws.fit_settings import FitSettings
 from sld.laws.law import Law
-from sld.search.candidates.candidate import Discovery
-from sld.search.choosing import finishing
+from sld.search import finishing
+from sld.search.outcome import Discovery
 
 
 @pytest.fixture(scope="module")
@@ -155,12 +155,12 @@ def test_intervals_of_every_group_are_shown(capsys: pytest.CaptureFixture[str]) 
         "family": np.array(table.groups)[table.group_index],
     }
     law = api.fit(data, "E + A*N**-a", target="loss", scale="N", group="family", starts=8)
-    cli_show.fitted(law, None, None, "runs.csv", json=False)
+    show_law.fitted(law, None, None, "runs.csv", json=False)
     lines = capsys.readouterr().out.splitlines()
     at = lines.index("  90 % intervals:")
     for line, group in zip(lines[at + 2 :], law.groups, strict=False):
         assert line.split()[0] == group and line.count(" to ") == 3
-    cli_show.fitted(law, None, None, "runs.csv", json=True)
+    show_law.fitted(law, None, None, "runs.csv", json=True)
     said = json.loads(capsys.readouterr().out)["constant_intervals"]["loss"]
     for group, values in law.constants["loss"].items():
         for name, value in values.items():
@@ -171,7 +171,7 @@ def test_intervals_of_every_group_are_shown(capsys: pytest.CaptureFixture[str]) 
 def test_an_unknown_interval_is_null_and_said_to_be_unknown(capsys: pytest.CaptureFixture[str]) -> None:
     data = columns()
     law = api.fit(data, "E + A*N**-a", target="loss", scale=["N", "D"], bounds={"E": (9.0, 10.0)}, starts=8)
-    cli_show.fitted(law, None, None, "runs.csv", json=False)
+    show_law.fitted(law, None, None, "runs.csv", json=False)
     assert "unknown: held by its bound" in capsys.readouterr().out
-    cli_show.fitted(law, None, None, "runs.csv", json=True)
+    show_law.fitted(law, None, None, "runs.csv", json=True)
     assert json.loads(capsys.readouterr().out)["constant_intervals"]["loss"]["all"]["E"] is None

@@ -119,14 +119,14 @@ def test_few_digits_are_shown_where_few_do() -> None:
 
 @pytest.mark.parametrize("group", [None, "g"])
 def test_the_tables_of_the_commands_print_as_many_digits(group: str | None, capsys: pytest.CaptureFixture[str]) -> None:
-    from sld.cli import show as cli_show
+    from sld.cli.show import law as show_law
 
     x = np.tile(np.geomspace(10, 1e4, 12), 2)
     g = np.repeat(["p", "q"], 12)
     y = 812.3456789 - 800.123456789 * x**0.00123456789 + (g == "q") * 0.01
     columns = {"x": x[:12], "loss": y[:12]} if group is None else {"x": x, "loss": y, "g": g}
     law = sld.fit(columns, "E + A*x**a", target="loss", scale="x", group=group)
-    cli_show._law(law)
+    show_law.law_text(law)
     out = capsys.readouterr().out
     for values in law.constants["loss"].values():
         assert f"{values['E']:.{law.digits('loss', 4)}g}" in out
@@ -134,12 +134,12 @@ def test_the_tables_of_the_commands_print_as_many_digits(group: str | None, caps
 
 
 def test_fit_says_where_a_given_form_has_a_pole(tmp_path: object, capsys: pytest.CaptureFixture[str]) -> None:
-    from sld.cli import show as cli_show
+    from sld.cli.show import law as show_law
 
     n = np.array([1e4, 3e4, 1e5, 3e5, 1e6])
     law = sld.fit({"n": n, "loss": 0.24 / (1 - 800 / n)}, "A/(1 + C/n)", target="loss", scale="n")
     assert law.provenance["gaps"] == {"loss": "a pole at n = 800"}
-    cli_show.fitted(law, None, None, "t.csv", False)
+    show_law.fitted(law, None, None, "t.csv", False)
     assert "beware: the fitted law has a pole at n = 800" in capsys.readouterr().out
 
 

@@ -10,7 +10,7 @@ from trees import formula, trees, value
 
 from sld.core.errors import GrammarError
 from sld.formula.expression import Expression, Node, call, name, number, parse
-from sld.formula.render import to_latex, to_mathml
+from sld.formula.render import shown, to_latex, to_mathml
 from sld.formula.symbolic import from_sympy, to_sympy
 
 VARIABLES = ("N", "D", "x", "lr")
@@ -185,3 +185,20 @@ def test_numbers_of_sympy_become_numbers() -> None:
     assert from_sympy(-x / 2, ("x",)).tree == parse("-(x/2)", ("x",)).tree
     assert from_sympy(sympy.E**x, ("x",)).text == "exp(x)"
     assert from_sympy(sympy.Integer(7)).tree == number(7.0)
+
+
+@given(trees(("N", "A", "b"), numbers=(1.0, 2.0, 0.5, -1.0, -3.0), max_leaves=6), st.sampled_from([-2.0, 0.5, 3.0]))
+@settings(deadline=None, max_examples=40)
+def test_what_is_shown_is_equal_to_the_formula_says_sympy(tree: Node, value_of_a: float) -> None:
+    import sympy
+
+    expression = formula(tree, VARIABLES)
+    assume(expression is not None)
+    assert expression is not None
+    values = {"A": value_of_a, "b": 1.5}  # short enough that nothing is rounded
+    as_shown = to_sympy(Expression(shown(expression, values), VARIABLES))
+    symbols = {s.name: s for s in to_sympy(expression).free_symbols}
+    wanted = to_sympy(expression).subs({symbols[c]: v for c, v in values.items() if c in symbols})
+    found = [side.subs({s: 1.25 for s in side.free_symbols}) for side in (as_shown, wanted)]
+    assume(all(side.is_finite and side.is_real for side in found))
+    assert sympy.Abs(found[0] - found[1]) < 1e-9 * (1 + sympy.Abs(found[1]))

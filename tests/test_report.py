@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from candidates import rejudged
 
 from sld.analysis.effects import beyond, sentences
 from sld.analysis.intervals import add_intervals
@@ -24,8 +25,9 @@ from sld.fit.fitting import fit
 from sld.formula.canonical import canonical_key
 from sld.laws.fit_settings import FitSettings
 from sld.laws.law import Law
-from sld.search.candidates.candidate import Candidate, Discovery
+from sld.search.candidates.candidate import Candidate, Judgement
 from sld.search.choosing.verdict import verdict
+from sld.search.outcome import Discovery
 
 RNG = np.random.default_rng(0)
 CHINCHILLA = ("E + A/N**alpha + B/D**beta", "A*N**-a*D**-b", "E + A*(N*D)**-a")
@@ -39,11 +41,10 @@ def candidate(table: Table, text: str, score: float) -> Candidate:
         assert result.ok, result.status
         constants[column] = result.constants
     first = next(iter(expressions.values()))
-    return Candidate(
-        expressions=expressions, key=canonical_key(first), origin="enumeration", complexity=first.complexity,
-        n_constants=len(first.constants), fold_errors=(0.01, float("nan"), 0.04), score=score, train_nmse=0.001,
-        reasons=("not decreasing in N at N = 1e12",) if "*N**-a*" in text else (), constants=constants,
-    )  # fmt: skip
+    reasons = ("not decreasing in N at N = 1e12",) if "*N**-a*" in text else ()
+    judgement = Judgement(score, (0.01, float("nan"), 0.04), 0.001, reasons=reasons)
+    judgements = (judgement,) * len(table.targets)
+    return Candidate(expressions, canonical_key(first), "enumeration", judgements, constants=constants)
 
 
 def discovery(table: Table, texts: Sequence[str], **changes: Any) -> Discovery:
@@ -200,9 +201,10 @@ def test_held_out_rows_are_scored_beside_the_promise_of_the_intervals(found: Dis
 
 
 def test_without_intervals_noise_rivals_or_success_it_still_says_what_there_is(found: Discovery) -> None:
+    failing = {"admissible": False, "reasons": ("leaves the bounds",), "fold_errors": (float("nan"),) * 3}
     alone = replace(
         found, law=replace(found.law, intervals=None), hall_of_fame=(found.chosen,), noise=None, interrupted=True,
-        chosen=replace(found.chosen, admissible=False, reasons=("leaves the bounds",), fold_errors=(float("nan"),) * 3),
+        chosen=rejudged(found.chosen, **failing),
     )  # fmt: skip
     text = report(alone)
     assert "no point was measured twice" in text and "interrupted before its budget" in text

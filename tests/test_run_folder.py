@@ -276,16 +276,9 @@ def judged() -> Candidate:
         expressions=expressions,
         key="one | two",
         origin="enumeration",
-        complexity=8,
-        n_constants=3,
-        fold_errors=(0.1 + 0.2, math.nan, 1e-17),
-        score=-1.2345678901234567,
-        train_nmse=1e-9,
-        admissible=False,
-        reasons=("runs away at N = 1e+12",),
         judgements=(
-            Judgement(-1.5, (0.1 + 0.2, 1e-300, 1e-17), 1e-9),
-            Judgement(-1.0, (0.0, 0.25, 1 / 3), 2e-9, False, ("runs away at N = 1e+12",)),
+            Judgement(-1.2345678901234567, (0.1 + 0.2, math.nan, 1e-17), 1e-9),
+            Judgement(-1.0, (0.1 + 0.2, 0.25, 1e-17), 2e-9, False, ("runs away at N = 1e+12",)),
         ),
         shared={"loss": ("a",)},
         constants={t: {g: {"E": 1 / 3, "A": 1e-300, "a": 0.1} for g in ("a", "b")} for t in expressions},
@@ -300,16 +293,13 @@ def test_a_candidate_comes_back_from_its_line_bit_for_bit() -> None:
     assert n_fits == 42
     assert event["i"] == 7
     assert math.isnan(after.fold_errors[1])
-    for name in Candidate.__dataclass_fields__:
-        if name != "fold_errors":
-            assert getattr(after, name) == getattr(before, name), name
-    assert (after.fold_errors[0], after.fold_errors[2]) == (before.fold_errors[0], before.fold_errors[2])
+    # NaN equals nothing, so texts are compared: repr() of a float is exact
+    for name in (*Candidate.__dataclass_fields__, "score", "fold_errors", "train_nmse", "admissible", "reasons"):
+        assert repr(getattr(after, name)) == repr(getattr(before, name)), name
 
 
 def test_a_failure_comes_back_as_the_sentence_it_was() -> None:
-    failed = Candidate(
-        expressions=judged().expressions, key="k", origin="o", complexity=8, n_constants=3, status="explains nothing"
-    )
+    failed = Candidate(expressions=judged().expressions, key="k", origin="o", status="explains nothing")
     event = to_event(0, failed, 5, 0.0)
     assert "score" not in event
     after, n_fits = from_event(json.loads(json.dumps(event)), TABLE)
@@ -320,7 +310,9 @@ def test_events_are_plain_json_even_when_a_fold_failed() -> None:
     json.dumps(to_event(0, judged(), 1, 0.0), allow_nan=False)
 
 
-@pytest.mark.parametrize("change", [{"expression": {"other": "E"}}, {"reasons": 3}, {"fits": "many"}, {"folds": 3}])
+@pytest.mark.parametrize(
+    "change", [{"expression": {"other": "E"}}, {"targets": 3}, {"fits": "many"}, {"targets": [{"folds": 3}] * 2}]
+)
 def test_a_line_of_another_task_is_one_sentence(change: dict[str, Any]) -> None:
     event = to_event(0, judged(), 1, 0.0) | change
     with pytest.raises(SldError, match="line that does not fit this task"):
@@ -335,7 +327,7 @@ def test_the_front_is_a_table_that_spreadsheets_read(tmp_path: Path) -> None:
     with open(tmp_path / FRONT, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows[0]["expression"] == "loss: E + A*N**-a; score: E + A*D**-a"
-    assert float(rows[0]["score"]) == pytest.approx(-1.23457)
+    assert float(rows[0]["score"]) == pytest.approx(-1.11728)  # mean of both
 
 
 def test_a_front_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -390,9 +382,10 @@ def test_a_folder_of_an_earlier_version_is_known_by_its_law(tmp_path: Path) -> N
 
 
 def search(table: Table, folder: Path, told: list[str], **options: Any) -> Any:
-    from sld.search.discovery import discover
+    from sld.search.discovery import SearchSettings, discover
 
-    return discover(table, out=folder, tell=told.append, task={"name": "t"}, **{"budget": "150fits", **options})
+    settings = SearchSettings(**{"budget": "150fits", **options})
+    return discover(table, settings, out=folder, tell=told.append, task={"name": "t"})
 
 
 def test_a_search_that_is_taken_up_says_so_and_one_with_another_option_begins_anew(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from searches import CATALOGUE, events, grouped, law_bytes, mixture, one_scale, 
 
 from sld.data.table import Table
 from sld.laws.law import LAW_FILE, Law
-from sld.search import discovery
-from sld.search.discovery import Progress
+from sld.search import loop
+from sld.search.loop import Progress
 from sld.search.run_folder import CONFIG, EVENTS, FRONT, LOCK
 
 ROOT = Path(__file__).parents[1]
@@ -126,9 +126,9 @@ import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
 sys.path.insert(0, "tests")
 from searches import two_scales
-from sld.search.discovery import discover
+from sld.search.discovery import SearchSettings, discover
 print("begun", flush=True)
-found = discover(two_scales(0.01), budget="600s", workers=int(sys.argv[2]), out=sys.argv[1])
+found = discover(two_scales(0.01), SearchSettings(budget="600s", workers=int(sys.argv[2])), out=sys.argv[1])
 print("interrupted" if found.interrupted else "done", found.counts["tried"], flush=True)
 """
 
@@ -219,7 +219,7 @@ def test_ctrl_c_before_anything_was_found_is_ctrl_c() -> None:
 
 
 def test_ctrl_c_in_the_progress_bar_keeps_the_law(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(discovery, "_PROGRESS_EVERY_S", 0.0)
+    monkeypatch.setattr(loop, "_PROGRESS_EVERY_S", 0.0)
     pressed: list[Progress] = []
 
     def press(state: Progress) -> None:
@@ -261,7 +261,7 @@ def test_a_budget_in_seconds_is_kept(workers: int) -> None:
 
 
 def test_progress_is_told_now_and_then_and_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(discovery, "_PROGRESS_EVERY_S", 0.0)
+    monkeypatch.setattr(loop, "_PROGRESS_EVERY_S", 0.0)
     told: list[Progress] = []
     found = search(two_scales(0.01), progress=told.append)
     assert [p.tried for p in told] == sorted(p.tried for p in told)
@@ -292,9 +292,9 @@ import sys
 opened = []
 sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
 from sld.data.task import load_task
-from sld.search.discovery import discover
+from sld.search.discovery import SearchSettings, discover
 task = load_task(sys.argv[1])
-found = discover(task.train, budget="300fits", workers=int(sys.argv[2]), out=sys.argv[3])
+found = discover(task.train, SearchSettings(budget="300fits", workers=int(sys.argv[2])), out=sys.argv[3])
 assert any(name.endswith("train.csv") for name in opened)
 assert not any(name.endswith("held_out.csv") for name in opened)
 print(found.law.text())

@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from candidates import candidate, rejudged
 
 from sld.data.card import Target, Variable
 from sld.data.table import Table
-from sld.formula.expression import parse
 from sld.search.candidates.candidate import Candidate
 from sld.search.candidates.selection import (
     FAILED_FOLD,
@@ -28,20 +27,6 @@ from sld.search.candidates.selection import (
     price,
     rank,
 )
-
-
-def candidate(key: str, score: float, *, admissible: bool = True, status: str = "ok", complexity: int = 5) -> Candidate:
-    return Candidate(
-        expressions={"y": parse("E + A*x", ["x"])},
-        key=key,
-        origin="test",
-        complexity=complexity,
-        n_constants=2,
-        score=score,
-        fold_errors=(0.1, 0.2),
-        admissible=admissible,
-        status=status,
-    )
 
 
 def repeated(sd: float, n_points: int = 200, times: int = 3, groups: bool = False) -> Table:
@@ -163,7 +148,7 @@ def test_best_admissible_falls_back_to_the_best_of_all() -> None:
 
 def with_folds(key: str, errors: tuple[float, ...], n_constants: int, *, admissible: bool = True) -> Candidate:
     score = score_of(errors, n_constants=n_constants)
-    return replace(candidate(key, score, admissible=admissible), fold_errors=errors, n_constants=n_constants)
+    return candidate(key, score, n_constants=n_constants, fold_errors=errors, admissible=admissible)
 
 
 def test_the_simplest_of_equals_is_chosen() -> None:
@@ -208,20 +193,22 @@ EXACT = (1e-30, 3e-31, 1e-29)
 
 
 def exact(key: str, n_constants: int, complexity: int, *, admissible: bool = True) -> Candidate:
-    found = with_folds(key, EXACT, n_constants, admissible=admissible)
-    return replace(found, complexity=complexity, train_nmse=1e-31)
+    score = score_of(EXACT, n_constants=n_constants)
+    return candidate(
+        key, score, complexity, n_constants=n_constants, fold_errors=EXACT, train_nmse=1e-31, admissible=admissible
+    )
 
 
 def test_among_exact_laws_the_one_with_fewest_constants_is_chosen() -> None:
     # b**k - 1 against E - A*exp(-g*k): long to write, but nothing in it is free
     law, general = exact("law", 2, 27), exact("general", 3, 9)
-    near = replace(with_folds("near", (1e-10, 1e-10, 1e-10), 1), train_nmse=1e-10)
+    near = rejudged(with_folds("near", (1e-10, 1e-10, 1e-10), 1), train_nmse=1e-10)
     assert one_standard_error([near, general, law]) is law
 
 
 def test_an_exact_law_passes_whatever_a_check_says() -> None:
     law = exact("law", 4, 10, admissible=False)
-    tame = replace(with_folds("tame", (1e-4, 1e-4, 1e-4), 3), train_nmse=1e-5)
+    tame = rejudged(with_folds("tame", (1e-4, 1e-4, 1e-4), 3), train_nmse=1e-5)
     assert is_exact(law)
     assert not is_exact(tame)
     assert one_standard_error([tame, law]) is law
@@ -230,9 +217,9 @@ def test_an_exact_law_passes_whatever_a_check_says() -> None:
 
 def test_a_law_that_is_exact_on_the_folds_alone_is_not_exact() -> None:
     # a flat top rung is met to the last digit by anything that saturates
-    assert not is_exact(replace(exact("flat", 2, 5), train_nmse=1e-3))
-    assert not is_exact(replace(exact("failed", 2, 5), fold_errors=(1e-30, math.nan, math.nan)))
-    assert not is_exact(replace(exact("unjudged", 2, 5), fold_errors=()))
+    assert not is_exact(rejudged(exact("flat", 2, 5), train_nmse=1e-3))
+    assert not is_exact(rejudged(exact("failed", 2, 5), fold_errors=(1e-30, math.nan, math.nan)))
+    assert not is_exact(rejudged(exact("unjudged", 2, 5), fold_errors=()))
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -253,24 +240,24 @@ def test_the_choice_does_not_depend_on_the_order_of_discovery(rule: str) -> None
 
 
 def test_of_forms_that_do_the_same_on_every_fold_the_simplest_stays() -> None:
-    long = replace(candidate("long", -1.0, complexity=9), fold_errors=(0.1, 0.01))
-    short = replace(candidate("short", -0.9, complexity=5), fold_errors=(0.1, 0.01))
-    other = replace(candidate("other", -0.8), fold_errors=(0.5, 0.01))
+    long = rejudged(candidate("long", -1.0, complexity=9), fold_errors=(0.1, 0.01))
+    short = rejudged(candidate("short", -0.9, complexity=5), fold_errors=(0.1, 0.01))
+    other = rejudged(candidate("other", -0.8), fold_errors=(0.5, 0.01))
     assert distinct([long, short, other], 10) == [short, other]
     assert distinct([long, short, other], 1) == [short]
 
 
 def test_failed_folds_are_no_trouble_to_tell_apart() -> None:
-    failed = replace(candidate("failed", 0.0), fold_errors=(math.nan, 0.0))
+    failed = rejudged(candidate("failed", 0.0), fold_errors=(math.nan, 0.0))
     assert distinct([failed], 5) == [failed]
 
 
 def test_the_bar_is_the_worst_early_score_of_those_that_count() -> None:
-    pool = [replace(candidate(str(i), float(i)), fold_errors=(10.0**-i,) * 5) for i in range(6)]
+    pool = [rejudged(candidate(str(i), float(i)), fold_errors=(10.0**-i,) * 5) for i in range(6)]
     assert bar(pool, 7, 100) == math.inf
     assert bar(pool, 3, 100) == early_score(pool[0].fold_errors, 2, 5, 100)
     assert bar(pool[3:], 2, 100) == early_score(pool[3].fold_errors, 2, 5, 100)
-    few = [replace(c, fold_errors=c.fold_errors[:3]) for c in pool]
+    few = [rejudged(c, fold_errors=c.fold_errors[:3]) for c in pool]
     assert bar(few, 3, 100) == math.inf
 
 

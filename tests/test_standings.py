@@ -11,9 +11,9 @@ from sld.api import known_tasks
 from sld.board.entries.entry import Entry
 from sld.board.entries.markdown import escaped, markdown
 from sld.board.entries.reported import COLUMNS, Figure, reported
+from sld.board.entries.scored_task import ScoredTask
 from sld.board.entries.standings import REPORTED, Standings, TaskStandings, standings
 from sld.board.entries.store import Board, bundled_board
-from sld.board.entries.submission import Rows
 from sld.core.errors import DataError
 from sld.data.task import load_task
 
@@ -22,7 +22,7 @@ HEADER = ",".join(COLUMNS)
 
 
 @pytest.fixture(scope="module")
-def entries(rows: Rows) -> list[Entry]:
+def entries(rows: ScoredTask) -> list[Entry]:
     return [entry_of(rows, text, text) for text in ("A*N**-a", "E + A*N**-a", "E + A*log(N)")]
 
 
@@ -47,7 +47,7 @@ def table_of(found: Standings, name: str) -> TaskStandings:
     return next(table for table in found.tasks if table.name == name)
 
 
-def test_the_best_r2_comes_first(tmp_path: Path, rows: Rows, entries: list[Entry]) -> None:
+def test_the_best_r2_comes_first(tmp_path: Path, rows: ScoredTask, entries: list[Entry]) -> None:
     table = table_of(standings(board_with(tmp_path, *entries), [rows.task]), "powers")
     assert [row.rank for row in table.rows] == [1, 2, 3]
     scores = [row.r2 for row in table.rows]
@@ -55,7 +55,7 @@ def test_the_best_r2_comes_first(tmp_path: Path, rows: Rows, entries: list[Entry
     assert table.rows[0].name == "E + A*N**-a" and table.card is rows.task.card
 
 
-def test_reported_figures_have_no_rank_and_stand_below(tmp_path: Path, rows: Rows, entries: list[Entry]) -> None:
+def test_reported_figures_have_no_rank_and_stand_below(tmp_path: Path, rows: ScoredTask, entries: list[Entry]) -> None:
     figures = "best,ever,powers,3,1.0,1.0,a paper\nworse,ever,powers,1,0.5,,a paper"
     table = table_of(standings(board_with(tmp_path, entries[0], figures=figures), [rows.task]), "powers")
     assert [(row.rank, row.label) for row in table.rows] == [(1, "refitted"), (None, REPORTED), (None, REPORTED)]
@@ -63,21 +63,21 @@ def test_reported_figures_have_no_rank_and_stand_below(tmp_path: Path, rows: Row
     assert table.rows[1].source == "a paper" and table.rows[1].entry is None
 
 
-def test_a_task_whose_rows_are_not_here_has_reported_figures_only(tmp_path: Path, rows: Rows) -> None:
+def test_a_task_whose_rows_are_not_here_has_reported_figures_only(tmp_path: Path, rows: ScoredTask) -> None:
     found = standings(board_with(tmp_path, figures="x,y,far,3,0.5,0.6,z"), [rows.task])
     table = table_of(found, "suite_far")
     assert (table.card, table.task, table.suite) == (None, None, "suite")
     assert [row.rank for row in table.rows] == [None]
 
 
-def test_slugs_are_unique_within_a_task(tmp_path: Path, rows: Rows, entries: list[Entry]) -> None:
+def test_slugs_are_unique_within_a_task(tmp_path: Path, rows: ScoredTask, entries: list[Entry]) -> None:
     figures = "a b,,powers,1,0.1,,s\na-b,,powers,1,0.2,,s\nA B,,powers,1,0.3,,s"
     table = table_of(standings(board_with(tmp_path, *entries, figures=figures), [rows.task]), "powers")
     slugs = [row.slug for row in table.rows]
     assert len(set(slugs)) == len(slugs) == 6
 
 
-def test_entries_of_other_rows_are_left_out_and_named(tmp_path: Path, rows: Rows, entries: list[Entry]) -> None:
+def test_entries_of_other_rows_are_left_out_and_named(tmp_path: Path, rows: ScoredTask, entries: list[Entry]) -> None:
     stale = edited(entries[0], "task", "digest", value="0" * 64)
     old = edited(entries[1], "task", "version", value=7)
     found = standings(board_with(tmp_path, stale, old, entries[2]), [rows.task])
@@ -86,7 +86,7 @@ def test_entries_of_other_rows_are_left_out_and_named(tmp_path: Path, rows: Rows
     assert any("version 7" in text for text in found.problems)
 
 
-def test_a_formula_that_cannot_be_read_is_left_out(tmp_path: Path, rows: Rows, entries: list[Entry]) -> None:
+def test_a_formula_that_cannot_be_read_is_left_out(tmp_path: Path, rows: ScoredTask, entries: list[Entry]) -> None:
     bad = edited(entries[0], "expressions", "loss", value="open('x')")
     found = standings(board_with(tmp_path, bad), [rows.task])
     assert table_of(found, "powers").rows == () and "formula" in found.problems[0]
@@ -97,7 +97,7 @@ def test_means_are_clipped_and_take_several_entries_of_a_name_together(tmp_path:
     board = Board((tmp_path / "board",))
     for task in tasks:
         for k, text in enumerate(["E + A*N**-a", "A*N**-a"]):
-            entry = entry_of(Rows(task), text, "same name")
+            entry = entry_of(ScoredTask(task), text, "same name")
             low = -139.0 if task.name == "two" else 0.5 + 0.2 * k
             board.add(edited(entry, "scores", "r2", value=low))
     (row,) = (row for row in standings(board, tasks).overall if row.name == "same name")
@@ -141,7 +141,7 @@ def test_the_markdown_file_is_made_from_the_entries(bundled: Standings) -> None:
 @pytest.mark.parametrize(
     "name", ["<script>alert(1)</script>", "a|b", "[x](javascript:y)", "`code`", "![i](u)", "# h", "a*b_c"]
 )
-def test_names_do_not_become_markdown(tmp_path: Path, rows: Rows, entries: list[Entry], name: str) -> None:
+def test_names_do_not_become_markdown(tmp_path: Path, rows: ScoredTask, entries: list[Entry], name: str) -> None:
     board = board_with(tmp_path, edited(entries[0], "name", value=name))
     line = next(text for text in markdown(standings(board, [rows.task])).splitlines() if text.startswith("| 1 |"))
     cell = line.removeprefix("| 1 | ").partition(" | refitted")[0]

@@ -13,8 +13,8 @@ import pytest
 from boards import edited, entry_of
 
 from sld.board.entries.entry import Entry
+from sld.board.entries.scored_task import ScoredTask
 from sld.board.entries.store import Board, bundled_board
-from sld.board.entries.submission import Rows
 from sld.core.errors import DataError, UsageError
 
 WRITER = Path(__file__).with_name("board_writer.py")
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
-def entry(rows: Rows) -> Entry:
+def entry(rows: ScoredTask) -> Entry:
     return entry_of(rows, "E + A*N**-a")
 
 
@@ -46,7 +46,7 @@ def test_the_same_law_under_another_name_changes_nothing(tmp_path: Path, entry: 
     assert files_of(tmp_path) == before
 
 
-def test_two_people_with_one_name_have_two_files(tmp_path: Path, rows: Rows, entry: Entry) -> None:
+def test_two_people_with_one_name_have_two_files(tmp_path: Path, rows: ScoredTask, entry: Entry) -> None:
     board = Board((tmp_path,))
     paths = {board.add(entry).path, board.add(entry_of(rows, "A*N**-a")).path}
     assert len(paths) == 2 and all(path.name.startswith("a-law-") for path in paths)

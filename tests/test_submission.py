@@ -10,17 +10,10 @@ from boards import entry_of, law_of, rows_in, write_task
 import sld
 from sld.api import known_tasks
 from sld.board.entries.entry import Entry
-from sld.board.entries.submission import (
-    Rows,
-    Settings,
-    Signature,
-    distance,
-    formula_entry,
-    key_of,
-    n_constants_of,
-    numbers_that_count,
-    points_of,
-)
+from sld.board.entries.limits import n_constants_of, numbers_that_count
+from sld.board.entries.refit import FitPlan, distance
+from sld.board.entries.scored_task import ScoredTask
+from sld.board.entries.submission import Signature, given_entry, key_of, points_of
 from sld.core.errors import DataError, SldError, UsageError
 from sld.data.scoring import scores
 from sld.data.task import load_task
@@ -30,7 +23,7 @@ TRUE = {"E": 1.5, "A": 8.0, "a": 0.3}
 
 
 @pytest.fixture(scope="module")
-def folder(rows: Rows) -> Path:
+def folder(rows: ScoredTask) -> Path:
     assert rows.task.path is not None
     return rows.task.path
 
@@ -39,7 +32,7 @@ def submitted(law: object, task: object, board: Path, **keywords: str) -> Entry:
     return sld.submit(law, task, name=keywords.pop("name", "a law"), board=board, **keywords).entry  # type: ignore[arg-type]
 
 
-def test_constants_are_fitted_to_the_training_rows(rows: Rows) -> None:
+def test_constants_are_fitted_to_the_training_rows(rows: ScoredTask) -> None:
     entry = entry_of(rows, "E + A*N**-a")
     found = entry.constants["loss"]["all"]
     # noise of 0.002 on 16 rows that span three decades
@@ -47,27 +40,27 @@ def test_constants_are_fitted_to_the_training_rows(rows: Rows) -> None:
     assert entry.scores["r2"] > 0.99 and entry.fit["objective"]["loss"] < 1e-3
 
 
-def test_submitted_constants_do_not_change_a_refitted_law(rows: Rows) -> None:
+def test_submitted_constants_do_not_change_a_refitted_law(rows: ScoredTask) -> None:
     start = law_of(rows.task, "E + A*N**-a", E=900.0, A=-3.0, a=7.0)
     plain = entry_of(rows, "E + A*N**-a")
     entry = entry_of(rows, "E + A*N**-a", start=start)
     assert distance(rows, plain.law(rows.task), entry.law(rows.task)) < 1e-6
 
 
-def test_constants_as_given_are_left_as_they_are(rows: Rows, tmp_path: Path) -> None:
+def test_constants_as_given_are_left_as_they_are(rows: ScoredTask, tmp_path: Path) -> None:
     entry = submitted(law_of(rows.task, "E + A*N**-a", E=1.4, A=8.0, a=0.3), rows.task, tmp_path, constants="given")
     assert entry.label == "as given" and not entry.fit
     assert entry.constants["loss"]["all"] == {"E": 1.4, "A": 8.0, "a": 0.3}
     assert entry.scores["r2"] < entry_of(rows, "E + A*N**-a").scores["r2"]
 
 
-def test_a_law_of_the_card_is_scored_as_published(rows: Rows, tmp_path: Path) -> None:
+def test_a_law_of_the_card_is_scored_as_published(rows: ScoredTask, tmp_path: Path) -> None:
     entry = submitted("true law", rows.task, tmp_path, constants="given")
     assert entry.label == "as published" and entry.constants["loss"]["all"] == TRUE
     assert entry.provenance["origin"] == "card" and entry.provenance["law"] == "true law"
 
 
-def test_scores_are_those_of_the_held_out_rows(rows: Rows) -> None:
+def test_scores_are_those_of_the_held_out_rows(rows: ScoredTask) -> None:
     entry = entry_of(rows, "E + A*N**-a")
     held_out = rows.task.held_out()
     assert held_out is not None
@@ -98,7 +91,7 @@ def test_each_replicate_draws_every_group_as_often_as_it_has_rows(tmp_path: Path
     assert abs(rows.draws.mean() - 1.0) < 1e-12 and rows.draws.std() > 0.5
 
 
-def test_a_law_that_leaves_its_domain_has_minus_one_and_no_interval(rows: Rows, tmp_path: Path) -> None:
+def test_a_law_that_leaves_its_domain_has_minus_one_and_no_interval(rows: ScoredTask, tmp_path: Path) -> None:
     # fine on the training rows, up to 10,000, and not beyond
     law = law_of(rows.task, "E + A*log(c - N)", E=1.5, A=0.1, c=15000.0)
     entry = submitted(law, rows.task, tmp_path, constants="given")
@@ -107,13 +100,13 @@ def test_a_law_that_leaves_its_domain_has_minus_one_and_no_interval(rows: Rows, 
 
 def test_constants_shared_and_per_group_are_fitted_as_the_law_says(tmp_path: Path) -> None:
     rows = rows_in(tmp_path, groups=("a", "b"))
-    entry = entry_of(rows, "E + A*N**-a", settings=Settings(shared={"loss": ["a"]}))
+    entry = entry_of(rows, "E + A*N**-a", plan=FitPlan(shared={"loss": ["a"]}))
     a, b = (entry.constants["loss"][g] for g in ("a", "b"))
     assert a["a"] == b["a"] and b["A"] == pytest.approx(2 * a["A"], rel=0.05)
     assert entry.fit["shared"] == {"loss": ["a"]}
 
 
-def test_what_a_law_minimises_comes_with_it(rows: Rows, tmp_path: Path) -> None:
+def test_what_a_law_minimises_comes_with_it(rows: ScoredTask, tmp_path: Path) -> None:
     fitted = sld.fit(rows.task, "E + A*N**-a", loss="log_huber", positive=["A"], bounds={"a": (0.0, math.inf)})
     fitted.save(tmp_path / "law.json")
     entry = submitted(tmp_path / "law.json", rows.task, tmp_path)
@@ -123,12 +116,12 @@ def test_what_a_law_minimises_comes_with_it(rows: Rows, tmp_path: Path) -> None:
 
 
 def test_settings_come_back_from_an_entry() -> None:
-    settings = Settings(
+    settings = FitPlan(
         loss={"loss": "huber"}, bounds={"loss": {"a": (0.0, math.inf)}}, positive={"loss": ["A"]}, seed=3
     )
     said = settings.to_json(["loss"])
-    assert Settings.from_json(said).to_json(["loss"]) == said
-    assert Settings.from_json(said).bounds == {"loss": {"a": (0.0, math.inf)}}
+    assert FitPlan.from_json(said).to_json(["loss"]) == said
+    assert FitPlan.from_json(said).bounds == {"loss": {"a": (0.0, math.inf)}}
 
 
 @pytest.mark.parametrize(
@@ -156,7 +149,7 @@ def test_numbers_written_into_a_formula_count_unless_they_belong_to_its_form(tex
         ("mean(N) + E", "unknown function|mean"),
     ],
 )
-def test_limits_of_the_task_are_kept(rows: Rows, tmp_path: Path, text: str, message: str) -> None:
+def test_limits_of_the_task_are_kept(rows: ScoredTask, tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         submitted(text, rows.task, tmp_path)
     assert not list(tmp_path.rglob("*.json"))
@@ -168,9 +161,9 @@ def test_more_constants_than_training_rows_are_refused(tmp_path: Path) -> None:
     values = {g: {c: k + j / 10 for j, c in enumerate(("E", "A", "a", "B"))} for k, g in enumerate(rows.train.groups)}
     few = rows.train.take(np.arange(rows.train.n_rows) % 16 < 3)
     with pytest.raises(UsageError, match=r"32 constants in all groups.*24 training rows"):
-        short = Rows(rows.task)
+        short = ScoredTask(rows.task)
         short.train = few
-        formula_entry(
+        given_entry(
             short,
             sld.Law(law.expressions, {"loss": values}, law.variables, law.targets, law.group_column),
             Signature("x"),
@@ -186,16 +179,16 @@ def test_constants_for_groups_that_the_task_lacks_are_refused(tmp_path: Path) ->
         submitted(law_of(one.task, "E + A*N**-a"), two.task, tmp_path / "board", constants="given")
 
 
-def test_a_fit_that_never_rests_is_refused(rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sld.board.entries import submission
+def test_a_fit_that_never_rests_is_refused(rows: ScoredTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sld.board.entries import refit
 
     steps = iter(range(1, 10_000))
 
-    def creep(rows: Rows, law: sld.Law, settings: Settings) -> tuple[sld.Law, dict[str, float]]:
+    def creep(rows: ScoredTask, law: sld.Law, plan: FitPlan) -> tuple[sld.Law, dict[str, float]]:
         k = next(steps)
         return law_of(rows.task, "E + A*N**-a", E=1.5 + k / 100, A=8.0, a=0.3), {"loss": 1.0 / k}
 
-    monkeypatch.setattr(submission, "improved", creep)
+    monkeypatch.setattr(refit, "improved", creep)
     with pytest.raises(SldError, match="does not come to rest"):
         submitted("E + A*N**-a", rows.task, tmp_path)
     assert not list(tmp_path.rglob("*.json"))
@@ -207,14 +200,14 @@ def test_a_task_without_held_out_rows_is_refused(tmp_path: Path) -> None:
         submitted("E + A*N**-a", task, tmp_path / "board")
 
 
-def test_a_law_over_other_columns_is_refused(rows: Rows, tmp_path: Path) -> None:
+def test_a_law_over_other_columns_is_refused(rows: ScoredTask, tmp_path: Path) -> None:
     other = sld.fit({"D": [1.0, 2, 4, 8], "loss": [4.0, 3, 2.5, 2.2]}, "E + A*D**-a", target="loss", scale="D")
     with pytest.raises(UsageError, match="column 'D'"):
         submitted(other, rows.task, tmp_path)
 
 
 @pytest.mark.parametrize("constants", ["given", "refit"])
-def test_given_constants_need_constants(rows: Rows, tmp_path: Path, constants: str) -> None:
+def test_given_constants_need_constants(rows: ScoredTask, tmp_path: Path, constants: str) -> None:
     if constants == "given":
         with pytest.raises(UsageError, match="without values"):
             submitted("E + A*N**-b", rows.task, tmp_path, constants=constants)
@@ -225,14 +218,14 @@ def test_given_constants_need_constants(rows: Rows, tmp_path: Path, constants: s
 
 
 @pytest.mark.parametrize("law", ["no/such/law.json", "tru law", "E +", "", 3, "no_such_program.py"])
-def test_what_is_no_law_is_refused_in_one_line(rows: Rows, tmp_path: Path, law: object) -> None:
+def test_what_is_no_law_is_refused_in_one_line(rows: ScoredTask, tmp_path: Path, law: object) -> None:
     with pytest.raises(SldError) as caught:
         submitted(law, rows.task, tmp_path)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.rglob("*.json"))
 
 
-def test_a_catalogue_law_is_fitted_to_the_task(rows: Rows, tmp_path: Path) -> None:
+def test_a_catalogue_law_is_fitted_to_the_task(rows: ScoredTask, tmp_path: Path) -> None:
     with pytest.raises(SldError, match="needs variables"):
         submitted("chinchilla", rows.task, tmp_path)  # tokens as well
     entry = submitted("kaplan_n", rows.task, tmp_path)
@@ -254,13 +247,13 @@ def test_the_key_names_targets_only_where_they_differ() -> None:
     assert n_constants_of({"x": one, "y": other}) == 3
 
 
-def test_bare_points_have_no_targets(rows: Rows) -> None:
+def test_bare_points_have_no_targets(rows: ScoredTask) -> None:
     points = points_of(rows.held_out)
     assert points.Y.shape == (9, 0) and points.targets == ()
     assert (points.X == rows.held_out.X).all()
 
 
-def test_a_command_that_derives_the_entry_again_stands_in_it(rows: Rows, tmp_path: Path) -> None:
+def test_a_command_that_derives_the_entry_again_stands_in_it(rows: ScoredTask, tmp_path: Path) -> None:
     entry = submitted("E + A*N**-a", rows.task, tmp_path, name="it's mine", author="A. Person")
     expected = """sld submit 'E + A*N**-a' --task powers --name 'it'"'"'s mine' --author 'A. Person'"""
     assert entry.provenance["command"] == expected

@@ -18,10 +18,11 @@ from sld.data.card import Target, Variable
 from sld.data.splits import Fold, rung_folds
 from sld.data.table import ALL_ROWS, Array, Table, table_from
 from sld.laws.law import Law
-from sld.search.candidates.candidate import Candidate, Discovery, Judgement
+from sld.search.candidates.candidate import Candidate, Judgement
 from sld.search.choosing.reach import MOST, support
 from sld.search.choosing.verdict import Verdict, verdict
 from sld.search.judging.baselines import baselines
+from sld.search.outcome import Discovery
 
 
 def outcome(table: Table, text: str, constants: dict[str, float], errors: tuple[float, ...] | None = None) -> Verdict:
@@ -36,9 +37,8 @@ def of(table: Table, text: str, constants: dict[str, float], errors: tuple[float
     expressions = {t.column: table.parse(text) for t in table.targets}
     by_target = {t.column: dict.fromkeys(table.groups, constants) for t in table.targets}
     law = Law(expressions, by_target, table.variables, table.targets, table.group_column)
-    n = len(constants)
     judgements = (Judgement(-3.0, errors, 1e-3),) * len(table.targets)
-    chosen = Candidate(expressions, "k", "test", 5, n, errors, -3.0, 1e-3, judgements=judgements, constants=by_target)
+    chosen = Candidate(expressions, "k", "test", judgements, constants=by_target)
     return law, chosen
 
 

@@ -9,8 +9,10 @@ from boards import damaged, edited, entry_of, law_of, rows_in, write_task
 
 import sld
 from sld.board.entries.entry import Entry
+from sld.board.entries.refit import FitPlan, distance
+from sld.board.entries.scored_task import ScoredTask
 from sld.board.entries.store import Board, bundled_board
-from sld.board.entries.submission import Rows, Settings, Signature, distance, formula_entry
+from sld.board.entries.submission import Signature, given_entry
 from sld.board.entries.verify import Finding, verify
 from sld.core.errors import SldError
 from sld.data.task import load_task
@@ -18,15 +20,15 @@ from sld.fit.fitting import LOSSES
 
 
 @pytest.fixture(scope="module")
-def entry(rows: Rows) -> Entry:
+def entry(rows: ScoredTask) -> Entry:
     return entry_of(rows, "E + A*N**-a")
 
 
 @pytest.fixture(scope="module")
-def published(rows: Rows) -> Entry:
+def published(rows: ScoredTask) -> Entry:
     law = law_of(rows.task, "E + A*N**-a", E=1.5, A=8.0, a=0.3)
     origin = {"origin": "card", "law": "true law"}
-    return formula_entry(rows, law, Signature("true law"), constants_from="as published", provenance=origin)
+    return given_entry(rows, law, Signature("true law"), constants_from="as published", provenance=origin)
 
 
 def put(folder: Path, *entries: Entry) -> Board:
@@ -37,13 +39,13 @@ def put(folder: Path, *entries: Entry) -> Board:
     return Board((folder,))
 
 
-def found_in(folder: Path, rows: Rows, *entries: Entry, **keywords: bool) -> list[Finding]:
+def found_in(folder: Path, rows: ScoredTask, *entries: Entry, **keywords: bool) -> list[Finding]:
     return list(verify(put(folder, *entries), [rows.task], **keywords))
 
 
 @pytest.mark.parametrize("refit", [False, True])
 def test_good_entries_have_nothing_wrong(
-    tmp_path: Path, rows: Rows, entry: Entry, published: Entry, refit: bool
+    tmp_path: Path, rows: ScoredTask, entry: Entry, published: Entry, refit: bool
 ) -> None:
     findings = found_in(tmp_path, rows, entry, published, refit=refit)
     assert [f.problem for f in findings] == ["", ""]
@@ -67,14 +69,14 @@ def test_refitted_entries_of_every_kind_of_fit_verify(
     tmp_path: Path, loss: str, groups: tuple[str, ...], how: str
 ) -> None:
     rows = rows_in(tmp_path, groups=groups)
-    settings = {
-        "own": Settings(loss={"loss": loss}),
-        "shared": Settings(loss={"loss": loss}, shared={"loss": ["a"] if groups else []}),
-        "partial": Settings(pooling={"loss": "partial"}),
-        "frontier": Settings(weights="frontier"),
-        "bounded": Settings(loss={"loss": loss}, bounds={"loss": {"a": (0.0, 0.25)}}, positive={"loss": ["A"]}),
+    plan = {
+        "own": FitPlan(loss={"loss": loss}),
+        "shared": FitPlan(loss={"loss": loss}, shared={"loss": ["a"] if groups else []}),
+        "partial": FitPlan(pooling={"loss": "partial"}),
+        "frontier": FitPlan(weights="frontier"),
+        "bounded": FitPlan(loss={"loss": loss}, bounds={"loss": {"a": (0.0, 0.25)}}, positive={"loss": ["A"]}),
     }[how]
-    findings = found_in(tmp_path, rows, entry_of(rows, "E + A*N**-a", settings=settings), refit=True)
+    findings = found_in(tmp_path, rows, entry_of(rows, "E + A*N**-a", plan=plan), refit=True)
     assert [f.problem for f in findings] == [""]
 
 
@@ -109,7 +111,7 @@ def test_refitted_entries_of_every_kind_of_fit_verify(
     ],
 )
 def test_an_edit_with_a_right_hash_is_found(
-    tmp_path: Path, rows: Rows, entry: Entry, path: tuple[str, ...], value: object, message: str
+    tmp_path: Path, rows: ScoredTask, entry: Entry, path: tuple[str, ...], value: object, message: str
 ) -> None:
     (finding,) = found_in(tmp_path, rows, edited(entry, *path, value=value))
     assert not finding.ok and "\n" not in finding.problem
@@ -119,7 +121,7 @@ def test_an_edit_with_a_right_hash_is_found(
 
 
 def test_constants_that_are_not_the_optimum_are_found_whatever_scores_say(
-    tmp_path: Path, rows: Rows, entry: Entry
+    tmp_path: Path, rows: ScoredTask, entry: Entry
 ) -> None:
     # the true law scores better on the held-out rows than the fit does, so somebody might wish to have "fitted" it
     law = law_of(rows.task, "E + A*N**-a", E=1.5, A=8.0, a=0.3)
@@ -138,14 +140,14 @@ def test_a_local_optimum_is_found_by_repeating_the_fit(tmp_path: Path) -> None:
     rows = rows_in(tmp_path)
     best = entry_of(rows, "E + A*tanh(N/c)")
     law = best.law(rows.task)
-    from sld.board.entries.submission import improved
+    from sld.board.entries.refit import improved
 
     poor = None
     for c in (1e-3, 1.0, 30.0, 1e3, 1e4, 1e5, 1e7):
         start = law_of(rows.task, "E + A*tanh(N/c)", E=2.0, A=1.0, c=c)
-        found = improved(rows, start, Settings())
+        found = improved(rows, start, FitPlan())
         if found is not None and found[1]["loss"] > 1.01 * best.fit["objective"]["loss"]:
-            again = improved(rows, found[0], Settings())
+            again = improved(rows, found[0], FitPlan())
             if again is not None and distance(rows, found[0], again[0]) < 1e-6:
                 poor = found
     assert poor is not None and distance(rows, poor[0], law) > 1e-3
@@ -158,7 +160,7 @@ def test_a_local_optimum_is_found_by_repeating_the_fit(tmp_path: Path) -> None:
 
 
 def test_a_whole_fit_that_does_not_come_to_rest_accuses_nobody(
-    tmp_path: Path, rows: Rows, entry: Entry, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, rows: ScoredTask, entry: Entry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def creeping(*_: object) -> None:
         raise SldError("the fit does not come to rest")
@@ -168,7 +170,7 @@ def test_a_whole_fit_that_does_not_come_to_rest_accuses_nobody(
     assert (finding.problem, finding.remark) == ("", "the whole fit says nothing: the fit does not come to rest")
 
 
-def test_published_constants_have_to_be_those_of_the_card(tmp_path: Path, rows: Rows, published: Entry) -> None:
+def test_published_constants_have_to_be_those_of_the_card(tmp_path: Path, rows: ScoredTask, published: Entry) -> None:
     changed = law_of(rows.task, "E + A*N**-a", E=1.5, A=8.0, a=0.3001)
     forged = edited(published, "constants", value={"loss": {"all": changed.constants["loss"]["all"]}})
     forged = edited(forged, "scores", value=rows.scores_of(changed))
@@ -178,7 +180,7 @@ def test_published_constants_have_to_be_those_of_the_card(tmp_path: Path, rows: 
     assert "no values" in finding.problem
 
 
-def test_the_same_law_twice_is_found(tmp_path: Path, rows: Rows, entry: Entry) -> None:
+def test_the_same_law_twice_is_found(tmp_path: Path, rows: ScoredTask, entry: Entry) -> None:
     findings = found_in(tmp_path, rows, entry, edited(entry, "name", value="copy"))
     assert sorted(f.ok for f in findings) == [False, True]
     assert any("the same law as" in f.problem for f in findings)
@@ -199,7 +201,7 @@ def test_a_task_whose_rows_changed_is_noticed(tmp_path: Path, entry: Entry) -> N
     assert "not those that the entry was scored on" in finding.problem
 
 
-def test_limits_are_checked_again(tmp_path: Path, rows: Rows) -> None:
+def test_limits_are_checked_again(tmp_path: Path, rows: ScoredTask) -> None:
     card = rows.task.card
     object.__setattr__(card, "max_constants", 5)
     try:
@@ -223,7 +225,7 @@ def test_limits_are_checked_again(tmp_path: Path, rows: Rows) -> None:
     ],
 )
 def test_the_source_of_a_program_is_checked_without_running_it(
-    tmp_path: Path, rows: Rows, entry: Entry, change: dict[str, object], message: str
+    tmp_path: Path, rows: ScoredTask, entry: Entry, change: dict[str, object], message: str
 ) -> None:
     import hashlib
 
@@ -254,13 +256,13 @@ def test_the_bundled_entries_verify() -> None:
     assert len(findings) >= 22 and [f for f in findings if not f.ok] == []
 
 
-def test_200_entries_take_less_than_ten_seconds(tmp_path: Path, rows: Rows) -> None:
+def test_200_entries_take_less_than_ten_seconds(tmp_path: Path, rows: ScoredTask) -> None:
     """The bar is 50 formula entries a second on one core; this machine does some 400."""
     entries: list[Entry] = []
     powers = [k / 16 for k in range(1, 101)]
     for power in powers:
         for form in (f"E + A*N**-{power!r}", f"E*N**-{power!r} + A*log(N)"):
-            entries.append(entry_of(rows, form, f"law {len(entries)}", settings=Settings(starts=4)))
+            entries.append(entry_of(rows, form, f"law {len(entries)}", plan=FitPlan(starts=4)))
     board = put(tmp_path, *entries)
     list(verify(put(tmp_path / "one", entries[0]), [rows.task]))  # compiled machine loaded
     started = time.process_time()
@@ -273,7 +275,7 @@ def test_200_entries_take_less_than_ten_seconds(tmp_path: Path, rows: Rows) -> N
 
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_thousand_damaged_files_harm_nothing(
-    tmp_path: Path, rows: Rows, entry: Entry, published: Entry, seed: int
+    tmp_path: Path, rows: ScoredTask, entry: Entry, published: Entry, seed: int
 ) -> None:
     rng = random.Random(seed)
     board = put(tmp_path, entry, published)
@@ -300,7 +302,7 @@ def test_a_thousand_damaged_files_harm_nothing(
 
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_damage_with_right_names_and_hashes_is_found_or_harmless(
-    tmp_path: Path, rows: Rows, entry: Entry, published: Entry, seed: int
+    tmp_path: Path, rows: ScoredTask, entry: Entry, published: Entry, seed: int
 ) -> None:
     """The file's name is right as well, so that everything behind the reader sees the content."""
     import json

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from hypothesis import strategies as st
 
 from sld.core.errors import GrammarError
-from sld.formula.expression import BINARY, UNARY, Expression, Node, call, evaluate_scalar, name, number, parse, to_text
+from sld.formula.expression import Expression, Node, call, name, number, parse, to_text
+from sld.formula.operators import BINARY, UNARY, evaluate_scalar
 
 NUMBERS = (0.0, 1.0, 2.0, 3.0, 0.5, 0.1, -1.0, -2.5, 1e9, 1e-7)
 

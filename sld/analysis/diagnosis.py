@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sld.analysis import effects
-from sld.analysis.intervals import Interval, thinned
+from sld.analysis.intervals import Interval, drawn_rows
 from sld.analysis.sections import main_variable
 from sld.core.errors import SldError
 from sld.data.axes import levels, position
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sld.fit.fitting import FitResult, Loss
     from sld.laws.fit_settings import FitSettings
     from sld.laws.law import Law
-    from sld.search.candidates.candidate import Discovery
+    from sld.search.outcome import Discovery
 
 _STARTS = 32
 _MOST_FITS = 320  # starts times groups, of those that have constants in common
@@ -94,7 +94,7 @@ class Diagnosis:
 def diagnose(found: Discovery, target: int) -> Diagnosis:
     """Refit the law of one target and compare."""
     law = found.law
-    rows = thinned(found.table, 0)
+    rows = drawn_rows(found.table, 0)
     table = found.table if len(rows) == found.table.n_rows else found.table.take(rows)
     y = table.Y[:, target]
     residual = y - law.predict(table)[:, target]

@@ -16,7 +16,6 @@ from sld.formula.expression import Expression
 from sld.laws.law import Constants, Law
 
 _FAR = (1e6, 1e9)  # where a law is asked for its limit, times the data
-_LOG_STEP = {"log10": 1.0, "log2": math.log2(10.0), "log": math.log(10.0)}
 _GRID = 400
 
 
@@ -106,7 +105,7 @@ def _moved(x: Array, table: Table, moving: Sequence[Variable], factor: float) ->
     out = x.copy()
     for v in moving:
         i = table.variables.index(v)
-        out[i] = out[i] + _LOG_STEP[v.log] * math.log10(factor) if v.log else out[i] * factor
+        out[i] = out[i] + v.units_per_decade * math.log10(factor) if v.log else out[i] * factor
     return out
 
 

@@ -15,8 +15,9 @@ from sld.data.table import Array, Table
 from sld.fit.fitter import Fitter
 from sld.fit.kernel import evaluate
 from sld.laws.fit_settings import FitSettings
-from sld.search.candidates.candidate import Candidate, Guide
+from sld.search.candidates.candidate import Candidate
 from sld.search.judging.soundness import Soundness
+from sld.search.outcome import Guide
 
 MEMBERS = 10  # of the heaviest laws are refitted: the mean of fewer moves more, which widens intervals, never narrows
 _STEPS = 20

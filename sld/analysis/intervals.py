@@ -49,7 +49,8 @@ from sld.analysis.interval_record import (
     rivals_of,
     six_digits,
 )
-from sld.analysis.refits import Refits, Rows, Scale
+from sld.analysis.refits import Refits, Scale
+from sld.core.arrays import Rows
 from sld.core.errors import SldError, UsageError
 from sld.data.splits import Fold, rung_folds
 from sld.data.table import ALL_ROWS, Array, Table, read_points
@@ -60,7 +61,8 @@ from sld.laws.law import Constants, Law
 from sld.search.judging.soundness import Soundness
 
 if TYPE_CHECKING:
-    from sld.search.candidates.candidate import Candidate, Discovery, Guide
+    from sld.search.candidates.candidate import Candidate
+    from sld.search.outcome import Discovery, Guide
 
 Interval = tuple[float, float]
 
@@ -108,7 +110,7 @@ def _measured(
     found: Discovery, law: Law, chosen: Candidate, guides: Mapping[str, Guide], level: float = 0.9
 ) -> dict[str, Any]:
     """Return the intervals of one of the laws of a discovery; groups that borrow get those of another."""
-    rows = thinned(found.table, 0)
+    rows = drawn_rows(found.table, 0)
     table = found.table if len(rows) == found.table.n_rows else found.table.take(rows)
     seed = int(found.config.get("seed", 0))
     others = (c for c in found.hall_of_fame if c.key != chosen.key and c.admissible == chosen.admissible)
@@ -191,7 +193,7 @@ def compute(
     place = np.empty(table.n_rows, dtype=np.intp)
     place[table.canonical_order()] = np.arange(table.n_rows)
     table = table.canonical()
-    rows = thinned(table, seed)
+    rows = drawn_rows(table, seed)
     some = table if len(rows) == table.n_rows else table.take(rows)
     some_folds = [
         (_renumbered(np.sort(place[fold.train]), rows), _renumbered(np.sort(place[fold.test]), rows)) for fold in folds
@@ -402,8 +404,8 @@ def _ends(value: float, replicates: Array, wider: float, level: float, exact: bo
     return min(ends[0], value), max(ends[1], value)
 
 
-def thinned(table: Table, seed: int) -> Rows:
-    """Return the row numbers to work with: all, or an even share of each group."""
+def drawn_rows(table: Table, seed: int) -> Rows:
+    """Return the row numbers to work with: all, or an even share of each group where there are many."""
     if table.n_rows <= _MAX_ROWS:
         return np.arange(table.n_rows)
     rng = np.random.default_rng(seed)

@@ -9,11 +9,11 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sld.analysis.guided import Guided
 from sld.analysis.interval_record import LEAST_REFITS, six_digits
 from sld.analysis.linearised import standard_errors
+from sld.core.arrays import Rows
 from sld.data.table import Array, Table
 from sld.fit.fitter import Fitter, form_seed
 from sld.fit.fitting import worse_sign
@@ -24,7 +24,6 @@ from sld.laws.fit_settings import FitSettings
 if TYPE_CHECKING:
     from sld.fit.fitter import Solution
 
-Rows = NDArray[np.intp]
 
 DEFAULT_WIDENING = 2.5  # without folds to measure it on; the median over published tables
 _MAX_WIDENING = 50.0

@@ -14,14 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sld.core.arrays import Rows
 from sld.data.axes import levels, position
 from sld.data.card import Target, Variable
 from sld.data.table import ALL_ROWS, Array, Table
 from sld.laws.law import Law
-
-Rows = NDArray[np.intp]
 
 MAX_LINES = 6
 WIDE = 3.0  # ratio of the largest to the smallest value from which an axis of a target is logarithmic
@@ -270,8 +268,7 @@ class _Chooser:
                 beyond = (low, float(inside.min()))
             elif axis.role == "scale" or (axis.extrapolate and low > 0):
                 far = 10.0 if axis.role == "scale" else 3.0
-                steps = {"log10": 1.0, "log2": np.log2(10.0), "log": np.log(10.0)}.get(axis.log or "", 0.0)
-                beyond = (high, high + float(steps) if steps else high * far)
+                beyond = (high, high + axis.units_per_decade if axis.log else high * far)
                 high = beyond[1]
         if axis.role == "proportion":
             low, high = max(low, 0.0), min(high, 1.0)

@@ -17,9 +17,9 @@ from sld.analysis.intervals import predict_intervals
 from sld.data.card import Variable
 from sld.data.table import ALL_ROWS, Array, Table
 from sld.laws.law import Law
-from sld.search.candidates.candidate import Discovery
-from sld.search.choosing.reach import PER_UNIT, Frontier, farther, goes_beyond, largest
+from sld.search.choosing.reach import Frontier, farther, goes_beyond, largest
 from sld.search.choosing.verdict import Verdict
+from sld.search.outcome import Discovery
 
 SPANS = 1.0  # ranges of the target in the group's data that an interval may span
 FACTOR = 2.0  # between the ends of an interval that says something in any case
@@ -85,7 +85,7 @@ def limit_by_intervals(judged: Verdict, law: Law, table: Table) -> Verdict:
 def _step(variable: Variable, edge: float, end: float) -> float:
     """Return how far an end lies beyond an edge, as a natural logarithm."""
     if variable.log:
-        return (end - edge) * PER_UNIT[variable.log]
+        return (end - edge) * variable.nats_per_unit
     return math.log(end / edge) if edge > 0 else 0.0
 
 

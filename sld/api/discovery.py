@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from sld.api.forms import by_target
+from sld.api.options import SearchOptions, check_keywords, columns_of
 from sld.api.tasks import Source, as_task
 
 if TYPE_CHECKING:
     from sld.data.task import Task
-    from sld.search.candidates.candidate import Discovery
-    from sld.search.discovery import Progress
     from sld.search.llm.settings import LLM
+    from sld.search.outcome import Discovery
 
 
 def discover(
@@ -24,46 +24,60 @@ def discover(
     budget: str | None = None,
     workers: int = 2,
     out: str | Path | None = None,
-    proposers: Sequence[str] | None = None,
-    formulas: Sequence[str | Mapping[str, str]] = (),
-    constants: Collection[str] = (),
-    progress: Callable[[Progress], None] | None = None,
     llm: LLM | str | None = None,
-    tell: Callable[[str], None] | None = None,
-    outliers: str = "drop",
-    **columns: Any,
+    **options: Unpack[SearchOptions],
 ) -> Discovery:
-    """Search the formula that extrapolates best, and fit its constants.
+    r"""Search the formula that extrapolates best, and fit its constants.
+
+    Every formula $f(x; \theta)$ is judged by what it says of runs larger than those it was fitted to. For each fold the
+    constants are fitted to the rows below a cut, by weighted least squares with variable projection (Golub and Pereyra
+    1973), for each group by itself or with some constants shared; its error is that on the rows beyond the cut,
+
+    $$ e_k(f) = \operatorname{mean}_{i \,\text{beyond}\, k} (y_i - f(x_i; \hat\theta_k))^2 / \operatorname{Var} y . $$
+
+    The score is the mean of $\log e_k$ and a price for constants and for physical checks that fail far out. Among the
+    best, the law handed out is the one that follows rows and the mean of what they predict beyond the data.
 
     Args:
-        data: A task, its name or folder, or a bare table (see `as_task`) with `target`, `scale`, ... as keywords.
-        seed: Seed; the same seed and a budget in fits give the same law.
+        data: A task, its name or folder, or a bare table (file, DataFrame, mapping of columns, list of records) with
+            `target`, `scale`, ... as keywords. Columns keep the units they come in.
+        seed: Seed; the same seed and a budget in fits give the same law, to the bit.
         budget: Time (`"60s"`, `"5min"`) or number of fits (`"20000fits"`); 30 seconds if not given.
         workers: Processes that judge candidates.
         out: Run folder to write, and to take up again; None writes nothing.
-        proposers: Who proposes forms: "catalogue", "enumeration", "evolution" (the default), and "operon" and "pysr",
-            engines of others which need the extras of these names.
-        formulas: Formulas of your own to try first.
-        constants: Names in these formulas that are constants although they look like columns, such as N or lr.
-        progress: Called with the state of the search a few times a second.
         llm: A language model that proposes formulas beside the engine: its name, or `sld.LLM` with more settings.
-        tell: Called with a sentence when an earlier search in `out` is taken up or set aside; otherwise it is a note.
-        outliers: "drop" sets runs aside that look diverged and names them, "keep" does not look for any.
-        **columns: Roles of a bare table's columns, as `sld.table_from` takes them.
+        **options: `proposers`, `formulas`, `constants`, `outliers`, `progress` and `tell`, and the roles of a bare
+            table's columns (`target`, `scale`, ...): see `sld.api.options.SearchOptions`.
 
     Returns:
-        The law with prediction intervals (`.law`), the runners-up, and what was tried.
+        The law with prediction intervals (`.law`), whether to believe it (`.verdict`), the runners-up (`.front`), and
+        what was tried (`.counts`, `.n_fits`). Candidates that failed are counted there with the reason, never ranked.
 
     Raises:
         UsageError: The data, an option or a formula cannot be used, or the run folder is in use.
         SldError: No formula could be fitted at all.
+
+    Example:
+        >>> import numpy as np
+        >>> import sld
+        >>> N, D = (x.ravel() for x in np.meshgrid(np.geomspace(1e6, 1e9, 5), np.geomspace(1e9, 1e11, 4)))
+        >>> runs = {"N": N, "D": D, "loss": 1.7 + 400 * N**-0.34 + 900 * D**-0.3}
+        >>> found = sld.discover(runs, target="loss", scale=["N", "D"], budget="300fits", workers=1)
+        >>> found.law.expressions["loss"].text
+        'E + A*N**-alpha + B*D**-beta'
+        >>> {name: round(value, 3) for name, value in found.law.constants["loss"]["all"].items()}
+        {'E': 1.7, 'A': 400.0, 'alpha': 0.34, 'B': 900.0, 'beta': 0.3}
+        >>> found.verdict.kind
+        'law'
     """
     from sld.analysis.intervals import with_intervals
     from sld.analysis.one_sided import one_sided_notes
     from sld.analysis.support import supported
     from sld.search import discovery
+    from sld.search.budget import DEFAULT_BUDGET
 
-    task = as_task(data, **columns)
+    check_keywords(discover, options, SearchOptions)
+    task = as_task(data, **columns_of(options))
     model = None
     if llm is not None:
         from sld.search.llm.settings import LLM
@@ -71,23 +85,25 @@ def discover(
         model = LLM(llm) if isinstance(llm, str) else llm
         model.check()
     targets = [t.column for t in task.card.targets]
-    own = [by_target(f, targets) if isinstance(f, str) else f for f in formulas]
-    remarks = _checked_formulas(own, task, constants, Source.of(task, data))
+    own = [by_target(f, targets) if isinstance(f, str) else f for f in options.get("formulas", ())]
+    remarks = _checked_formulas(own, task, options.get("constants", ()), Source.of(task, data))
     found = discovery.discover(
         task.train,
-        seed=seed,
-        budget=budget or discovery.DEFAULT_BUDGET,
-        workers=workers,
+        discovery.SearchSettings(
+            seed=seed,
+            budget=budget or DEFAULT_BUDGET,
+            workers=workers,
+            proposers=options.get("proposers"),
+            formulas=own,
+            max_constants=task.card.max_constants,
+            outliers=options.get("outliers", "drop"),
+        ),
         out=out,
-        proposers=proposers,
-        formulas=own,
-        max_constants=task.card.max_constants,
         task={"name": task.card.name, "version": task.card.version},
-        progress=progress,
-        guest=model,
-        tell=tell,
+        progress=options.get("progress"),
+        asynchronous=model,
+        tell=options.get("tell"),
         complete=lambda outcome: supported(with_intervals(outcome)),
-        outliers=outliers,
     )
     found = replace(found, notes=(*found.notes, *remarks, *one_sided_notes(found.law, found.table)))
     if out is not None:

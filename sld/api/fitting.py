@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
-from sld.api.forms import find_form
+from sld.api.forms import ChosenForm, find_form
+from sld.api.options import FormOptions, check_keywords, columns_of
 from sld.api.tasks import Source, as_task
 from sld.core.errors import SldError, UsageError, suggest
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from sld.data.task import Task
     from sld.fit.fitting import FitResult
     from sld.formula.expression import Expression
+    from sld.laws.fit_settings import FitSettings
     from sld.laws.law import Law
 
 
@@ -25,113 +27,149 @@ def fit(
     law: str | Mapping[str, str],
     *,
     loss: str = "squared",
-    shared: Collection[str] = (),
-    positive: Collection[str] = (),
-    bounds: Mapping[str, tuple[float, float]] | None = None,
-    constants: Collection[str] = (),
     starts: int = 32,
     seed: int = 0,
     out: str | Path | None = None,
-    outliers: str = "keep",
-    **columns: Any,
+    **options: Unpack[FormOptions],
 ) -> Law:
-    """Fit the constants of one given form to the training rows.
+    r"""Fit the constants of one given form to the training rows.
+
+    Minimises, for each target and over all groups $g$,
+
+    $$ \sum_g \sum_{i \in g} w_i \, \rho\big(r_i\big), \qquad r_i = y_i - f(x_i; \theta_g)
+       \quad\text{or}\quad \log y_i - \log f(x_i; \theta_g), $$
+
+    where $\rho$ is the square (`"squared"`, `"log"`) or Huber's function (`"huber"`, turning linear at 1.345 robust
+    standard deviations; `"log_huber"`, at $10^{-3}$, after Hoffmann et al. 2022, section 3.3). `"envelope"` counts rows
+    on the worse side of the law with a weight of 0.02: a law of the best runs. Constants that enter linearly are solved
+    for, the others searched from many starting points (variable projection, Golub and Pereyra 1973).
 
     Args:
-        data: A task, its name or folder, or a bare table (see `as_task`).
-        law: Name of one of the card's laws, id of a catalogue law, or a formula (see `find_form`).
-        loss: What is minimised: "squared", "huber", "log", "log_huber" or "envelope" (the best runs).
-        shared: Constants that all groups have in common.
-        positive: Constants that must be positive.
-        bounds: Constant to (lower, upper).
-        constants: Names in the formula that are constants although they look like columns, such as N or lr.
+        data: A task, its name or folder, or a bare table (file, DataFrame, mapping of columns, list of records).
+        law: Name of one of the card's laws, id of a catalogue law (`sld laws`), or a formula: one for all targets,
+            `"target: formula; target: formula"`, or a mapping.
+        loss: What is minimised: "squared", "huber", "log", "log_huber" or "envelope".
         starts: Initial points per group.
-        seed: Seed of the initial points.
+        seed: Seed of the initial points; the same seed gives the same constants.
         out: Folder for `law.json` and `plot.png`, or a `.json` file for the law alone.
-        outliers: "keep" fits to every row and says which runs look diverged, "drop" leaves these out.
-        **columns: Roles of a bare table's columns, as `sld.table_from` takes them.
+        **options: `shared`, `positive`, `bounds`, `constants` and `outliers`, and the roles of a bare table's columns
+            (`target`, `scale`, ...): see `sld.api.options.FormOptions`.
 
     Returns:
-        The law with prediction intervals; `law.provenance["fit"]` holds the diagnostics of each target.
+        The law with prediction intervals; `law.constants` is target to group to constant to value, in the units of the
+        columns, and `law.provenance["fit"]` holds the diagnostics of each target.
 
     Raises:
         UsageError: The data, the law or an option cannot be used.
         SldError: The fit failed; the message says why.
+
+    Example:
+        >>> import numpy as np
+        >>> import sld
+        >>> N, D = (x.ravel() for x in np.meshgrid(np.geomspace(1e6, 1e9, 5), np.geomspace(1e9, 1e11, 4)))
+        >>> runs = {"N": N, "D": D, "loss": 1.7 + 400 * N**-0.34 + 900 * D**-0.3}
+        >>> law = sld.fit(runs, "E + A*N**-a + B*D**-b", target="loss", scale=["N", "D"], starts=8)
+        >>> {name: round(value, 3) for name, value in law.constants["loss"]["all"].items()}
+        {'E': 1.7, 'A': 400.0, 'a': 0.34, 'B': 900.0, 'b': 0.3}
     """
     from sld.analysis import intervals
-    from sld.analysis.one_sided import one_sided_notes
-    from sld.fit.noise import active_kinds
-    from sld.laws.fit_settings import FitSettings
     from sld.laws.law import Law
     from sld.laws.ranges import ranges_of
     from sld.laws.remarks import with_remarks
 
-    task, remarks, aside = _prepared(as_task(data, **columns), outliers, loss)
-    train = task.train.canonical()
-    form = find_form(task, law, constants=constants, source=Source.of(task, data))
+    check_keywords(fit, options, FormOptions)
+    task = as_task(data, **columns_of(options))
+    kept, remarks, aside = _prepared(task, options.get("outliers", "keep"), loss)
+    train = kept.train.canonical()
+    form = find_form(kept, law, constants=options.get("constants", ()), source=Source.of(kept, data))
     if starts < 1:
         raise UsageError(f"starts must be 1 or more, got {starts}")
-    known = dict.fromkeys(c for e in form.expressions.values() for c in e.constants)
-    for name in (*shared, *positive, *(bounds or {})):
-        if name not in known:
-            raise UsageError(suggest(name, known, kind="constant"))
-    signs = {
-        t: [c for c in e.constants if c in positive or c in form.positive.get(t, ())]
-        for t, e in form.expressions.items()
+    settings = _settings(form, train, loss, options, set_aside=len(aside))
+    results = _results(form, train, settings, starts=starts, seed=seed)
+    notes = [*remarks, *_notes(form.expressions, kept.train)]
+    provenance = {
+        "origin": "fit" if form.name is None else f"fit:{form.name}",
+        "seed": seed,
+        "n_rows": train.n_rows,
+        "table": kept.train.digest(),
+        "fit": {column: _diagnostics(result) for column, result in results.items()},
+        **ranges_of(kept.train),
+        **_weights_record(kept.train, loss),
+        **({"notes": notes} if notes else {}),
+        **({"set_aside": aside} if aside else {}),
     }
-    limits = {
-        t: {c: b for c, b in {**form.bounds.get(t, {}), **(bounds or {})}.items() if c in e.constants}
-        for t, e in form.expressions.items()
-    }
-    settings = {
-        column: FitSettings(
-            loss=loss,  # type: ignore[arg-type]  # checked by the fit, with suggestions
-            shared=tuple(c for c in expression.constants if c in shared),
-            positive=tuple(signs[column]),
-            bounds=limits[column],
-            weights=active_kinds(train, j, _kinds(train, loss)),
-            set_aside=len(aside),
-        )
-        for j, (column, expression) in enumerate(form.expressions.items())
-    }
-    results: dict[str, FitResult] = {}
-    for j, target in enumerate(task.card.targets):
-        expression = form.expressions[target.column]
-        result = settings[target.column].fit(expression, train, target=j, starts=starts, seed=seed)
-        if not result.ok:
-            raise SldError(f"could not fit {expression.text} to {target.column!r}: {result.status}")
-        results[target.column] = result
     fitted = Law(
         expressions=form.expressions,
         constants={column: result.constants for column, result in results.items()},
         variables=train.variables,
         targets=train.targets,
         group_column=train.group_column,
-        task={"name": task.card.name, "version": task.card.version},
-        provenance={
-            "origin": "fit" if form.name is None else f"fit:{form.name}",
-            "seed": seed,
-            "n_rows": train.n_rows,
-            "table": task.train.digest(),
-            "fit": {column: _diagnostics(result) for column, result in results.items()},
-            **ranges_of(task.train),
-            **_weights_record(task.train, loss),
-            **({"notes": notes} if (notes := [*remarks, *_notes(form.expressions, task.train)]) else {}),
-            **({"set_aside": aside} if aside else {}),
-        },
+        task={"name": kept.card.name, "version": kept.card.version},
+        provenance=provenance,
         settings=settings,
     )
     measured = intervals.compute(fitted, train, _folds(train), seed=seed)
-    fitted = with_remarks(replace(fitted, intervals=measured), train)
-    gaps = _gaps(fitted, train)
-    if gaps:
-        fitted = replace(fitted, provenance={**fitted.provenance, "gaps": gaps})
-    if hints := one_sided_notes(fitted, train):
-        notes = [*fitted.provenance.get("notes", ()), *hints]
-        fitted = replace(fitted, provenance={**fitted.provenance, "notes": notes})
+    fitted = _with_warnings(with_remarks(replace(fitted, intervals=measured), train), train)
     if out is not None:
-        _write_fit(fitted, task, Path(out))
+        _write_fit(fitted, kept, Path(out))
     return fitted
+
+
+def _settings(
+    form: ChosenForm, table: Table, loss: str, options: FormOptions, *, set_aside: int
+) -> dict[str, FitSettings]:
+    """Return how each target is fitted: what its source demands of the constants, and what the caller does.
+
+    Raises:
+        UsageError: A name is no constant of the form.
+    """
+    from sld.fit.noise import active_kinds
+    from sld.laws.fit_settings import FitSettings
+
+    shared, positive = options.get("shared", ()), options.get("positive", ())
+    bounds = options.get("bounds") or {}
+    known = dict.fromkeys(c for e in form.expressions.values() for c in e.constants)
+    for name in (*shared, *positive, *bounds):
+        if name not in known:
+            raise UsageError(suggest(name, known, kind="constant"))
+    found = {}
+    for j, (column, expression) in enumerate(form.expressions.items()):
+        signs = {*positive, *form.positive.get(column, ())}
+        limits = {**form.bounds.get(column, {}), **bounds}
+        found[column] = FitSettings(
+            loss=loss,  # type: ignore[arg-type]  # checked by the fit, with suggestions
+            shared=tuple(c for c in expression.constants if c in shared),
+            positive=tuple(c for c in expression.constants if c in signs),
+            bounds={c: b for c, b in limits.items() if c in expression.constants},
+            weights=active_kinds(table, j, _kinds(table, loss)),
+            set_aside=set_aside,
+        )
+    return found
+
+
+def _results(
+    form: ChosenForm, table: Table, settings: Mapping[str, FitSettings], *, starts: int, seed: int
+) -> dict[str, FitResult]:
+    """Return the fit of each target; raises SldError for one that failed."""
+    results = {}
+    for j, target in enumerate(table.targets):
+        expression = form.expressions[target.column]
+        result = settings[target.column].fit(expression, table, target=j, starts=starts, seed=seed)
+        if not result.ok:
+            raise SldError(f"could not fit {expression.text} to {target.column!r}: {result.status}")
+        results[target.column] = result
+    return results
+
+
+def _with_warnings(law: Law, table: Table) -> Law:
+    """Return the law with what speaks against it: where it has no value, and a limit that it nears from one side."""
+    from sld.analysis.one_sided import one_sided_notes
+
+    if gaps := _gaps(law, table):
+        law = replace(law, provenance={**law.provenance, "gaps": gaps})
+    if hints := one_sided_notes(law, table):
+        law = replace(law, provenance={**law.provenance, "notes": [*law.provenance.get("notes", ()), *hints]})
+    return law
 
 
 def _notes(expressions: Mapping[str, Expression], table: Table) -> list[str]:

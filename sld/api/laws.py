@@ -34,7 +34,16 @@ def as_law(law: object) -> Law:
 
 
 def score(law: object, data: object, *, drop: str | Sequence[str] = (), melt: bool = False) -> Scores:
-    """Score a law on held-out rows.
+    r"""Score a law on held-out rows.
+
+    With $y$ the measured values of a target and $\hat y$ the law's predictions, over all rows and meaned over targets,
+
+    $$ \mathrm{NMSE} = \frac{\operatorname{mean} (y - \hat y)^2}{\operatorname{Var} y}, \qquad
+       R^2 = 1 - \mathrm{NMSE}, \qquad
+       \mathrm{NMAE} = \frac{\operatorname{mean} |y - \hat y|}{\operatorname{mean} |y - \operatorname{median} y|},
+       \qquad \mathrm{ARE} = \operatorname{mean} \frac{|y - \hat y|}{|y|} . $$
+
+    `r2_within` is the mean of the $R^2$ of each group by itself, which a difference in level cannot flatter.
 
     Args:
         law: A Law, a discovery, or the path of a law.json or run directory.
@@ -42,9 +51,22 @@ def score(law: object, data: object, *, drop: str | Sequence[str] = (), melt: bo
         drop: Rows of a table to leave out, e.g. "Step==0".
         melt: The table has one column per run.
 
+    Returns:
+        The scores. A law without a finite prediction for some row has `failed` set, and an R² of -1.
+
     Raises:
         UsageError: The task has no held-out rows, or a group or target of the rows is unknown to the law.
         DataError: The rows lack a column of the law.
+
+    Example:
+        >>> import numpy as np
+        >>> import sld
+        >>> N = np.geomspace(1e6, 1e9, 8)
+        >>> law = sld.fit({"N": N, "loss": 1.7 + 400 * N**-0.34}, "E + A*N**-a", target="loss", scale="N", starts=8)
+        >>> larger = np.geomspace(2e9, 1e11, 5)
+        >>> scores = sld.score(law, {"N": larger, "loss": 1.7 + 400 * larger**-0.34})
+        >>> round(scores.r2, 6), scores.n_rows, scores.failed
+        (1.0, 5, False)
     """
     from sld.data.scoring import scores
     from sld.data.table import Table
@@ -63,7 +85,7 @@ def score(law: object, data: object, *, drop: str | Sequence[str] = (), melt: bo
 def rows_to_score(law: Law, data: object, *, drop: str | Sequence[str] = (), melt: bool = False) -> Table:
     """Return the rows that `score` compares with the law's predictions; raises as it does."""
     from sld.data.reading import prepared
-    from sld.data.table import Table, read_table
+    from sld.data.table import Declared, Table, read_table
     from sld.data.task import Task, load_task
 
     if isinstance(data, Table):
@@ -72,7 +94,7 @@ def rows_to_score(law: Law, data: object, *, drop: str | Sequence[str] = (), mel
         keep = [*(v.column for v in law.variables), *([law.group_column] if law.group_column else [])]
         filters = [drop] if isinstance(drop, str) else list(drop)
         data = prepared(data, drop=filters, melt=melt, keep=keep, targets=[t.column for t in law.targets])
-        return read_table(data, law.variables, law.targets, law.group_column)
+        return read_table(data, Declared(law.variables, law.targets, law.group_column))
     if drop or melt:
         raise UsageError(
             f"{'drop' if drop else 'melt'} is for bare tables; the rows of a task are described by its card"
@@ -91,15 +113,37 @@ def held_out_scores(law: Law, task: Task) -> Scores | None:
 
 
 def predict(law: object, points: object) -> dict[str, Array]:
-    """Return predicted columns: each target, and `<target>_low`, `<target>_high` where the law has intervals.
+    r"""Return what a law says of runs: a column per target, and its interval where the law has one.
+
+    The ends of an interval hold a new run with the law's level (90 %): they add up the spread $s(x)$ of refits to
+    reweighted rows and of rival formulas, and the noise $\sigma$ of single runs,
+
+    $$ \hat y(x) \pm z \sqrt{\sigma^2(x) + c^2 s^2(x)} , $$
+
+    on the scale (logarithmic or not) on which residuals are even, with $c$ widened until the folds are covered.
 
     Args:
         law: A Law, a discovery, or the path of a law.json or run directory.
-        points: Path of a table, DataFrame or mapping with the law's variables (and group column).
+        points: Path of a table, DataFrame or mapping with the law's variables (and group column), n_points rows.
+
+    Returns:
+        Target to predictions (n_points,), and `<target>_low`, `<target>_high` where the law has intervals. A point
+        outside the domain of the formula gives NaN or infinity.
 
     Raises:
         UsageError: A group has no constants in the law.
         DataError: A column is missing or a cell is not a number.
+
+    Example:
+        >>> import numpy as np
+        >>> import sld
+        >>> N = np.geomspace(1e6, 1e9, 8)
+        >>> law = sld.fit({"N": N, "loss": 1.7 + 400 * N**-0.34}, "E + A*N**-a", target="loss", scale="N", starts=8)
+        >>> predicted = sld.predict(law, {"N": [1e10, 1e11]})
+        >>> list(predicted)
+        ['loss', 'loss_low', 'loss_high']
+        >>> predicted["loss"].round(4)
+        array([1.8592, 1.7728])
     """
     from sld.data.table import Table, read_points
 

@@ -22,7 +22,7 @@ def as_task(data: object, **columns: Any) -> Task:
         data: A Task or Table, the name of a bundled task, a task folder; or, with `target`, a bare table: a path (CSV,
             TSV, JSON, JSON lines, Parquet, xlsx, compressed text), a folder or pattern of such files, a DataFrame, a
             mapping of columns, a list of records.
-        **columns: Roles of a bare table's columns, as `sld.table_from` takes them.
+        **columns: Roles of a bare table's columns, see `sld.api.options.ColumnOptions`.
 
     Raises:
         UsageError: There is no such task, or roles are given for a task that has a card, or missing for one without.

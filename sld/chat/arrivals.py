@@ -14,12 +14,16 @@ from pathlib import Path
 from sld.chat.reply import Reply
 from sld.core.errors import UsageError
 
-ARRIVALS = Path("llm") / "arrivals.jsonl"
+ARRIVALS = Path("llm") / "arrivals.jsonl"  # in the run folder
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """One reply and the two moments, in candidates judged."""
+    """One reply, and how many candidates had been judged when it was asked for and when it arrived.
+
+    Example:
+        ``Arrival(asked=0, arrived=480, reply=Reply(text="E + A*N**-a"))``
+    """
 
     asked: int
     arrived: int

@@ -10,11 +10,18 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_LAST_WORDS_S = 0.5  # for connections to be closed
+_LAST_WORDS_S = 0.5  # for connections to be closed; whoever presses Ctrl-C does not wait longer
 
 
 class Background:
-    """Runs coroutines beside the main thread; `close` ends them at once and never waits for a server."""
+    """Runs coroutines beside the main thread; `close` ends them at once and never waits for a server.
+
+    Example:
+        >>> background = Background()
+        >>> background.submit(asyncio.sleep(0.0, "an answer")).result()
+        'an answer'
+        >>> background.close()
+    """
 
     def __init__(self) -> None:
         """Start nothing yet: worker processes have to be forked before there is a thread."""

@@ -9,100 +9,35 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import json
 import logging
 import math
-import os
 import random
 import re
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from sld.chat.fields import Fields
 from sld.chat.ledger import Booking, Ledger, Reservation
 from sld.chat.record import Record
-from sld.chat.refusals import reason_of
+from sld.chat.refusals import parts_of, reason_of, retry_after
 from sld.chat.reply import Gathering, Reply
 from sld.chat.reply import ToolCall as ToolCall
+from sld.chat.settings import ChatSettings, check
 from sld.core.errors import UsageError
 
 if TYPE_CHECKING:
     import httpx2
     import openai
 
+# no later call can do better, whatever is changed in it
 _FINAL = {401: "the server refuses the key", 403: "the server refuses access", 402: "the account has no credit"}
-_RETRIED = (408, 409, 425, 429)  # and 500 and above
+_RETRIED = (408, 409, 425, 429)  # what passes by itself; so does 500 and above
 _MAX_PAID_TRIES = 3  # of those that time out or break, since each may have been paid for
 _SECRET_LENGTH = 8  # shorter keys are words for local servers ("none", "EMPTY"), and may stand in any text
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Which model, and how it is asked.
-
-    Attributes:
-        base_url: None is OpenAI's.
-        timeout_s: For one try, from sending to the last byte.
-        idle_s: The longest silence within a streamed reply that has begun.
-        max_retries: Tries after the first.
-        backoff_s: The first wait between tries; it doubles each time, with jitter.
-        max_wait_s: The longest wait that a server's Retry-After may ask for.
-        max_reply_bytes: More is cut off.
-        seed: Sent to the server where given, and the seed of the jitter.
-    """
-
-    model: str
-    base_url: str | None = None
-    timeout_s: float = 60.0
-    max_retries: int = 5
-    max_tokens: int = 4096
-    temperature: float | None = 0.8
-    seed: int | None = None
-    idle_s: float = 30.0
-    backoff_s: float = 0.5
-    max_wait_s: float = 120.0
-    max_reply_bytes: int = 2_000_000
-
-
-def from_environment(model: str) -> tuple[Settings, str]:
-    """Return settings and key from OPENAI_BASE_URL and OPENAI_API_KEY.
-
-    Raises:
-        UsageError: There is no key, or one of them cannot be used.
-    """
-    key = os.environ.get("OPENAI_API_KEY", "").strip()
-    if not key:
-        raise UsageError(
-            "--llm needs a key: set OPENAI_API_KEY (for a local server also OPENAI_BASE_URL, and any word as the key)"
-        )
-    settings = Settings(model=model, base_url=os.environ.get("OPENAI_BASE_URL", "").strip() or None)
-    _check(settings, key)
-    return settings, key
-
-
-def _check(settings: Settings, key: str) -> None:
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise UsageError("the key (OPENAI_API_KEY) has characters that no key has; was something else pasted with it?")
-    if not settings.model.strip() or not settings.model.isprintable():
-        raise UsageError(f"--llm wants the name of a model, got {settings.model[:80]!r}")
-    if settings.base_url is not None:
-        wanted = "OPENAI_BASE_URL wants an address such as http://127.0.0.1:8080/v1"
-        try:
-            parts = urlsplit(settings.base_url)
-            good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-        except ValueError:
-            good = False
-        if not good:
-            raise UsageError(f"{wanted}, got {settings.base_url[:80]!r}")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise UsageError(f"{wanted}, without user, password, '?' or '#'")
-    if importlib.util.find_spec("openai") is None:
-        raise UsageError("asking a language model needs the openai package: pip install 'sld[llm]'")
 
 
 class _Secret:
@@ -133,6 +68,7 @@ class _Failure:
     sentence: str
     retry: bool = False
     final: bool = False
+    unpaid: bool = False  # no model has worked for it
     wait_s: float | None = None  # what the server asks for
     code: int = 0
     message: str = ""  # the server's, for what it says of the fields
@@ -156,18 +92,25 @@ class _Call:
 class Chat:
     """One model behind one endpoint: never raises for anything a server does; a cancelled call closes its connection.
 
+    Example:
+        Settings and key from the environment, the record in a file::
+
+            settings, key = from_environment("gpt-5-mini")
+            chat = Chat(settings, api_key=key, ledger=Ledger(), record=Record("exchange.jsonl"))
+            reply = await chat.ask([{"role": "user", "content": "Which law does a loss follow?"}])
+
     It belongs to the event loop of its first call. Calls may run side by side.
     """
 
     def __init__(
-        self, settings: Settings, *, api_key: str, ledger: Ledger, record: Record, stream: bool = False
+        self, settings: ChatSettings, *, api_key: str, ledger: Ledger, record: Record, stream: bool = False
     ) -> None:
         """Check what is given; `openai` is imported and a connection made with the first call.
 
         Raises:
             UsageError: Key, model or address cannot be used, or the package is not installed.
         """
-        _check(settings, api_key)
+        check(settings, api_key)
         self.settings = settings
         self.fields = Fields(max_tokens=settings.max_tokens)
         self._secret = _Secret(api_key)
@@ -335,60 +278,67 @@ class Chat:
 
     async def _try(self, call: _Call, body: Mapping[str, Any], size: int) -> Gathering | _Failure:
         """Send the request once."""
-        import httpx2
-        import openai
-
         try:
             client = self._open()
         except (ValueError, ImportError):
             return _Failure("the proxy that the environment names cannot be used (HTTPS_PROXY, ALL_PROXY)", final=True)
         call.tries += 1
         gathering = Gathering(streaming=bool(body.get("stream")), max_bytes=self.settings.max_reply_bytes)
-        clock = asyncio.get_running_loop().time
-        left = call.until - time.monotonic()
-        end = clock() + min(self.settings.timeout_s, left)
-        lost, in_time = "", True
-        try:
-            async with asyncio.timeout_at(end) as timeout:
-                call.on_its_way = gathering
-                async with client.chat.completions.with_streaming_response.create(**body) as response:
-                    kind = response.headers.get("content-type", "")
-                    gathering.streaming = gathering.streaming or "event-stream" in kind  # unasked
-                    async for chunk in response.iter_bytes():
-                        gathering.feed(chunk)
-                        if gathering.full:
-                            break
-                        if gathering.streaming:
-                            timeout.reschedule(min(end, clock() + self.settings.idle_s))
-        except TimeoutError:
-            if clock() < end - 0.001:
-                lost = f"the reply stopped for {self.settings.idle_s:g} s"
-            elif left < self.settings.timeout_s:
-                lost, in_time = f"no answer in the {max(left, 0.0):.0f} s that remained", False
-            else:
-                lost = f"timed out after {self.settings.timeout_s:g} s"
-        except openai.APIStatusError as error:
-            call.on_its_way = None
-            return self._refused(error)
-        except (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL) as error:
-            reason = self._secret.line(_reason(error))
-            if isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.ProxyError):
-                call.on_its_way = None
-                return _Failure(f"no connection to {self.host}: {reason}", retry=True)
-            lost = f"the connection to {self.host} broke: {reason}"
+        call.on_its_way = gathering
+        failure = await self._receive(client, body, gathering, call.until - time.monotonic())
         call.on_its_way = None
+        if failure is not None and failure.unpaid:
+            return failure
         gathering.end()
+        lost, in_time = ("", True) if failure is None else (failure.sentence, failure.retry)
         outcome = self._judge(gathering, lost, retry=in_time and call.tries < _MAX_PAID_TRIES)
         if isinstance(outcome, _Failure):
             self._lose(call, gathering, size)
         return outcome
+
+    async def _receive(
+        self, client: openai.AsyncOpenAI, body: Mapping[str, Any], gathering: Gathering, left: float
+    ) -> _Failure | None:
+        """Send a request and gather what comes in the `left` seconds; return why it ended early, if it did."""
+        import httpx2
+        import openai
+
+        clock = asyncio.get_running_loop().time
+        end = clock() + min(self.settings.timeout_s, left)
+        try:
+            async with (
+                asyncio.timeout_at(end) as timeout,
+                client.chat.completions.with_streaming_response.create(**body) as response,
+            ):
+                kind = response.headers.get("content-type", "")
+                gathering.streaming = gathering.streaming or "event-stream" in kind  # unasked
+                async for chunk in response.iter_bytes():
+                    gathering.feed(chunk)
+                    if gathering.full:
+                        break
+                    if gathering.streaming:
+                        timeout.reschedule(min(end, clock() + self.settings.idle_s))
+        except TimeoutError:
+            if clock() < end - 0.001:
+                return _Failure(f"the reply stopped for {self.settings.idle_s:g} s", retry=True)
+            if left < self.settings.timeout_s:
+                return _Failure(f"no answer in the {max(left, 0.0):.0f} s that remained")
+            return _Failure(f"timed out after {self.settings.timeout_s:g} s", retry=True)
+        except openai.APIStatusError as error:
+            return self._refused(error)
+        except (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL) as error:
+            reason = self._secret.line(_reason(error))
+            if isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.ProxyError):
+                return _Failure(f"no connection to {self.host}: {reason}", retry=True, unpaid=True)
+            return _Failure(f"the connection to {self.host} broke: {reason}", retry=True)
+        return None
 
     def _judge(self, gathering: Gathering, lost: str, *, retry: bool) -> Gathering | _Failure:
         """Return what was gathered if it is an answer, were it a salvaged or an empty one."""
         if gathering.usable:
             return gathering
         if gathering.error is not None:
-            code, message, _ = _told(gathering.error)
+            code, message, _ = parts_of(gathering.error)
             text = f"the server reports an error: {self._secret.line(reason_of(gathering.error) or message)}"
             return _Failure(text, retry=retry and (code in _RETRIED or code >= 500), code=code, message=message)
         if lost:
@@ -437,25 +387,27 @@ class Chat:
         code = error.status_code
         told = self._body(error)
         inner = told.get("error", told) if isinstance(told, Mapping) else told
-        _, message, param = _told(inner)
+        _, message, param = parts_of(inner)
         kind = str(inner.get("code") or inner.get("type") or "") if isinstance(inner, Mapping) else ""
         reason = self._secret.line(reason_of(told))
         said = f": {reason}" if reason else ""
         if 300 <= code < 400:
             to = self._secret.line(_host_of(error.response.headers.get("location", ""))) or "another address"
             text = f"{self.host} redirects to {to} ({code}), and the key is not sent there; set OPENAI_BASE_URL to it"
-            return _Failure(text, final=True, code=code)
+            return _Failure(text, final=True, unpaid=True, code=code)
         if code == 429 and "quota" in kind:
-            return _Failure(f"the account's quota is used up (429){said}", final=True, code=code)
+            return _Failure(f"the account's quota is used up (429){said}", final=True, unpaid=True, code=code)
         if code in _FINAL:
-            return _Failure(f"{_FINAL[code]} ({code}){said}; check OPENAI_API_KEY", final=True, code=code)
+            return _Failure(f"{_FINAL[code]} ({code}){said}; check OPENAI_API_KEY", final=True, unpaid=True, code=code)
         if code in (404, 405, 410):
             text = f"no model {self.settings.model!r} at {self.host} ({code}){said}; check its name and OPENAI_BASE_URL"
-            return _Failure(self._secret.line(text, 400), final=True, code=code, message=message, param=param)
+            return _Failure(
+                self._secret.line(text, 400), final=True, unpaid=True, code=code, message=message, param=param
+            )
         retry = code in _RETRIED or code >= 500
         text = f"the server answers {code}{said}"
-        wait = _retry_after(error.response.headers) if retry else None
-        return _Failure(text, retry=retry, wait_s=wait, code=code, message=message, param=param)
+        wait = retry_after(error.response.headers) if retry else None
+        return _Failure(text, retry=retry, wait_s=wait, unpaid=True, code=code, message=message, param=param)
 
     def _body(self, error: openai.APIStatusError) -> Any:
         """Return what a server wrote beside its code: decoded JSON, or text."""
@@ -535,37 +487,6 @@ def _size(messages: Sequence[Mapping[str, Any]], schema: Mapping[str, Any] | Non
     """Return the bytes of what the model reads."""
     parts = [list(messages), *([schema] if schema else []), *([list(tools)] if tools else [])]
     return sum(len(json.dumps(part, ensure_ascii=False).encode("utf-8", "replace")) for part in parts)
-
-
-def _told(error: Any) -> tuple[int, str, str]:
-    """Return code, message and field of an error as servers word it."""
-    if not isinstance(error, Mapping):
-        return 0, str(error), ""
-    code = error.get("code")
-    message = error.get("message") or error.get("detail") or error.get("error") or ""
-    param = error.get("param")
-    if isinstance(message, list):  # FastAPI: where each field stands, and what is wrong with it
-        places = (item.get("loc") for item in message if isinstance(item, Mapping))
-        names = [str(name) for place in places if isinstance(place, list) for name in place if name != "body"]
-        param = param or (names[0] if names else "")
-    text = message if isinstance(message, str) else json.dumps(message)
-    return (code if type(code) is int else 0), text[:20_000], param[:200] if isinstance(param, str) else ""
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds a server asks to wait, given as seconds or as a date."""
-    for name, scale in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
-        value = headers.get(name, "").strip()
-        try:
-            seconds = float(value) * scale
-        except ValueError:
-            try:
-                seconds = parsedate_to_datetime(value).timestamp() - time.time()
-            except (ValueError, TypeError, IndexError, OverflowError):
-                continue
-        if math.isfinite(seconds):
-            return max(0.0, seconds)
-    return None
 
 
 def _host_of(address: str) -> str:

@@ -22,8 +22,8 @@ _WORDS = {  # how servers speak of a field
     "tools": r"\btools?\b|tool use|function[_ ]call",
     "stream": r"\bstream(ing)?\b",
 }
+# what servers take for a schema, the most exact first
 _SCHEMA_STEPS = ("json_schema", "json_object", "none")
-# the cheapest loss first
 _UNNAMED = (
     "stream_options",
     "response_format",
@@ -33,12 +33,21 @@ _UNNAMED = (
     "tool_choice",
     "tools",
 )  # cheapest loss first
-_LEAST_TOKENS = 256
+_LEAST_TOKENS = 256  # an answer has no room for formulas below it
+# how servers say that prompt and answer do not fit together
 _TOO_LONG = r"context (length|window|size)|maximum context|prompt is too long|too many tokens"
 
 
 class Fields:
-    """The fields that the server takes, as far as is known."""
+    """The fields that the server takes, as far as is known.
+
+    Example:
+        >>> fields = Fields(max_tokens=100)
+        >>> fields.learn(["temperature", "seed"], 400, "this model does not support temperature", "")
+        True
+        >>> fields.left_out
+        ['temperature']
+    """
 
     def __init__(self, *, max_tokens: int) -> None:
         """Assume that it takes all."""
@@ -68,9 +77,7 @@ class Fields:
             body["tools"] = request["tools"]
             if request.get("must_call"):
                 body["tool_choice"] = "required"
-        if request["schema"] is not None and (step := _SCHEMA_STEPS[self._schema_step]) != "none":
-            schema = {"name": "reply", "schema": request["schema"], "strict": True}
-            body["response_format"] = {"type": step} | ({"json_schema": schema} if step == "json_schema" else {})
+        body |= self._response_format(request["schema"])
         if self._tokens_name:
             body[self._tokens_name] = self.max_tokens
         for name in ("temperature", "seed"):
@@ -84,6 +91,18 @@ class Fields:
             if of not in body:
                 body.pop(name, None)
         return body
+
+    def _response_format(self, schema: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Return the field that asks for a schema, as far down the steps as this server takes it."""
+        if schema is None:
+            return {}
+        match _SCHEMA_STEPS[self._schema_step]:
+            case "json_schema":
+                named = {"name": "reply", "schema": schema, "strict": True}
+                return {"response_format": {"type": "json_schema", "json_schema": named}}
+            case "json_object":
+                return {"response_format": {"type": "json_object"}}
+        return {}
 
     def learn(self, sent: Collection[str], code: int, message: str, param: str) -> bool:
         """Change what is sent after a refusal of `sent`; return whether there is something to try."""

@@ -16,13 +16,19 @@ from sld.chat.reply import Reply
 from sld.core.errors import DataError, UsageError
 from sld.core.toml import Keys
 
+# of a limit as people write it, in dollars or tokens
 _UNITS = {"usd": 1.0, "tok": 1.0, "ktok": 1e3, "mtok": 1e6}
 _WANTED = "--llm-budget wants dollars, tokens or both: 0.50usd, 200ktok, 1.5Mtok, 0.50usd,200ktok"
 
 
 @dataclass(frozen=True)
 class Limit:
-    """What may be spent in all; None is no limit."""
+    """What may be spent in all; None is no limit.
+
+    Example:
+        >>> Limit.parse("0.50usd,200ktok")
+        Limit(usd=0.5, tokens=200000)
+    """
 
     usd: float | None = None
     tokens: int | None = None
@@ -54,7 +60,12 @@ class Limit:
 
 @dataclass(frozen=True)
 class Price:
-    """USD per million tokens."""
+    """USD per million tokens.
+
+    Example:
+        >>> Price(input=1.0, output=2.0, cached=0.1).cost(tokens_in=1000, tokens_out=500)
+        0.002
+    """
 
     input: float
     output: float
@@ -155,7 +166,13 @@ class _Totals:
 
 
 class Ledger:
-    """Tokens and cost of all calls of a run; any thread may read and write it."""
+    """Tokens and cost of all calls of a run; any thread may read and write it.
+
+    Example:
+        >>> ledger = Ledger(Limit(tokens=1000))
+        >>> ledger.reserve(900, 200)
+        '0 of 1000 tokens are used, and the next call may take 1100'
+    """
 
     def __init__(self, limit: Limit | None = None, price: Price | None = None, earlier: Iterable[Booking] = ()) -> None:
         """Start from what `earlier` calls of the same run used.

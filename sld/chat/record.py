@@ -30,7 +30,7 @@ from sld.chat.ledger import Booking
 from sld.chat.reply import Reply
 from sld.core.errors import UsageError
 
-EXCHANGE = Path("llm") / "exchange.jsonl"
+EXCHANGE = Path("llm") / "exchange.jsonl"  # in the run folder
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,15 @@ class Line:
 
 
 class Record:
-    """The calls of one run; any thread may use it."""
+    """The calls of one run; any thread may use it.
+
+    Example:
+        >>> request = {"model": "m", "messages": []}
+        >>> record = Record(None)
+        >>> record.add(request, Record.hash_of(request), Reply(text="E + A*N**-a"))
+        >>> record.answer(Record.hash_of(request)).text
+        'E + A*N**-a'
+    """
 
     def __init__(self, path: str | Path | None, *, replay: bool = False) -> None:
         """Read what is there; None keeps everything in memory.

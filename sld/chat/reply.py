@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-_MAX_CALLS = 128  # tool calls in one reply
+_MAX_CALLS = 128  # tool calls in one reply: an index of a stream may be any number
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,11 @@ class Reply:
         truncated: The text ends early.
         final: No later call can do better (wrong key, no such model, nothing left to spend): stop asking.
         estimated: The tokens are counted from characters, since the server did not say.
+
+    Example:
+        >>> reply = Reply(text="E + A*N**-a", tokens_in=100, tokens_out=8)
+        >>> Reply.from_json(reply.to_json()) == reply
+        True
     """
 
     status: str = ""
@@ -94,7 +99,15 @@ class _PartialCall:
 
 
 class Gathering:
-    """Collects one answer of the server, piece by piece, up to `max_bytes` of text."""
+    """Collects one answer of the server, piece by piece, up to `max_bytes` of text.
+
+    Example:
+        >>> gathering = Gathering(streaming=False, max_bytes=1000)
+        >>> gathering.feed(b'{"choices": [{"message": {"content": "E + A*N**-a')  # and there the connection broke
+        >>> gathering.end()
+        >>> gathering.text, gathering.cut
+        ('E + A*N**-a', True)
+    """
 
     def __init__(self, *, streaming: bool, max_bytes: int) -> None:
         """Expect server-sent events where `streaming`, else one JSON document."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
@@ -11,18 +10,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+from sld.core.arrays import Array as Array
+from sld.core.arrays import Mask as Mask
+from sld.core.arrays import Rows as Rows
 
 if TYPE_CHECKING:
     from sld.data.card import Variable
     from sld.data.table import Table
 
-Array = NDArray[np.float64]
-Rows = NDArray[np.intp]
-Mask = NDArray[np.bool_]
 
 _SAME_LEVEL = 0.015  # of the spread: "535.8M" and "538.2M" parameters are one level of N
-_LOG_STEP = {"log10": math.log(10), "log2": math.log(2), "log": 1.0}
 _LEAST_BELOW_CUT = 0.5  # share of a group's rows
 
 
@@ -170,7 +168,7 @@ def position(table: Table, variable: Variable) -> tuple[Array, float]:
     """Return where each row lies along `variable`, and how far apart two values are still the same level."""
     x = table.column(variable.symbol)
     if variable.log:
-        z, logarithmic = x * _LOG_STEP[variable.log], True
+        z, logarithmic = x * variable.nats_per_unit, True
     elif logarithmic := _is_logarithmic(variable, x):
         z = np.log(x)
     else:
@@ -181,7 +179,7 @@ def position(table: Table, variable: Variable) -> tuple[Array, float]:
 def values_at_position(table: Table, variable: Variable, z: Array) -> Array:
     """Return the values of `variable`'s column at positions `z`: the inverse of `position`."""
     if variable.log:
-        return np.asarray(z / _LOG_STEP[variable.log])
+        return np.asarray(z / variable.nats_per_unit)
     return np.exp(z) if _is_logarithmic(variable, table.column(variable.symbol)) else z
 
 

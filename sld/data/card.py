@@ -6,8 +6,9 @@ was wanted and what came. The formulas of published laws must be in the grammar 
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
@@ -19,6 +20,11 @@ from sld.formula.expression import MAX_NAME, RESERVED, Expression, parse
 Role = Literal["scale", "hyperparameter", "proportion", "covariate"]
 Monotone = Literal["increasing", "decreasing"]
 Log = Literal["log10", "log2", "log"]
+_LOGARITHMS: dict[Log, tuple[float, Callable[[float], float]]] = {
+    "log10": (10.0, math.log10),
+    "log2": (2.0, math.log2),
+    "log": (math.e, math.log),
+}
 Better = Literal["lower", "higher"]
 
 CARD_FILE = "task.toml"
@@ -48,6 +54,11 @@ def _readable(symbol: str) -> bool:
 class Variable:
     """One input column.
 
+    >>> Variable("N (params)").symbol  # its name in formulas
+    'N_params'
+    >>> Variable("log10_N", log="log10").units_per_decade
+    1.0
+
     Attributes:
         column: Name of the column in the table.
         role: scale (grows with money), hyperparameter (has an interior optimum), proportion or covariate.
@@ -74,6 +85,21 @@ class Variable:
         """Fill in `symbol`."""
         if not self.symbol:
             object.__setattr__(self, "symbol", symbol_of(self.column))
+
+    @property
+    def log_base(self) -> float:
+        """To which base the column is a logarithm; e where it is none, so that nothing is rescaled."""
+        return _LOGARITHMS[self.log or "log"][0]
+
+    @property
+    def nats_per_unit(self) -> float:
+        """How far one unit of the column is in natural logarithms of the quantity: ln(10) for a log10."""
+        return math.log(self.log_base)
+
+    @property
+    def units_per_decade(self) -> float:
+        """How far a tenfold quantity is in a column of logarithms: 1 for a log10."""
+        return _LOGARITHMS[self.log or "log"][1](10.0)
 
     @staticmethod
     def from_dict(data: object, where: str = "variable") -> Variable:

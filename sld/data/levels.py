@@ -15,13 +15,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from sld.core.arrays import Rows
 from sld.data.table import Array, Table
 
-_ROLES = ("hyperparameter", "covariate")
+_ROLES = ("hyperparameter", "covariate")  # what may be a choice between two
 _STEPS = 3.0  # how many times the change from one value to the other the law may change in one more such step
 _TURN = 0.05  # of the target's range: what a law may fall back before it has turned around
 _FAR = math.log(30.0)  # how far the walks go; there only what runs away is refused
-_ROWS = 60
+_ROWS = 60  # that walks begin from, evenly spread: many more tell nothing new
 
 
 def two_valued(table: Table) -> tuple[int, ...]:
@@ -84,7 +85,7 @@ def _most_at_one_setting(table: Table, i: int) -> int:
 # --- walks for the grid of physical checks ----------------------------------------------------------------------------
 
 
-def level_walks(table: Table, length: int) -> tuple[list[Array], list[int], NDArray[np.intp]]:
+def level_walks(table: Table, length: int) -> tuple[list[Array], list[int], Rows]:
     """Return points along each variable of two values, through some of the rows: (n_walks * length) points.
 
     A walk goes from 1/30 of the lower value to 30 times the upper one in logarithms. Where a value is not positive, as

@@ -15,7 +15,11 @@ _JOINED = re.compile(r"([Ll]og10|[Ll]og2|[Ll]og|[Ll]n|[Ll]g)(?=[A-Z])|([Ll]og10|
 
 
 def base_of_name(name: str) -> Log | None:
-    """Return the base that a column's name tells, "log" (natural) also where it only says log; None for other names."""
+    """Return the base that a column's name tells, "log" (natural) also where it only says log; None for other names.
+
+    >>> base_of_name("log10_N"), base_of_name("lnD"), base_of_name("catalogue")
+    ('log10', 'log', None)
+    """
     words = [word.casefold() for word in re.split(r"[^0-9A-Za-z]+", name) if word]
     for word in (*words[:1], *words[-1:]):
         if word in _BASES:

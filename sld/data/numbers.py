@@ -24,10 +24,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sld.core.arrays import Array, Rows
 from sld.core.errors import DataError
 from sld.data.formats.source import RowName, is_missing
-
-Array = NDArray[np.float64]
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "<na>"})
 
@@ -60,7 +59,11 @@ def plain_number(text: str) -> float:
 
 
 def number(text: str) -> float:
-    """Read one number in any of the notations that are read, 70m as a million; raises ValueError."""
+    """Read one number in any of the notations that are read, 70m as a million; raises ValueError.
+
+    >>> number("24.6k"), number("1.2B"), number("3e8"), number("45%")
+    (24600.0, 1200000000.0, 300000000.0, 0.45)
+    """
     try:
         return plain_number(text)
     except ValueError:
@@ -213,7 +216,7 @@ class NumberColumn:
             others += f" ({values[rows[0]]:.6g}, {row_name(int(rows[0]))})"
         return values, [f"column {self._name!r}: {', '.join(shown)}{others}"]
 
-    def _percent(self, values: Array, rows: NDArray[np.intp], row_name: RowName) -> str | None:
+    def _percent(self, values: Array, rows: Rows, row_name: RowName) -> str | None:
         percent = self._seen.get("%")
         if percent is None:
             return None
@@ -227,7 +230,7 @@ class NumberColumn:
             f"({other.text}, {other.place}); write all of them one way"
         )
 
-    def _milli(self, values: Array, rows: NDArray[np.intp], row_name: RowName) -> str | None:
+    def _milli(self, _values: Array, _rows: Rows, _row_name: RowName) -> str | None:
         seen = self._seen.get("m")
         if seen is None or ("M" not in self._seen and set(self._seen) & set("kBT")):
             return None
@@ -237,7 +240,7 @@ class NumberColumn:
         milli = f"{seen.value / 1e9:.6g}"
         return f"has {seen.text} ({seen.place}), which may be millions or thousandths; write {digits}M or {milli}"
 
-    def _commas(self, values: Array, rows: NDArray[np.intp], row_name: RowName) -> str | None:
+    def _commas(self, values: Array, rows: Rows, _row_name: RowName) -> str | None:
         seen = self._seen.get(",?")
         # 512 beside 1,024 is a whole number below a thousand; 512 beside the decimal 1.024 would be far from it
         if seen is None or "," in self._seen or bool(((values[rows] >= 100) & (values[rows] % 1 == 0)).any()):
@@ -245,7 +248,7 @@ class NumberColumn:
         point = seen.text.replace(",", ".")
         return f"has {seen.text} ({seen.place}), which may be {seen.value:.6g} or {point}; write one of these"
 
-    def _small(self, values: Array, rows: NDArray[np.intp], row_name: RowName) -> str | None:
+    def _small(self, values: Array, rows: Rows, row_name: RowName) -> str | None:
         """Find a plain number that cannot be in the unit of its neighbours: 0.125 beside 125M, 0.5 beside 2K."""
         least = 1e3 if set(self._seen) & set("mMBT") else 1.0 if "k" in self._seen else 0.0
         small = rows[np.abs(values[rows]) < least]

@@ -6,13 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sld.core.arrays import Array
 from sld.core.errors import DataError
 from sld.data.formats.source import is_missing
 from sld.data.reading import open_source
-
-Array = NDArray[np.float64]
 
 
 def with_columns(points: object, added: Mapping[str, Array]) -> Iterator[list[str]]:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sld.core.arrays import Array, Rows
 from sld.core.errors import DataError, suggest
 from sld.data.card import CARD_FILE
 from sld.data.formats.frame import frame_source
@@ -30,8 +30,6 @@ from sld.data.formats.text import TextSource
 from sld.data.numbers import NumberColumn, label_of, number
 from sld.data.row_filter import Filtered
 from sld.data.wide import melted, offer
-
-Array = NDArray[np.float64]
 
 _comma, _tab = partial(TextSource, delimiter=","), partial(TextSource, delimiter="\t")
 FORMATS: Mapping[str, Callable[[Content], Source]] = {
@@ -70,7 +68,7 @@ class Columns:
     n_rows: int
     values: Mapping[str, Array]
     labels: tuple[str, ...]
-    label_index: NDArray[np.intp]
+    label_index: Rows
     row_name: Callable[[int], str]
     notes: tuple[str, ...] = ()
     melt_offer: str = ""
@@ -89,7 +87,7 @@ def read_columns(
     wanted = [source.names.index(name) for name in (*numbers, *(() if label is None else (label,)))]
     columns = [NumberColumn(name, source.where) for name in numbers]
     labels: dict[str, int] = {}
-    label_index: list[NDArray[np.intp]] = []
+    label_index: list[Rows] = []
     starts, batches = [0], list[Batch]()
     for batch in source.batches(wanted):
         for column, cells in zip(columns, batch.columns, strict=False):
@@ -118,7 +116,7 @@ def read_columns(
     )
 
 
-def _labels(batch: Batch, labels: dict[str, int], message: str) -> NDArray[np.intp]:
+def _labels(batch: Batch, labels: dict[str, int], message: str) -> Rows:
     cells = batch.columns[-1]
     keys = list(map(label_of, cells.tolist() if isinstance(cells, np.ndarray) else cells))
     if "" in keys:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sld.core.arrays import Rows
 from sld.core.errors import DataError, UsageError, suggest
 from sld.data.formats.source import Batch, Source
 from sld.data.numbers import MISSING, label_of, number
@@ -78,7 +79,11 @@ class RowFilter:
 
 
 def parse_filter(text: str, names: Sequence[str], where: str) -> RowFilter:
-    """Read a filter over the columns of a table; raises UsageError or, for an unknown column, DataError."""
+    """Read a filter over the columns of a table; raises UsageError or, for an unknown column, DataError.
+
+    >>> parse_filter("Step==0", ["Step", "loss"], "runs.csv")
+    RowFilter(text='Step==0', column='Step', operator='==', value=0.0)
+    """
     column, rest = _column(text, names, where)
     match = _OPERATOR.match(rest)
     assert match is not None
@@ -166,12 +171,12 @@ class Filtered(Source):
         return lambda i: f"{self.where} {batch.row_name(i)}"
 
 
-def _taken(cells: Sequence[Any], rows: NDArray[np.intp]) -> Sequence[Any]:
+def _taken(cells: Sequence[Any], rows: Rows) -> Sequence[Any]:
     if isinstance(cells, np.ndarray):
         taken: Sequence[Any] = cells[rows]
         return taken
     return [cells[i] for i in rows.tolist()]
 
 
-def _renamed(batch: Batch, rows: NDArray[np.intp]) -> Callable[[int], str]:
+def _renamed(batch: Batch, rows: Rows) -> Callable[[int], str]:
     return lambda i: batch.row_name(int(rows[i]))

@@ -31,11 +31,11 @@ from sld.data.axes import Array, Axis, Mask, Part, Rows, axis_along, levels, pos
 if TYPE_CHECKING:
     from sld.data.table import Table
 
-REACHES = (0.35, 0.6, 0.15)
-_MORE_REACHES = (*REACHES, 0.25, 0.08, 1.0, 0.04)
+REACHES = (0.35, 0.6, 0.15)  # what published held-out sets ask for, the typical one first (see the module's top)
+_MORE_REACHES = (*REACHES, 0.25, 0.08, 1.0, 0.04)  # where these give too few folds
 _FINE = 32  # rungs on which cuts are placed; a reach is met more closely on a fine ladder
 _LEAST_TRAIN = 0.45  # share of all rows that a fold trains on, at least
-_LEAST_TRAIN_IN_GROUP = 0.35
+_LEAST_TRAIN_IN_GROUP = 0.35  # share of a group's rows, at least; groups differ in how far they reach
 _FRONTIER = 2.0  # rows at the top weigh e² = 7 times as much as rows at the bottom
 _NEXT_TO = 0.05  # of the range of a variable: a checkpoint that is nearer to another is the same measurement
 _SIMILAR = 0.75  # test sets that overlap more (Jaccard) tell the same story twice
@@ -59,6 +59,12 @@ class Fold:
 def rungs(table: Table, symbol: str, max_rungs: int = 12) -> Rows:
     """Return the rung of each row along one variable, 0 for the lowest, over all groups together.
 
+    >>> from sld.data.table import table_from
+    >>> N = [1e6, 2e6, 4e6, 8e6, 16e6, 32e6, 64e6, 128e6]
+    >>> table = table_from({"N": N, "loss": [1.7 + 40 * n**-0.25 for n in N]}, target="loss", scale="N")
+    >>> rungs(table, "N").tolist()
+    [0, 1, 2, 3, 4, 5, 6, 7]
+
     Each value is a rung when there are few; values closer than a few per cent are one. A nearly continuous variable is
     cut into at most `max_rungs` rungs, on the log axis for scales, starting from the top.
 
@@ -74,6 +80,14 @@ def rungs(table: Table, symbol: str, max_rungs: int = 12) -> Rows:
 
 def rung_folds(table: Table, *, n_min: int = 5, max_folds: int = 8) -> tuple[Fold, ...]:
     """Return folds along every axis on which the law will be asked to extrapolate, the most telling first.
+
+    >>> from sld.data.table import table_from
+    >>> N = [1e6, 2e6, 4e6, 8e6, 16e6, 32e6, 64e6, 128e6]
+    >>> table = table_from({"N": N, "loss": [1.7 + 40 * n**-0.25 for n in N]}, target="loss", scale="N")
+    >>> for fold in rung_folds(table)[:2]:
+    ...     print(fold.name, "| train", fold.train.tolist(), "| test", fold.test.tolist())
+    N: top 3 of 8 rungs | train [0, 1, 2, 3, 4] | test [5, 6, 7]
+    N: top 3 of 7 rungs below its top | train [0, 1, 2, 3] | test [4, 5, 6]
 
     With one extrapolated variable: its top rungs at three reaches, the same step made earlier, corners with the other
     scale variables, extremes of every other variable. With several: the top rungs of each, of their product, the corner
@@ -105,6 +119,12 @@ def rung_folds(table: Table, *, n_min: int = 5, max_folds: int = 8) -> tuple[Fol
 
 def extrapolation_split(table: Table, *, fraction: float = 0.2) -> Fold:
     """Return one split for a table that came without held-out rows: the top rungs of the extrapolated variables.
+
+    >>> from sld.data.table import table_from
+    >>> N = [1e6, 2e6, 4e6, 8e6, 16e6, 32e6, 64e6, 128e6]
+    >>> table = table_from({"N": N, "loss": [1.7 + 40 * n**-0.25 for n in N]}, target="loss", scale="N")
+    >>> extrapolation_split(table).test.tolist()
+    [6, 7]
 
     Several extrapolated scale variables are taken together, as their product.
 

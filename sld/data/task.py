@@ -15,7 +15,7 @@ from sld.data.bundled import SUITES, bundled_tasks, named_tasks, tasks_root
 from sld.data.card import CARD_FILE, Card, PublishedLaw, Role, Target, Variable
 from sld.data.formats.source import Source
 from sld.data.reading import TYPES, is_table, name_of, stem_of
-from sld.data.table import Array, Table, constant_columns, outside_bounds, read_points, read_table, table_from
+from sld.data.table import Array, Declared, Table, constant_columns, outside_bounds, read_points, read_table, table_from
 
 __all__ = [
     "Array",
@@ -66,6 +66,10 @@ class Task:
 
 def load_task(name_or_path: str | Path) -> Task:
     """Load a bundled or fetched task by name, or any task by its folder or `task.toml`.
+
+    >>> task = load_task("nanolm_chinchilla")
+    >>> task.train.symbols, [target.column for target in task.card.targets]
+    (('N', 'D'), ['loss'])
 
     Raises:
         UsageError: There is no such task; the message suggests a name.
@@ -119,14 +123,17 @@ def _read(card: Card, folder: Path, file: str, *, lenient: bool = False, fitted:
     """Read rows; weights, standard errors and runs only of those that laws are fitted to."""
     where = f"{folder.name}/{file}" if folder.name else file
     run, weights = (card.run, card.weights) if fitted else (None, None)
-    return read_table(
-        folder / file, card.variables, card.targets, card.group, where=where, lenient=lenient, fitted=fitted,
-        run=run, weights=weights,
-    )  # fmt: skip
+    declared = Declared(card.variables, card.targets, card.group, run, weights)
+    return read_table(folder / file, declared, where=where, lenient=lenient, fitted=fitted)
 
 
 def task_from(data: object, *, name: str | None = None, **columns: Any) -> Task:
-    """Wrap a bare table (see `table_from` for `columns`) in a task with a minimal card and no held-out rows."""
+    """Wrap a bare table (see `table_from` for `columns`) in a task with a minimal card and no held-out rows.
+
+    >>> task = task_from({"N": [1e6, 1e7], "loss": [3.9, 3.1]}, target="loss", scale="N", name="two_runs")
+    >>> task.name, task.train.n_rows, task.held_out() is None
+    ('two_runs', 2, True)
+    """
     train = table_from(data, **columns)
     if name is None:
         name = re.sub(r"[^\w.-]+", "_", stem_of(data)).strip("._") or "table"
@@ -191,21 +198,25 @@ def _card_problems(card: Card, folder: Path) -> list[str]:
             problems.append(f"the card says nothing under {key!r}")
     if card.held_out_file is not None and not card.extrapolation:
         problems.append("the card does not say how the held-out rows were chosen (extrapolation)")
-    if card.held_out_file is not None and not any(v.extrapolate for v in card.variables):
-        if any(v.role == "scale" for v in card.variables):
-            problems.append("no variable is marked extrapolate = true")
-    for law in card.laws:
-        expressions = card.expressions(law)
-        used = {name for e in expressions.values() for name in e.constants}
-        if missing := [c for c in law.constants if c not in used]:
-            problems.append(f"law {law.name!r} lists constants its formula lacks: {', '.join(missing)}")
-        if unlisted := sorted(used - set(law.constants)):
-            problems.append(f"law {law.name!r} has names that are neither variables nor listed: {', '.join(unlisted)}")
-        n = max(len(e.constants) for e in expressions.values())
-        if n > card.max_constants:
-            problems.append(f"law {law.name!r} has {n} constants, over max_constants = {card.max_constants}")
-        for name in sorted(_value_names(law.values) - used):
-            problems.append(f"law {law.name!r} gives a value for {name!r}, which its formula lacks")
+    marked, scales = any(v.extrapolate for v in card.variables), any(v.role == "scale" for v in card.variables)
+    if card.held_out_file is not None and scales and not marked:
+        problems.append("no variable is marked extrapolate = true")
+    return problems + [problem for law in card.laws for problem in _law_problems(card, law)]
+
+
+def _law_problems(card: Card, law: PublishedLaw) -> list[str]:
+    problems = []
+    expressions = card.expressions(law)
+    used = {name for e in expressions.values() for name in e.constants}
+    if missing := [c for c in law.constants if c not in used]:
+        problems.append(f"law {law.name!r} lists constants its formula lacks: {', '.join(missing)}")
+    if unlisted := sorted(used - set(law.constants)):
+        problems.append(f"law {law.name!r} has names that are neither variables nor listed: {', '.join(unlisted)}")
+    n = max(len(e.constants) for e in expressions.values())
+    if n > card.max_constants:
+        problems.append(f"law {law.name!r} has {n} constants, over max_constants = {card.max_constants}")
+    for name in sorted(_value_names(law.values) - used):
+        problems.append(f"law {law.name!r} gives a value for {name!r}, which its formula lacks")
     return problems
 
 

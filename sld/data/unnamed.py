@@ -12,13 +12,10 @@ import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sld.core.arrays import Array, Rows
 from sld.core.errors import DataError
 from sld.data.reading import column_names, read_columns
-
-Array = NDArray[np.float64]
-Rows = NDArray[np.intp]
 
 _REPEATS = re.compile(
     r"(?:^|[\W_])(?:seeds?|random_?state|reps?|repeats?|repetition|replicates?|trials?|folds?|splits?|runs?|attempts?|"
@@ -26,10 +23,10 @@ _REPEATS = re.compile(
     re.IGNORECASE,
 )
 _MOST_COLUMNS = 40  # that are looked at
-_MOST_ROWS = 100_000
+_MOST_ROWS = 100_000  # beyond, reading all columns once more takes seconds
 _LEAST_F = 4.0  # of an analysis of variance; 5 % of columns without an effect reach it with one degree of freedom
-_FEW_LEVELS = 6
-_SHOWN = 5
+_FEW_LEVELS = 6  # a column of numbers with more is no setting that somebody chose
+_SHOWN = 5  # columns that a sentence names
 
 
 def hidden_settings(data: object, named: Sequence[str], rows: Rows, points: Rows, y: Array) -> str:

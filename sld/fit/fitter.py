@@ -11,11 +11,12 @@ import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sld.core.arrays import Mask, Rows
 from sld.data.table import Table
 from sld.fit.kernel import NO_MATRIX, NO_STACK, NO_VECTOR, Array, evaluate_tape
 from sld.fit.prepared import median, prepared
@@ -23,6 +24,11 @@ from sld.fit.separation import linear_constants
 from sld.fit.starts import draw_starts
 from sld.fit.tape import Tape, compile_tape
 from sld.formula.expression import Expression, Node, call, name, substitute, to_text
+
+# How closely a fit is followed: steps end when they lower the sum of squares by less than this fraction. An error that
+# is compared with other errors needs three digits, constants that are shown need five to six, and a fit that others
+# are measured against is followed until rounding stops it.
+SCREENING, FITTING, POLISHING = 1e-6, 1e-9, 1e-14
 
 
 @dataclass(frozen=True)
@@ -76,8 +82,31 @@ class Prior:
         return Prior(tuple(map(str, data["constants"])), tuple(float(m) for m in data["mean"]), weight)
 
 
+class FitterOptions(TypedDict, total=False):
+    """Keywords of `Fitter` that few callers give; `Fitter` describes them."""
+
+    log_output: bool
+    project: bool
+    prior: Prior | None
+
+
+@dataclass(frozen=True)
+class _Options:
+    log_output: bool = False
+    project: bool = True
+    prior: Prior | None = None
+
+
 class Fitter:
     """One expression compiled for one table and target.
+
+    >>> from sld.data.table import table_from
+    >>> N = [1e6, 4e6, 16e6, 64e6]
+    >>> table = table_from({"N": N, "loss": [1.7 + 40 * n**-0.25 for n in N]}, target="loss", scale="N")
+    >>> fitter = Fitter(table.parse("E + A*N**-a"), table)
+    >>> solution = fitter.solve(np.array([[0.1]]))  # one start: a is searched, E and A are solved for
+    >>> dict(zip(fitter.names, solution.values[0].round(4).tolist()))
+    {'a': 0.25, 'E': 1.7, 'A': 40.0}
 
     Attributes:
         tape: The compiled expression.
@@ -107,11 +136,11 @@ class Fitter:
         positive: Collection[str] = (),
         bounds: Mapping[str, tuple[float, float]] | None = None,
         weights: Array | None = None,
-        log_output: bool = False,
-        project: bool = True,
-        prior: Prior | None = None,
+        **options: Unpack[FitterOptions],
     ) -> None:
         """Compile `expression` for `table`; the arguments are described with the class."""
+        chosen = _Options(**options)
+        log_output = chosen.log_output
         self.expression = expression
         self.table = table
         self.n_groups = len(table.groups)
@@ -120,11 +149,11 @@ class Fitter:
         self.positive = frozenset(positive)
         self.bounds = dict(bounds or {})
         self.log_output = log_output
-        self.project = project and not log_output
+        self.project = chosen.project and not log_output
         self.prepared = prepared(table)
         self.order, self.group_of, self.offsets = self.prepared.order, self.prepared.group_of, self.prepared.offsets
         self.y, self.scale = self.prepared.target(target, log_output)
-        self.prior = prior
+        self.prior = chosen.prior
         self.weights = None if weights is None else np.sqrt(weights[self.order])
         self._held: tuple[str, ...] = ()  # linear constants kept in the search because of their bounds
         self._twins: dict[tuple[str, ...], Fitter] = {}
@@ -221,11 +250,11 @@ class Fitter:
     def solve(
         self,
         starts: Array,
-        rows: NDArray[np.intp] | NDArray[np.bool_] | None = None,
+        rows: Rows | Mask | None = None,
         *,
         inherited: Array | None = None,
         max_iterations: int = 60,
-        tolerance: float = 1e-9,
+        tolerance: float = FITTING,
         weights: Array | None = None,
         refit_bounds: bool = True,
     ) -> Solution:
@@ -236,14 +265,14 @@ class Fitter:
             rows: Row numbers of the table, or a mask.
             inherited: (n_groups, n_nonlinear) one more start, group by group.
             max_iterations: Levenberg-Marquardt steps per start.
-            tolerance: Stop when steps lower the sum of squares by less than this fraction.
+            tolerance: SCREENING, FITTING or POLISHING.
             weights: Square-root weights in the fitter's row order, instead of those given at construction.
             refit_bounds: Fit again with linear constants in the search where the free optimum breaks a bound.
         """
         tape = self.tape
         w = self.weights if weights is None else weights
         columns, y, offsets = self.columns, self.y, self.offsets
-        present: NDArray[np.intp] | None = None
+        present: Rows | None = None
         if rows is not None:
             chosen = np.zeros(self.n_rows, dtype=bool)
             chosen[rows] = True
@@ -287,7 +316,7 @@ class Fitter:
         self,
         solution: Solution,
         starts: Array,
-        rows: NDArray[np.intp] | NDArray[np.bool_] | None,
+        rows: Rows | Mask | None,
         max_iterations: int,
         tolerance: float,
         weights: Array | None,
@@ -429,7 +458,7 @@ def log_starts(fitter: Fitter, n_starts: int, rng: np.random.Generator) -> Array
         Expression(tree, fitter.expression.variables), logs, shared=fitter.shared, positive=fitter.positive,
         bounds=fitter.bounds,
     )  # fmt: skip
-    solution = other.solve(other.starts(n_starts, rng), max_iterations=30, tolerance=1e-6, refit_bounds=False)
+    solution = other.solve(other.starts(n_starts, rng), max_iterations=30, tolerance=SCREENING, refit_bounds=False)
     if not solution.ok:
         return None
     column = {c: j for j, c in enumerate(other.names)}

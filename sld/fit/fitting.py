@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, TypedDict, Unpack
 
 import numpy as np
 
 from sld.core.errors import UsageError, suggest
 from sld.data.table import Table
-from sld.fit.fitter import Fitter, Prior, Solution, form_seed, log_starts, text_seed
+from sld.fit.fitter import POLISHING, Fitter, Prior, Solution, form_seed, log_starts, text_seed
 from sld.fit.kernel import Array, value_and_jacobian
 from sld.fit.pooling import LEAST_GROUPS, Pool, shape_constants
 from sld.fit.tape import compile_tape
@@ -47,9 +47,10 @@ POOLINGS: tuple[Pooling, ...] = ("none", "partial")
 
 HUBER_DELTA_LOG = 1e-3  # Hoffmann et al. 2022, section 3.3
 ENVELOPE_SHARE = 0.02  # weight of a row on the worse side of an envelope, of both sides together
-_MAX_DENSE = 200  # columns of a Jacobian whose singular values are all computed
-_POWER_STEPS = 60
-_MOST_REWEIGHTINGS = 100
+_MAX_DENSE = 200  # columns of a Jacobian whose singular values are all computed: beyond, that takes longer than the fit
+_POWER_STEPS = 60  # of power iteration: a few per cent, which is enough for a condition number
+_MOST_REWEIGHTINGS = 100  # each lowers the objective; most end within ten
+_ROBUST_SD = 1.4826  # a normal's standard deviation over its median absolute deviation
 HUBER_DELTA_SIGMA = 1.345  # 95 % efficiency at the normal; Huber 1981
 
 
@@ -92,41 +93,62 @@ class FitResult:
         return self.status == "ok"
 
 
-def _validate(
-    expression: Expression,
-    table: Table,
-    target: int,
-    loss: str,
-    shared: Collection[str],
-    positive: Collection[str],
-    bounds: Mapping[str, tuple[float, float]],
-    pooling: str,
-) -> None:
-    if pooling not in POOLINGS:
-        raise UsageError(suggest(pooling, POOLINGS, kind="pooling"))
+class FitOptions(TypedDict, total=False):
+    """Keywords of `fit` that say how constants are held and rows count; `fit` describes them."""
+
+    delta: float | None
+    shared: Sequence[str]
+    positive: Collection[str]
+    bounds: Mapping[str, tuple[float, float]] | None
+    weights: Array | None
+    pooling: Pooling
+
+
+@dataclass(frozen=True)
+class _Options:
+    delta: float | None = None
+    shared: Sequence[str] = ()
+    positive: Collection[str] = ()
+    bounds: Mapping[str, tuple[float, float]] | None = None
+    weights: Array | None = None
+    pooling: Pooling = "none"
+
+
+def _validate(expression: Expression, table: Table, target: int, loss: str, chosen: _Options) -> None:
+    shared, bounds = chosen.shared, chosen.bounds or {}
+    if chosen.pooling not in POOLINGS:
+        raise UsageError(suggest(chosen.pooling, POOLINGS, kind="pooling"))
     if loss not in LOSSES:
         raise UsageError(suggest(loss, LOSSES, kind="loss"))
-    for c in (*shared, *positive, *bounds):
+    for c in (*shared, *chosen.positive, *bounds):
         if c not in expression.constants:
             raise UsageError(suggest(c, expression.constants, kind=f"constant of {expression.text}"))
-    for c, (low, high) in bounds.items():
-        low = max(low, 0.0) if c in positive else low
-        if not low < high:
-            why = f"bounds of {c!r} leave no room: from {low:g} to {high:g}"
-            raise UsageError(f"{why}, and it must be positive" if c in positive else why)
-    if pooling == "partial":
-        linear = set(expression.constants) - set(shape_constants(expression))
-        if loss != "squared" or shared or positive or not linear.isdisjoint(bounds):
-            why = "and without shared, positive and bounds on constants that enter linearly"
-            raise UsageError(f"partial pooling goes with squared errors, {why}")
-        if len(table.groups) < LEAST_GROUPS:
-            raise UsageError(f"partial pooling needs at least {LEAST_GROUPS} groups, got {len(table.groups)}")
+    _validate_bounds(bounds, chosen.positive)
+    if chosen.pooling == "partial":
+        _validate_pooling(expression, table, loss, chosen)
         shared = shape_constants(expression)
     _need_rows(expression, table, shared if len(table.groups) > 1 else ())
     if loss.startswith("log") and (table.Y[:, target] <= 0).any():
         row = int(np.argmax(table.Y[:, target] <= 0))
         got = f"{table.Y[row, target]:g} in row {row + 1}"
         raise UsageError(f"loss {loss!r} needs a positive target, got {got}; use squared or huber")
+
+
+def _validate_bounds(bounds: Mapping[str, tuple[float, float]], positive: Collection[str]) -> None:
+    for c, (low, high) in bounds.items():
+        low = max(low, 0.0) if c in positive else low
+        if not low < high:
+            why = f"bounds of {c!r} leave no room: from {low:g} to {high:g}"
+            raise UsageError(f"{why}, and it must be positive" if c in positive else why)
+
+
+def _validate_pooling(expression: Expression, table: Table, loss: str, chosen: _Options) -> None:
+    linear = set(expression.constants) - set(shape_constants(expression))
+    if loss != "squared" or chosen.shared or chosen.positive or not linear.isdisjoint(chosen.bounds or {}):
+        why = "and without shared, positive and bounds on constants that enter linearly"
+        raise UsageError(f"partial pooling goes with squared errors, {why}")
+    if len(table.groups) < LEAST_GROUPS:
+        raise UsageError(f"partial pooling needs at least {LEAST_GROUPS} groups, got {len(table.groups)}")
 
 
 def _need_rows(expression: Expression, table: Table, shared: Collection[str]) -> None:
@@ -160,17 +182,25 @@ def fit(
     *,
     target: int = 0,
     loss: Loss = "squared",
-    delta: float | None = None,
     starts: int = 32,
     seed: int | np.random.Generator = 0,
-    shared: Sequence[str] = (),
-    positive: Collection[str] = (),
-    bounds: Mapping[str, tuple[float, float]] | None = None,
     inherit: Mapping[str, Mapping[str, float]] | None = None,
-    weights: Array | None = None,
-    pooling: Pooling = "none",
+    **options: Unpack[FitOptions],
 ) -> FitResult:
     r"""Fit the constants of `expression` to one target of `table`, each group separately.
+
+    Minimises $\sum_i w_i \, \rho(y_i - f(x_i; \theta))$ over the constants $\theta$. Those that enter linearly are
+    solved for in closed form at every step (variable projection, Golub and Pereyra 1973); the others are found by
+    Levenberg-Marquardt from many starting points.
+
+    >>> from sld.data.table import table_from
+    >>> N = [1e6, 4e6, 16e6, 64e6, 256e6]
+    >>> table = table_from({"N": N, "loss": [1.7 + 40 * n**-0.25 for n in N]}, target="loss", scale="N")
+    >>> found = fit(table.parse("E + A*N**-a"), table)
+    >>> {c: round(v, 6) for c, v in found.constants["all"].items()}
+    {'E': 1.7, 'A': 40.0, 'a': 0.25}
+    >>> found.status, f"{found.n_at_best} of {found.n_starts} starts"
+    ('ok', '32 of 32 starts')
 
     Args:
         expression: The formula.
@@ -178,21 +208,20 @@ def fit(
         target: Column of `Y`.
         loss: "squared" (default) minimises $\sum (y-\hat y)^2$; "log" the same of $\log y - \log\hat y$; "huber" and
             "log_huber" replace the square by Huber's function; "envelope" follows the best runs (`envelope_weights`).
-        delta: Where Huber's function turns linear: 1e-3 for "log_huber" (Hoffmann et al. 2022, section 3.3),
-            1.345 robust standard deviations of the residuals for "huber". For "envelope" the weight of a row on the
-            worse side as a share of both sides, 0.02.
         starts: Initial points per group; 0 improves `inherit` and looks nowhere else.
         seed: Seed of the initial points; the same seed gives the same constants. They also depend on how columns and
             constants are called, unless they are drawn from a generator that does not (`form_seed`).
-        shared: Constants that all groups have in common.
-        positive: Constants that must be positive.
-        bounds: Constant to (lower, upper).
         inherit: Group to constant to value: one more start, e.g. from an earlier fit.
-        weights: Relative weight of each row (n_rows,); equal if not given. A row of weight w counts as one whose
+        **options: `delta`: where Huber's function turns linear: 1e-3 for "log_huber" (Hoffmann et al. 2022, section
+            3.3), 1.345 robust standard deviations of the residuals for "huber". For "envelope" the weight of a row on
+            the worse side as a share of both sides, 0.02.
+            `shared`: constants that all groups have in common. `positive`: constants that must be positive.
+            `bounds`: constant to (lower, upper).
+            `weights`: relative weight of each row (n_rows,); equal if not given. A row of weight w counts as one whose
             noise is smaller by the square root of w, so Huber's function is that of the residual times this root. With
             logarithmic losses they weigh the residuals of the logarithm.
-        pooling: "partial" pulls the groups' shapes together by as much as the rows say (see `pooling.py`); groups then
-            need rows for their linear constants only. It goes with squared errors alone, and without `shared`,
+            `pooling`: "partial" pulls the groups' shapes together by as much as the rows say (see `pooling.py`); groups
+            then need rows for their linear constants only. It goes with squared errors alone, and without `shared`,
             `positive` and `bounds` on constants that enter linearly.
 
     Returns:
@@ -202,40 +231,49 @@ def fit(
         UsageError: Unknown loss or constant, fewer distinct points than constants in a group, or a non-positive target
             with a logarithmic loss.
     """
-    _validate(expression, table, target, loss, shared, positive, bounds or {}, pooling)
-    if pooling == "partial":
-        return _partially_pooled(expression, table, target, max(starts, 4), seed, inherit, weights, bounds)
-    rng = _generator(seed, expression)
-    y = table.Y[:, target]
-    own = weights
+    chosen = _Options(**options)
+    _validate(expression, table, target, loss, chosen)
+    if chosen.pooling == "partial":
+        return _partially_pooled(expression, table, target, max(starts, 4), seed, inherit, chosen)
+    own = weights = chosen.weights
     if loss.startswith("log"):
-        weights = (1.0 if own is None else own) / y**2
-    fitter = Fitter(expression, table, target, shared=shared, positive=positive, bounds=bounds, weights=weights)
-    if not fitter.tape.constants:
-        starts = max(starts, 1)  # nothing is searched: the one start is the solution, and there is nothing to inherit
-    points = fitter.starts(max(starts, 1), rng)[:starts]
-    inherited = log_starts(fitter, min(starts, 8), rng) if starts else None
-    if inherit is not None:
-        solution = _from_inherited(fitter, points[:1], inherit)
-    if starts or inherit is None:
-        fresh = fitter.solve(points, inherited=inherited, max_iterations=100)
-        solution = fresh if inherit is None else _better(fresh, solution, bool(fitter.shared))
+        weights = (1.0 if own is None else own) / table.Y[:, target] ** 2
+    fitter = Fitter(
+        expression, table, target, shared=chosen.shared, positive=chosen.positive, bounds=chosen.bounds, weights=weights
+    )
+    solution, points, n_starts = _searched(fitter, starts, _generator(seed, expression), inherit)
     if not solution.ok:
         return FitResult(_why_not(fitter, points), {}, n_starts=len(points), n_rows=table.n_rows)
     n_fits = solution.n_fits
-    polished = fitter.solve(points[:1], inherited=fitter.nonlinear(solution), max_iterations=300, tolerance=1e-14)
+    polished = fitter.solve(points[:1], inherited=fitter.nonlinear(solution), max_iterations=300, tolerance=POLISHING)
     if polished.ok and polished.sums.sum() <= solution.sums.sum():
         solution = Solution(polished.values, polished.sums, solution.at_best, n_fits)
     objective = float(solution.sums.sum())
     if loss == "envelope":
-        solution, objective = _envelope(fitter, solution, table, target, delta, own)
+        solution, objective = _envelope(fitter, solution, table, target, chosen.delta, own)
     elif loss != "squared":
-        fitter, solution, objective = _robust(fitter, solution, table, target, loss, delta, own)
+        fitter, solution, objective = _robust(fitter, solution, table, target, loss, chosen.delta, own)
         if not solution.ok:
             return FitResult("the robust fit left the domain of the formula", {}, n_rows=table.n_rows)
-    n_starts = len(points) + (inherited is not None)
     result = _result(expression, table, target, fitter, solution, objective, n_starts)
-    return replace(result, n_fits=n_fits, at_bounds=_at_bounds(result.constants, positive, bounds or {}))
+    return replace(result, n_fits=n_fits, at_bounds=_at_bounds(result.constants, chosen.positive, chosen.bounds or {}))
+
+
+def _searched(
+    fitter: Fitter, starts: int, rng: np.random.Generator, inherit: Mapping[str, Mapping[str, float]] | None
+) -> tuple[Solution, Array, int]:
+    """Return the best solution from all starting points, the points drawn (n, n_nonlinear), and how many there were."""
+    if not fitter.tape.constants:
+        starts = max(starts, 1)  # nothing is searched: the one start is the solution, and there is nothing to inherit
+    points = fitter.starts(max(starts, 1), rng)[:starts]
+    inherited = log_starts(fitter, min(starts, 8), rng) if starts else None
+    n_starts = len(points) + (inherited is not None)
+    if inherit is not None:
+        solution = _from_inherited(fitter, points[:1], inherit)
+        if not starts:
+            return solution, points, n_starts
+    fresh = fitter.solve(points, inherited=inherited, max_iterations=100)
+    return fresh if inherit is None else _better(fresh, solution, bool(fitter.shared)), points, n_starts
 
 
 def _generator(seed: int | np.random.Generator, expression: Expression) -> np.random.Generator:
@@ -284,17 +322,16 @@ def _partially_pooled(
     starts: int,
     seed: int | np.random.Generator,
     inherit: Mapping[str, Mapping[str, float]] | None,
-    weights: Array | None,
-    bounds: Mapping[str, tuple[float, float]] | None,
+    chosen: _Options,
 ) -> FitResult:
-    pool = Pool(expression, table, target, weights, bounds=bounds)
+    pool = Pool(expression, table, target, chosen.weights, bounds=chosen.bounds)
     points = pool.joint.starts(starts, _generator(seed, expression))
     joint = pool.joint.solve(points, max_iterations=100)
     if inherit is not None:
         joint = _better(joint, _from_inherited(pool.joint, points[:1], inherit), joint=True)
     if not joint.ok:
         return FitResult(_why_not(pool.joint, points), {}, n_starts=len(points), n_rows=table.n_rows)
-    pooled = pool.solve(joint, max_iterations=300, tolerance=1e-12)
+    pooled = pool.solve(joint, max_iterations=300, tolerance=POLISHING)
     if pooled is None:
         return FitResult("the groups could not be pooled partially", {}, n_rows=table.n_rows)
     solution, fitter = pooled.solution, pool.fitter
@@ -353,15 +390,15 @@ def _robust(
     weights: Array | None = None if own is None else np.asarray(root)
     best, best_objective, at_best = values, math.inf, solution.at_best
     sigma_delta = delta
-    for _ in range(100 if huber else 1):
-        found = full.solve(dummy, inherited=values, max_iterations=200, tolerance=1e-13, weights=weights)
+    for _ in range(_MOST_REWEIGHTINGS if huber else 1):
+        found = full.solve(dummy, inherited=values, max_iterations=200, tolerance=POLISHING, weights=weights)
         if not found.ok:
             break
         prediction = full.predict(found.values)[full.order]
         with np.errstate(all="ignore"):
             residual = root * (full.y - (np.log(prediction) if full.log_output else prediction))
         if huber and sigma_delta is None:
-            scale = 1.4826 * float(np.median(np.abs(residual)))
+            scale = _ROBUST_SD * float(np.median(np.abs(residual)))
             sigma_delta = HUBER_DELTA_LOG if full.log_output else HUBER_DELTA_SIGMA * max(scale, 1e-300)
         costs = _huber(residual, sigma_delta) if huber and sigma_delta else residual**2
         objective = float(np.sum(costs))
@@ -389,7 +426,7 @@ def _envelope(
         best, objective = solution, cost
         start = fitter.nonlinear(solution)
         solution = fitter.solve(
-            start[:1], inherited=start, max_iterations=200, tolerance=1e-13, weights=np.sqrt(weights)[fitter.order]
+            start[:1], inherited=start, max_iterations=200, tolerance=POLISHING, weights=np.sqrt(weights)[fitter.order]
         )
         if not solution.ok:
             break
@@ -409,6 +446,9 @@ def envelope_weights(excess: Array, share: float | None = None) -> Array:
     $\sum_i |\tau - 1[e_i > 0]|\, e_i^2$ with a small $\tau$ (expectiles: Newey and Powell 1987) lets rows on the worse
     side count $\tau/(1-\tau)$ of those on the better side.
 
+    >>> envelope_weights(np.array([-0.1, 0.1]), 0.2)
+    array([1.  , 0.25])
+
     Args:
         excess: How much worse than the law each row is; negative where it is better.
         share: $\tau$, between 0 and 1; 0.02 if not given.
@@ -418,11 +458,17 @@ def envelope_weights(excess: Array, share: float | None = None) -> Array:
 
 
 def huber_weights(residual: Array) -> Array:
-    """Return the weights (n_rows,) with which least squares is Huber's loss at these residuals; 1 for the bulk."""
+    """Return the weights (n_rows,) with which least squares is Huber's loss at these residuals; 1 for the bulk.
+
+    >>> huber_weights(np.array([0.1, -0.1, 0.1, -2.0]))
+    array([1.      , 1.      , 1.      , 0.099705])
+    """
     with np.errstate(invalid="ignore"):
         size = np.abs(residual)
         delta = (
-            HUBER_DELTA_SIGMA * 1.4826 * float(np.median(size[np.isfinite(size)])) if np.isfinite(size).any() else 0.0
+            HUBER_DELTA_SIGMA * _ROBUST_SD * float(np.median(size[np.isfinite(size)]))
+            if np.isfinite(size).any()
+            else 0.0
         )
         weights: Array = np.minimum(1.0, delta / np.maximum(size, 1e-300))
     return np.where(np.isfinite(weights), weights, 0.0)

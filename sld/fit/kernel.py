@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from sld.fit.opcodes import EXPMUL_RS, FILL, ONE_OPERAND, ROW_ROW, ROW_SCALAR, SCALAR_ROW
 from sld.fit.separation import linear_constants
-from sld.fit.tape import ADD_RR, DIV_RR, MAX_RR, MIN_RR, MUL_RR, ONE_OPERAND, SUB_RR, Ints, Tape, compile_tape
+from sld.fit.tape import Ints, Tape, compile_tape
 from sld.formula.evaluation import Array, evaluate
+from sld.formula.operators import OPERATORS
 
 __all__ = ["Array", "Tape", "compile_tape", "evaluate", "linear_constants", "run_numpy", "value_and_jacobian"]
 
@@ -44,46 +46,37 @@ def run_numpy(tape: Tape, columns: Array, theta: Array) -> tuple[Array, Array]:
     return rows, scalars
 
 
-_ROW_SECOND = frozenset((ADD_RR, SUB_RR, MUL_RR, DIV_RR, MIN_RR, MAX_RR))
+_ROW_SECOND = frozenset(ROW_ROW.values())
+_ONE_OPERAND = frozenset(ONE_OPERAND.values())
+# which operator an instruction runs, and whether its operands stand the other way round
+_MEANING = {code: (OPERATORS[op], False) for codes in (ONE_OPERAND, ROW_ROW, ROW_SCALAR) for op, code in codes.items()}
+_MEANING |= {code: (OPERATORS[op], True) for op, code in SCALAR_ROW.items()}
 
 
 def _numpy_op(code: int, a: Array, b: Array) -> Array:
-    match code:
-        case 0 | 1:
-            return a + b
-        case 2 | 3:
-            return a - b
-        case 4:
-            return b - a
-        case 5 | 6:
-            return a * b
-        case 7 | 8:
-            return np.asarray(a / b)
-        case 9:
-            return np.asarray(b / a)
-        case 10 | 11:
-            return np.minimum(a, b)
-        case 12 | 13:
-            return np.maximum(a, b)
-        case 14:
-            return -a
-        case 15:
-            return np.exp(a)
-        case 16:
-            return np.log(a)
-        case 17:
-            return np.sqrt(a)
-        case 18:
-            return np.tanh(a)
-        case 19:
-            return np.asarray(1.0 / (1.0 + np.exp(-a)))
-        case 20:
-            return np.abs(a)
-        case 21:
-            return np.broadcast_to(b, a.shape)
-        case 22:
-            return np.exp(a * b)
-    raise ValueError(f"unknown instruction {code}")
+    """Return the value of one instruction."""
+    if code == FILL:
+        return np.broadcast_to(b, a.shape)
+    if code == EXPMUL_RS:
+        return np.exp(a * b)
+    row, turned = _MEANING[code]
+    if row.n_args == 1:
+        return np.asarray(row.array(a))
+    return np.asarray(row.array(b, a) if turned else row.array(a, b))
+
+
+def _numpy_partials(code: int, a: Array, b: Array, out: Array) -> tuple[Array | float, Array | float]:
+    """Return the derivatives of one instruction by its first and its second operand (0 where it has none)."""
+    if code == FILL:
+        return 0.0, 1.0
+    if code == EXPMUL_RS:
+        # a is a logarithm: where the base is zero, out is zero and so is its derivative
+        return out * b, np.where(out == 0.0, 0.0, out * a)
+    row, turned = _MEANING[code]
+    if row.n_args == 1:
+        return row.partials(a, out)[0], 0.0
+    first, second = row.partials(b, a, out) if turned else row.partials(a, b, out)
+    return (second, first) if turned else (first, second)
 
 
 def evaluate_tape(
@@ -152,53 +145,13 @@ def value_and_jacobian(
             row_bar[a] += bar * da
             if code in _ROW_SECOND:
                 row_bar[b] += bar * db
-            elif code not in ONE_OPERAND:
+            elif code not in _ONE_OPERAND:
                 scalar_bar[b] += bar * db
         first = p + len(tape.literals)
         for i in range(len(tape.scalar_ops) - 1, -1, -1):
             code, a, b = (int(v) for v in tape.scalar_ops[i])
             da, db = _numpy_partials(code, scalars[a], scalars[b], scalars[first + i])
             scalar_bar[a] += scalar_bar[first + i] * np.asarray(da)[..., None]
-            if code not in ONE_OPERAND:
+            if code not in _ONE_OPERAND:
                 scalar_bar[b] += scalar_bar[first + i] * np.asarray(db)[..., None]
     return value, np.moveaxis(scalar_bar[:p], 0, 1)
-
-
-def _numpy_partials(code: int, a: Array, b: Array, out: Array) -> tuple[Array | float, Array | float]:
-    match code:
-        case 0 | 1:
-            return 1.0, 1.0
-        case 2 | 3:
-            return 1.0, -1.0
-        case 4:
-            return -1.0, 1.0
-        case 5 | 6:
-            return b, a
-        case 7 | 8:
-            return 1.0 / b, -out / b
-        case 9:
-            return -out / a, 1.0 / a
-        case 10 | 11:
-            return np.where(a <= b, 1.0, 0.0), np.where(a <= b, 0.0, 1.0)
-        case 12 | 13:
-            return np.where(a >= b, 1.0, 0.0), np.where(a >= b, 0.0, 1.0)
-        case 14:
-            return -1.0, 0.0
-        case 15:
-            return out, 0.0
-        case 16:
-            return 1.0 / a, 0.0
-        case 17:
-            return 0.5 / out, 0.0
-        case 18:
-            return 1.0 - out * out, 0.0
-        case 19:
-            return out * (1.0 - out), 0.0
-        case 20:
-            return np.sign(a), 0.0
-        case 21:
-            return 0.0, 1.0
-        case 22:
-            # a is a logarithm: where the base is zero, out is zero and so is its derivative
-            return out * b, np.where(out == 0.0, 0.0, out * a)
-    raise ValueError(f"unknown instruction {code}")

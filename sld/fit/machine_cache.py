@@ -36,8 +36,14 @@ class _Damaged(ValueError):
     """A file is not what was written."""
 
 
-def compiled(**options: Any) -> Callable[[Callable[..., None]], Any]:
-    """Return `numba.njit(cache=True, **options)`, with files that are checked before they are believed."""
+def compiled(also: str = "", **options: Any) -> Callable[[Callable[..., None]], Any]:
+    """Return `numba.njit(cache=True, **options)`, with files that are checked before they are believed.
+
+    Args:
+        also: What the code depends on besides its own file, which is all that numba looks at; code that was compiled
+            for another text is compiled again.
+        options: Of `numba.njit`.
+    """
 
     def decorate(function: Callable[..., None]) -> Any:
         try:
@@ -49,7 +55,7 @@ def compiled(**options: Any) -> Callable[[Callable[..., None]], Any]:
         cache: Any = getattr(dispatcher, "_cache", None)
         files = getattr(cache, "_cache_file", None)
         if isinstance(files, IndexDataCacheFile):  # there is none with NUMBA_DISABLE_JIT
-            cache._cache_file = SealedFiles(files)
+            cache._cache_file = SealedFiles(files, also)
         return dispatcher
 
     return decorate
@@ -58,9 +64,10 @@ def compiled(**options: Any) -> Callable[[Callable[..., None]], Any]:
 class SealedFiles(IndexDataCacheFile):  # type: ignore[misc]
     """Index and code of one function: `load` gives what was saved whole, or None; neither it nor `save` raises."""
 
-    def __init__(self, files: IndexDataCacheFile) -> None:
-        """Take the place of numba's own, with the same names of files."""
+    def __init__(self, files: IndexDataCacheFile, also: str = "") -> None:
+        """Take the place of numba's own, with the same names of files; `also` as for `compiled`."""
         self.__dict__.update(files.__dict__)
+        self._source_stamp: Any = (files._source_stamp, also)
 
     def load(self, key: Any) -> Any:
         """Return the code saved under `key`; None where there is none that can be believed."""

@@ -41,14 +41,14 @@ MISFIT = 0.03  # of the spread of the target: what a good law misses on unseen r
 _LEVEL = 0.01  # of the test against constant noise
 _LEVEL_WITHOUT = 0.05  # and without the point that scatters most, and without the one that scatters least
 _LEAST_POINTS = 4  # with repeats
-_LEAST_FREEDOM = 6
+_LEAST_FREEDOM = 6  # degrees of freedom of repeats; with fewer a variance is uncertain by a factor of five and more
 _LEAST_CHANGE = 1.5  # factor between the noisiest and the quietest repeats that is worth a thought
 _OWN = 8.0  # degrees of freedom that a group needs to have half a say in its own level
 _BEYOND = 0.25  # of the range of the repeats: so far noise that grows is extrapolated
 _CHANCE = 10  # points that scatter as chi-squared does, before any is seen
-_STEPS = 50
-_ROUNDS = 5
-_TINY = 1e-300
+_STEPS = 50  # of Fisher scoring, at most
+_ROUNDS = 5  # of groups' levels and the common slope in turn
+_TINY = 1e-300  # in place of zero, under a logarithm or a fraction line
 
 VALUE = ""  # driver: noise changes with the value itself
 
@@ -510,7 +510,7 @@ def _point_means(index: Points, y: Array) -> Array:
 
 def _logarithm(variable: Variable, x: Array) -> Array:
     if variable.log:
-        return np.asarray(x * {"log10": math.log(10), "log2": math.log(2), "log": 1.0}[variable.log])
+        return np.asarray(x * variable.nats_per_unit)
     return _log(x)
 
 

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sld.core.arrays import Rows
 from sld.data.table import Table
-from sld.fit.fitter import Fitter, Prior, Solution
+from sld.fit.fitter import FITTING, Fitter, Prior, Solution
 from sld.fit.kernel import Array, evaluate, evaluate_tape
 from sld.fit.separation import linear_constants
 from sld.formula.expression import Expression
@@ -34,7 +34,12 @@ _WORSE = 1.0001  # a pooled fit has more freedom than one with a shared shape: a
 
 
 def shape_constants(expression: Expression) -> tuple[str, ...]:
-    """Return the constants that do not enter linearly; groups tend to have them in common."""
+    """Return the constants that do not enter linearly; groups tend to have them in common.
+
+    >>> from sld.formula.expression import parse
+    >>> shape_constants(parse("E + A*N**-a", ["N"]))
+    ('a',)
+    """
     linear = linear_constants(expression)[1]
     return tuple(c for c in expression.constants if c not in linear)
 
@@ -181,13 +186,13 @@ class Pool:
     def solve(
         self,
         joint: Solution,
-        rows: NDArray[np.intp] | None = None,
+        rows: Rows | None = None,
         *,
         start: Spread | None = None,
         rounds: int = 2,
         steps: int = _STEPS,
         max_iterations: int = 60,
-        tolerance: float = 1e-9,
+        tolerance: float = FITTING,
     ) -> Pooled | None:
         """Return the pooled fit to the given rows (all by default), or None if it fails.
 
@@ -230,7 +235,7 @@ class Pool:
             found = Pooled(solution, prior, start, effective)
         return found
 
-    def linearise(self, values: Array, rows: NDArray[np.intp] | None = None) -> Linearised:
+    def linearise(self, values: Array, rows: Rows | None = None) -> Linearised:
         """Return the formula near `values` (n_groups, n_names), in the columns of `self.fitter`."""
         full = self._full
         columns, y, offsets, roots = full.columns, full.y, full.offsets, full.weights
@@ -262,7 +267,7 @@ class Pool:
         return Linearised(theta[:, s], H, b, float(residual @ residual), len(y) - len(k) * len(present))
 
 
-def lend(
+def fit_small_groups(
     expression: Expression,
     table: Table,
     target: int,

@@ -6,11 +6,16 @@ from collections.abc import Collection
 
 from sld.formula.expression import Expression, Node, call, number
 
-ONE = number(1.0)
+ONE = number(1.0)  # the basis of a constant that stands alone
 
 
 def linear_constants(expression: Expression, exclude: Collection[str] = ()) -> tuple[Node | None, dict[str, Node]]:
     r"""Split an expression into $\varphi_0 + \sum_k c_k \varphi_k$.
+
+    >>> from sld.formula.expression import parse
+    >>> rest, bases = linear_constants(parse("E + A*N**-a + log(N)", ["N"]))
+    >>> str(rest), {c: str(basis) for c, basis in bases.items()}
+    ('log(N)', {'E': '1', 'A': 'N**-a'})
 
     Args:
         expression: The formula.

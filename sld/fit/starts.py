@@ -9,20 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 
 from sld.formula.evaluation import Array, apply_operator
 from sld.formula.expression import Node, call
+from sld.formula.operators import OPERATORS, Use
 
-# What the value of a sub-expression is used for, which decides the size of the constants in it.
-Use = Literal["linear", "base", "argument", "centre"]
-
-_SPREAD_FLOOR = 1e-12
-_NO_SPREAD: Array = np.array([_SPREAD_FLOOR])
-_ONE: Array = np.ones((1, 1))
-_NOTHING: Array = np.zeros((1, 1))
+_SPREAD_FLOOR = 1e-12  # of a sum that is constant: in place of zero, under a fraction line
+_NO_SPREAD: Array = np.array([_SPREAD_FLOOR])  # known by identity: nothing has been added yet
+_ONE: Array = np.ones((1, 1))  # for values that nobody looks at
+_NOTHING: Array = np.zeros((1, 1))  # known by identity: the empty sum
 _MAX_REMEMBERED = 1000  # sub-expressions; of a few dozen rows each
 
 
@@ -157,15 +154,10 @@ def _finite_log(u: Array) -> Array:
     return np.where(np.isfinite(logs), logs, 0.0)
 
 
-_INVERSE: dict[str, Callable[[Array], Array]] = {
-    "neg": lambda v: -v,
-    "exp": lambda v: np.log(np.maximum(np.abs(v), 1e-300)),
-    "log": lambda v: np.exp(np.clip(v, -600, 600)),
-    "sqrt": lambda v: v * v,
-    "abs": lambda v: v,
-    "tanh": lambda v: np.arctanh(np.clip(v, -0.99, 0.99)),
-    "sigmoid": lambda v: np.log(np.clip(v, 1e-6, 1 - 1e-6)) - np.log1p(-np.clip(v, 1e-6, 1 - 1e-6)),
-}
+def _inverse(op: str, wanted: Array) -> Array:
+    """Return an argument for which an operator has about the value wanted; the value itself where none is known."""
+    inverse = OPERATORS[op].inverse
+    return wanted if inverse is None else inverse(wanted)
 
 
 class _Sampler:
@@ -314,16 +306,9 @@ class _Sampler:
 
     @staticmethod
     def inner(node: Node, use: Use) -> Use:
-        match node.op:
-            case "exp" | "sigmoid" | "tanh":
-                return "argument"
-            case "log" | "sqrt":
-                return "base"
-            case "abs":
-                return "centre"
-            case "min" | "max" if any(arg.op == "number" for arg in node.args):
-                return "centre"  # a hinge: max(log(N) - c, 0)
-        return use
+        if node.op in ("min", "max") and any(arg.op == "number" for arg in node.args):
+            return "centre"  # a hinge: max(log(N) - c, 0)
+        return OPERATORS[node.op].use or use
 
     def draw(self, node: Node, u: Array, use: Use, *, first: bool) -> Array:
         """Return what the free operand of a binary node should be worth beside the other one, u."""
@@ -399,7 +384,7 @@ class _Sampler:
         if node.op == "number":
             return
         if len(node.args) == 1:
-            self.assign(node.args[0], np.asarray(_INVERSE[node.op](wanted)))
+            self.assign(node.args[0], np.asarray(_inverse(node.op, wanted)))
             return
         a, b = node.args
         if self.free(a) and self.free(b):

@@ -21,25 +21,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sld.fit.opcodes import DIV_RR, DIV_SR, EXP, EXPMUL_RS, FILL, MUL_RR, ONE_OPERAND, ROW_ROW, ROW_SCALAR, SCALAR_ROW
 from sld.fit.separation import ONE, is_one, linear_constants
 from sld.formula.evaluation import Array, walk
-from sld.formula.expression import Expression, Node, call, evaluate_scalar, number
+from sld.formula.expression import Expression, Node, call, number
+from sld.formula.operators import OPERATORS, evaluate_scalar
 
 Ints = NDArray[np.int64]
-
-# Scalar instructions and row instructions share these codes; for rows the suffix tells the operands
-# (R: row or column slot, S: scalar slot). The numba machine repeats the numbers: keep them in step.
-ADD_RR, ADD_RS, SUB_RR, SUB_RS, SUB_SR = 0, 1, 2, 3, 4
-MUL_RR, MUL_RS, DIV_RR, DIV_RS, DIV_SR = 5, 6, 7, 8, 9
-MIN_RR, MIN_RS, MAX_RR, MAX_RS = 10, 11, 12, 13
-NEG, EXP, LOG, SQRT, TANH, SIGMOID, ABS, FILL, EXPMUL_RS = 14, 15, 16, 17, 18, 19, 20, 21, 22
-
-_UNARY = {"neg": NEG, "exp": EXP, "log": LOG, "sqrt": SQRT, "tanh": TANH, "sigmoid": SIGMOID, "abs": ABS}
-_BINARY = {"+": ADD_RR, "-": SUB_RR, "*": MUL_RR, "/": DIV_RR, "min": MIN_RR, "max": MAX_RR}
-_COMMUTATIVE = frozenset(("+", "*", "min", "max"))
-_WITH_SCALAR = {"+": ADD_RS, "-": SUB_RS, "*": MUL_RS, "/": DIV_RS, "min": MIN_RS, "max": MAX_RS}
-_SCALAR_FIRST = {"-": SUB_SR, "/": DIV_SR}
-ONE_OPERAND = frozenset(_UNARY.values())
 
 
 @dataclass(frozen=True)
@@ -89,8 +77,8 @@ class Tape:
 # A slot while the tape is being made: its number among those of its kind, plus the kind. Rows come last, so that one
 # comparison tells them from scalars.
 _THETA, _LITERAL, _SCALAR, _COLUMN, _ROW = (kind << 20 for kind in range(5))
-_NUMBER = (1 << 20) - 1
-_NO_SLOT = -1
+_NUMBER = (1 << 20) - 1  # the bits of a slot that are its number; a formula has 600 nodes at most
+_NO_SLOT = -1  # in place of an operand that is not there
 _Instruction = tuple[int, int, int]
 
 
@@ -150,16 +138,16 @@ class _Builder:
         a = self.build(args[0])
         if len(args) == 1:
             if a >= _COLUMN:
-                return self.row(_UNARY[op], a)
-            return self.folded(op, a) if _LITERAL <= a < _SCALAR else self.scalar(_UNARY[op], a)
+                return self.row(ONE_OPERAND[op], a)
+            return self.folded(op, a) if _LITERAL <= a < _SCALAR else self.scalar(ONE_OPERAND[op], a)
         b = self.build(args[1])
         if a >= _COLUMN:
-            return self.row(_BINARY[op] if b >= _COLUMN else _WITH_SCALAR[op], a, b)
+            return self.row(ROW_ROW[op] if b >= _COLUMN else ROW_SCALAR[op], a, b)
         if b >= _COLUMN:
-            return self.row(_WITH_SCALAR[op] if op in _COMMUTATIVE else _SCALAR_FIRST[op], b, a)
+            return self.row(ROW_SCALAR[op] if OPERATORS[op].commutes else SCALAR_ROW[op], b, a)
         if _LITERAL <= a < _SCALAR and _LITERAL <= b < _SCALAR:
             return self.folded(op, a, b)
-        return self.scalar(_BINARY[op], a, b)
+        return self.scalar(ROW_ROW[op], a, b)
 
     def power(self, node: Node) -> int:
         base, exponent = node.args
@@ -224,6 +212,13 @@ def compile_tape(
     log_output: bool = False,
 ) -> Tape:
     """Compile an expression.
+
+    >>> from sld.formula.expression import parse
+    >>> tape = compile_tape(parse("E + A*N**-a", ["N"]))
+    >>> tape.constants, tape.linear, [str(column) for column in tape.columns]
+    (('a',), ('E', 'A'), ['1', 'log(N)'])
+    >>> len(tape.scalar_ops), len(tape.row_ops)  # -a; then exp(-a * log(N))
+    (1, 1)
 
     Args:
         expression: The formula.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from sld.formula.operators import OPERATORS, evaluate_scalar
 from sld.formula.terms import (
     CONST,
     FREE,
@@ -347,7 +348,7 @@ def logarithm(value: Value) -> Value:
     if len(value) > 1:
         leading = leading_term(value)
         scale = abs(leading[0]) if leading is not None else 1.0
-        out = _atom("log", divided(value, scale), LOG)
+        out = _atom("log", [divided(value, scale)], LOG)
         return out if scale == 1.0 else collect([*out, *_single(math.log(scale))])
     number, absorber, v, c = value[0]
     factors = [*v, *c]
@@ -366,21 +367,23 @@ def logarithm(value: Value) -> Value:
             terms.extend(product([_as_value(exponent), logarithm(payload)]))
         else:
             own = _merge(1.0, NONE, [(base, 1.0, flags, payload)])
-            terms.extend(product([_as_value(exponent), _atom("log", own, LOG)]))
+            terms.extend(product([_as_value(exponent), _atom("log", [own], LOG)]))
     if number < 0 and absorber != REAL and not unknown:
         raise UnkeyableError
     if unknown:
         kept = _merge(math.copysign(1.0, number), absorber if absorber == REAL else NONE, unknown)
-        terms.extend(_atom("log", kept, LOG))
+        terms.extend(_atom("log", [kept], LOG))
     return collect(terms)
 
 
-def _atom(op: str, value: Value, flags: int = 0) -> Value:
-    if is_free(value):
+def _atom(op: str, values: Sequence[Value], flags: int = 0) -> Value:
+    text = f"{op}({','.join([value_text(value) for value in values])})"
+    payload = values[0] if len(values) == 1 else None
+    if any([is_free(value) for value in values]):
         flags |= FREE
-    if is_const(value):
-        return [(1.0, NONE, (), ((f"{op}({value_text(value)})", 1.0, flags | CONST, value),))]
-    return [(1.0, NONE, ((f"{op}({value_text(value)})", 1.0, flags, value),), ())]
+    if all([is_const(value) for value in values]):
+        return [(1.0, NONE, (), ((text, 1.0, flags | CONST, payload),))]
+    return [(1.0, NONE, ((text, 1.0, flags, payload),), ())]
 
 
 def absolute(value: Value) -> Value:
@@ -390,24 +393,30 @@ def absolute(value: Value) -> Value:
     if len(value) > 1:
         leading = leading_term(value)
         scale = leading[0] if leading is not None else 1.0
-        return product([_single(abs(scale)), _atom("abs", divided(value, scale), POS)])
+        return product([_single(abs(scale)), _atom("abs", [divided(value, scale)], POS)])
     number, absorber, v, c = value[0]
     whole = [f for f in (*v, *c) if f[2] & POS]
     rest = [f for f in (*v, *c) if not f[2] & POS]
     outside = _merge(abs(number), absorber and POSITIVE, whole)
-    return product([outside, _atom("abs", _merge(1.0, NONE, rest), POS)]) if rest else outside
+    return product([outside, _atom("abs", [_merge(1.0, NONE, rest)], POS)]) if rest else outside
 
 
-def hyperbolic_tangent(value: Value) -> Value:
-    """Return tanh of a sum, of which the leading term is made positive: tanh is odd."""
-    if not value:
-        return []
-    if (number := literal(value)) is not None:
-        return _single(math.tanh(number))
-    leading = leading_term(value)
-    sign = -1.0 if leading is not None and leading[0] < 0 else 1.0
-    flags = TURNS if leading is None else 0
-    return product([_single(sign), _atom("tanh", divided(value, sign), flags)])
+def function_of(op: str, values: Sequence[Value]) -> Value:
+    """Return an operator of which no identity is known; of an odd one the leading term is made positive."""
+    row = OPERATORS[op]
+    numbers = [literal(value) for value in values]
+    if all(n is not None for n in numbers):
+        number = evaluate_scalar(op, *(n for n in numbers if n is not None))
+        if not math.isfinite(number):
+            raise UnkeyableError
+        return _single(number) if number else []
+    if row.sign == "odd" and row.n_args == 1:
+        (value,) = values
+        leading = leading_term(value)
+        sign = -1.0 if leading is not None and leading[0] < 0 else 1.0
+        flags = TURNS if leading is None else 0
+        return product([_single(sign), _atom(op, [divided(value, sign)], flags)])
+    return _atom(op, values, POS if row.sign == "never_negative" else 0)
 
 
 def logistic(value: Value) -> Value:

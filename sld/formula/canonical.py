@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import permutations
 from typing import TypeAlias
@@ -34,7 +34,7 @@ from sld.formula.algebra import (
     absolute,
     exponential,
     extreme,
-    hyperbolic_tangent,
+    function_of,
     logarithm,
     logistic,
     power,
@@ -45,7 +45,6 @@ from sld.formula.expression import (
     Expression,
     Node,
     call,
-    evaluate_scalar,
     name,
     number,
     parse,
@@ -53,6 +52,7 @@ from sld.formula.expression import (
     to_text,
     without_sign,
 )
+from sld.formula.operators import evaluate_scalar
 from sld.formula.terms import CONST, FREE_CONSTANT, NONE, POS, Term, Value, collect, exponent_of, negated, value_text
 
 _MAX_PERMUTED = 3  # constants used twice or more; beyond, their numbering is that of their first appearance
@@ -61,7 +61,13 @@ _FOLDABLE = 1e15  # beyond this, in absolute value or its inverse, literals stay
 
 
 def canonical_key(expression: Expression) -> str:
-    """Return a text that is the same for every way of writing one family of functions (see the module's top)."""
+    """Return a text that is the same for every way of writing one family of functions (see the module's top).
+
+    >>> canonical_key(parse("E + A/N**a", ["N"])) == canonical_key(parse("exp(b)*N**c + d", ["N"]))
+    True
+    >>> canonical_key(parse("E + A/N**a", ["N"]))
+    '$+N^$*$'
+    """
     return _keyed(expression)[0]
 
 
@@ -192,21 +198,28 @@ def _compute(node: Node, names: dict[str, Value], known: _Values) -> Value:
         return power(_value(node.args[0], names, known), exponent_of(_value(node.args[1], names, known)))
     if op == "min" or op == "max":
         return extreme(op, [_value(operand, names, known) for operand, _ in _operands(node, op, op)])
-    value = _value(node.args[0], names, known)
-    if op == "exp":
-        return exponential(value)
-    if op == "log":
-        return logarithm(value)
-    if op == "sqrt":
-        return power(value, 0.5)
-    if op == "sigmoid":
-        return logistic(value)
-    return absolute(value) if op == "abs" else hyperbolic_tangent(value)
+    identity = _IDENTITIES.get(op)
+    if identity is not None:
+        return identity(_value(node.args[0], names, known))
+    return function_of(op, [_value(arg, names, known) for arg in node.args])
+
+
+# functions of which more is known than their value: what is not here stays as it is written
+_IDENTITIES: dict[str, Callable[[Value], Value]] = {
+    "exp": exponential,
+    "log": logarithm,
+    "sqrt": lambda value: power(value, 0.5),
+    "sigmoid": logistic,
+    "abs": absolute,
+}
 
 
 @lru_cache(maxsize=1 << 14)
 def simplify(expression: Expression) -> Expression:
     """Return a shorter form of the same family: numbers folded, constants that another one makes superfluous gone.
+
+    >>> simplify(parse("A*B*N**-a + E + 2*3 - C", ["N"])).text
+    'A*N**-a + E'
 
     Every step keeps the canonical key. So the family stays what it was up to the conventions at the top of this
     module: `exp(A)*x` becomes `A*x`. Signs of decay, as in `N**-a`, are kept as they were written.

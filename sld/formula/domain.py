@@ -16,14 +16,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from sld.formula.expression import Expression, Node
+from sld.formula.intervals import EVERYTHING, exp_of, multiply, sound
+from sld.formula.intervals import Interval as Interval  # rooms that ask for ranges name it from here
+from sld.formula.operators import OPERATORS
 
-Interval = tuple[float, float]
 Limits = tuple[float, float]
 
-_EVERYTHING: Interval = (-math.inf, math.inf)
 _AT_LEAST_ZERO: Limits = (0.0, math.inf)
 _AT_MOST_ZERO: Limits = (-math.inf, 0.0)
-_LARGEST_EXPONENT = 709.0
 
 
 def is_whole(node: Node) -> bool:
@@ -38,13 +38,9 @@ def is_even(node: Node) -> bool:
 
 def restricted(node: Node) -> Node | None:
     """Return the argument whose sign decides whether a node has a value, or None for what always has one."""
-    if node.op in ("log", "sqrt"):
-        return node.args[0]
-    if node.op == "/":
-        return node.args[1]
-    if node.op == "**" and not (is_whole(node.args[1]) and node.args[1].value > 0):
-        return node.args[0]
-    return None
+    if node.op == "**":
+        return None if is_whole(node.args[1]) and node.args[1].value > 0 else node.args[0]
+    return node.args[-1] if node.args and OPERATORS[node.op].needs else None
 
 
 # --- bounds ---------------------------------------------------------------------------------------------------------
@@ -56,6 +52,10 @@ def domain_bounds(expression: Expression, positive: Collection[str]) -> dict[str
     A sum under a power, a logarithm or a fraction line is kept a sum of terms that are not negative, where that is a
     matter of signs of constants: K >= 0 in `(N + K)**-a`, C >= 0 in `1/(1 + C/N)`. A difference such as
     `log(N) - m` cannot be kept positive by a sign; nothing is returned for it.
+
+    >>> from sld.formula.expression import parse
+    >>> domain_bounds(parse("E + A*(N + K)**-a", ["N"]), {"N"})
+    {'K': (0.0, inf)}
 
     Args:
         expression: The formula.
@@ -94,24 +94,30 @@ def _needs(node: Node, sign: int, variables: Collection[str], positive: Collecti
             second = sign if op == "+" else -sign
             return _both(_needs(args[0], sign, variables, positive), _needs(args[1], second, variables, positive))
         case "*" | "/":
-            for first, second in ((1, sign), (sign, 1)):
-                a, b = _needs(args[0], first, variables, positive), _needs(args[1], second, variables, positive)
-                if (both := _both(a, b)) is not None:
-                    return both
-            return None
-        case "**":
-            if is_whole(args[1]) and not is_even(args[1]):
-                return _needs(args[0], sign, variables, positive)
-            return {} if sign > 0 else None
-        case "exp" | "sigmoid" | "sqrt" | "abs":
-            return {} if sign > 0 else None
-        case "tanh":
-            return _needs(args[0], sign, variables, positive)
-        case "log":
-            rest = _above_one(args[0])
-            return None if rest is None or sign < 0 else _needs(rest, 1, variables, positive)
-        case "min" | "max":
-            return _both(*(_needs(a, sign, variables, positive) for a in args))
+            signs = ((1, sign), (sign, 1))
+            ways = (
+                _both(_needs(args[0], first, variables, positive), _needs(args[1], second, variables, positive))
+                for first, second in signs
+            )
+            return next((way for way in ways if way is not None), None)
+    return _needs_of_function(node, sign, variables, positive)
+
+
+def _needs_of_function(
+    node: Node, sign: int, variables: Collection[str], positive: Collection[str]
+) -> dict[str, int] | None:
+    """Return what `_needs` returns, for a power or a function."""
+    op, args = node.op, node.args
+    known = OPERATORS[op].sign
+    if known == "odd" or (op == "**" and is_whole(args[1]) and not is_even(args[1])):
+        return _needs(args[0], sign, variables, positive)
+    if known == "never_negative" or op == "**":
+        return {} if sign > 0 else None
+    if op == "log":
+        rest = _above_one(args[0])
+        return None if rest is None or sign < 0 else _needs(rest, 1, variables, positive)
+    if op in ("min", "max"):
+        return _both(*(_needs(a, sign, variables, positive) for a in args))
     return None
 
 
@@ -142,7 +148,7 @@ class Ranges:
         unsure: Nodes that the intervals do not prove to have a value everywhere in the box.
     """
 
-    value: Interval = _EVERYTHING
+    value: Interval = EVERYTHING
     unsure: list[Node] = field(default_factory=list)
 
     @property
@@ -154,6 +160,13 @@ class Ranges:
 def ranges(tree: Node, box: Mapping[str, Interval]) -> Ranges:
     """Enclose a formula over a box.
 
+    >>> from sld.formula.expression import parse
+    >>> found = ranges(parse("1/(x - 2)", ["x"]).tree, {"x": (0.0, 1.0)})
+    >>> found.value, found.proven
+    ((-1.0, -0.5), True)
+    >>> ranges(parse("1/(x - 2)", ["x"]).tree, {"x": (0.0, 3.0)}).proven
+    False
+
     Args:
         tree: The formula.
         box: Every variable and constant to the interval that it runs through.
@@ -164,54 +177,17 @@ def ranges(tree: Node, box: Mapping[str, Interval]) -> Ranges:
 
 
 def _range(node: Node, box: Mapping[str, Interval], unsure: list[Node]) -> Interval:
-    op = node.op
-    if op == "name":
+    if node.op == "name":
         return box[node.name]
-    if op == "number":
+    if node.op == "number":
         return node.value, node.value
-    if op == "**":
+    if node.op == "**":
         return _power(node, box, unsure)
-    low, high = _range(node.args[0], box, unsure)
-    match op:
-        case "neg":
-            return -high, -low
-        case "exp":
-            return _exp(low), _exp(high)
-        case "log":
-            if low <= 0.0:
-                unsure.append(node)
-            return math.log(low) if low > 0.0 else -math.inf, math.log(high) if high > 0.0 else -math.inf
-        case "sqrt":
-            if low < 0.0:
-                unsure.append(node)
-            return math.sqrt(max(low, 0.0)), math.sqrt(max(high, 0.0))
-        case "tanh":
-            return math.tanh(low), math.tanh(high)
-        case "sigmoid":
-            return _sigmoid(low), _sigmoid(high)
-        case "abs":
-            return (0.0, max(-low, high)) if low < 0.0 < high else (min(abs(low), abs(high)), max(abs(low), abs(high)))
-    c, d = _range(node.args[1], box, unsure)
-    match op:
-        case "+":
-            return _sound(low + c, high + d)
-        case "-":
-            return _sound(low - d, high - c)
-        case "min":
-            return min(low, c), min(high, d)
-        case "max":
-            return max(low, c), max(high, d)
-        case "/":
-            if c <= 0.0 <= d:
-                unsure.append(node)
-                return _EVERYTHING
-            c, d = 1.0 / d, 1.0 / c
-    return _product(low, high, c, d)
-
-
-def _product(a: float, b: float, c: float, d: float) -> Interval:
-    corners = [0.0 if x == 0.0 or y == 0.0 else x * y for x, y in ((a, c), (a, d), (b, c), (b, d))]
-    return _sound(min(corners), max(corners))
+    row = OPERATORS[node.op]
+    arguments = [_range(arg, box, unsure) for arg in node.args]
+    if not row.has_value(*arguments):
+        unsure.append(node)
+    return row.interval(*arguments)
 
 
 def _power(node: Node, box: Mapping[str, Interval], unsure: list[Node]) -> Interval:
@@ -221,19 +197,19 @@ def _power(node: Node, box: Mapping[str, Interval], unsure: list[Node]) -> Inter
         n = int(exponent.value)
         if n < 0 and low <= 0.0 <= high:
             unsure.append(node)
-            return _EVERYTHING
+            return EVERYTHING
         ends = [_whole_power(low, n), _whole_power(high, n)]
         if n % 2 == 0 and low < 0.0 < high:
             return 0.0, max(ends)
-        return _sound(min(ends), max(ends))
+        return sound(min(ends), max(ends))
     c, d = _range(exponent, box, unsure)
     if low < 0.0 or (low == 0.0 and c <= 0.0):
         unsure.append(node)
-        return _EVERYTHING
+        return EVERYTHING
     if low == 0.0:
-        return 0.0, _exp(max(c * math.log(high), d * math.log(high))) if high > 0.0 else 0.0
-    logs = _product(math.log(low), math.log(high), c, d) if high < math.inf else _EVERYTHING
-    return _exp(logs[0]), _exp(logs[1])
+        return 0.0, exp_of(max(c * math.log(high), d * math.log(high))) if high > 0.0 else 0.0
+    logs = multiply((math.log(low), math.log(high)), (c, d)) if high < math.inf else EVERYTHING
+    return exp_of(logs[0]), exp_of(logs[1])
 
 
 def _whole_power(x: float, n: int) -> float:
@@ -241,16 +217,3 @@ def _whole_power(x: float, n: int) -> float:
         return x**n
     except OverflowError:
         return math.inf if x > 0 or n % 2 == 0 else -math.inf
-
-
-def _exp(x: float) -> float:
-    return math.inf if x > _LARGEST_EXPONENT else math.exp(x)
-
-
-def _sigmoid(x: float) -> float:
-    return 1.0 / (1.0 + _exp(-x))
-
-
-def _sound(low: float, high: float) -> Interval:
-    """Return an interval; infinity less infinity may be anything."""
-    return low if low == low else -math.inf, high if high == high else math.inf

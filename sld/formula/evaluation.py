@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sld.core.arrays import Array as Array
 from sld.core.errors import DataError
 from sld.formula.expression import Expression, Node
-
-Array = NDArray[np.float64]
+from sld.formula.operators import OPERATORS
 
 
 def evaluate(expression: Expression, columns: Mapping[str, Array], constants: Mapping[str, float]) -> Array:
     """Return the value of `expression` for every row; NaN or inf outside its domain.
+
+    >>> from sld.formula.expression import parse
+    >>> evaluate(parse("E + A*N**-a", ["N"]), {"N": np.array([1e4, 1e8])}, {"E": 1.7, "A": 40.0, "a": 0.25})
+    array([5.7, 2.1])
 
     Args:
         expression: The formula.
@@ -43,33 +46,4 @@ def walk(node: Node, columns: Mapping[str, Array], constants: Mapping[str, float
 
 def apply_operator(op: str, args: Sequence[Array]) -> Array:
     """Return the value of one operator, as numpy computes it."""
-    match op:
-        case "+":
-            return np.add(args[0], args[1])
-        case "-":
-            return np.subtract(args[0], args[1])
-        case "*":
-            return np.multiply(args[0], args[1])
-        case "/":
-            return np.divide(args[0], args[1])
-        case "**":
-            return np.power(args[0], args[1])
-        case "min":
-            return np.minimum(args[0], args[1])
-        case "max":
-            return np.maximum(args[0], args[1])
-        case "neg":
-            return np.negative(args[0])
-        case "exp":
-            return np.exp(args[0])
-        case "log":
-            return np.log(args[0])
-        case "sqrt":
-            return np.sqrt(args[0])
-        case "tanh":
-            return np.tanh(args[0])
-        case "sigmoid":
-            return np.asarray(1.0 / (1.0 + np.exp(-args[0])))
-        case "abs":
-            return np.abs(args[0])
-    raise ValueError(f"unknown operator {op!r}")
+    return np.asarray(OPERATORS[op].array(*args))

@@ -25,21 +25,18 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from sld.core.errors import GrammarError, suggest
+from sld.formula.operators import ALIASES, FUNCTIONS, OPERATORS, evaluate_scalar
 
-BINARY = ("+", "-", "*", "/", "**", "min", "max")
-UNARY = ("neg", "exp", "log", "sqrt", "tanh", "sigmoid", "abs")
-FUNCTIONS = ("exp", "log", "sqrt", "tanh", "sigmoid", "min", "max", "abs")
-RESERVED = frozenset(FUNCTIONS) | {"sum", "share", "own"}
+RESERVED = frozenset(FUNCTIONS) | {"sum", "share", "own"}  # names that no column and no constant may have
 
-# Published laws are often written with these spellings (sympy's, or everyday ones); they mean the same.
-_ALIASES = {"Min": "min", "Max": "max", "Abs": "abs"}
 _MEANT = {"^": "** for powers", "×": "*", "·": "*", "÷": "/", "−": "-", chr(0x2013): "-"}  # pasted from a paper
+# what others call these
 _HINTS = {"ln": "log", "log10": "log(x)/log(10)", "pow": "**", "logistic": "sigmoid", "expit": "sigmoid"}
 
-MAX_LENGTH = 4000  # characters
-MAX_DEPTH = 100
-MAX_NODES = 600
-MAX_NAME = 64
+MAX_LENGTH = 4000  # characters; the longest law of the catalogue has 207, and no text may stall the parser
+MAX_DEPTH = 100  # recursion over trees stays far from Python's limit of 1000 frames
+MAX_NODES = 600  # the largest law of the catalogue has 77, which leaves room for sums over many proportions
+MAX_NAME = 64  # a column called by a whole sentence is still one name
 MAX_LITERAL = 1e100  # in absolute value; constants beyond this are never meant
 
 
@@ -112,7 +109,7 @@ def _names_of(node: Node) -> frozenset[str]:
     return frozenset((node.name,)) if node.op == "name" else _NO_NAMES
 
 
-_NO_NAMES: frozenset[str] = frozenset()
+_NO_NAMES: frozenset[str] = frozenset()  # one object for all literals: compared by identity
 
 
 def number(value: float) -> Node:
@@ -144,7 +141,11 @@ def _of_name(op: str, text: str) -> Node:
 
 
 def substitute(node: Node, replacement: Mapping[str, Node]) -> Node:
-    """Return `node` with every name in `replacement` replaced, all at once."""
+    """Return `node` with every name in `replacement` replaced, all at once.
+
+    >>> print(substitute(parse("a*b", []).tree, {"a": name("b"), "b": number(2.0)}))
+    b*2
+    """
     if node.op == "name":
         return replacement.get(node.name, node)
     if not node.args:
@@ -163,8 +164,8 @@ def without_sign(node: Node) -> Node | None:
     return None
 
 
-_PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2, "neg": 3, "**": 4}
-_ATOM = 5
+_PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2, "neg": 3, "**": 4}  # how tightly an operator holds its arguments
+_ATOM = 5  # what never needs brackets
 
 
 def format_number(value: float) -> str:
@@ -205,6 +206,10 @@ def _wrapped(node: Node, least: int) -> str:
 @dataclass(frozen=True)
 class Expression:
     """A formula over named variables with free constants.
+
+    >>> formula = parse("E + A*N**-a", ["N", "D"])
+    >>> formula.constants, formula.used_variables, formula.complexity
+    (('E', 'A', 'a'), ('N',), 8)
 
     Attributes:
         tree: The root node.
@@ -343,11 +348,8 @@ class _Parser:
     def unary(self) -> Node:
         # every parenthesis, function, sign and exponent comes through here: one level each, as in the tree
         self.nested(self.peek())
-        if self.accept("-"):
-            # -2**x is -(2**x): only a literal that is not a base folds into a negative number
-            node = call("neg", self.unary())
-        else:
-            node = self.power()
+        # -2**x is -(2**x): only a literal that is not a base folds into a negative number
+        node = call("neg", self.unary()) if self.accept("-") else self.power()
         self.level -= 1
         return node
 
@@ -377,7 +379,7 @@ class _Parser:
         is_call = self.peek().kind == "symbol" and self.peek().text == "("
         if token.text in self.variables and not is_call:
             return name(token.text)
-        word = _ALIASES.get(token.text, token.text)
+        word = ALIASES.get(token.text, token.text)
         if not is_call:
             return self.plain_name(token, word)
         if word == "sum":
@@ -393,16 +395,22 @@ class _Parser:
         while self.accept(","):
             args.append(self.sum())
         self.expect(")", f"after the arguments of {word}")
-        if word in ("min", "max"):
+        return self.applied(token, word, args)
+
+    @staticmethod
+    def applied(token: _Token, word: str, args: Sequence[Node]) -> Node:
+        operator = OPERATORS[word]
+        if operator.folds:
             if len(args) < 2:
                 raise GrammarError(f"{word} at column {token.column} needs two arguments or more", token.column)
             node = args[0]
             for arg in args[1:]:
                 node = call(word, node, arg)
             return node
-        if len(args) != 1:
-            raise GrammarError(f"{word} at column {token.column} takes one argument, got {len(args)}", token.column)
-        return call(word, args[0])
+        if len(args) != operator.n_args:
+            wanted = "one argument" if operator.n_args == 1 else "two arguments"
+            raise GrammarError(f"{word} at column {token.column} takes {wanted}, got {len(args)}", token.column)
+        return call(word, *args)
 
     def plain_name(self, token: _Token, word: str) -> Node:
         if word == "own":
@@ -463,51 +471,18 @@ def _check(node: Node, depth: int = 1) -> tuple[int, bool, float]:
     return size, True, value
 
 
-def evaluate_scalar(op: str, a: float, b: float = 0.0) -> float:
-    """Return the value of one operator on floats; NaN outside its domain, inf on overflow."""
-    try:
-        match op:
-            case "+":
-                return a + b
-            case "-":
-                return a - b
-            case "*":
-                return a * b
-            case "/":
-                return a / b
-            case "**":
-                return math.pow(a, b)
-            case "min" | "max" if math.isnan(a) or math.isnan(b):  # as numpy; Python's min hangs on the order
-                return math.nan
-            case "min":
-                return min(a, b)
-            case "max":
-                return max(a, b)
-            case "neg":
-                return -a
-            case "exp":
-                return math.exp(a)
-            case "log":
-                return math.log(a)
-            case "sqrt":
-                return math.sqrt(a)
-            case "tanh":
-                return math.tanh(a)
-            case "sigmoid":
-                return 1.0 / (1.0 + math.exp(-a)) if a > -700 else 0.0
-            case "abs":
-                return abs(a)
-    except OverflowError:
-        return math.inf
-    except (ValueError, ZeroDivisionError):
-        return math.nan
-    raise ValueError(f"unknown operator {op!r}")
-
-
 def parse(
     text: str, variables: Sequence[str] = (), *, shares: Sequence[str] = (), own: str | None = None
 ) -> Expression:
     """Read a formula.
+
+    >>> parse("E + A/N**a", ["N"]).text
+    'E + A/N**a'
+    >>> parse("sum(k_share*share)", ["p", "q"], shares=["p", "q"]).text
+    'k_1*p + k_2*q'
+    >>> parse("E + A*N^-a", ["N"])
+    Traceback (most recent call last):
+    sld.core.errors.GrammarError: unknown operator '^' at column 8; write ** for powers
 
     Args:
         text: The formula, e.g. `"E + A*N**-a + B*D**-b"`.

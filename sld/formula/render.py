@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from sld.formula.expression import Expression, Node, call, format_number, number, substitute, without_sign
+from sld.formula.operators import OPERATORS
 
 _LETTERS = (
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho final sigma tau upsilon "
@@ -29,28 +30,39 @@ _SUM, _PRODUCT, _POWER, _ATOM = 1, 2, 3, 4  # how tightly a formula holds togeth
 
 
 def to_latex(expression: Expression, values: Mapping[str, float] | None = None, *, digits: int = _PLACES) -> str:
-    r"""Return LaTeX for math mode, e.g. `E + \frac{A}{N^{\alpha}}`.
+    r"""Return LaTeX for math mode.
+
+    >>> from sld.formula.expression import parse
+    >>> print(to_latex(parse("E + A*N**-alpha", ["N"])))
+    E + \frac{A}{N^{\alpha}}
+    >>> print(to_latex(parse("E + A*N**-alpha", ["N"]), {"E": 1.69, "A": 406.4, "alpha": 0.3392}))
+    1.69 + \frac{406.4}{N^{0.3392}}
 
     Args:
         expression: The formula.
         values: Constants to fill in; the others stay names.
         digits: Significant digits of the constants.
     """
-    return _render(_filled(expression, values, digits), _Latex())[0]
+    return _render(shown(expression, values, digits), _Latex())[0]
 
 
 def to_mathml(expression: Expression, values: Mapping[str, float] | None = None) -> str:
     """Return a MathML `<math>` element for a web page; names are escaped.
 
+    >>> from sld.formula.expression import parse
+    >>> print(to_mathml(parse("A*N", ["N"])).replace(chr(0x2062), "(times)"))
+    <math xmlns="http://www.w3.org/1998/Math/MathML"><mrow><mi>A</mi><mo>(times)</mo><mi>N</mi></mrow></math>
+
     Args:
         expression: The formula.
         values: Constants to fill in, with 4 significant digits; the others stay names.
     """
-    body = _render(_filled(expression, values), _MathML())[0]
+    body = _render(shown(expression, values), _MathML())[0]
     return f'<math xmlns="http://www.w3.org/1998/Math/MathML"><mrow>{body}</mrow></math>'
 
 
-def _filled(expression: Expression, values: Mapping[str, float] | None, digits: int = _PLACES) -> Node:
+def shown(expression: Expression, values: Mapping[str, float] | None = None, digits: int = _PLACES) -> Node:
+    """Return the tree that is shown: constants filled in and rounded, `a + -3` as `a - 3`; equal to the formula."""
     if not values:
         return expression.tree
     constants = set(expression.constants)
@@ -180,7 +192,7 @@ class _Latex(_Notation):
         return rf"{left} \cdot {right}" if sign else rf"{left} \, {right}"
 
     def function(self, op: str, args: Sequence[str]) -> str:
-        operator = rf"\operatorname{{{op}}}" if op == "sigmoid" else f"\\{op}"
+        operator = OPERATORS[op].latex or rf"\operatorname{{{op}}}"
         return rf"{operator}\left({', '.join(args)}\right)"
 
 
@@ -259,7 +271,7 @@ def _render(node: Node, notation: _Notation, raised: bool = False) -> tuple[str,
         return notation.root(_render(args[0], notation, raised)[0]), _ATOM
     if op == "abs":
         return notation.absolute(_render(args[0], notation, raised)[0]), _ATOM
-    inner = _flat(node, op) if op in ("min", "max") else list(args)
+    inner = _flat(node, op) if OPERATORS[op].folds else list(args)
     return notation.function(op, [_render(arg, notation, raised)[0] for arg in inner]), _POWER
 
 

@@ -7,16 +7,21 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sld.core.errors import GrammarError
-from sld.formula.expression import Expression, Node, call, evaluate_scalar, name, number, parse, to_text
+from sld.formula.expression import Expression, Node, call, name, number, parse, to_text
+from sld.formula.operators import OPERATORS, evaluate_scalar
 
 if TYPE_CHECKING:
     import sympy
 
+_READ = {row.sympy_class: row for row in OPERATORS.values() if row.sympy_class}
 _MAX_EXACT_POWER = 1000  # sympy multiplies whole numbers out: 2**(10**9) would take all memory
 
 
 def to_sympy(expression: Expression) -> Any:
     """Return the formula as a sympy expression, built node by node; no text is evaluated.
+
+    >>> to_sympy(parse("E + A/N**a", ["N"]))
+    A/N**a + E
 
     Variables are positive symbols, constants real ones. Whole numbers stay exact unless powers of powers would make
     them explode.
@@ -53,34 +58,16 @@ def _to_sympy(node: Node, symbols: Mapping[str, sympy.Symbol], exact: bool) -> A
         small = exact and node.value.is_integer() and abs(node.value) < 1e15
         return sympy.Integer(int(node.value)) if small else sympy.Float(node.value)
     args = [_to_sympy(arg, symbols, exact) for arg in node.args]
-    match node.op:
-        case "+":
-            return args[0] + args[1]
-        case "-":
-            return args[0] - args[1]
-        case "*":
-            return args[0] * args[1]
-        case "/":
-            return args[0] / args[1]
-        case "**":
-            return args[0] ** args[1]
-        case "neg":
-            return -args[0]
-        case "sigmoid":
-            return 1 / (1 + sympy.exp(-args[0]))
-        case "sqrt":
-            return sympy.sqrt(args[0])
-        case "min":
-            return sympy.Min(*args)
-        case "max":
-            return sympy.Max(*args)
-        case "abs":
-            return sympy.Abs(args[0])
-    return {"exp": sympy.exp, "log": sympy.log, "tanh": sympy.tanh}[node.op](args[0])
+    return OPERATORS[node.op].sympy(sympy, *args)
 
 
 def from_sympy(expression: Any, variables: Sequence[str] = ()) -> Expression:
     """Read a sympy expression.
+
+    >>> import sympy
+    >>> N, A, a = sympy.symbols("N A a")
+    >>> from_sympy(A * N**-a + sympy.Rational(1, 2), ["N"]).text
+    'A*N**-a + 1/2'
 
     Args:
         expression: Any sympy expression whose functions the grammar has.
@@ -107,25 +94,31 @@ def _from_sympy(expression: Any) -> Node:
         if not expression.is_finite:
             raise GrammarError(f"{expression} is not a number of the grammar")
         return number(float(expression))
-    args = expression.args
     if isinstance(expression, sympy.Add):
         return _from_sum(expression)
     if isinstance(expression, sympy.Mul):
         return _from_product(expression)
     if isinstance(expression, sympy.Pow):
-        return _from_power(*args)
-    functions: dict[Any, str] = {
-        sympy.exp: "exp", sympy.log: "log", sympy.tanh: "tanh", sympy.Abs: "abs", sympy.Min: "min", sympy.Max: "max"
-    }  # fmt: skip
-    op = functions.get(expression.func)
-    if op is None or (op not in ("min", "max") and len(args) != 1):
-        raise GrammarError(f"sympy's {expression.func.__name__} is not in the grammar, which has + - * / ** and more")
+        return _from_power(*expression.args)
+    return _from_function(expression)
+
+
+def _from_function(expression: Any) -> Node:
+    import sympy
+
+    word, args = expression.func.__name__, expression.args
+    row = _READ.get(word)
+    own = row is not None and expression.func is getattr(sympy, word, None)  # not a function that somebody calls `exp`
+    if row is None or not own or not (row.folds or len(args) == row.n_args):
+        raise GrammarError(f"sympy's {word} is not in the grammar, which has + - * / ** and more")
     # sympy's own order of arguments hangs on hashes
-    parts = [_from_sympy(arg) for arg in (sorted(args, key=sympy.default_sort_key) if len(args) > 1 else args)]
+    parts = [_from_sympy(arg) for arg in (sorted(args, key=sympy.default_sort_key) if row.commutes else args)]
+    if not row.folds:
+        return call(row.name, *parts)
     out = parts[0]
     for part in parts[1:]:
-        out = call(op, out, part)
-    return call(op, out) if len(parts) == 1 else out
+        out = call(row.name, out, part)
+    return out
 
 
 def _from_sum(expression: Any) -> Node:
@@ -133,10 +126,8 @@ def _from_sum(expression: Any) -> Node:
     for term in expression.as_ordered_terms():
         negative = term.could_extract_minus_sign()
         node = _from_sympy(-term if negative else term)
-        if out is None:
-            out = call("neg", node) if negative else node
-        else:
-            out = call("-" if negative else "+", out, node)
+        first = call("neg", node) if negative else node
+        out = first if out is None else call("-" if negative else "+", out, node)
     assert out is not None
     return out
 

@@ -20,7 +20,7 @@ NONE, POSITIVE, REAL = 0, 1, 2  # absorbers: a free constant of any positive val
 # flags of a base: not negative; contains an absorber; no variables; a sum (payload: its terms); log (payload: of what);
 # of any sign, as a free constant in it can turn it
 POS, FREE, CONST, SUM, LOG, TURNS = 1, 2, 4, 8, 16, 32
-_ABSORBER_TEXT = ("", "@", "$")
+_ABSORBER_TEXT = ("", "@", "$")  # by absorber
 
 
 class UnkeyableError(ArithmeticError):

@@ -145,7 +145,12 @@ def load_catalogue() -> tuple[CatalogueLaw, ...]:
 
 
 def get_law(law_id: str) -> CatalogueLaw:
-    """Return the law called `law_id`; raises UsageError with the closest names."""
+    """Return the law called `law_id`; raises UsageError with the closest names.
+
+    >>> law = get_law("chinchilla")
+    >>> law.formula, law.paper.year
+    ('E + A*N**-alpha + B*D**-beta', 2022)
+    """
     known = {law.id: law for law in load_catalogue()}
     if law_id not in known:
         listing = f"sld laws lists all {len(known)}"
@@ -263,6 +268,9 @@ def match(law: CatalogueLaw, variables: Sequence[Variable], *, own: str | None =
     does not matter. Laws over proportions take all of the table's: by their general form for any number, by every
     permutation when the numbers agree; a law in one proportion takes `own`, or each in turn when there is none.
     Columns that hold logarithms enter as such.
+
+    >>> [form.expression.text for form in match(get_law("chinchilla"), [Variable("params"), Variable("tokens")])][0]
+    'E + A*params**-alpha + B*tokens**-beta'
 
     Args:
         law: The law.
@@ -408,9 +416,6 @@ def _mismatch(wanted: str, got: str) -> float:
     return 1.0 if {"any", "other"} & {wanted, got} else 2.0
 
 
-_BASES = {"log10": 10.0, "log2": 2.0}
-
-
 def _quantity(variable: Variable) -> Node:
     """Return the quantity itself, undoing the logarithm of a column that holds one."""
     column = name(variable.symbol)
@@ -418,7 +423,7 @@ def _quantity(variable: Variable) -> Node:
         return column
     if variable.log == "log":
         return call("exp", column)
-    return call("exp", call("*", call("log", number(_BASES[variable.log])), column))
+    return call("exp", call("*", call("log", number(variable.log_base)), column))
 
 
 def _node(wanted: LawVariable, atom: _Atom) -> Node:

@@ -14,16 +14,15 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sld.core.arrays import Array
 from sld.data.card import Target, Variable
 from sld.data.table import Table
-from sld.fit.fitting import Fitter
+from sld.fit.fitter import POLISHING, Fitter
 from sld.fit.kernel import evaluate
 from sld.formula.canonical import canonical_key, simplify
-from sld.formula.expression import Expression
-
-Array = NDArray[np.float64]
+from sld.formula.expression import Expression, parse
+from sld.formula.symbolic import from_sympy
 
 TOLERANCE = 1e-8  # of the standard deviation; a near miss (a power against a logarithm) leaves 1e-3 and more
 _MEMBERS = 5  # of which most must be met: now and then a fit stops in a flat valley
@@ -38,26 +37,57 @@ _EXTREME = 1e5  # a member whose values spread further hides small terms from th
 _FLAT = 1e-3  # and one that varies less, relative to its size, hides its constants
 
 
-def equivalent(a: Expression, b: Expression, *, seed: int = 0) -> bool:
-    """Return whether two forms over the same variables describe the same family of functions.
+def equivalent(a: object, b: object, *, variables: Sequence[str] = (), seed: int = 0) -> bool:
+    r"""Return whether two forms over the same variables describe the same family of functions.
+
+    $f(x; \theta)$ and $g(x; \eta)$ are one family if each can take the values of the other: for almost every $\theta$
+    there is an $\eta$ with $f(\cdot; \theta) = g(\cdot; \eta)$, and the reverse.
+
+    >>> equivalent("(N_c/N)**alpha", "exp(a - b*log(N))", variables=["N"])
+    True
+    >>> equivalent("E + A*N**-a", "A*N**-a", variables=["N"])
+    False
 
     Args:
-        a: One form.
+        a: One form: an `Expression`, text, or an expression of sympy.
         b: The other form.
+        variables: Names that are variables, where a form is text or of sympy; every other name is a constant.
         seed: Seed of the random members and points; the answer should not depend on it.
 
     Returns:
         True or False; False too when a form has no finite values for any constants that were tried.
+
+    Raises:
+        GrammarError: A text, or an expression of sympy, is not in the grammar.
     """
-    if canonical_key(a) == canonical_key(b):
+    one, other = _read(a, variables), _read(b, variables)
+    if canonical_key(one) == canonical_key(other):
         return True
-    a, b = simplify(a), simplify(b)
-    if set(a.used_variables) != set(b.used_variables):
+    # over-determined forms are shortened first: their fits end in valleys without a bottom
+    one, other = simplify(one), simplify(other)
+    return represents(one, other, seed=seed) and represents(other, one, seed=seed)
+
+
+def represents(form: Expression, other: Expression, *, seed: int = 0) -> bool:
+    """Return whether `form` can take all values that `other` can: by values alone, no rule of algebra is trusted.
+
+    Args:
+        form: The form whose constants are fitted.
+        other: The form whose random members are drawn.
+        seed: Seed of members, points and starts.
+    """
+    if set(form.used_variables) != set(other.used_variables):
         return False
     # far from 1 a literal's effect can only be seen where the variables have its size
-    scales = sorted({1.0, *_far_literals(a), *_far_literals(b)})
+    scales = sorted({1.0, *_far_literals(form), *_far_literals(other)})
     rng = np.random.default_rng(seed)
-    return all(_represents(x, y, scale, rng) for scale in scales for x, y in ((a, b), (b, a)))
+    return all(_represents(form, other, scale, rng) for scale in scales)
+
+
+def _read(form: object, variables: Sequence[str]) -> Expression:
+    if isinstance(form, Expression):
+        return form
+    return parse(form, variables) if isinstance(form, str) else from_sympy(form, variables)
 
 
 def _far_literals(expression: Expression) -> Iterator[float]:
@@ -105,9 +135,9 @@ def _fitted(form: Expression, table: Table, rng: np.random.Generator, iterations
     n_searched = len(fitter.tape.constants)
     blind = rng.choice([-1.0, 1.0], size=(_STARTS, n_searched)) * np.exp(rng.normal(size=(_STARTS, n_searched)))
     starts = np.concatenate([fitter.starts(_STARTS, rng), blind])
-    found = fitter.solve(starts, max_iterations=iterations, tolerance=1e-12)
+    found = fitter.solve(starts, max_iterations=iterations, tolerance=POLISHING)
     closer = fitter.solve(
-        starts[:1], inherited=fitter.nonlinear(found), max_iterations=10 * iterations, tolerance=1e-14
+        starts[:1], inherited=fitter.nonlinear(found), max_iterations=10 * iterations, tolerance=POLISHING
     )
     return fitter.predict(np.where((closer.sums <= found.sums)[:, None], closer.values, found.values))
 

@@ -63,6 +63,10 @@ Limits = tuple[float, float]
 class FitSettings:
     """What is minimised for one target, over which constants, and under which conditions.
 
+    >>> settings = FitSettings(loss="huber", shared=("a",), bounds={"a": (0.0, 1.0)})
+    >>> FitSettings.from_json(settings.to_json(), "law.json") == settings
+    True
+
     Attributes:
         loss: "squared", "huber", "log", "log_huber" or "envelope" (see `fitting.fit`).
         delta: Where Huber's function turns linear, or the share of an envelope; None for what the fit takes.

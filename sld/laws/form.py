@@ -18,11 +18,12 @@ class Form:
         bounds: Limits that hold in any units, by constant: a sign, never a size.
         positive: Constants that are positive (they are in `bounds` too).
         shared: Constants that all groups have in common; when empty, the judge tries what is best to share.
-        rough: It may hold redundant constants; whoever judges it shortens it first (in a worker, not in the proposer).
+        needs_simplify: It may hold redundant constants; whoever judges it shortens it first (in a worker, not in the
+            proposer).
         start: Group to constant to value, from a parent; one more starting point.
-        guessed: The start is somebody's guess, rounded or far off: it is followed to the end before all else.
-        effort: How many times the usual number of starting points: a form that comes once, from somebody who thought
-            about it, is looked at well.
+        warm_start: The start is somebody's guess, rounded or far off: it is followed to the end before all else.
+        start_multiplier: How many times the usual number of starting points: a form that comes once, from somebody who
+            thought about it, is looked at well.
         mismatch: How far the variables are from the quantities that a published law speaks of, 0 where they are those.
         hints: Where to start from, by constant, for those that have no unit (exponents).
     """
@@ -33,10 +34,10 @@ class Form:
     positive: tuple[str, ...] = ()
     hints: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     shared: tuple[str, ...] = ()
-    rough: bool = False
+    needs_simplify: bool = False
     start: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    guessed: bool = False
-    effort: int = 1
+    warm_start: bool = False
+    start_multiplier: int = 1
     mismatch: float = 0.0
 
     @property

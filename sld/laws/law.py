@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from sld.laws.fit_settings import FitSettings, settings_of
 
 LAW_FILE = "law.json"
 SINGLE_FILE = "single.json"  # the best form by itself, beside a law that follows a consensus
-SCHEMA = 1
+SCHEMA = 1  # of law.json; a file of a later one is refused
 
 _UNREADABLE = (
     "the intervals of this law were written before sld 0.6.0 and hold the constants of runners-up in an order of the "
@@ -40,6 +40,15 @@ _KEYS = (
 @dataclass(frozen=True)
 class Law:
     """One formula per target, with constants per group.
+
+    >>> from sld.formula.expression import parse
+    >>> constants = {"loss": {"all": {"E": 1.7, "A": 40.0, "a": 0.25}}}
+    >>> law = Law({"loss": parse("E + A*N**-a", ["N"])}, constants, (Variable("N"),), (Target("loss"),))
+    >>> law.text()
+    '1.7 + 40*N**-0.25'
+    >>> law.predict({"N": [1e4, 1e8]})
+    array([[5.7],
+           [2.1]])
 
     Attributes:
         expressions: Target column to formula.
@@ -201,6 +210,40 @@ class Law:
                     return formula
         return "\n".join(lines)
 
+    def to_sympy(self, target: str | None = None, *, group: str | None = None, fitted: bool = True) -> Any:
+        r"""Return a formula as an expression of sympy, to be differentiated, solved or simplified there.
+
+        Variables are positive symbols and constants real ones: take them from `free_symbols`, since for sympy a symbol
+        without these assumptions is another one.
+
+        >>> from sld.formula.expression import parse
+        >>> constants = {"loss": {"all": {"E": 1.7, "A": 40.0, "a": 0.25}}}
+        >>> law = Law({"loss": parse("E + A*N**-a", ["N"])}, constants, (Variable("N"),), (Target("loss"),))
+        >>> law.to_sympy(fitted=False)
+        A/N**a + E
+        >>> loss = law.to_sympy()
+        >>> (N,) = loss.free_symbols
+        >>> float(loss.diff(N).subs(N, 16))  # -0.25 * 40 * 16**-1.25
+        -0.3125
+
+        Args:
+            target: Column of the target; needed only where there are several.
+            group: The group whose constants are filled in; needed only where there are several.
+            fitted: Fill in the constants; otherwise they stay symbols, and no group is asked for.
+
+        Raises:
+            UsageError: There is no such target or group, or there are several and none is named.
+        """
+        from sld.formula.symbolic import to_sympy
+
+        column = _the_one(target, [t.column for t in self.targets], kind="target")
+        expression = self.expressions[column]
+        if fitted:
+            values = self.constants[column][_the_one(group, self.groups, kind="group")]
+            filled = {name: number(value) for name, value in values.items()}
+            expression = Expression(substitute(expression.tree, filled), expression.variables)
+        return to_sympy(expression)
+
     def to_json(self) -> dict[str, Any]:
         """Return what `law.json` holds; `Law.from_json` gives the law back."""
         columns = [t.column for t in self.targets]
@@ -285,6 +328,15 @@ class Law:
         except (UnicodeDecodeError, ValueError, RecursionError) as error:
             raise DataError(f"{file} is not a law in JSON: {error}") from error
         return Law.from_json(data, str(file))
+
+
+def _the_one(name: str | None, known: Sequence[str], *, kind: str) -> str:
+    """Return the name, or the only one there is; raises UsageError."""
+    if name is None and len(known) > 1:
+        raise UsageError(f"name a {kind}: the law has {', '.join(map(repr, known[:5]))}{' ...' * (len(known) > 5)}")
+    if name is not None and name not in known:
+        raise UsageError(suggest(name, known, kind=kind))
+    return known[0] if name is None else name
 
 
 def _same_names(got: Mapping[str, Any], wanted: list[str], *, kind: str) -> None:

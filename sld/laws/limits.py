@@ -22,13 +22,18 @@ _REACHED = 1e-4  # of the law's change since the data: how close the last value 
 _DIFFERS = 1e-3  # relative
 _NOTHING = 1e-9  # of the change: rounding, and powers that are not quite gone
 _FLOOR = re.compile(r"[EL](\d*|_\w+)")
-_STEPS = {"log10": 1.0, "log2": math.log2(10.0), "log": math.log(10.0)}  # a decade in a column of logarithms
 
 
 def limits(
     expression: Expression, constants: Mapping[str, Mapping[str, float]], table: Table
 ) -> dict[str, float | None]:
     """Return what the formula tends to with scale, by group; None where it grows or falls without end.
+
+    >>> from sld.data.table import table_from
+    >>> table = table_from({"N": [1e6, 1e7], "loss": [3.9, 3.1]}, target="loss", scale="N")
+    >>> constants = {"all": {"E": 1.7, "A": 40.0, "a": 0.25}}
+    >>> limits(table.parse("E + A*N**-a"), constants, table)["all"]
+    1.7
 
     It starts from the largest row of each group, whose other variables stay as they are. Groups where it cannot be
     told are left out: `log(N)**-a` is far from its limit at any number that there is. Empty where the formula has no
@@ -64,7 +69,7 @@ def _largest(table: Table, group: int) -> dict[str, float]:
     for i, v in enumerate(table.variables):
         if v.role == "scale":
             x = table.X[rows, i]
-            size += x * math.log(10.0) / _STEPS[v.log] if v.log else np.log(np.maximum(x, 1e-300))
+            size += x * math.log(10.0) / v.units_per_decade if v.log else np.log(np.maximum(x, 1e-300))
     return dict(zip(table.symbols, table.X[rows[int(size.argmax())]].tolist(), strict=True))
 
 
@@ -75,7 +80,7 @@ def _limit(expression: Expression, constants: Mapping[str, float], start: Mappin
         columns = {
             v.symbol: np.full(4, start[v.symbol])
             if v.role != "scale"
-            else start[v.symbol] + steps * _STEPS[v.log]
+            else start[v.symbol] + steps * v.units_per_decade
             if v.log
             else start[v.symbol] * 10.0**steps
             for v in table.variables

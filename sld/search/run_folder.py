@@ -31,16 +31,19 @@ from sld.core.files import write_text_atomic
 from sld.data.table import Table
 from sld.laws.law import LAW_FILE, SINGLE_FILE
 from sld.search.candidates.candidate import Candidate, Judgement
+from sld.search.candidates.rejection import OK
 
+# names of files that users and tests of earlier versions know
 EVENTS = "events.jsonl"
 CONFIG = "config.json"
 FRONT = "front.csv"
 LOCK = "run.lock"
 EARLIER = "earlier"
 _LATER_KEYS = ("columns",)  # not in a config.json before 0.6.0
-_LONGEST_NAME = 60
+_LONGEST_NAME = 60  # characters of targets or variables in the name of a folder: file systems take 255 in all
 # what belongs to one search; whatever else lies in the folder is the user's
-_OF_A_SEARCH = (CONFIG, EVENTS, FRONT, LAW_FILE, SINGLE_FILE, "plot.png", "report.md", "llm")
+_OF_A_SEARCH = (CONFIG, EVENTS, FRONT, LAW_FILE, SINGLE_FILE, "plot.png", "report.md", "llm", "asynchronous")
+# key of config.json to what it is called in a sentence
 _SAID = {
     "rows": "rows",
     "columns": "roles, bounds or directions of columns",
@@ -50,6 +53,8 @@ _SAID = {
     "llm": "language model",
     "seed": "seed",
 }
+_WRITE_EVERY_S = 1.0  # a kill loses no more than that
+_MOST_WAITING = 500  # events; fast searches judge as many in a second
 _TAIL_BYTES = 1 << 20  # an event has a few kilobytes
 
 
@@ -218,6 +223,29 @@ class RunFolder:
         write_text_atomic(self.path / FRONT, buffer.getvalue())
 
 
+class EventLog:
+    """Writes events in bundles, so that the disk is asked once a second and not for every formula."""
+
+    def __init__(self, folder: RunFolder | None) -> None:
+        """Begin; without a folder nothing is written."""
+        self._folder = folder
+        self._waiting: list[Mapping[str, Any]] = []
+        self._written = 0.0
+
+    def note(self, event: Mapping[str, Any], seconds: float) -> None:
+        """Take an event in; what waits is written every second, and before it grows long."""
+        self._waiting.append(event)
+        if seconds - self._written > _WRITE_EVERY_S or len(self._waiting) >= _MOST_WAITING:
+            self.flush(seconds)
+
+    def flush(self, seconds: float) -> None:
+        """Write what waits."""
+        # forgotten before they are written: Ctrl-C in between loses a second, but never writes a line twice
+        events, self._waiting, self._written = self._waiting, [], seconds
+        if self._folder is not None and events:
+            self._folder.record(events)
+
+
 def _as_text(config: Mapping[str, Any]) -> str:
     return json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
@@ -311,7 +339,7 @@ def to_event(index: int, candidate: Candidate, n_fits: int, seconds: float) -> d
         "key": candidate.key,
         "status": candidate.status,
     }
-    if candidate.status == "ok":
+    if candidate.ok:
         event |= {
             "score": candidate.score,
             "folds": _numbers(candidate.fold_errors),
@@ -345,18 +373,11 @@ def from_event(event: Mapping[str, Any], table: Table) -> tuple[Candidate, int]:
     try:
         texts: Mapping[str, str] = event["expression"]
         expressions = {t.column: table.parse(texts[t.column], j) for j, t in enumerate(table.targets)}
-        ok = event["status"] == "ok"
+        ok = event["status"] == OK
         candidate = Candidate(
             expressions=expressions,
             key=event["key"],
             origin=event["origin"],
-            complexity=round(sum(e.complexity for e in expressions.values()) / len(expressions)),
-            n_constants=max(len(e.constants) for e in expressions.values()),
-            fold_errors=_errors(event["folds"]) if ok else (),
-            score=event["score"] if ok else math.inf,
-            train_nmse=event["train_nmse"] if ok else math.nan,
-            admissible=event["admissible"] if ok else True,
-            reasons=tuple(event["reasons"]) if ok else (),
             judgements=tuple(_judgement(j) for j in event.get("targets", [event])) if ok else (),
             shared={t: tuple(c) for t, c in event.get("shared", {}).items()},
             status=event["status"],

@@ -23,7 +23,7 @@ from sld.laws.law import Law
 
 if TYPE_CHECKING:
     from sld.data.task import Task
-    from sld.search.candidates.candidate import Discovery
+    from sld.search.outcome import Discovery
 
 NOT_REPORTED = "not reported"
 

@@ -128,7 +128,7 @@ def _identity(path: Path) -> str | None:
 
 
 @lru_cache(maxsize=10_000)
-def _identity_at(path: Path, stamp: tuple[int, int, int]) -> str | None:
+def _identity_at(path: Path, _stamp: tuple[int, int, int]) -> str | None:
     # who submits many laws would otherwise read all of them again for each
     entry = _read(path)
     return entry.identity if isinstance(entry, Entry) else None

@@ -21,21 +21,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sld.board.entries.entry import Entry
+from sld.board.entries.intake import published_constants
+from sld.board.entries.limits import check_limits, n_constants_of
+from sld.board.entries.refit import FitPlan, distance, improved, refitted
 from sld.board.entries.reported import reported
+from sld.board.entries.scored_task import ScoredTask
 from sld.board.entries.store import Board
-from sld.board.entries.submission import (
-    Rows,
-    Settings,
-    check_limits,
-    distance,
-    improved,
-    key_of,
-    n_constants_of,
-    published_constants,
-    refitted,
-    run_program,
-)
+from sld.board.entries.submission import key_of, run_program
 from sld.core.errors import DataError, SldError
+from sld.laws.form import Form
 
 if TYPE_CHECKING:
     from sld.data.table import Array
@@ -83,7 +77,7 @@ def verify(
         unsafe: Run them even where nothing can hold them.
     """
     known = {task.name: task for task in tasks}
-    rows: dict[str, Rows] = {}
+    scored: dict[str, ScoredTask] = {}
     seen: dict[str, str] = {}
     for figure in reported(board):
         if isinstance(figure, DataError):
@@ -102,26 +96,28 @@ def verify(
         try:
             if name not in known:
                 raise DataError(f"task {name!r} is not known here (sld tasks; --task for a folder of your own)")
-            if name not in rows:
-                rows[name] = Rows(known[name])
-            check = _check_formula if entry.kind == "formula" else _check_program
-            remark = check(entry, rows[name], refit if entry.kind == "formula" else programs, unsafe)
+            if name not in scored:
+                scored[name] = ScoredTask(known[name])
+            if entry.kind == "formula":
+                remark = _check_formula(entry, scored[name], refit)
+            else:
+                remark = _check_program(entry, scored[name], programs, unsafe)
             yield Finding(shown, "", remark)
         except SldError as error:
             yield Finding(shown, str(error))
 
 
-def _check_task(entry: Entry, rows: Rows) -> None:
-    ours = rows.identity
+def _check_task(entry: Entry, scored: ScoredTask) -> None:
+    ours = scored.identity
     if entry.task["version"] != ours["version"]:
         raise DataError(f"version {entry.task['version']} of the task; here it has version {ours['version']}")
     if entry.task["digest"] != ours["digest"]:
-        raise DataError(f"the rows of task {rows.task.name!r} are not those that the entry was scored on")
+        raise DataError(f"the rows of task {scored.task.name!r} are not those that the entry was scored on")
 
 
-def _check_formula(entry: Entry, rows: Rows, refit: bool, unsafe: bool) -> str:
-    _check_task(entry, rows)
-    law = entry.law(rows.task)
+def _check_formula(entry: Entry, scored: ScoredTask, refit: bool) -> str:
+    _check_task(entry, scored)
+    law = entry.law(scored.task)
     for column, expression in law.expressions.items():
         if expression.text != entry.expressions[column]:
             raise DataError(f"the formula of {column!r} is not written as the grammar writes it: {expression.text}")
@@ -133,50 +129,51 @@ def _check_formula(entry: Entry, rows: Rows, refit: bool, unsafe: bool) -> str:
     ):
         if said != is_:
             raise DataError(f"the {what} is {is_}, the entry says {said}")
-    check_limits(rows, law)
-    _compare_scores(entry.scores, rows.scores_of(law), SCORE_TOLERANCE)
+    check_limits(scored, law.expressions, law.constants)
+    _compare_scores(entry.scores, scored.scores_of(law), SCORE_TOLERANCE)
     if entry.constants_from == "refitted":
-        return _check_fit(entry, rows, law, refit)
+        return _check_fit(entry, scored, law, refit)
     if entry.fit:
         raise DataError(f"constants {entry.constants_from} were not fitted, but the entry has settings of a fit")
     if entry.constants_from == "as published":
         name = entry.provenance.get("law")
-        if published_constants(rows, str(name), law.expressions) != law.constants:
+        if published_constants(scored, str(name), law.expressions) != law.constants:
             raise DataError(f"the constants are not those that the card gives for {name!r}")
     return ""
 
 
-def _check_fit(entry: Entry, rows: Rows, law: Law, refit: bool) -> str:
+def _check_fit(entry: Entry, scored: ScoredTask, law: Law, refit: bool) -> str:
     if not entry.fit:
         raise DataError("refitted constants need the settings of their fit")
-    settings = Settings.from_json(entry.fit)
+    plan = FitPlan.from_json(entry.fit)
     said: Mapping[str, float] = entry.fit["objective"]
-    again = improved(rows, law, settings)
+    again = improved(scored, law, plan)
     if again is None:
         raise DataError("a fit from the recorded constants fails")
     for column, objective in again[1].items():
-        if _apart(said[column], objective, _floor(rows, column)) > LOSS_TOLERANCE:
+        if _apart(said[column], objective, _floor(scored, column)) > LOSS_TOLERANCE:
             got = f"a fit from there reaches {objective:.9g}, the entry says {said[column]:.9g}"
             raise DataError(f"the constants of {column!r} are not the optimum of the training loss: {got}")
-    if (moved := distance(rows, law, again[0])) > MOVED_TOLERANCE:
+    if (moved := distance(scored, law, again[0])) > MOVED_TOLERANCE:
         how = f"a fit from there moves a prediction by {moved:.3g} standard deviations"
         raise DataError(f"the constants are not the optimum of the training loss: {how}")
     if not refit:
         return ""
     try:
-        whole, objectives = refitted(rows, law, settings, None)
+        forms = {column: Form(expression, "entry") for column, expression in law.expressions.items()}
+        whole, objectives = refitted(scored, forms, plan)
     except SldError as error:  # it has found no better optimum, and the recorded one has just been shown to be one
         return f"the whole fit says nothing: {error}"
     for column, objective in objectives.items():
-        if said[column] - objective > LOSS_TOLERANCE * (abs(objective) + _floor(rows, column)):
+        if said[column] - objective > LOSS_TOLERANCE * (abs(objective) + _floor(scored, column)):
             better = f"the whole fit reaches {objective:.9g} for {column!r}, the entry says {said[column]:.9g}"
             raise DataError(f"there is a better optimum: {better}")
-    r2 = rows.scores_of(whole)["r2"]
+    r2 = scored.scores_of(whole)["r2"]
     return f"the whole fit gives R² {r2:.6f}" if _apart(r2, entry.scores["r2"], _ROUNDING) > 1e-3 else ""
 
 
-def _floor(rows: Rows, column: str) -> float:
-    y = rows.train.Y[:, rows.targets.index(column)]
+def _floor(scored: ScoredTask, column: str) -> float:
+    y = scored.train.Y[:, scored.targets.index(column)]
     return _LOSS_ROUNDING * float((y * y).sum())
 
 
@@ -196,9 +193,9 @@ def _compare_scores(said: Mapping[str, Any], found: Mapping[str, Any], tolerance
                 raise DataError(f"{key} comes out as {b!r}, the entry says {a!r}")
 
 
-def _recorded(program: Mapping[str, Any], rows: Rows) -> Array:
+def _recorded(program: Mapping[str, Any], scored: ScoredTask) -> Array:
     """Return the predictions that a program's entry holds, one per held-out row and target."""
-    shape = (rows.held_out.n_rows, len(rows.targets))
+    shape = (scored.held_out.n_rows, len(scored.targets))
     given = program.get("predictions")
     cells = [row if isinstance(row, list) else [] for row in given] if isinstance(given, list) else []
     numbers = all(type(value) in (int, float) for row in cells for value in row)
@@ -207,10 +204,10 @@ def _recorded(program: Mapping[str, Any], rows: Rows) -> Array:
     return np.array(cells, dtype=np.float64)
 
 
-def _check_program(entry: Entry, rows: Rows, run: bool, unsafe: bool) -> str:
+def _check_program(entry: Entry, scored: ScoredTask, run: bool, unsafe: bool) -> str:
     from sld.board.programs.program import program_from
 
-    _check_task(entry, rows)
+    _check_task(entry, scored)
     program = entry.provenance.get("program")
     source = program.get("source") if isinstance(program, Mapping) else None
     if not isinstance(source, str) or not isinstance(program, Mapping):
@@ -218,15 +215,15 @@ def _check_program(entry: Entry, rows: Rows, run: bool, unsafe: bool) -> str:
     read = program_from(source)
     if read.sha256 != program.get("sha256") or read.sha256 != entry.key:
         raise DataError("the source is not the one that the entry was made from")
-    _compare_scores(entry.scores, {**rows.score(_recorded(program, rows)), "train_nmse": None}, SCORE_TOLERANCE)
+    _compare_scores(entry.scores, {**scored.score(_recorded(program, scored)), "train_nmse": None}, SCORE_TOLERANCE)
     if not run:
         return "program: scores computed from the predictions it made, not run again (--programs runs it)"
-    result, predictions = run_program(rows, read, unsafe=unsafe)
+    result, predictions = run_program(scored, read, unsafe=unsafe)
     if result.n_constants != entry.n_constants:
         raise DataError(
             f"run again, the program has {result.n_constants} constants, the entry says {entry.n_constants}"
         )
-    found = rows.score(predictions)
+    found = scored.score(predictions)
     if _apart(found["r2"], entry.scores["r2"], _ROUNDING) > PROGRAM_TOLERANCE or not math.isfinite(found["r2"]):
         raise DataError(f"run again, the program's R² is {found['r2']:.6f}, the entry says {entry.scores['r2']:.6f}")
     return f"program: run again in {result.seconds:.1f} s ({result.protection})"

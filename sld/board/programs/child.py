@@ -209,14 +209,7 @@ def encoded(value: Any, name: str, depth: int = 0) -> dict[str, Any]:
     if depth > _MAX_DEPTH:
         raise _RefusedError(f"{name} returned parameters nested more than {_MAX_DEPTH} deep")
     if isinstance(value, np.ndarray):
-        if value.dtype.kind not in "fiub":
-            raise _RefusedError(f"{name} returned an array of {value.dtype}; wanted numbers")
-        if value.ndim > _MAX_AXES:
-            raise _RefusedError(f"{name} returned an array with {value.ndim} axes; wanted at most {_MAX_AXES}")
-        if value.size > _MAX_NUMBERS:
-            raise _RefusedError(f"{name} returned an array of {value.size} numbers")
-        numbers = [_number(x, name) for x in value.astype(np.float64).ravel().tolist()]
-        return {"array": numbers, "shape": list(value.shape)}
+        return _encoded_array(value, name)
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, int | float):
@@ -230,6 +223,19 @@ def encoded(value: Any, name: str, depth: int = 0) -> dict[str, Any]:
             raise _RefusedError(f"{name} returned a dict whose keys are not names of at most {_MAX_NAME} letters")
         return {"dict": {key: encoded(v, name, depth + 1) for key, v in value.items()}}
     raise _RefusedError(f"{name} returned {type(value).__name__[:60]}; wanted numbers: an array, list or dict of them")
+
+
+def _encoded_array(value: Any, name: str) -> dict[str, Any]:
+    import numpy as np
+
+    if value.dtype.kind not in "fiub":
+        raise _RefusedError(f"{name} returned an array of {value.dtype}; wanted numbers")
+    if value.ndim > _MAX_AXES:
+        raise _RefusedError(f"{name} returned an array with {value.ndim} axes; wanted at most {_MAX_AXES}")
+    if value.size > _MAX_NUMBERS:
+        raise _RefusedError(f"{name} returned an array of {value.size} numbers")
+    numbers = [_number(x, name) for x in value.astype(np.float64).ravel().tolist()]
+    return {"array": numbers, "shape": list(value.shape)}
 
 
 def _number(value: Any, name: str) -> float | int:

@@ -155,15 +155,29 @@ def _check_arguments(arguments: ast.arguments, function: str, n: int, name: str)
         )
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What a program may use.
+
+    Attributes:
+        fit_timeout_s: Wall-clock limit for fitting all groups.
+        predict_timeout_s: Wall-clock limit for predicting all points.
+        memory_mb: Limit of each process.
+        max_constants: Parameters allowed per group and target.
+    """
+
+    fit_timeout_s: float = 600
+    predict_timeout_s: float = 60
+    memory_mb: int = 2048
+    max_constants: int = MAX_CONSTANTS
+
+
 def run_program(
     source: Path | Program,
     train: Table,
     points: Table,
     *,
-    fit_timeout_s: float = 600,
-    predict_timeout_s: float = 60,
-    memory_mb: int = 2048,
-    max_constants: int = MAX_CONSTANTS,
+    limits: Limits | None = None,
     hidden: Sequence[Path] = (),
     unsafe: bool = False,
     protection: Protection | None = None,
@@ -174,10 +188,7 @@ def run_program(
         source: The program, or its file.
         train: Rows to fit, with targets.
         points: Where to predict; a table without targets.
-        fit_timeout_s: Wall-clock limit for fitting all groups.
-        predict_timeout_s: Wall-clock limit for predicting all points.
-        memory_mb: Limit of each process.
-        max_constants: Parameters allowed per group and target.
+        limits: What it may use.
         hidden: Further folders that the program must not read, wherever they lie: the task's.
         unsafe: Run even where the system offers no protection.
         protection: What to use of what the system offers; all of it when not given.
@@ -194,87 +205,110 @@ def run_program(
         raise ValueError("points must be a table without targets")
     found = detect() if protection is None else protection
     require(found, unsafe=unsafe)
-    runs: list[Outcome] = []
+    run = _Run(program, train, limits or Limits(), hidden, found)
+    if program.shape == "fit":
+        if unseen := [group for group in points.groups if group not in train.groups]:
+            return run.result(f"there are no training rows to fit group {unseen[0]!r}")
+        if status := run.fit():
+            return run.result(status)
+    return run.predict(points)
 
-    def ask(question: Mapping[str, Any], doing: str, timeout_s: float, n_numbers: int) -> Outcome:
+
+class _Run:
+    """One program on one table: what was asked of it, and what came back."""
+
+    def __init__(
+        self, program: Program, train: Table, limits: Limits, hidden: Sequence[Path], protection: Protection
+    ) -> None:
+        self.program, self.train, self.limits = program, train, limits
+        self.hidden, self.protection = hidden, protection
+        self.outcomes: list[Outcome] = []
+        self.answers: dict[str, Any] = {}  # group to parameters as the child encoded them
+        self.n_constants: int | None = None
+
+    def ask(self, question: Mapping[str, Any], doing: str, timeout_s: float, n_numbers: int) -> Outcome:
+        """Run one child process."""
         common = {
-            "source": program.source,
-            "functions": list(FUNCTIONS[program.shape]),
-            "variables": [v.column for v in train.variables],
-            "n_variables": len(train.variables),
-            "n_targets": len(train.targets),
-            "targets": [t.column for t in train.targets],
+            "source": self.program.source,
+            "functions": list(FUNCTIONS[self.program.shape]),
+            "variables": [v.column for v in self.train.variables],
+            "n_variables": len(self.train.variables),
+            "n_targets": len(self.train.targets),
+            "targets": [t.column for t in self.train.targets],
         }
         outcome = run_child(
             {**common, **question},
             doing=doing,
             timeout_s=timeout_s,
-            memory_mb=memory_mb,
+            memory_mb=self.limits.memory_mb,
             answer_bytes=_BYTES_MORE + _BYTES_PER_NUMBER * n_numbers,
-            protection=found,
-            hidden=hidden,
+            protection=self.protection,
+            hidden=self.hidden,
         )
-        runs.append(outcome)
+        self.outcomes.append(outcome)
         return outcome
 
-    def result(status: str, predictions: Array | None = None) -> ProgramResult:
+    def result(self, status: str, predictions: Array | None = None) -> ProgramResult:
+        """Return what came of it so far."""
         return ProgramResult(
             predictions=predictions,
-            parameters=parameters,
+            parameters={group: _plain(answer) for group, answer in self.answers.items()},
             status=status,
-            stdout="".join(run.stdout for run in runs),
-            seconds=sum(run.seconds for run in runs),
-            protection=str(found),
-            n_constants=n_constants,
-            note=_NOT_COUNTED if program.shape == "law" else "",
+            stdout="".join(outcome.stdout for outcome in self.outcomes),
+            seconds=sum(outcome.seconds for outcome in self.outcomes),
+            protection=str(self.protection),
+            n_constants=self.n_constants,
+            note=_NOT_COUNTED if self.program.shape == "law" else "",
         )
 
-    parameters: dict[str, Any] = {}
-    n_constants: int | None = None
-    fitted: dict[str, Any] = {}
-    if program.shape == "fit":
-        if unseen := [group for group in points.groups if group not in train.groups]:
-            return result(f"there are no training rows to fit group {unseen[0]!r}")
+    def fit(self) -> str:
+        """Let it fit every group, and count its parameters; return what it did wrong, or nothing."""
+        train, n_targets = self.train, len(self.train.targets)
         groups = [
             {"name": group, "X": rows.X.tolist(), "y": (rows.Y[:, 0] if rows.Y.shape[1] == 1 else rows.Y).tolist()}
             for group, rows in ((group, train.of_group(group)) for group in train.groups)
         ]
         # names of parameters take room too, so twice the limit passes and is counted
-        n_numbers = 2 * len(groups) * (max_constants * len(train.targets) + 10)
-        outcome = ask({"kind": "fit", "groups": groups}, "fit_scaling_law", fit_timeout_s, n_numbers)
+        n_numbers = 2 * len(groups) * (self.limits.max_constants * n_targets + 10)
+        question = {"kind": "fit", "groups": groups}
+        outcome = self.ask(question, "fit_scaling_law", self.limits.fit_timeout_s, n_numbers)
         if outcome.status:
-            return result(outcome.status)
+            return outcome.status
         answers = _listed(outcome.answer, len(groups))
         counts = [-1] if answers is None else [_count(answer) for answer in answers]
         if answers is None or min(counts) < 0:
-            return result("fit_scaling_law wrote something else in place of parameters")
-        fitted = dict(zip(train.groups, answers, strict=True))
-        parameters.update((group, _plain(answer)) for group, answer in fitted.items())
-        n_constants = math.ceil(max(counts) / len(train.targets))
-        limit = max_constants * len(train.targets)
+            return "fit_scaling_law wrote something else in place of parameters"
+        self.answers = dict(zip(train.groups, answers, strict=True))
+        self.n_constants = math.ceil(max(counts) / n_targets)
+        limit = self.limits.max_constants * n_targets
         if max(counts) > limit:
             group = train.groups[counts.index(max(counts))]
             where = "" if train.group_column is None else f" for group {group!r}"
-            return result(f"fit_scaling_law returned {max(counts)} parameters{where}; the task allows {limit}")
-    asked = []
-    for k, group in enumerate(points.groups):
-        rows = points.X[points.group_index == k].tolist()
-        name = None if points.group_column is None else group
-        asked.append({"name": name, "X": rows, "parameters": fitted.get(group)})
-    doing, kind = ("scaling_law_func", "predict") if program.shape == "fit" else ("law", "law")
-    n_numbers = points.n_rows * len(train.targets)
-    outcome = ask({"kind": kind, "groups": asked}, doing, predict_timeout_s, n_numbers)
-    if outcome.status:
-        return result(outcome.status)
-    predictions = np.empty((points.n_rows, len(train.targets)))
-    blocks = _listed(outcome.answer, len(asked))
-    for k, block in enumerate(blocks or [None]):
-        at = np.flatnonzero(points.group_index == k)
-        numbers = _numbers(block, len(at), len(train.targets))
-        if numbers is None:
-            return result(f"{doing} wrote something else in place of predictions")
-        predictions[at] = numbers
-    return result("", predictions)
+            return f"fit_scaling_law returned {max(counts)} parameters{where}; the task allows {limit}"
+        return ""
+
+    def predict(self, points: Table) -> ProgramResult:
+        """Ask it for predictions of all points, group by group."""
+        asked = []
+        for k, group in enumerate(points.groups):
+            rows = points.X[points.group_index == k].tolist()
+            name = None if points.group_column is None else group
+            asked.append({"name": name, "X": rows, "parameters": self.answers.get(group)})
+        doing, kind = ("scaling_law_func", "predict") if self.program.shape == "fit" else ("law", "law")
+        n_targets = len(self.train.targets)
+        question = {"kind": kind, "groups": asked}
+        outcome = self.ask(question, doing, self.limits.predict_timeout_s, points.n_rows * n_targets)
+        if outcome.status:
+            return self.result(outcome.status)
+        predictions = np.empty((points.n_rows, n_targets))
+        blocks = _listed(outcome.answer, len(asked))
+        for k, block in enumerate(blocks or [None]):
+            at = np.flatnonzero(points.group_index == k)
+            numbers = _numbers(block, len(at), n_targets)
+            if numbers is None:
+                return self.result(f"{doing} wrote something else in place of predictions")
+            predictions[at] = numbers
+        return self.result("", predictions)
 
 
 def _listed(answer: Any, n: int) -> list[Any] | None:
@@ -309,7 +343,7 @@ def _count(data: Any, depth: int = 0) -> int:
         return 1 if _is_number(value) else -1
     if kinds[0] == "array" and isinstance(value, list) and all(map(_is_number, value)):
         shape = data["shape"]
-        whole = isinstance(shape, list) and all(type(n) is int and 0 <= n for n in shape) and len(shape) <= 3
+        whole = isinstance(shape, list) and all(type(n) is int and n >= 0 for n in shape) and len(shape) <= 3
         return len(value) if whole and math.prod(shape) == len(value) else -1
     if kinds[0] == "dict" and isinstance(value, dict):
         parts = [_count(v, depth + 1) if k.isidentifier() else -1 for k, v in value.items()]
@@ -332,4 +366,4 @@ def _plain(data: Mapping[str, Any]) -> Any:
     return [_plain(v) for v in value]
 
 
-__all__ = ["Program", "ProgramResult", "program_from", "read_program", "run_program"]
+__all__ = ["Limits", "Program", "ProgramResult", "program_from", "read_program", "run_program"]

@@ -30,6 +30,7 @@ What is not protected:
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -335,10 +336,8 @@ class _Child:
     def _end(self) -> int:
         """Kill what still runs, all of the group, and return the exit code."""
         if self.process.returncode is None:  # not reaped: its number, which is the group's, belongs to nobody else
-            try:
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: not permitted once it has ended
                 os.killpg(self.process.pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):  # macOS: not permitted once it has ended
-                pass
         return self.process.wait()
 
     def wait(self, doing: str, timeout_s: float, memory_mb: int, answer_bytes: int) -> Outcome:

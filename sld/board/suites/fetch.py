@@ -17,14 +17,15 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sld.board.suites import hub, shards
 from sld.board.suites.hub import FolderSource, HubSource, Source
-from sld.board.suites.shards import Rows, SourceError
+from sld.board.suites.shards import SourceError, SplitRows
 from sld.core.errors import SldError, UsageError, suggest
+from sld.core.version import __version__
 from sld.data.bundled import ORIGIN_FILE
 from sld.data.card import CARD_FILE, Card
 
@@ -79,6 +80,25 @@ class Fetched:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where the rows of a suite come from.
+
+    Attributes:
+        folder: With a copy of the data set, instead of the hub.
+        endpoint: URL of the hub or a mirror.
+        revision: Branch, tag or commit of the data set; the main branch if not given.
+        token: The user's token for the hub; None for the one its client has from a login, False for none.
+        cache: Where the hub's client keeps what it downloads; None for its own place.
+    """
+
+    folder: str | Path | None = None
+    endpoint: str | None = None
+    revision: str | None = None
+    token: str | bool | None = None
+    cache: str | Path | None = None
+
+
+@dataclass(frozen=True)
 class _Located:
     """The files of a task's two splits."""
 
@@ -117,11 +137,7 @@ def fetch(
     suite: str,
     *,
     to: str | Path,
-    source: str | Path | None = None,
-    endpoint: str | None = None,
-    revision: str | None = None,
-    token: str | bool | None = None,
-    cache: str | Path | None = None,
+    origin: Origin | None = None,
     force: bool = False,
     check_counts: bool = True,
     progress: Callable[[str], None] | None = None,
@@ -131,11 +147,7 @@ def fetch(
     Args:
         suite: Name of the suite, e.g. "sldbench".
         to: Folder that the task folders go into; made if need be.
-        source: Folder with a copy of the data set, instead of the hub.
-        endpoint: URL of the hub or a mirror.
-        revision: Branch, tag or commit of the data set; the main branch if not given.
-        token: The user's token for the hub; None for the one its client has from a login, False for none.
-        cache: Where the hub's client keeps what it downloads; None for its own place.
+        origin: Where the rows come from; the main branch on the hub if not given.
         force: Write every task anew, over whatever is in its folder.
         check_counts: Refuse splits whose number of rows is not the benchmark's; False is for copies known to be split
             in another way.
@@ -150,18 +162,19 @@ def fetch(
             were finished before are there.
     """
     found = load_suite(suite)
-    token = hub.checked_token(token)
-    say = progress or (lambda text: None)
+    origin = origin or Origin()
+    origin = replace(origin, token=hub.checked_token(origin.token))
+    say = progress or (lambda _: None)
     root = Path(to)
     if not force:
         for task in found.tasks:
             _refuse_foreign(root / task.card.name)
-        if source is None and revision is not None and _COMMIT.fullmatch(revision):
-            there = [_unchanged(task, root, revision) for task in found.tasks]
+        if origin.folder is None and origin.revision is not None and _COMMIT.fullmatch(origin.revision):
+            there = [_unchanged(task, root, origin.revision) for task in found.tasks]
             if all(there):  # a commit never changes: nothing to ask the hub
                 return [task for task in there if task is not None]
-    say(f"looking for {found.dataset if source is None else source}")
-    places = _Places(found.dataset, source, endpoint, revision, token, cache)
+    say(f"looking for {found.dataset if origin.folder is None else origin.folder}")
+    places = _Places(found.dataset, origin)
     _make_folder(root)
     done: list[Fetched] = []
     wrong: list[str] = []
@@ -186,17 +199,9 @@ def fetch(
 class _Places:
     """Where a data set may be: what was asked for, and beside a main branch the one that the hub converts."""
 
-    def __init__(
-        self,
-        dataset: str,
-        folder: str | Path | None,
-        endpoint: str | None,
-        revision: str | None,
-        token: str | bool | None,
-        cache: str | Path | None,
-    ) -> None:
-        self._dataset, self._endpoint, self._token = dataset, endpoint, token
-        self._cache = None if cache is None else Path(cache)
+    def __init__(self, dataset: str, origin: Origin) -> None:
+        self._dataset, self._origin = dataset, origin
+        folder, revision = origin.folder, origin.revision
         if folder is not None and revision is not None:
             raise UsageError("a folder has no revisions; give --revision or --from, not both")
         if folder is not None:
@@ -219,8 +224,9 @@ class _Places:
             yield self._sources[-1]
 
     def _open(self, revision: str | None) -> Source:
+        cache = None if self._origin.cache is None else Path(self._origin.cache)
         return HubSource.open(
-            self._dataset, revision=revision, endpoint=self._endpoint, token=self._token, cache=self._cache
+            self._dataset, revision=revision, endpoint=self._origin.endpoint, token=self._origin.token, cache=cache
         )
 
     def locate(self, task: SuiteTask) -> _Located:
@@ -243,9 +249,9 @@ def _fetch_task(
     suite: Suite, task: SuiteTask, places: _Places, root: Path, *, force: bool, check_counts: bool
 ) -> Fetched:
     located = places.locate(task)
-    if not force and (there := _unchanged(task, root, located.source.revision, _listed_digests(located))):
-        if not check_counts or (there.n_rows, there.n_held_out_rows) == (task.train_rows, task.test_rows):
-            return there
+    there = None if force else _unchanged(task, root, located.source.revision, _listed_digests(located))
+    if there and (not check_counts or (there.n_rows, there.n_held_out_rows) == (task.train_rows, task.test_rows)):
+        return there
     card = task.card
     for path in located.paths:
         if (size := located.source.files[path].size) > _MAX_MEGABYTES * 10**6:
@@ -281,7 +287,11 @@ def _listed_digests(located: _Located) -> dict[str, str] | None:
 
 
 def _contents(
-    suite: Suite, task: SuiteTask, located: _Located, splits: Sequence[Rows], files: Mapping[str, Mapping[str, Any]]
+    suite: Suite,
+    task: SuiteTask,
+    located: _Located,
+    splits: Sequence[SplitRows],
+    files: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, bytes]:
     """Return every file of a task folder."""
     card = task.card
@@ -308,10 +318,8 @@ def _contents(
 
 
 def _readme(
-    suite: Suite, task: SuiteTask, source: Source, splits: Sequence[Rows], files: Mapping[str, Mapping[str, Any]]
+    suite: Suite, task: SuiteTask, source: Source, splits: Sequence[SplitRows], files: Mapping[str, Mapping[str, Any]]
 ) -> str:
-    from sld import __version__
-
     card = task.card
     train, test = splits
     if source.revision:
@@ -360,7 +368,7 @@ def _readme(
     return "\n".join(lines) + "\n"
 
 
-def _span(rows: Rows, column: str) -> str:
+def _span(rows: SplitRows, column: str) -> str:
     values = rows.columns[column]
     low, high = float(values.min()), float(values.max())
     return f"{low:.6g}" if low == high else f"{low:.6g} to {high:.6g}"

@@ -79,7 +79,7 @@ def _complete(found: Sequence[tuple[re.Match[str], str]], where: str) -> tuple[s
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class SplitRows:
     """The rows of a split, by the card's columns; `labels` are the groups' names, row by row."""
 
     columns: Mapping[str, Array]
@@ -107,7 +107,7 @@ def read_rows(
     *,
     aliases: Mapping[str, Sequence[str]] | None = None,
     n_rows: int | None = None,
-) -> Rows:
+) -> SplitRows:
     """Read a split.
 
     Args:
@@ -131,10 +131,10 @@ def read_rows(
         raise SourceError(f"{shown}: wanted {n_rows} rows, got {total} ({way_out})")
     columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
     labels = None if card.group is None else tuple(label for part in parts for label in part.labels or ())
-    return Rows(columns, labels, total)
+    return SplitRows(columns, labels, total)
 
 
-def _read_part(path: Path, name: str, card: Card, aliases: Mapping[str, Sequence[str]]) -> Rows:
+def _read_part(path: Path, name: str, card: Card, aliases: Mapping[str, Sequence[str]]) -> SplitRows:
     import numpy as np
 
     from sld.data.reading import column_names, read_columns
@@ -162,7 +162,7 @@ def _read_part(path: Path, name: str, card: Card, aliases: Mapping[str, Sequence
             first = int(np.flatnonzero(~finite)[0])
             raise SourceError(f"{name} {read.row_name(first)}: column {numbers[column]!r} holds no finite number")
     labels = None if label is None else tuple(read.labels[k] for k in read.label_index.tolist())
-    return Rows(columns, labels, read.n_rows)
+    return SplitRows(columns, labels, read.n_rows)
 
 
 def _match(column: str, others: Sequence[str], there: Sequence[str]) -> str | None:

@@ -48,10 +48,10 @@ def xlsx_source(content: Content) -> Source:
     return Held(content.where, names, columns, row_name, notes=notes, has_header_line=True)
 
 
-Rows = list[tuple[int, Sequence[Any]]]
+SheetRows = list[tuple[int, Sequence[Any]]]
 
 
-def _sheets(data: bytes, where: str, *, formulas: bool) -> dict[str, Rows]:
+def _sheets(data: bytes, where: str, *, formulas: bool) -> dict[str, SheetRows]:
     """Return the rows of every sheet that are not blank, with the numbers that the spreadsheet shows beside them."""
     try:
         import openpyxl
@@ -73,7 +73,7 @@ def _sheets(data: bytes, where: str, *, formulas: bool) -> dict[str, Rows]:
         raise DataError(f"{where} is not an .xlsx file, or a damaged one: {reason}") from None
 
 
-def _refuse_uncomputed(formulas: Rows, values: dict[int, Sequence[Any]], where: str) -> None:
+def _refuse_uncomputed(formulas: SheetRows, values: dict[int, Sequence[Any]], where: str) -> None:
     """Raise DataError for a formula without a stored value: it would look like an empty cell."""
     for number, row in formulas:
         computed = values.get(number)

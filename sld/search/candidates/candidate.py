@@ -1,25 +1,20 @@
-"""What the search remembers: candidates with their scores, and the outcome of a whole discovery."""
+"""What the search remembers: forms that were judged, with what was found about them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
 
-from sld.data.splits import Fold
-from sld.data.table import Array, Table
 from sld.fit.fitting import Prior
 from sld.formula.expression import Expression
-from sld.laws.law import Law
-
-if TYPE_CHECKING:
-    from sld.search.choosing.verdict import Verdict
-
+from sld.search.candidates.rejection import OK
 
 MODEL = "llm:"  # how the origin of a language model's proposal begins
-_COMPOSED = "composed: "
-_LINEAGE = 6  # ancestors that are remembered, beside the first
+_COMPOSED = "composed: "  # how the origin of parts from several candidates begins
+_LINEAGE = 6  # ancestors that are remembered, beside the first: a line of a hundred would fill the run folder
 
 
 @dataclass(frozen=True)
@@ -49,23 +44,16 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One form, judged; with several targets, means over them unless said otherwise.
+    """One form, judged on each target; what it says of all targets are means over the judgements.
 
     Attributes:
         expressions: Target column to expression.
         key: Canonical key; two candidates with the same key are the same family.
         origin: Who proposed it, e.g. "catalogue:chinchilla" or "enumeration".
-        complexity: Nodes of the expression (mean over targets).
-        n_constants: Fitted constants per group and target (the largest).
-        fold_errors: NMSE on each rung fold, as Discovery.folds; NaN where a fold could not be fitted.
-        score: What selection minimises: mean log error over the folds plus prices (see selection.py).
-        train_nmse: Mean squared error over variance on all training rows.
-        admissible: Whether every check passed as far beyond the data as the law will be used, for every target.
-        reasons: The checks that failed, there or farther out, as sentences.
-        judgements: The same for each target by itself, as the table's targets.
+        judgements: How it did on each target, as the table's targets; empty without a score.
         shared: Target column to the constants that all groups have in common.
         priors: Target column to what the shape of its groups is pulled to, where they are partially pooled.
-        status: "ok", or why the candidate has no score.
+        status: "ok", or why the candidate has no score: a `Rejection`, or what an earlier version called one.
         constants: Target to group to constant to value, fitted on all training rows.
         island: Where it was bred; what is bred there has its parents from there.
         lineage: Of what descends from a language model's proposal: that proposal with its origin, then its descendants
@@ -75,20 +63,55 @@ class Candidate:
     expressions: Mapping[str, Expression]
     key: str
     origin: str
-    complexity: int
-    n_constants: int
-    fold_errors: tuple[float, ...] = ()
-    score: float = float("inf")
-    train_nmse: float = float("nan")
-    admissible: bool = True
-    reasons: tuple[str, ...] = ()
     judgements: tuple[Judgement, ...] = ()
     shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     priors: Mapping[str, Prior] = field(default_factory=dict)
-    status: str = "ok"
+    status: str = OK
     constants: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     island: int = 0
     lineage: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether it has a score."""
+        return self.status == OK
+
+    @cached_property
+    def complexity(self) -> int:
+        """Nodes of the expression (mean over targets, rounded)."""
+        return round(sum(e.complexity for e in self.expressions.values()) / len(self.expressions))
+
+    @cached_property
+    def n_constants(self) -> int:
+        """Fitted constants per group and target (the largest)."""
+        return max(len(e.constants) for e in self.expressions.values())
+
+    @cached_property
+    def score(self) -> float:
+        """What selection minimises; infinity without a judgement."""
+        return _mean([j.score for j in self.judgements], math.inf)
+
+    @cached_property
+    def train_nmse(self) -> float:
+        """Mean squared error over variance on all training rows; NaN without a judgement."""
+        return _mean([j.train_nmse for j in self.judgements], math.nan)
+
+    @cached_property
+    def fold_errors(self) -> tuple[float, ...]:
+        """NMSE on each rung fold, as Discovery.folds; NaN where a fold could not be fitted for some target."""
+        if len(self.judgements) == 1:
+            return self.judgements[0].fold_errors
+        return tuple(_mean(errors, math.nan) for errors in zip(*(j.fold_errors for j in self.judgements), strict=True))
+
+    @cached_property
+    def admissible(self) -> bool:
+        """Whether every check passed as far beyond the data as the law will be used, for every target."""
+        return all(j.admissible for j in self.judgements)
+
+    @cached_property
+    def reasons(self) -> tuple[str, ...]:
+        """The checks that failed, there or farther out, as sentences."""
+        return tuple(dict.fromkeys(r for j in self.judgements for r in j.reasons))
 
     @property
     def consensus(self) -> int:
@@ -140,19 +163,11 @@ class Candidate:
         if len(self.expressions) == 1:
             return self
         column = list(self.expressions)[target]
-        expression, judged = self.expressions[column], self.judgements[target]
         return replace(
             self,
-            expressions={column: expression},
+            expressions={column: self.expressions[column]},
             key=self.key.split(" | ")[target],
-            complexity=expression.complexity,
-            n_constants=len(expression.constants),
-            fold_errors=judged.fold_errors,
-            score=judged.score,
-            train_nmse=judged.train_nmse,
-            admissible=judged.admissible,
-            reasons=judged.reasons,
-            judgements=(judged,),
+            judgements=(self.judgements[target],),
             shared={t: c for t, c in self.shared.items() if t == column},
             priors={t: p for t, p in self.priors.items() if t == column},
             constants={column: self.constants[column]},
@@ -163,22 +178,13 @@ class Candidate:
         """Return candidates of one target each, in the table's order, as one candidate of all targets."""
         if len(parts) == 1:
             return parts[0]
-        judgements = tuple(p.judgements[0] for p in parts)
-        expressions = {t: e for p in parts for t, e in p.expressions.items()}
         return Candidate(
-            expressions=expressions,
+            expressions={t: e for p in parts for t, e in p.expressions.items()},
             key=" | ".join(p.key for p in parts),
             # parts may be composed themselves
             origin=_COMPOSED
             + ", ".join(dict.fromkeys(o for p in parts for o in p.origin.removeprefix(_COMPOSED).split(", "))),
-            complexity=round(fmean(e.complexity for e in expressions.values())),
-            n_constants=max(len(e.constants) for e in expressions.values()),
-            fold_errors=tuple(fmean(errors) for errors in zip(*(j.fold_errors for j in judgements), strict=True)),
-            score=fmean(j.score for j in judgements),
-            train_nmse=fmean(j.train_nmse for j in judgements),
-            admissible=all(j.admissible for j in judgements),
-            reasons=tuple(dict.fromkeys(r for j in judgements for r in j.reasons)),
-            judgements=judgements,
+            judgements=tuple(p.judgements[0] for p in parts),
             shared={t: c for p in parts for t, c in p.shared.items()},
             priors={t: q for p in parts for t, q in p.priors.items()},
             constants={t: c for p in parts for t, c in p.constants.items()},
@@ -194,63 +200,12 @@ class Candidate:
         return "; ".join(f"{t}: {x}" for t, x in texts.items())
 
 
-@dataclass(frozen=True)
-class Guide:
-    """What the constants of a law follow beside the rows: points beyond the data, where many laws were asked.
-
-    Attributes:
-        points: The points, with the weighted mean of the members' predictions as their one target. All together they
-            weigh as much as all rows.
-        members: The laws that were asked, the heaviest first.
-        weights: (n_members,) their weights, sum 1.
-    """
-
-    points: Table
-    members: tuple[Candidate, ...]
-    weights: Array
-
-
-@dataclass(frozen=True)
-class Discovery:
-    """The outcome of a discovery.
-
-    Attributes:
-        law: The chosen form fitted on all training rows (and, if `chosen.consensus`, to the common prediction).
-        chosen: Its candidate.
-        front: Best score by complexity (the Pareto front), simplest first.
-        hall_of_fame: The best candidates, best first; the first is usually, not always, the chosen one.
-        folds: The rung folds that candidates were judged on. Their row numbers are those of `table`, unless the notes
-            say that the search used fewer rows: then they belong to the thinned table.
-        counts: How many candidates were tried, fitted, rejected and why.
-        seconds: Wall time of the search.
-        n_fits: Local fits (one start, one group, one set of rows each).
-        interrupted: Whether it was stopped by Ctrl-C before the budget was used.
-        noise: Spread between repeated points ("relative_sd", "nmse", "n_points"), or None without repeats.
-        notes: What the user should know (rows subsampled, duplicates, folds missing, ...).
-        table: The training rows, less those that look diverged.
-        verdict: Whether there is a law at all, and how far it may be extrapolated.
-        config: Seed, budget, workers, proposers.
-        single: The law of the best form by itself, when `law` follows a consensus instead; else None.
-        best: The candidate of `single`; None with it.
-        llm: What a language model took part in: calls, cost, credit; empty without one.
-        guides: Target column to what `law` follows beside the rows, where `chosen.consensus` says that it does.
-    """
-
-    law: Law
-    chosen: Candidate
-    front: tuple[Candidate, ...]
-    hall_of_fame: tuple[Candidate, ...]
-    folds: tuple[Fold, ...]
-    counts: Mapping[str, int]
-    seconds: float
-    n_fits: int
-    interrupted: bool
-    noise: Mapping[str, float] | None
-    notes: tuple[str, ...]
-    table: Table
-    verdict: Verdict
-    config: Mapping[str, Any]
-    single: Law | None = None
-    best: Candidate | None = None
-    llm: Mapping[str, Any] = field(default_factory=dict)
-    guides: Mapping[str, Guide] = field(default_factory=dict)
+def _mean(values: Sequence[float], of_none: float) -> float:
+    if len(values) == 1:
+        return values[0]
+    if not values:
+        return of_none
+    try:
+        return fmean(values)  # summed exactly: the same to the last bit in whatever order the targets come
+    except OverflowError:  # two errors near the largest float
+        return math.inf

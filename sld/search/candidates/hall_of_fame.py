@@ -28,7 +28,7 @@ class HallOfFame:
 
     def add(self, candidate: Candidate) -> bool:
         """Register a candidate; return whether it is the new best."""
-        if candidate.status != "ok":
+        if not candidate.ok:
             return False
         before = self.best
         held = self._by_complexity.get(candidate.complexity)
@@ -46,7 +46,7 @@ class HallOfFame:
     def _with(self, held: dict[str, Candidate], candidate: Candidate) -> dict[str, Candidate]:
         before = held.get(candidate.key)
         if before is None or before.of_model == candidate.of_model or rank([before, candidate])[0] is candidate:
-            held[candidate.key] = candidate  # where a guest and the search come to the same form, the better stays
+            held[candidate.key] = candidate  # where a model and the search come to the same form, the better stays
         return {c.key: c for c in rank(held.values())[: self.size]} if len(held) > 2 * self.size else held
 
     @property

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from sld.core.arrays import Array
 from sld.data.table import Table
-from sld.fit.kernel import Array
 from sld.search.candidates.candidate import Candidate
 
 PRICE = 1.0  # of a constant, in units of log(n) / n, see `price`
@@ -139,7 +139,7 @@ def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
 
     Of admissible ones those come first that keep the declared bounds up to rounding.
     """
-    usable = [c for c in candidates if c.status == "ok" and np.isfinite(c.score)]
+    usable = [c for c in candidates if c.ok and np.isfinite(c.score)]
     return sorted(usable, key=lambda c: (_rank_of_checks(c), c.score, c.complexity, c.key))
 
 
@@ -250,6 +250,7 @@ def _log_errors(candidate: Candidate, rounding: float = 0.0) -> Array:
     return logs
 
 
+# by the name that law.json says: a search uses the first or the last, benchmarks compare all
 RULES: dict[str, Callable[[Iterable[Candidate]], Candidate | None]] = {
     "one_standard_error": one_standard_error,
     "best_admissible": best_admissible,

@@ -1,14 +1,14 @@
 r"""One closed form out of many: what the best laws together predict beyond the data, put into a single formula.
 
 The best of thousands of forms owes part of its score to luck on the folds, and the luck does not come along to the
-larger runs. The mean of many good forms is steadier. It is taken over two halves: the best forms of all, most of them
+larger runs. The mean of many good forms is steadier. It is taken over two sets: the best forms of all, most of them
 bred on those very folds, and the best of those that were proposed as they stand, which had fewer chances to be lucky.
-Within a half a form weighs $e^{-s}$ with $s$ its score, so that a form with twice the error on the folds counts half.
+Within a set a form weighs $e^{-s}$ with $s$ its score, so that a form with twice the error on the folds counts half.
 
 Where published laws speak of just the quantities of the table, they are what is known before the search, and they had
 no chance to be lucky on it. Then the mean is theirs alone, unless the forms that the search found predict the judged
 rows better by more than luck would (`evidence.py`). A longer search finds more forms that fit odd rows, and without
-this it ends worse: on isoFLOP curves cut once more the law that follows both halves has an R² of 0.79, the one that
+this it ends worse: on isoFLOP curves cut once more the law that follows both sets has an R² of 0.79, the one that
 follows the published laws 0.85 (bench/LOG.md).
 
 The mean is no formula. So each form is fitted once more, to the rows and to the mean at points beyond them, and the
@@ -21,91 +21,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sld.core.arrays import Array, Rows
 from sld.data.table import Table
+from sld.fit.fitter import SCREENING
 from sld.fit.fitting import Fitter, text_seed
-from sld.fit.kernel import Array
 from sld.formula.domain import Limits
 from sld.search.candidates.candidate import Candidate
-from sld.search.candidates.hall_of_fame import HallOfFame
-from sld.search.candidates.selection import PRICE_PER_PROBLEM, distinct, is_exact, price, rank
+from sld.search.candidates.selection import PRICE_PER_PROBLEM, is_exact, price
 from sld.search.choosing.directions import Directions, fit_positive
 from sld.search.choosing.evidence import WON, advantage, turn_not_shown
+from sld.search.choosing.finalists import Finalists
 from sld.search.judging.admissible import HARD_REACH, Grid, values_at
-from sld.search.judging.judge import Judge
+from sld.search.judging.context import JudgingContext
+from sld.search.judging.judged import constants_by_group
 
-MEMBERS = 25  # of each half
-_LEAST_MEMBERS = 3
-_PLAIN = 0.5  # weight of the half that nobody bred
+_LEAST_MEMBERS = 3  # two have no majority
+_PLAIN = 0.5  # weight of the set that nobody bred
 _FAR_BEHIND = 2.0  # units of score: published laws with errors e² times those of the best of them do not take part
-_MISREAD = 0.5  # units of score that a published law loses for each unit of mismatch with the table's quantities
 _KNOWS_ENOUGH = -2.0  # score: laws that leave an eighth of the variance of unseen rungs know too little of the table
 _TRIMMED = 0.05  # of the weight of published laws, at either end
-_BETWEEN_HALVES = 4.0  # units of score that make one half weigh 1/e of the other
-_BINS = 15.0  # per decade of fold error: what is closer on every fold is one form in other words
-_POINTS = 300
+_BETWEEN_SETS = 4.0  # units of score that make one set weigh 1/e of the other
+_POINTS = 300  # beyond the data: each member is evaluated and fitted on them
 _SHARE = 1.0  # weight of all points together, beside all rows together
 _FORMS = 32  # members that are tried as the one formula
-_STARTS = 3
+_STARTS = 3  # beside the constants that the search found
 _FOLLOWS, _CLOSE = 2.0, 0.005  # as well as twice the smallest miss, and half a per cent of the target's variance
 _UNFAMILIAR = 0.1  # units of log error that a published form may follow less closely than an enumerated one, and so on
 _FOUND = 1e-7  # mean NMSE on the folds below which a law is the law, and nothing is left to agree on
-_FLOOR = 1e-8
-
-
-@dataclass(frozen=True)
-class Halves:
-    """Candidates for one target that take part: the best of all, and the best that nobody bred.
-
-    Attributes:
-        best: The best of all.
-        static: The best that nobody bred.
-        published: The best published laws, where there are several of just these quantities; else none.
-        mismatch: How far the quantities of each published law are from the table's, by key.
-    """
-
-    best: tuple[Candidate, ...]
-    static: tuple[Candidate, ...]
-    published: tuple[Candidate, ...] = ()
-    mismatch: Mapping[str, float] = field(default_factory=dict)
-
-    @staticmethod
-    def of(hall: HallOfFame, own: HallOfFame | None = None, *, known: Mapping[str, float] | None = None) -> Halves:
-        """Return the finalists of a search: candidates that behave differently, best first.
-
-        Args:
-            hall: What was judged.
-            own: The same without a guest's proposals and their descendants, which take nobody's place; `hall` itself
-                by default.
-            known: The published laws, where there are several of just these quantities (`evidence.published_laws`).
-        """
-        own = own or hall
-        best = distinct(hall.ranked(), MEMBERS, _BINS)
-        if own is not hall:
-            best = rank({c.key: c for c in (*distinct(own.ranked(), MEMBERS, _BINS), *best)}.values())
-        # laws of other quantities come in too: read with these they are forms that somebody needed
-        published = distinct(own.published(), MEMBERS, _BINS) if known else ()
-        return Halves(tuple(best), tuple(distinct(own.static(), MEMBERS, _BINS)), tuple(published), known or {})
-
-    @property
-    def members(self) -> tuple[Candidate, ...]:
-        """Every candidate once, best half first."""
-        return tuple({c.key: c for c in (*self.best, *self.static, *self.published)}.values())
-
-    def replaced(self, candidates: Mapping[str, Candidate]) -> Halves:
-        """Return the same with newer judgements, by key."""
-        best, static, published = (
-            tuple(candidates.get(c.key, c) for c in part) for part in (self.best, self.static, self.published)
-        )
-        return Halves(best, static, published, self.mismatch)
-
-    def in_reading(self, candidate: Candidate) -> float:
-        """Return a published law's score, the worse the farther its quantities are from the table's."""
-        return candidate.score + _MISREAD * self.mismatch.get(candidate.key, 0.0)
+_FLOOR = 1e-8  # mean square over the variance, as on the folds: below it laws are equally good
 
 
 @dataclass(frozen=True)
@@ -123,45 +70,45 @@ class Consensus:
     weights: Array
 
     @staticmethod
-    def of(judge: Judge, halves: Halves, target: int) -> Consensus | None:
-        """Return the consensus of the halves; None when there are too few laws, or one that is exact."""
-        if any(is_exact(c) for c in halves.members):
+    def of(context: JudgingContext, finalists: Finalists, target: int) -> Consensus | None:
+        """Return the consensus of the finalists; None when there are too few laws, or one that is exact."""
+        if any(is_exact(c) for c in finalists.members):
             return None
-        admissible = any(c.admissible for c in halves.members)
-        columns, group_index = _beyond(judge)
+        admissible = any(c.admissible for c in finalists.members)
+        columns, group_index = _beyond(context)
         values: dict[str, Array] = {}
-        for c in halves.members:
-            if c.admissible == admissible and (found := _values(c, judge, columns, group_index)) is not None:
+        for c in finalists.members:
+            if c.admissible == admissible and (found := _values(c, context, columns, group_index)) is not None:
                 values[c.key] = found
         best, static, published = (
-            [c for c in part if c.key in values] for part in (halves.best, halves.static, halves.published)
+            [c for c in part if c.key in values] for part in (finalists.best, finalists.static, finalists.published)
         )
-        enough = max(_FOUND, 1.5 * judge.rounding[target])
+        enough = max(_FOUND, 1.5 * context.rounding[target])
         if len(values) < _LEAST_MEMBERS or any(float(np.mean(c.fold_errors)) < enough for c in best):
             return None
         parts = [(best, 1.0 - _PLAIN), (static, _PLAIN)]
-        published = _knowing(halves, published)
-        known = bool(published) and advantage(judge, target, best, published) < WON
+        published = _knowing(finalists, published)
+        known = bool(published) and advantage(context, target, best, published) < WON
         if known:
             parts = [(published, 1.0)]
             values = {c.key: values[c.key] for c in published}
         weight = dict.fromkeys(values, 0.0)
-        score = halves.in_reading if known else lambda c: c.score
-        top = min(score(c) for half, _ in parts for c in half)
-        for half, part in parts:
-            if half:
-                scores = np.array([score(c) for c in half])
+        score = finalists.in_reading if known else lambda c: c.score
+        top = min(score(c) for members, _ in parts for c in members)
+        for members, part in parts:
+            if members:
+                scores = np.array([score(c) for c in members])
                 shares = np.exp(scores.min() - scores)
-                shares *= part * math.exp((top - scores.min()) / _BETWEEN_HALVES) / shares.sum()
-                for c, share in zip(half, shares, strict=True):
+                shares *= part * math.exp((top - scores.min()) / _BETWEEN_SETS) / shares.sum()
+                for c, share in zip(members, shares, strict=True):
                     weight[c.key] += float(share)
-        members = sorted((c for c in halves.members if weight.get(c.key)), key=lambda c: (-weight[c.key], c.key))
+        members = sorted((c for c in finalists.members if weight.get(c.key)), key=lambda c: (-weight[c.key], c.key))
         weights = np.array([weight[c.key] for c in members])
         weights /= weights.sum()
         each = np.array([values[c.key] for c in members])
         # a law that is read with other quantities than it speaks of can be far out
         mean = _trimmed(each, weights) if known else weights @ each
-        table = judge.table
+        table = context.table
         points = Table(
             variables=table.variables,
             targets=(table.targets[target],),
@@ -186,7 +133,7 @@ class Consensus:
         )
         return both, np.concatenate([rows, points])
 
-    def distilled(self, judge: Judge, target: int, directions: Directions | None = None) -> Candidate | None:
+    def distilled(self, context: JudgingContext, target: int, directions: Directions | None = None) -> Candidate | None:
         """Return the member whose formula follows rows and points best, with the constants that do so.
 
         Its judgement on the folds stays that of the form by itself. Of the formulas that follow both, one that turns
@@ -194,20 +141,20 @@ class Consensus:
         checks that it passed before.
 
         Args:
-            judge: Of the search.
+            context: Of the search.
             target: Number of the target.
             directions: What is declared; as long as some member keeps to it, no other counts.
         """
-        table, weights = self.joined(judge.table, target, judge.weights[target])
-        y, n_rows = table.Y[:, 0], judge.table.n_rows
+        table, weights = self.joined(context.table, target, context.weights[target])
+        y, n_rows = table.Y[:, 0], context.table.n_rows
         found: list[_Follower] = []
         for member in self.members[:_FORMS]:
             (column, expression), *_ = member.expressions.items()
             own = len(expression.constants) - len(member.shared.get(column, ()))
-            if not judge.counting.judged_by_all(own, own * len(table.groups) + len(member.shared.get(column, ()))):
+            if not context.counting.judged_by_all(own, own * len(table.groups) + len(member.shared.get(column, ()))):
                 continue  # some fold says nothing of it, or it needs the pull of the other groups
-            bounds = judge.soundness.bounds(expression) | judge.soundness.floor(expression, target)
-            constants = _fitted(judge, member, table, weights, bounds)
+            bounds = context.soundness.bounds(expression) | context.soundness.floor(expression, target)
+            constants = _fitted(context, member, table, weights, bounds)
             if constants is None:
                 continue
             straight = True
@@ -217,16 +164,16 @@ class Consensus:
                 straight = bounded is not None and directions.broken(expression, bounded, target) is None
                 constants = bounded if bounded is not None and straight else constants
             by_group = [constants[g] for g in table.groups]
-            problems = judge.grid.problems(target, judge.grid.predict(expression, by_group))
+            problems = context.grid.problems(target, context.grid.predict(expression, by_group))
             if member.admissible and any(p.hard or (p.slight and member.within_bounds) for p in problems):
                 continue
-            if judge.soundness.refusal(expression, by_group, target):
+            if context.soundness.refusal(expression, by_group, target):
                 continue
             with np.errstate(all="ignore"):
                 squares = (y - values_at(expression, by_group, table.inputs, table.group_index)) ** 2
-            squares = squares / judge.variance[target]
+            squares = squares / context.variance[target]
             cost = math.log(float(np.average(squares, weights=weights)) + _FLOOR)
-            cost += price(len(expression.constants), expression.complexity, judge.n_points)
+            cost += price(len(expression.constants), expression.complexity, context.n_points)
             cost += PRICE_PER_PROBLEM * len(problems) + _UNFAMILIAR * _unfamiliar(member)
             judged = replace(
                 member.judgements[0],
@@ -237,8 +184,6 @@ class Consensus:
             )
             law = replace(
                 member,
-                train_nmse=judged.train_nmse,
-                reasons=judged.reasons,
                 judgements=(judged,),
                 constants={column: constants},
                 priors={},  # the points steady the groups
@@ -253,7 +198,7 @@ class Consensus:
         # a short law that fits the rows is no substitute for one that says what the others say
         limit = _FOLLOWS * min(f.miss for f in found) + _CLOSE
         close = [f.law for f in sorted(found, key=lambda f: f.cost) if f.miss <= limit]
-        return next((law for law in close if not turn_not_shown(judge, target, law)), close[0])
+        return next((law for law in close if not turn_not_shown(context, target, law)), close[0])
 
 
 @dataclass(frozen=True)
@@ -267,7 +212,7 @@ class _Follower:
 
 
 def _fitted(
-    judge: Judge, member: Candidate, table: Table, weights: Array, bounds: Mapping[str, Limits]
+    context: JudgingContext, member: Candidate, table: Table, weights: Array, bounds: Mapping[str, Limits]
 ) -> Mapping[str, Mapping[str, float]] | None:
     """Return the constants of a member (group to constant to value) fitted to rows and points; None where it fails."""
     (column, expression), *_ = member.expressions.items()
@@ -275,22 +220,22 @@ def _fitted(
     known, nonlinear = member.constants[column], fitter.tape.constants
     start = np.array([[known[g][c] for c in nonlinear] for g in table.groups])
     solution = fitter.solve(
-        fitter.starts(_STARTS, text_seed(judge.seed, expression.text)),
+        fitter.starts(_STARTS, text_seed(context.seed, expression.text)),
         inherited=start.reshape(len(table.groups), len(nonlinear)),
         max_iterations=60,
-        tolerance=1e-6,
+        tolerance=SCREENING,
     )
     if not solution.ok:
         return None
-    return dict(zip(table.groups, judge.by_group(expression, fitter, solution.values), strict=True))
+    return dict(zip(table.groups, constants_by_group(expression, fitter, solution.values), strict=True))
 
 
-def _knowing(halves: Halves, published: Sequence[Candidate]) -> list[Candidate]:
+def _knowing(finalists: Finalists, published: Sequence[Candidate]) -> list[Candidate]:
     """Return the published laws that take part where they are what is known; none where even the best know nothing."""
     if not published or min(c.score for c in published) > _KNOWS_ENOUGH:
         return []
-    limit = min(halves.in_reading(c) for c in published) + _FAR_BEHIND
-    return [c for c in published if halves.in_reading(c) <= limit]
+    limit = min(finalists.in_reading(c) for c in published) + _FAR_BEHIND
+    return [c for c in published if finalists.in_reading(c) <= limit]
 
 
 def _trimmed(values: Array, weights: Array) -> Array:
@@ -310,19 +255,19 @@ def _unfamiliar(candidate: Candidate) -> int:
 
 
 def _values(
-    candidate: Candidate, judge: Judge, columns: Mapping[str, Array], group_index: NDArray[np.intp]
+    candidate: Candidate, context: JudgingContext, columns: Mapping[str, Array], group_index: Rows
 ) -> Array | None:
     """Return a law's predictions at the points, or None if some are not finite."""
     (column, expression), *_ = candidate.expressions.items()
-    by_group: Sequence[Mapping[str, float]] = [candidate.constants[column][g] for g in judge.table.groups]
+    by_group: Sequence[Mapping[str, float]] = [candidate.constants[column][g] for g in context.table.groups]
     with np.errstate(all="ignore"):
         found = values_at(expression, by_group, columns, group_index)
     return found if np.isfinite(found).all() else None
 
 
-def _beyond(judge: Judge) -> tuple[Mapping[str, Array], NDArray[np.intp]]:
+def _beyond(context: JudgingContext) -> tuple[Mapping[str, Array], Rows]:
     """Return points where the law will be used: a little beyond the data, in every group."""
-    grid: Grid = judge.grid
+    grid: Grid = context.grid
     near = np.flatnonzero((grid.reach > 0) & (grid.reach <= HARD_REACH))
     some = near[np.linspace(0, len(near) - 1, min(len(near), _POINTS)).astype(np.intp)]
     return {s: values[some] for s, values in grid.columns.items()}, grid.group_index[some]

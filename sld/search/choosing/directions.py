@@ -16,24 +16,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sld.core.arrays import Array, Mask, Rows
 from sld.data.axes import position, values_at_position
 from sld.data.splits import Fold
 from sld.data.table import Table
+from sld.fit.fitter import FITTING
 from sld.fit.fitting import Fitter
-from sld.fit.kernel import Array
 from sld.formula.domain import Limits
 from sld.formula.expression import Expression
 from sld.search.candidates.candidate import Candidate
 from sld.search.choosing.reach import steps_tested
 from sld.search.judging.admissible import ordered_pairs, values_at
 
-_STEPS = 24
+_STEPS = 24  # of a walk: a turn that falls between two of them is smaller than the slack
 _ROWS = 40  # from which the walks of a variable start, all groups together; at least one of each group
 _SLACK = 1e-3  # of what the law changes along the walk
 _ROUNDING = 1e-9  # of the target's range
-_STARTS = 6
+_STARTS = 6  # beside the constants known already
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Directions:
 
     table: Table
     columns: Mapping[str, Array]
-    group_index: NDArray[np.intp]
-    variable: NDArray[np.intp]
+    group_index: Rows
+    variable: Rows
 
     @staticmethod
     def of(table: Table, folds: Sequence[Fold]) -> Directions | None:
@@ -129,7 +129,7 @@ class Directions:
         where = ", ".join(f"{s} = {v[first]:.3g}" for s, v in self.columns.items())
         return f"not {moving.monotone} in {moving.symbol} at {where}"
 
-    def _matters(self, expression: Expression) -> NDArray[np.bool_]:
+    def _matters(self, expression: Expression) -> Mask:
         """Return (n_walks,) whether a walk says something about this formula."""
         role = np.array([v.role for v in self.table.variables])[self.variable]
         tuned = any(v.role == "hyperparameter" and v.symbol in expression.used_variables for v in self.table.variables)
@@ -181,7 +181,7 @@ def fit_positive(
     start = start.reshape(len(rows.groups), len(fitter.tape.constants))
     starts = fitter.starts(_STARTS, np.random.default_rng(0))
     with np.errstate(all="ignore"):
-        solution = fitter.solve(starts, inherited=start, max_iterations=100, tolerance=1e-9)
+        solution = fitter.solve(starts, inherited=start, max_iterations=100, tolerance=FITTING)
         if not solution.ok or not np.isfinite(fitter.predict(solution.values)).all():
             return None
     column = {c: k for k, c in enumerate(fitter.names)}

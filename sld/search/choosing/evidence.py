@@ -17,21 +17,21 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sld.core.arrays import Array, Rows
 from sld.data.axes import position, values_at_position
 from sld.data.table import Table
+from sld.fit.fitter import SCREENING
 from sld.fit.fitting import Fitter
-from sld.fit.kernel import Array
 from sld.search.candidates.candidate import Candidate
 from sld.search.judging.admissible import values_at
-from sld.search.judging.judge import Judge
+from sld.search.judging.context import JudgingContext
 from sld.search.proposing.proposers import from_catalogue
 
 LEAST_KNOWN = 5  # published laws of the very quantities of a table; with fewer there is nothing to lean on
 WON = 3.0  # standard errors: the best of a thousand forms that are alike is ahead by that much
-_SHOWN = 2.0
-_LEAST_ROWS = 3
+_SHOWN = 2.0  # standard errors by which a turn has to be better than none: there is one of them, not the best of many
+_LEAST_ROWS = 3  # clusters from which a standard error can be told
 _WALK = 12  # points from the lowest rung to a row
 _SLACK = 0.05  # of the range of the target: less is a flat stretch, not a turn
 _PAST = 1e-3  # of it: a row is past the turn
@@ -54,27 +54,27 @@ def published_laws(table: Table, target: int = 0) -> Mapping[str, float]:
     return found if exact >= LEAST_KNOWN else {}
 
 
-def advantage(judge: Judge, target: int, found: Sequence[Candidate], known: Sequence[Candidate]) -> float:
+def advantage(context: JudgingContext, target: int, found: Sequence[Candidate], known: Sequence[Candidate]) -> float:
     """Return by how many standard errors `found` predicts the judged rows better than `known`; 0 if nothing can tell.
 
     Either is the mean of its members, weighed by their scores, as in a consensus. Rows of one run, or at one point,
     count as one.
     """
-    y = judge.table.Y[:, target]
+    y = context.table.Y[:, target]
     total, judged = np.zeros(len(y)), np.zeros(len(y), dtype=np.bool_)
     for fold, one, other in zip(
-        judge.folds, _on_folds(judge, target, found), _on_folds(judge, target, known), strict=True
+        context.folds, _on_folds(context, target, found), _on_folds(context, target, known), strict=True
     ):
         if one is None or other is None:
             continue
         mine, theirs = (y[fold.test] - one) ** 2, (y[fold.test] - other) ** 2
-        size = 0.5 * float(mine.mean() + theirs.mean()) + 1e-12 * judge.variance[target]
+        size = 0.5 * float(mine.mean() + theirs.mean()) + 1e-12 * context.variance[target]
         total[fold.test] += (theirs - mine) / size
         judged[fold.test] = True
-    return in_standard_errors(total[judged], judge.table.clusters()[judged])
+    return in_standard_errors(total[judged], context.table.clusters()[judged])
 
 
-def in_standard_errors(difference: Array, clusters: NDArray[np.intp]) -> float:
+def in_standard_errors(difference: Array, clusters: Rows) -> float:
     """Return the mean over its standard error, clusters being independent."""
     _, index = np.unique(clusters, return_inverse=True)
     sums = np.bincount(index, weights=difference) if len(index) else np.zeros(0)
@@ -84,24 +84,24 @@ def in_standard_errors(difference: Array, clusters: NDArray[np.intp]) -> float:
     return float(sums.mean()) / error if error > 0 else 0.0
 
 
-def _on_folds(judge: Judge, target: int, members: Sequence[Candidate]) -> list[Array | None]:
+def _on_folds(context: JudgingContext, target: int, members: Sequence[Candidate]) -> list[Array | None]:
     """Return what the members together predict for the judged rows of each fold; None where none could be fitted."""
-    sums: list[Array | None] = [None] * len(judge.folds)
-    weight = np.zeros(len(judge.folds))
+    sums: list[Array | None] = [None] * len(context.folds)
+    weight = np.zeros(len(context.folds))
     top = min((c.score for c in members), default=0.0)
     with np.errstate(all="ignore"):
         for c in members:
             (column, expression), *_ = c.expressions.items()
             fitter = Fitter(
-                expression, judge.table, target, shared=c.shared.get(column, ()), weights=judge.weights[target],
-                bounds=judge.soundness.bounds(expression) | judge.soundness.floor(expression, target),
+                expression, context.table, target, shared=c.shared.get(column, ()), weights=context.weights[target],
+                bounds=context.soundness.bounds(expression) | context.soundness.floor(expression, target),
             )  # fmt: skip
-            start = np.array([[c.constants[column][g][k] for k in fitter.tape.constants] for g in judge.table.groups])
-            start = start.reshape(len(judge.table.groups), len(fitter.tape.constants))
+            start = np.array([[c.constants[column][g][k] for k in fitter.tape.constants] for g in context.table.groups])
+            start = start.reshape(len(context.table.groups), len(fitter.tape.constants))
             share = math.exp(top - c.score)
-            for k, fold in enumerate(judge.folds):
+            for k, fold in enumerate(context.folds):
                 part = fitter.solve(
-                    start[:1], fold.train, inherited=start, max_iterations=30, tolerance=1e-6, refit_bounds=False
+                    start[:1], fold.train, inherited=start, max_iterations=30, tolerance=SCREENING, refit_bounds=False
                 )
                 values = fitter.predict(part.values)[fold.test] if part.ok else np.full(len(fold.test), np.nan)
                 if np.isfinite(values).all():
@@ -111,7 +111,7 @@ def _on_folds(judge: Judge, target: int, members: Sequence[Candidate]) -> list[A
     return [None if s is None or w == 0 else s / w for s, w in zip(sums, weight, strict=True)]
 
 
-def turn_not_shown(judge: Judge, target: int, candidate: Candidate) -> bool:
+def turn_not_shown(context: JudgingContext, target: int, candidate: Candidate) -> bool:
     """Return whether a law turns around in a scale variable, within the data or beyond, and no rows show it.
 
     Declared directions are another check, and so are hyperparameters: where the best one moves with scale, a law that
@@ -119,12 +119,12 @@ def turn_not_shown(judge: Judge, target: int, candidate: Candidate) -> bool:
     lie closer to it than to the same law held flat there, by two standard errors.
     """
     (column, expression), *_ = candidate.expressions.items()
-    by_group = [candidate.constants[column][g] for g in judge.table.groups]
-    table, y, spread = judge.table, judge.table.Y[:, target], judge.grid.spread[target] or 1.0
+    by_group = [candidate.constants[column][g] for g in context.table.groups]
+    table, y, spread = context.table, context.table.Y[:, target], context.grid.spread[target] or 1.0
     if any(v.role == "hyperparameter" and v.symbol in expression.used_variables for v in table.variables):
         return False
     with np.errstate(all="ignore"):
-        if judge.grid.turns(target, judge.grid.predict(expression, by_group)):
+        if context.grid.turns(target, context.grid.predict(expression, by_group)):
             return True
         for i, variable in enumerate(table.variables):
             free = variable.role == "scale" and variable.monotone is None
@@ -145,7 +145,7 @@ def turn_not_shown(judge: Judge, target: int, candidate: Candidate) -> bool:
     return False
 
 
-def _walks(table: Table, i: int) -> tuple[Mapping[str, Array], NDArray[np.intp]]:
+def _walks(table: Table, i: int) -> tuple[Mapping[str, Array], Rows]:
     """Return points (n_rows * _WALK,) from the lowest rung of variable `i` in each row's group up to the row."""
     variable = table.variables[i]
     z = position(table, variable)[0]

@@ -31,26 +31,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sld.core.arrays import Array, Rows
 from sld.data.table import Table
+from sld.fit.fitter import FITTING
 from sld.fit.fitting import Fitter
-from sld.fit.kernel import Array
 from sld.formula.canonical import canonical_key
 from sld.search.candidates.candidate import Candidate
 from sld.search.candidates.selection import is_exact
 from sld.search.choosing.evidence import WON, advantage, turn_not_shown
-from sld.search.judging.judge import Judge
+from sld.search.judging.context import JudgingContext
 from sld.search.proposing.proposers import from_catalogue
 
 _PUBLISHED = math.log(250.0)  # nats that name one of the published forms
 _POPULAR = 0.5  # weight of how many published laws are a form; the rest counts all forms alike
 _PER_NODE = 1.0  # nats for a node of a form put together from parts
-_PER_CONSTANT = 1.0
+_PER_CONSTANT = 1.0  # nats, for the luck of the best of many fits
 _TURNS = 10.0  # nats by which a form that turns where no rows show it has to be shorter for nothing to be claimed
 _LEVEL = 0.05  # of both tests and all folds together
 _ROWS_PER_CONSTANT = 4  # with fewer the test passes whatever the form
-_LEAST_FREEDOM = 2
+_LEAST_FREEDOM = 2  # rows more than constants, below which the test has no power
 _EXACT = 1e-14  # NMSE: rounding
 
 
@@ -82,43 +82,43 @@ class Explanation:
 
 
 def explanation(
-    judge: Judge, members: Sequence[Candidate], target: int, published: Sequence[Candidate] = ()
+    context: JudgingContext, members: Sequence[Candidate], target: int, published: Sequence[Candidate] = ()
 ) -> Explanation | None:
     """Return the shortest account of the rows, if nobody bred it and it passes the tests; None where a form is exact.
 
     Args:
-        judge: Of the search, with its rows and folds.
+        context: Of the search, with its rows and folds.
         members: Candidates of this one target.
         target: Its number.
-        published: Published laws of just these quantities, if there are some (`Halves.published`).
+        published: Published laws of just these quantities, if there are some (`Finalists.published`).
     """
     if not members or any(is_exact(c) for c in members):
         return None
     usable = [c for c in members if c.admissible] or list(members)
     with np.errstate(all="ignore"):
-        popular = _popularity(judge.table, target)
-        best = _shortest(judge, [_account(judge, c, target, popular) for c in usable], target)
+        popular = _popularity(context.table, target)
+        best = _shortest(context, [_account(context, c, target, popular) for c in usable], target)
         if best is None or not best.candidate.static or not math.isfinite(best.nats):
             return None
-        if judge.table.n_rows < _ROWS_PER_CONSTANT * best.n_constants:
+        if context.table.n_rows < _ROWS_PER_CONSTANT * best.n_constants:
             return None
-        p = 2.0 * min(_predictive_test(judge, best, target), _neighbour_test(best, target))
+        p = 2.0 * min(_predictive_test(context, best, target), _neighbour_test(best, target))
         if p < _LEVEL:
             return None
         if published and not _is_published(best.candidate):
-            if advantage(judge, target, [best.candidate], published) < WON:
+            if advantage(context, target, [best.candidate], published) < WON:
                 return None
-    known = judge.deviations[target] is not None
+    known = context.deviations[target] is not None
     return Explanation(best.candidate, best.proportional, min(p, 1.0), known)
 
 
-def _shortest(judge: Judge, accounts: Sequence[_Account], target: int) -> _Account | None:
+def _shortest(context: JudgingContext, accounts: Sequence[_Account], target: int) -> _Account | None:
     """Return the shortest account by a form that does not turn unseen; None where one that does is far shorter."""
     ranked = sorted(accounts, key=lambda a: (a.nats, a.candidate.key))
     for account in ranked:
         if account.nats > ranked[0].nats + _TURNS:
             return None
-        if not turn_not_shown(judge, target, account.candidate):
+        if not turn_not_shown(context, target, account.candidate):
             return account
     return None
 
@@ -151,18 +151,18 @@ def _popularity(table: Table, target: int) -> Mapping[str, float]:
     return {key: n / mean for key, n in numbers.items()}
 
 
-def _account(judge: Judge, candidate: Candidate, target: int, popular: Mapping[str, float]) -> _Account:
-    table = judge.table
+def _account(context: JudgingContext, candidate: Candidate, target: int, popular: Mapping[str, float]) -> _Account:
+    table = context.table
     (column, expression), *_ = candidate.expressions.items()
     shared = candidate.shared.get(column, ())
     y, n = table.Y[:, target], table.n_rows
-    bounds = judge.soundness.bounds(expression) | judge.soundness.floor(expression, target)
+    bounds = context.soundness.bounds(expression) | context.soundness.floor(expression, target)
     even = Fitter(expression, table, target, shared=shared, bounds=bounds)
     values = _fitted(even, _known(candidate, even, column))
     prediction = even.predict(values)
-    nats = _even_nats(y - prediction, judge.variance[target])
+    nats = _even_nats(y - prediction, context.variance[target])
     fitter, proportional, weights = even, False, np.ones(n)
-    size, deviations = np.abs(prediction), judge.deviations[target]
+    size, deviations = np.abs(prediction), context.deviations[target]
     if deviations is not None:
         precise = (deviations.min() / deviations) ** 2
         weights = np.asarray(precise / precise.mean())
@@ -170,13 +170,13 @@ def _account(judge: Judge, candidate: Candidate, target: int, popular: Mapping[s
         values = _fitted(fitter, values)
         # a density in units of its own noise: the logarithms of these units are part of it
         miss = np.sqrt(weights) * (y - fitter.predict(values))
-        nats = _even_nats(miss, judge.variance[target]) - 0.5 * float(np.log(weights).sum())
+        nats = _even_nats(miss, context.variance[target]) - 0.5 * float(np.log(weights).sum())
     elif np.isfinite(size).all() and (size > 0).all():
         by_size = np.maximum(size, 1e-12 * size.max()) ** -2.0
         by_size /= by_size.mean()
         relative = Fitter(expression, table, target, shared=shared, weights=by_size, bounds=bounds)
         found = _fitted(relative, values)
-        other = _relative_nats(y, relative.predict(found), judge.variance[target])
+        other = _relative_nats(y, relative.predict(found), context.variance[target])
         if other < nats:
             nats, fitter, values, proportional, weights = other, relative, found, True, by_size
     n_shared = len(shared)
@@ -220,18 +220,18 @@ def _fitted(fitter: Fitter, values: Array) -> Array:
     return found.values if found.ok and np.isfinite(fitter.predict(found.values)).all() else values
 
 
-def _predictive_test(judge: Judge, account: _Account, target: int) -> float:
+def _predictive_test(context: JudgingContext, account: _Account, target: int) -> float:
     """Return the p-value, times the number of folds that could be tested; 0 where none could.
 
     On each fold the sum of squares of a fit to both parts is compared with that of a fit to the lower rungs alone.
     """
     from scipy.special import fdtrc
 
-    fitter, table = account.fitter, judge.table
+    fitter, table = account.fitter, context.table
     own = len(account.candidate.expressions[table.targets[target].column].constants) - fitter.n_shared
     first = account.values[:, : len(fitter.tape.constants)]
     found: list[float] = []
-    for fold in judge.folds:
+    for fold in context.folds:
         freedom = len(fold.train) - own * len(np.unique(table.group_index[fold.train])) - fitter.n_shared
         if freedom < _LEAST_FREEDOM:
             continue
@@ -264,10 +264,10 @@ def _neighbour_test(account: _Account, target: int) -> float:
     return float(ndtr(-z))
 
 
-def _squares(account: _Account, rows: NDArray[np.intp], start: Array, target: int) -> tuple[float, Array]:
+def _squares(account: _Account, rows: Rows, start: Array, target: int) -> tuple[float, Array]:
     """Return the weighted sum of squares of a fit to some rows, infinity where it failed, and where it ended."""
     fitter = account.fitter
-    solution = fitter.solve(start[:1], rows, inherited=start, max_iterations=80, tolerance=1e-10)
+    solution = fitter.solve(start[:1], rows, inherited=start, max_iterations=80, tolerance=FITTING)
     if not solution.ok:
         return math.inf, start
     residuals = fitter.table.Y[:, target] - fitter.predict(solution.values)

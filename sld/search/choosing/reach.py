@@ -17,39 +17,34 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sld.core.arrays import Array, Rows
 from sld.data.axes import position
 from sld.data.card import Variable
 from sld.data.splits import Fold
-from sld.data.table import Array, Table
+from sld.data.table import Table
 from sld.formula.evaluation import evaluate
+from sld.formula.expression import Expression
 from sld.laws.law import Law
-
-if TYPE_CHECKING:
-    from sld.data.axes import Rows
-    from sld.formula.expression import Expression
-    from sld.search.candidates.candidate import Candidate
+from sld.search.candidates.candidate import Candidate
 
 MOST = 1000.0  # times the largest value of a variable, however far the folds have tested
 LEAST_SPAN = 2.0  # factor that a scale variable has to span in some group
 
 _CLOSE = 0.7  # difference of scores: laws whose errors on the folds are within a factor of two, prices included
-_RIVALS = 10
+_RIVALS = 10  # of the laws that do as well; they get more alike down the list
 _STEPS = 24  # per variable, on the way to as far as the folds have tested
 _APART = 0.5  # laws disagree when they differ by half of the change that the law predicts beyond the data
 _ALIKE = 0.1  # and by more than this share of the standard deviation in the group
-_TINY = 1e-12
+_TINY = 1e-12  # so that a flat group allows rounding
 _ROUNDING = 1e-6  # of the range of a target: bounds and directions hold up to it
 _STARTS = 12  # rows of a group from which the law is followed
 _NO_STEP = 0.05  # five per cent beyond the data is the same level
 _INSIDE = (0.0, 0.5)  # of the way from a row to the largest values of its group
 _BOX = {1: 9, 2: 5, 3: 3}  # values of each variable on the box that is looked at; of more variables, the corners
 _SHRINKING = 12  # tries at a smaller box
-
-PER_UNIT = {"log10": math.log(10.0), "log2": math.log(2.0), "log": 1.0}
 
 
 @dataclass(frozen=True)
@@ -131,7 +126,7 @@ def support(table: Table, folds: Sequence[Fold], chosen: Candidate, ranked: Sequ
 
 def farther(variable: Variable, value: float, step: float) -> float:
     """Return the value, in the column's units, that lies a factor e^step beyond another."""
-    return value + step / PER_UNIT[variable.log] if variable.log else value * math.exp(step)
+    return value + step / variable.nats_per_unit if variable.log else value * math.exp(step)
 
 
 def used_scales(table: Table, expressions: Mapping[str, Expression]) -> list[Variable]:
@@ -171,7 +166,7 @@ class Frontier:
         for i, v in enumerate(self.table.variables):
             if v.symbol in positions:
                 z = positions[v.symbol]
-                X[:, :, i] = z / PER_UNIT[v.log] if v.log else np.exp(np.minimum(z, 700.0))
+                X[:, :, i] = z / v.nats_per_unit if v.log else np.exp(np.minimum(z, 700.0))
         return X
 
     def inside(self) -> Array:
@@ -290,7 +285,7 @@ def _agreed(
     ][:_RIVALS]
     i = table.variables.index(variable)
     z = position(table, variable)[0]
-    per_unit = PER_UNIT.get(variable.log or "", 1.0)
+    per_unit = variable.nats_per_unit
     limit = _STEPS
     for j, target in enumerate(table.targets):
         apart = np.zeros((len(table.groups), _STEPS + 1))

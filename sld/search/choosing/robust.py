@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from sld.core.arrays import Array
 from sld.data.splits import Fold
-from sld.data.table import Array, Table
+from sld.data.table import Table
 from sld.fit.fitting import FitResult, Fitter, fit, huber_weights
 from sld.fit.noise import noise_weights, row_weights
 from sld.formula.expression import Expression
@@ -24,9 +26,26 @@ _STARTS = 2  # beside the constants known already
 _ROUNDING = 1e-7  # of the target's standard deviation: residuals of an exact law are rounding errors
 
 _LEAST_GAIN = 0.02  # of the fold errors: less is luck, and least squares is the simpler tale
-_REWEIGHTINGS = 8
-_FINAL_REWEIGHTINGS = 4
-_TINY = 1e-300
+_REWEIGHTINGS = 8  # on a fold: Huber's weights have settled by then
+_FINAL_REWEIGHTINGS = 4  # they begin from a fit that is nearly there
+_TINY = 1e-300  # so that an error of nothing has a logarithm
+
+
+@dataclass(frozen=True)
+class Constrained:
+    """The formula of one target, with what its constants have to keep.
+
+    Attributes:
+        expression: The formula.
+        target: Number of its target.
+        shared: Constants that all groups have in common.
+        bounds: Constant to (lower, upper).
+    """
+
+    expression: Expression
+    target: int = 0
+    shared: tuple[str, ...] = ()
+    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def far_rows(residuals: Array, spread: float) -> int:
@@ -44,35 +63,37 @@ def far_rows(residuals: Array, spread: float) -> int:
 
 
 def robust_fit(
-    expression: Expression,
+    formula: Constrained,
     table: Table,
     folds: Sequence[Fold],
     squared: FitResult,
     rows: Table,
     *,
-    target: int,
     seed: int,
-    shared: Sequence[str] = (),
-    bounds: Mapping[str, tuple[float, float]] | None = None,
 ) -> tuple[FitResult, str] | None:
     """Return a fit with Huber's loss and a sentence on why, or None where the squared one is better or as good.
 
     Args:
-        expression: The formula.
+        formula: The formula.
         table: The rows that `folds` number.
         folds: Rows to fit and rows to judge.
         squared: The fit to `rows` by least squares.
         rows: The rows of the final fit.
-        target: Column of their targets.
         seed: Seed of the starts.
-        shared: Constants that all groups have in common.
-        bounds: Constant to (lower, upper).
     """
+    target = formula.target
     exact = noise_weights(rows, target)  # what is far is a matter of how exact a row is
     n = far_rows(_root(exact) * (rows.Y[:, target] - squared.prediction), float(rows.Y[:, target].std()))
     if not n:
         return None
-    fitter = Fitter(expression, table, target, shared=shared, bounds=bounds, weights=row_weights(table, target))
+    fitter = Fitter(
+        formula.expression,
+        table,
+        target,
+        shared=formula.shared,
+        bounds=formula.bounds,
+        weights=row_weights(table, target),
+    )
     gains = []
     with np.errstate(all="ignore"):
         for fold in folds:
@@ -85,15 +106,15 @@ def robust_fit(
     if not gains or float(np.mean(gains)) > -max(_LEAST_GAIN, error):
         return None
     result = fit(
-        expression,
+        formula.expression,
         rows,
         target=target,
         loss="huber",
         starts=_STARTS,
         seed=seed,
         inherit=squared.constants,
-        shared=shared,
-        bounds=bounds,
+        shared=formula.shared,
+        bounds=formula.bounds,
         weights=row_weights(rows, target),
     )
     if not result.ok:
@@ -104,23 +125,30 @@ def robust_fit(
 
 
 def huber_beside(
-    expression: Expression,
-    table: Table,
-    rows: Table,
-    target: int,
-    weights: Array | None,
-    result: FitResult,
-    shared: Sequence[str],
-    bounds: Mapping[str, tuple[float, float]] | None = None,
+    formula: Constrained, table: Table, rows: Table, weights: Array | None, result: FitResult
 ) -> FitResult:
-    """Return a fit to rows and points of a consensus in which rows far off the law count less (Huber's weights)."""
-    n_rows, root = rows.n_rows, _root(noise_weights(rows, target))
+    """Return a fit to rows and points of a consensus in which rows far off the law count less (Huber's weights).
+
+    Args:
+        formula: The formula; its target is that of `rows`.
+        table: The rows with the points after them, one target.
+        rows: The rows.
+        weights: (n_rows + n_points,) of `table`, None where all count alike.
+        result: The fit to `table` by least squares.
+    """
+    n_rows, root = rows.n_rows, _root(noise_weights(rows, formula.target))
     base = np.ones(table.n_rows) if weights is None else weights
     for _ in range(_FINAL_REWEIGHTINGS):
         trust = np.ones(table.n_rows)
         trust[:n_rows] = huber_weights(root * (table.Y[:, 0] - result.prediction)[:n_rows])
         again = fit(
-            expression, table, weights=base * trust, starts=0, inherit=result.constants, shared=shared, bounds=bounds
+            formula.expression,
+            table,
+            weights=base * trust,
+            starts=0,
+            inherit=result.constants,
+            shared=formula.shared,
+            bounds=formula.bounds,
         )
         if not again.ok:
             break

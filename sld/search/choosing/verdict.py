@@ -16,15 +16,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from sld.core.arrays import Array
 from sld.data.card import Variable
 from sld.data.splits import Fold
-from sld.data.table import Array, Table
+from sld.data.table import Table
 from sld.fit.noise import ErrorScale
 from sld.laws.law import Law
+from sld.search.candidates.candidate import Candidate
 from sld.search.candidates.selection import FAILED_FOLD
 from sld.search.choosing.reach import LEAST_SPAN, Support, span, support, used_scales
 from sld.search.choosing.robust import FAR, MOST_FAR
@@ -32,15 +34,12 @@ from sld.search.judging.baselines import baselines
 from sld.search.screening.counting import Counting, constants_of
 from sld.search.screening.dependence import dependence
 
-if TYPE_CHECKING:
-    from sld.search.candidates.candidate import Candidate
-
 LEVEL = 0.02  # p-value above which a table counts as noise; so is one noise table in fifty taken for a law
 ABSURD = 4.0  # NMSE: errors of twice the spread of the whole table
 LEAST_EXPLAINED = 0.5  # of what repeats leave to explain
-_MOST_NOISE = 0.95
-_NAMED_FOLDS = 2
-_TINY = 1e-12
+_MOST_NOISE = 0.95  # of the variation, however much repeats differ: some of it is left to explain
+_NAMED_FOLDS = 2  # a sentence with more is not read
+_TINY = 1e-12  # NMSE of rounding, so that an error of nothing has a logarithm
 
 Kind = Literal["law", "weak", "no law"]
 
@@ -146,10 +145,10 @@ def verdict(
     found = dependence(table, seed)
     counting = Counting.of(table, folds)
     silent = {k for t in chosen.expressions for k in counting.silent_folds(*constants_of(chosen, t))}
-    heard = [k for k in range(len(folds)) if k not in silent]
+    speaking = [k for k in range(len(folds)) if k not in silent]
     errors = np.array([e if math.isfinite(e) else FAILED_FOLD for e in chosen.fold_errors])
     mean, nearest = (of.mean(axis=1) for of in baselines(table, folds))
-    over_mean, over_nearest = (_log_ratios(errors, other, heard) for other in (mean, nearest))
+    over_mean, over_nearest = (_log_ratios(errors, other, speaking) for other in (mean, nearest))
     scales = used_scales(table, chosen.expressions)
     far = support(table, folds, chosen, ranked, law)
     reach = far.by_group

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sld.core.arrays import Array, Mask, Rows
 from sld.data.levels import level_walks, shape_in_a_level, two_valued
 from sld.data.table import Table
-from sld.fit.kernel import Array, evaluate
+from sld.fit.kernel import evaluate
 from sld.formula.expression import Expression
 
 REACH = 1000.0  # how far beyond the data the walks go
@@ -35,10 +35,9 @@ _RUNAWAY_POWER = 2.0  # or, where that is more, the factor that the data span on
 # Slack in ranges of the target: noisy data near a bound, or a flat stretch, should not condemn a law
 _BOUND_SLACK = 0.03
 _ROUNDING = 1e-7  # but a law that keeps a bound up to rounding wherever it will be used comes before others
-_MONOTONE_SLACK = 0.05
+_MONOTONE_SLACK = 0.05  # a wiggle of a twentieth goes with noise
 _ONE_WAY = 0.95  # share of all change within the data that goes one way where a law runs that way
-_POINTS = 3500
-_LOG_STEP = {"log10": math.log(10.0), "log2": math.log(2.0), "log": 1.0}
+_POINTS = 3500  # of the whole grid: every candidate is evaluated on them
 
 
 @dataclass(frozen=True)
@@ -76,10 +75,10 @@ class Grid:
     """
 
     columns: Mapping[str, Array]
-    group_index: NDArray[np.intp]
-    walk: NDArray[np.intp]
+    group_index: Rows
+    walk: Rows
     reach: Array
-    direction: NDArray[np.intp]
+    direction: Rows
     spread: Array
     centre: Array
     table: Table
@@ -174,7 +173,7 @@ class Grid:
         spread = self.spread[target] or 1.0
         found: list[Problem] = []
 
-        def check(bad: NDArray[np.bool_], what: str, *, slight: bool = False) -> None:
+        def check(bad: Mask, what: str, *, slight: bool = False) -> None:
             if bad.any():
                 where = np.flatnonzero(bad)
                 first = int(where[np.argmin(self.reach[where])])
@@ -245,7 +244,7 @@ def values_at(
     expression: Expression,
     constants: Sequence[Mapping[str, float]],
     columns: Mapping[str, Array],
-    group_index: NDArray[np.intp],
+    group_index: Rows,
 ) -> Array:
     """Return a law's values (n_points,) where `columns` say (symbol to (n_points,)), with each group's constants."""
     values = {c: np.array([group[c] for group in constants])[group_index] for c in expression.constants}
@@ -253,7 +252,7 @@ def values_at(
     return np.broadcast_to(found, group_index.shape)
 
 
-def _walks_away(table: Table) -> tuple[list[Array], list[float], NDArray[np.intp]]:
+def _walks_away(table: Table) -> tuple[list[Array], list[float], Rows]:
     """Return points (n_walks * 12, n_variables) from the middle of the data through its rows, their reach and rows.
 
     Proportions keep their sum and stay positive.
@@ -290,21 +289,21 @@ def ordered_pairs(table: Table) -> list[tuple[int, int]]:
     return found
 
 
-def _group_rows(table: Table) -> list[NDArray[np.intp]]:
+def _group_rows(table: Table) -> list[Rows]:
     return [np.flatnonzero(table.group_index == g) for g in range(len(table.groups))]
 
 
 def _log(table: Table, i: int) -> Array:
     x = table.X[:, i]
-    log = table.variables[i].log
-    if log:
-        return x * _LOG_STEP[log]
+    variable = table.variables[i]
+    if variable.log:
+        return x * variable.nats_per_unit
     return np.log(np.where(x > 0, x, x[x > 0].min() if (x > 0).any() else 1.0))
 
 
 def _unlog(table: Table, i: int, at: float) -> float:
-    log = table.variables[i].log
-    return at / _LOG_STEP[log] if log else math.exp(at)
+    variable = table.variables[i]
+    return at / variable.nats_per_unit if variable.log else math.exp(at)
 
 
 def _spread_rows(table: Table, moving: Sequence[int], budget: int) -> list[int]:
@@ -315,7 +314,7 @@ def _spread_rows(table: Table, moving: Sequence[int], budget: int) -> list[int]:
     for i in moving:
         x = table.X[:, i]
         if table.variables[i].log:
-            size += x * _LOG_STEP[table.variables[i].log or "log"]
+            size += x * table.variables[i].nats_per_unit
         else:
             size += np.log(np.maximum(x, 1e-300))
     per_group = max(1, budget // len(table.groups))

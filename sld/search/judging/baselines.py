@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sld.core.arrays import Array
 from sld.data.splits import Fold
-from sld.data.table import Array, Table
+from sld.data.table import Table
 from sld.fit.noise import ErrorScale
 from sld.search.screening.dependence import positions
 
-_TINY = 1e-12
+_TINY = 1e-12  # squared distance: rows as near as the nearest one count with it
 
 
 class Baselines(NamedTuple):

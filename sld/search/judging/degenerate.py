@@ -16,18 +16,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from sld.core.arrays import Array
 from sld.data.table import Table
-from sld.fit.kernel import Array, compile_tape, value_and_jacobian
+from sld.fit.kernel import compile_tape, value_and_jacobian
 from sld.formula.evaluation import apply_operator
 from sld.formula.expression import Expression, Node, call, name
+from sld.search.candidates.rejection import Rejection
 
-TWO_ROLES = "one constant in two roles with different units"
-CANCELS = "terms that cancel to more than three digits"
-TOO_LARGE = "constants beyond 1e30 or below 1e-30"
-
-_MOST, _LEAST = 1e30, 1e-30
-_CANCELLED = 1e3
-_ROWS = 96
+_MOST, _LEAST = 1e30, 1e-30  # sizes beyond which products of two constants and a row soon leave the range of a float
+_CANCELLED = 1e3  # times the sum: three digits of every constant are then lost in it
+_ROWS = 96  # of the table that are looked at; each candidate is
 _FARTHER = 4.0  # times the largest rows: the edge of what a law is used for
 _POINTS = 40  # at which a change of units is compared with changes of the constants
 _MISSED = 1e-6  # relative; rounding leaves 1e-12
@@ -50,17 +48,17 @@ class Degeneracy:
         self.group_index = np.concatenate([table.group_index[rows], table.group_index[largest]]).astype(np.intp)
         self.table = table
 
-    def refusal(self, expression: Expression, constants: Sequence[Mapping[str, float]]) -> str:
-        """Return why a law is none, as a status; empty where nothing is wrong. `constants` are by group."""
+    def refusal(self, expression: Expression, constants: Sequence[Mapping[str, float]]) -> Rejection | None:
+        """Return why a law is none; None where nothing is wrong. `constants` are by group."""
         values = np.array([[of[c] for c in expression.constants] for of in constants])
         size = np.abs(values)
         if ((size > _MOST) | ((size < _LEAST) & (size > 0.0))).any():
-            return TOO_LARGE
+            return Rejection.TOO_LARGE
         known: dict[str, Array] = {**self.columns}
         known |= {c: values[self.group_index, j] for j, c in enumerate(expression.constants)}
         worst = [0.0]
         self._value(expression.tree, known, worst)
-        return CANCELS if worst[0] > _CANCELLED else ""
+        return Rejection.CANCELS if worst[0] > _CANCELLED else None
 
     def _value(self, node: Node, known: Mapping[str, Array], worst: list[float]) -> Array:
         """Return the value of a node; `worst` becomes the largest ratio of a sum's terms to the sum."""

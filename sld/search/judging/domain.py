@@ -24,47 +24,35 @@ the others are evaluated on a grid.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sld.core.arrays import Array, Mask, Rows
 from sld.data.table import Table
-from sld.fit.kernel import Array
 from sld.formula.domain import Interval, domain_bounds, is_even, is_whole, ranges
 from sld.formula.expression import Expression, Node
+from sld.search.candidates.rejection import Rejection
 from sld.search.judging.admissible import ordered_pairs, values_at
 
-NO_VALUE = "no value for some positive sizes"
-NOT_FINITE = "not finite for some sizes"
-SPIKE = "a spike between rungs"
-EXPLODES = "an explosion just below the smallest sizes"
-
-Ints = NDArray[np.intp]
-
-_DECADE = math.log(10.0)
 _DEFINED = 6.0  # decades below the smallest value in which a law must have a value
 _BELOW, _ABOVE = 1.0, 3.0  # decades below and above the data in which it must be finite
 _SLIGHTLY = 0.05  # of the range: how far beyond the data what is no scale is checked
 _BETWEEN = np.array((0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99))  # of the way from rung to rung
 _QUARTERS = (2, 4)  # of these, one quarter and three quarters
 _FINEST = 1 / 16  # of the range of the data: closer rungs count as one
-_SEGMENTS = 300
+_SEGMENTS = 300  # from rung to rung that are looked at: each candidate is, so that few walks are taken in a large table
 _CORNERS = 4  # scale variables whose combinations of extremes are all tried
 # A smooth optimum half-way between rungs leaves their values by an eighth of the change over the next gap, a corner
 # |x - m| by half of it, anything sharper by more.
 _SHARP = 0.5
-_SLACK, _SLACK_BEYOND = (
-    0.02,
-    0.1,
-)  # ranges of the target that a wiggle may have in any case, in the data and beyond them
+# ranges of the target that a wiggle may have in any case, in the data and beyond them
+_SLACK, _SLACK_BEYOND = 0.02, 0.1
 _TURNED_BACK = 0.5  # share of the way down that is done a quarter of the way to the next rung; 0.06 for a parabola
 _EXPLOSION = 1e5  # ranges of the target, a decade below the smallest run: no published exponent comes near 5
 _ROOT_STEPS = 40  # half of them halve the interval
-_STEPS = {"log10": 1.0, "log2": math.log2(10.0), "log": _DECADE}  # a decade in a column of logarithms
 
 
 @dataclass(frozen=True)
@@ -82,7 +70,7 @@ class _Axis:
         variable, x = table.variables[i], table.X[:, i]
         logs = variable.log is None and variable.role != "proportion" and bool((x > 0).all())
         t = np.log(x) if logs else x
-        decade = _STEPS[variable.log] if variable.log else _DECADE
+        decade = variable.units_per_decade
         scale = variable.role == "scale" and (logs or variable.log is not None)
         return _Axis(logs, scale, decade, float(t.min()), float(t.max()))
 
@@ -116,7 +104,7 @@ class Domain:
         self._ordered = ordered_pairs(table)
         self.box = {s: self._box(i, a, _DEFINED) for i, (s, a) in enumerate(zip(table.symbols, self.axes, strict=True))}
         self.columns: Mapping[str, Array] = {}  # the points, laid out when they are first needed
-        self.group_index: Ints = np.zeros(0, dtype=np.intp)
+        self.group_index: Rows = np.zeros(0, dtype=np.intp)
         self._laid_out = False
         spread = np.ptp(table.Y, axis=0)
         own = [np.ptp(table.Y[table.group_index == g], axis=0) for g in range(len(table.groups))]
@@ -128,8 +116,10 @@ class Domain:
         """Return the bounds of constants that keep the formula defined, see `domain_bounds`."""
         return domain_bounds(expression, self.positive)
 
-    def refusal(self, expression: Expression, constants: Sequence[Mapping[str, float]], target: int) -> str:
-        """Return why a law is none, as a status; empty where nothing is wrong.
+    def refusal(
+        self, expression: Expression, constants: Sequence[Mapping[str, float]], target: int
+    ) -> Rejection | None:
+        """Return why a law is none; None where nothing is wrong.
 
         Args:
             expression: The formula.
@@ -137,21 +127,21 @@ class Domain:
             target: Number of the target, for what is a large change.
         """
         if self._explodes(expression, constants, target):
-            return EXPLODES
+            return Rejection.EXPLODES
         names = expression.constants
         box = self.box | {c: _ends([of[c] for of in constants]) for c in names}
         known = ranges(expression.tree, box)
         sharp = [n for n in expression.tree.walk() if _may_be_sharp(n, expression.variables)]
         if known.proven and not sharp:
-            return ""
+            return None
         self._lay_out()
         for node in known.unsure:
             if not self._keeps_sign(node, expression, constants):
-                return NO_VALUE
+                return Rejection.NO_VALUE
         values = values_at(expression, constants, self.columns, self.group_index)
         if not np.isfinite(values[: self._n_finite]).all():
-            return NOT_FINITE
-        return SPIKE if sharp and self._spike(expression, constants, values, sharp, target) else ""
+            return Rejection.NOT_FINITE
+        return Rejection.SPIKE if sharp and self._spike(expression, constants, values, sharp, target) else None
 
     def _explodes(self, expression: Expression, constants: Sequence[Mapping[str, float]], target: int) -> bool:
         if not len(self._below_index):
@@ -185,7 +175,7 @@ class Domain:
 
     def _place(
         self,
-        wrong: NDArray[np.bool_],
+        wrong: Mask,
         part: Expression | None,
         expression: Expression,
         constants: Sequence[Mapping[str, float]],
@@ -232,7 +222,7 @@ class Domain:
 
     def _wrong_sign(
         self, node: Node, expression: Expression, constants: Sequence[Mapping[str, float]]
-    ) -> tuple[Node, NDArray[np.bool_]]:
+    ) -> tuple[Node, Mask]:
         """Return what has to keep its sign, and at which points it has the wrong one, or zero.
 
         Where either sign will do, of the points of a group those with the rarer one are wrong.
@@ -257,7 +247,7 @@ class Domain:
         n = len(self.table.groups)
         ups, downs = (np.bincount(self.group_index[side], minlength=n) for side in (above, below))
         rarer = np.where((ups >= downs)[self.group_index], below, above)
-        wrong: NDArray[np.bool_] = ~(above | below) | (rarer & ((ups > 0) & (downs > 0))[self.group_index])
+        wrong: Mask = ~(above | below) | (rarer & ((ups > 0) & (downs > 0))[self.group_index])
         return argument, wrong
 
     # --- spikes
@@ -297,7 +287,7 @@ class Domain:
 
     def _turning(
         self, inner: Node, expression: Expression, constants: Sequence[Mapping[str, float]], values: Array
-    ) -> tuple[Ints, Array]:
+    ) -> tuple[Rows, Array]:
         """Return segments in which `inner` changes sign, and the law's value there: the tip of a bump, if it is one."""
         part = Expression(inner, expression.variables)
         n, k = self._left.size, len(_BETWEEN)
@@ -325,7 +315,7 @@ class Domain:
         known = np.isfinite(found)
         return segment[known], found[known]
 
-    def _points(self, segment: Ints, share: Array) -> dict[str, Array]:
+    def _points(self, segment: Rows, share: Array) -> dict[str, Array]:
         """Return the points a share of the way along some segments."""
         X = self._X[self._left[segment]].copy()
         for i in np.unique(self._moved[segment]):
@@ -359,8 +349,8 @@ class Domain:
         self._n_rungs = sum(len(x) for x in rungs)
         starts = np.cumsum([0, *(len(x) for x in rungs)])[:-1]
         left = [start + np.arange(len(x) - 1) for start, x in zip(starts, rungs, strict=True)]
-        self._left: Ints = np.concatenate(left).astype(np.intp) if left else np.zeros(0, dtype=np.intp)
-        self._right: Ints = self._left + 1
+        self._left: Rows = np.concatenate(left).astype(np.intp) if left else np.zeros(0, dtype=np.intp)
+        self._right: Rows = self._left + 1
         self._moved = np.concatenate([np.full(len(x) - 1, i) for _, i, x in walks]) if walks else np.zeros(0, int)
         self._follows = np.concatenate([np.arange(len(x) - 1) > 0 for x in rungs]) if walks else np.zeros(0, bool)
         X = np.concatenate([self._walk(row, i, x) for row, i, x in walks]) if walks else table.X[:0]
@@ -410,7 +400,7 @@ class Domain:
             walks += [(int(rows[k]), i, x) for k in spread]
         return walks
 
-    def _chain(self, rows: Ints, i: int) -> Array:
+    def _chain(self, rows: Rows, i: int) -> Array:
         """Return the coordinates of the rungs of a group in one variable, and of steps beyond them to the ends."""
         axis = self.axes[i]
         own = np.unique(axis.coordinate(self.table.X[rows, i]))
@@ -430,7 +420,7 @@ class Domain:
         X[:, i] = self.axes[i].back(coordinates)
         return X
 
-    def _a_decade_below(self) -> tuple[dict[str, Array], Ints]:
+    def _a_decade_below(self) -> tuple[dict[str, Array], Rows]:
         """Return the smallest run of each group in each scale variable, a decade smaller in that one, and its group."""
         points, of = [], []
         for g in range(len(self.table.groups)):
@@ -444,7 +434,7 @@ class Domain:
         X = np.array(points).reshape(-1, len(self.axes))
         return {s: np.ascontiguousarray(X[:, i]) for i, s in enumerate(self.table.symbols)}, np.array(of, dtype=np.intp)
 
-    def _corners(self, below: float) -> tuple[Array, Ints]:
+    def _corners(self, below: float) -> tuple[Array, Rows]:
         """Return the extremes of all scale variables in all combinations, and their middle, for every group."""
         table = self.table
         moving = [i for i, a in enumerate(self.axes) if a.scale][:_CORNERS]

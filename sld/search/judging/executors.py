@@ -24,9 +24,9 @@ from sld.search.judging.judge import Judge, Proposal
 
 Result = tuple[Proposal, Candidate, int]
 
-_CHUNK = 8
+_CHUNK = 8  # proposals sent at once: most fall at an early check, and sending takes time too
 _AHEAD = 3  # chunks in flight per worker
-_LOOK_EVERY_S = 0.2
+_LOOK_EVERY_S = 0.2  # for whether the parent is still there
 
 _judge: Judge | None = None
 
@@ -70,7 +70,7 @@ class Executor:
                 initializer=_begin,
                 initargs=(self.judge, os.getpid()),
             )
-            # the processes start with the first job, and they have to start before any thread of a guest does
+            # the processes start with the first job, and they have to start before any proposer's thread
             self._pool.submit(_work, [])
         return self
 

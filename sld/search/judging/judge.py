@@ -11,32 +11,29 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sld.core.arrays import Array
 from sld.data.splits import Fold
 from sld.data.table import Table
-from sld.fit.fitting import Fitter, Prior, Solution, log_starts, text_seed
-from sld.fit.kernel import Array, linear_constants
-from sld.fit.noise import ErrorScale, row_weights, standard_deviations
+from sld.fit.fitter import FITTING, SCREENING
+from sld.fit.fitting import Fitter, Solution, log_starts, text_seed
+from sld.fit.kernel import linear_constants
 from sld.formula.canonical import canonical_key, simplify
 from sld.formula.expression import Expression
 from sld.laws.form import Form
 from sld.search.candidates.candidate import Candidate, Judgement
-from sld.search.candidates.selection import EARLY_FOLDS, early_score, fold_score
-from sld.search.judging.admissible import Grid, Problem
-from sld.search.judging.baselines import baselines
-from sld.search.judging.degenerate import TWO_ROLES, plays_two_roles
-from sld.search.judging.resolution import rounding_nmse
+from sld.search.candidates.rejection import OK, Rejection
+from sld.search.candidates.selection import EARLY_FOLDS, early_score
+from sld.search.judging.context import JudgingContext
+from sld.search.judging.degenerate import plays_two_roles
+from sld.search.judging.judged import Judged, constants_by_group
 from sld.search.judging.sharing import best_sharing
-from sld.search.judging.soundness import Soundness
-from sld.search.screening.counting import TOO_MANY, Counting
 
-BEHIND = "far behind the best"
 _QUICK = 3  # one start in three for the first look at a form
 _MARGIN = 1.0  # a form whose errors are e times those of the ones that count is not looked at again
+# spread of starts around a guess, in logarithms: from rounding to a wrong digit
 _NEAR = (0.01, 0.01, 0.02, 0.02, 0.05, 0.05, 0.1, 0.2)
 SETTLE = 300  # steps in which a guess at the constants is followed to the end
-_HOPELESS = 1.5  # training NMSE above which a form explains less than the mean does
 
 
 @dataclass(frozen=True)
@@ -57,46 +54,32 @@ class Proposal:
         return Proposal(tuple(forms), " | ".join(keys))
 
 
-@dataclass(frozen=True)
-class _Judged:
-    """The verdict on one target; `effective` counts constants per group, those that groups share in parts."""
-
-    status: str
-    n_fits: int
-    fold_errors: tuple[float, ...] = ()
-    train_nmse: float = math.nan
-    problems: tuple[Problem, ...] = ()
-    constants: Mapping[str, Mapping[str, float]] | None = None
-    shared: tuple[str, ...] = ()
-    prior: Prior | None = None
-    effective: float = 0.0
-    silent: tuple[int, ...] = ()  # folds with too few points for its constants
-
-
 class Judge:
     """Judges proposals on one table; the same proposal always gets the same verdict."""
 
     def __init__(self, table: Table, folds: Sequence[Fold], *, seed: int, max_constants: int) -> None:
-        """Prepare what all proposals share: the grid, the noise floor, the variances."""
-        self.table = table
-        self.folds = tuple(folds)
-        self.seed = seed
-        self.max_constants = max_constants
-        self.grid = Grid.of(table)
-        self.soundness = Soundness(table)
-        self.rounding = [rounding_nmse(table, j) for j in range(len(table.targets))]
-        # (n_rows,) for each target, None where all rows count alike
-        self.weights = tuple(row_weights(table, j) for j in range(len(table.targets)))
-        self.tested = tuple(len(fold.test) for fold in self.folds)
-        self.n_points = int(table.points().max()) + 1
-        self.scales = tuple(ErrorScale.of(table, j) for j in range(len(table.targets)))
-        self.deviations = tuple(standard_deviations(table, j) for j in range(len(table.targets)))
-        self.noise = [[scale.floor(fold.test) for fold in self.folds] for scale in self.scales]
-        self.variance = [scale.variance for scale in self.scales]
-        # a form that misses one absurd row, and nothing else, still explains something
-        self.whole = [max(float(np.var(table.Y[:, j])), 1e-300) for j in range(len(table.targets))]
-        self.counting = Counting.of(table, self.folds)
-        self.no_formula = np.minimum(*baselines(table, self.folds))
+        """Measure what all proposals share."""
+        self.context = JudgingContext(table, folds, seed=seed, max_constants=max_constants)
+
+    @property
+    def table(self) -> Table:
+        """The rows."""
+        return self.context.table
+
+    @property
+    def folds(self) -> tuple[Fold, ...]:
+        """Rows to fit and rows to judge."""
+        return self.context.folds
+
+    @property
+    def seed(self) -> int:
+        """Seed of all starting points."""
+        return self.context.seed
+
+    @property
+    def max_constants(self) -> int:
+        """Limit per group and target."""
+        return self.context.max_constants
 
     def judge(self, proposal: Proposal) -> tuple[Candidate, int]:
         """Return the candidate and the number of local fits it took."""
@@ -107,35 +90,25 @@ class Judge:
         proposal = replace(proposal, forms=tuple(_shortened(f) for f in proposal.forms))
         columns = [t.column for t in self.table.targets]
         expressions = {c: f.expression for c, f in zip(columns, proposal.forms, strict=True)}
-        complexity = round(float(np.mean([e.complexity for e in expressions.values()])))
-        n_constants = max(len(e.constants) for e in expressions.values())
         candidate = Candidate(
             expressions=expressions,
             key=proposal.key,
             origin=proposal.forms[0].origin,
-            complexity=complexity,
-            n_constants=n_constants,
             island=proposal.island,
             lineage=proposal.lineage,
         )
-        judged: list[_Judged] = []
+        judged: list[Judged] = []
         for j, form in enumerate(proposal.forms):
             judged.append(self._judge_groups(form, j, proposal.thorough, proposal.bar))
-            if judged[-1].status != "ok":
+            if not judged[-1].ok:
                 return replace(candidate, status=judged[-1].status), sum(v.n_fits for v in judged)
         judgements = tuple(
             self._judgement(v, f.expression, j) for j, (v, f) in enumerate(zip(judged, proposal.forms, strict=True))
         )
-        errors = np.array([v.fold_errors for v in judged])
         return (
             replace(
                 candidate,
-                fold_errors=tuple(float(x) for x in errors.mean(axis=0)),
-                score=float(np.mean([j.score for j in judgements])),
                 judgements=judgements,
-                train_nmse=float(np.mean([v.train_nmse for v in judged])),
-                admissible=all(j.admissible for j in judgements),
-                reasons=tuple(dict.fromkeys(r for j in judgements for r in j.reasons)),
                 constants={c: v.constants or {} for c, v in zip(columns, judged, strict=True)},
                 shared={c: v.shared for c, v in zip(columns, judged, strict=True) if v.shared},
                 priors={c: v.prior for c, v in zip(columns, judged, strict=True) if v.prior is not None},
@@ -143,9 +116,9 @@ class Judge:
             sum(v.n_fits for v in judged),
         )
 
-    def _judgement(self, judged: _Judged, expression: Expression, target: int) -> Judgement:
+    def _judgement(self, judged: Judged, expression: Expression, target: int) -> Judgement:
         return Judgement(
-            score=self.score(judged, expression, target),
+            score=self.context.score(judged, expression, target),
             fold_errors=judged.fold_errors,
             train_nmse=judged.train_nmse,
             admissible=not any(p.hard for p in judged.problems),
@@ -154,60 +127,48 @@ class Judge:
             within_bounds=not any(p.slight for p in judged.problems),
         )
 
-    def score(self, judged: _Judged, expression: Expression, target: int) -> float:
-        """Return what selection minimises, see `fold_score`."""
-        errors = self._heard(judged.fold_errors, judged.silent, target)
-        return fold_score(
-            errors, self.tested, judged.train_nmse, self.noise[target], judged.effective,
-            expression.complexity, self.n_points, len(judged.problems),
-        )  # fmt: skip
-
-    def _heard(self, errors: Sequence[float], silent: Collection[int], target: int) -> tuple[float, ...]:
-        """Return the errors with those of no formula where a fold says nothing: no credit, and no blame either."""
-        return tuple(float(self.no_formula[k, target]) if k in silent else e for k, e in enumerate(errors))
-
-    def _judge_groups(self, form: Form, target: int, thorough: bool, bar: float) -> _Judged:
+    def _judge_groups(self, form: Form, target: int, thorough: bool, bar: float) -> Judged:
         """Return the verdict; what groups share is decided for finalists, unless the form says it."""
         verdict = self._judge_target(form, target, thorough, bar)
         n_groups, n_shared = len(self.table.groups), len(form.shared)
         effective = len(form.expression.constants) - n_shared + n_shared / n_groups
         verdict = replace(verdict, shared=form.shared, effective=effective)
         # too many constants for groups that stand alone may be few enough for groups with one shape
-        decides = (thorough or verdict.status == TOO_MANY) and n_groups > 1 and not form.shared
-        return best_sharing(self, form, target, verdict, pooled=thorough) if decides else verdict
+        decides = (thorough or verdict.status == Rejection.TOO_MANY_CONSTANTS) and n_groups > 1 and not form.shared
+        return best_sharing(self.context, form, target, verdict, pooled=thorough) if decides else verdict
 
-    def _judge_target(self, form: Form, target: int, thorough: bool, bar: float) -> _Judged:
+    def _judge_target(self, form: Form, target: int, thorough: bool, bar: float) -> Judged:
         expression = form.expression
         n_constants = len(expression.constants)
         if n_constants == 0:
-            return _Judged("no constants", 0)
+            return Judged(Rejection.NO_CONSTANTS, 0)
         if n_constants > self.max_constants:
-            return _Judged("more constants than the task allows", 0)
+            return Judged(Rejection.OVER_THE_LIMIT, 0)
         own = n_constants - len(form.shared)
         count = own, own * len(self.table.groups) + len(form.shared)
-        if self.counting.refuses(*count):
-            return _Judged(TOO_MANY, 0)
-        silent = self.counting.silent_folds(*count)
+        if self.context.counting.refuses(*count):
+            return Judged(Rejection.TOO_MANY_CONSTANTS, 0)
+        silent = self.context.counting.silent_folds(*count)
         if not form.given and plays_two_roles(expression, self.table):
-            return _Judged(TWO_ROLES, 0)
-        floor = self.soundness.floor(expression, target)
+            return Judged(Rejection.TWO_ROLES, 0)
+        floor = self.context.soundness.floor(expression, target)
         rng = text_seed(self.seed, expression.text)
         try:
             fitter = Fitter(
                 expression, self.table, target, positive=form.positive, shared=form.shared,
-                weights=self.weights[target], bounds=self.soundness.bounds(expression) | floor,
+                weights=self.context.weights[target], bounds=self.context.soundness.bounds(expression) | floor,
             )  # fmt: skip
         except (OverflowError, ValueError) as error:
-            return _Judged(f"not compiled: {error}", 0)
+            return Judged(f"{Rejection.NOT_COMPILED}: {error}", 0)
         if not np.isfinite(fitter.columns).any(axis=1).all():
-            return _Judged("not finite on the data", 0)
+            return Judged(Rejection.NOT_FINITE_ON_DATA, 0)
         n_nonlinear = len(fitter.tape.constants)
-        n_starts = _n_starts(n_nonlinear, len(self.table.groups)) * (2 if thorough else form.effort)
+        n_starts = _n_starts(n_nonlinear, len(self.table.groups)) * (2 if thorough else form.start_multiplier)
         starts = fitter.starts(n_starts, rng)
         self._use_hints(form, fitter, starts, rng)
         first = self._inherited(form, fitter, starts) if form.start else log_starts(fitter, 4, rng)
         n_fits = 0
-        if form.guessed and first is not None and n_nonlinear:
+        if form.warm_start and first is not None and n_nonlinear:
             first, n_fits = self._settled(fitter, first, starts, rng)
         y = self.table.Y[:, target]
         few = starts[: (2 if n_nonlinear > 1 else 1) + thorough]
@@ -218,9 +179,9 @@ class Judge:
             if quick.ok:
                 errors, n = self._fold_errors(fitter, quick, few[:1], self.folds[:EARLY_FOLDS], target, silent)
                 n_fits += n
-                errors = self._heard(errors, silent, target)
-                if early_score(errors, n_constants, expression.complexity, self.n_points) > bar + _MARGIN:
-                    return _Judged(BEHIND, n_fits)
+                errors = self.context.credited(errors, silent, target)
+                if early_score(errors, n_constants, expression.complexity, self.context.n_points) > bar + _MARGIN:
+                    return Judged(Rejection.BEHIND, n_fits)
                 starts, first = starts[max(1, n_starts // _QUICK) :], fitter.nonlinear(quick)
         solution = self._fit(fitter, starts, first)
         n_fits += solution.n_fits
@@ -231,29 +192,25 @@ class Judge:
             fitter, solution = twin, self._fit(twin, few, first)
             n_fits += solution.n_fits
         if not solution.ok:
-            return _Judged("not finite on the data", n_fits)
+            return Judged(Rejection.NOT_FINITE_ON_DATA, n_fits)
         miss = y - fitter.predict(solution.values)
-        train_nmse = self.nmse(miss, target)
-        if not self.explains(train_nmse, miss, target):
-            return _Judged("explains nothing", n_fits)
-        constants = self.by_group(expression, fitter, solution.values)
-        if why := self.soundness.refusal(expression, constants, target):
-            return _Judged(why, n_fits)
-        problems = self.grid.problems(target, self.grid.predict(expression, constants))
+        train_nmse = self.context.nmse(miss, target)
+        if not self.context.explains(train_nmse, miss, target):
+            return Judged(Rejection.EXPLAINS_NOTHING, n_fits)
+        constants = constants_by_group(expression, fitter, solution.values)
+        if why := self.context.soundness.refusal(expression, constants, target):
+            return Judged(why, n_fits)
+        problems = self.context.grid.problems(target, self.context.grid.predict(expression, constants))
         errors, n = self._fold_errors(fitter, solution, few, self.folds, target, silent)
         n_fits += n
         if sum(not math.isfinite(e) for e in errors) * 2 > len(errors):
-            return _Judged("not finite on most folds", n_fits)
+            return Judged(Rejection.NOT_FINITE_ON_FOLDS, n_fits)
         by_group = dict(zip(self.table.groups, constants, strict=True))
-        return _Judged("ok", n_fits, errors, train_nmse, problems, by_group, silent=silent)
-
-    def explains(self, train_nmse: float, miss: Array, target: int) -> bool:
-        """Tell whether a fit is better than the mean of the rows: as errors are counted, or as they are."""
-        return train_nmse < _HOPELESS or float(np.mean(miss**2)) < _HOPELESS * self.whole[target]
+        return Judged(OK, n_fits, errors, train_nmse, problems, by_group, silent=silent)
 
     @staticmethod
     def _fit(fitter: Fitter, starts: Array, first: Array | None) -> Solution:
-        return fitter.solve(starts, inherited=first, max_iterations=40, tolerance=1e-6, refit_bounds=False)
+        return fitter.solve(starts, inherited=first, max_iterations=40, tolerance=SCREENING, refit_bounds=False)
 
     def _fold_errors(
         self,
@@ -275,25 +232,14 @@ class Judge:
                 errors.append(math.nan)
                 continue
             part = fitter.solve(
-                starts, fold.train, inherited=inherited, max_iterations=30, tolerance=1e-6, refit_bounds=False
+                starts, fold.train, inherited=inherited, max_iterations=30, tolerance=SCREENING, refit_bounds=False
             )
             n_fits += part.n_fits
             if part.ok:
-                errors.append(self.nmse(y - fitter.predict(part.values), target, fold.test))
+                errors.append(self.context.nmse(y - fitter.predict(part.values), target, fold.test))
             else:
                 errors.append(math.nan)
         return tuple(errors), n_fits
-
-    def nmse(self, miss: Array, target: int, rows: NDArray[np.intp] | None = None) -> float:
-        """Return the mean squared error over the variance, at least that of the last digit that the table has.
-
-        Args:
-            miss: (n_rows,) of all rows.
-            target: Number of the target.
-            rows: The rows that count, all if not given.
-        """
-        found = self.scales[target].nmse(miss, rows)
-        return max(found, self.rounding[target]) if math.isfinite(found) else found
 
     @staticmethod
     def _use_hints(form: Form, fitter: Fitter, starts: Array, rng: np.random.Generator) -> None:
@@ -322,7 +268,7 @@ class Judge:
         if len(guess) == 1:  # groups are spread around the guess by themselves
             near = guess * np.exp(rng.normal(size=(len(_NEAR), guess.shape[1])) * np.array(_NEAR)[:, None])
         parts = [
-            fitter.solve(near, inherited=first, max_iterations=SETTLE, tolerance=1e-9, refit_bounds=False)
+            fitter.solve(near, inherited=first, max_iterations=SETTLE, tolerance=FITTING, refit_bounds=False)
             for first in (guess, log_starts(fitter, 4, rng))
             if first is not None
         ]
@@ -334,21 +280,15 @@ class Judge:
         reached = np.array([fitter.nonlinear(part) for part in parts])[best, np.arange(len(best))]
         return np.where(np.isfinite(reached), reached, guess), n_fits
 
-    @staticmethod
-    def by_group(expression: Expression, fitter: Fitter, values: Array) -> list[dict[str, float]]:
-        """Return the constants of a solution (n_groups, n_names), a mapping for each group."""
-        column = {c: i for i, c in enumerate(fitter.names)}
-        return [{c: float(row[column[c]]) for c in expression.constants} for row in values]
-
 
 def _shortened(form: Form) -> Form:
     """Return the form without redundant constants."""
-    if not form.rough:
+    if not form.needs_simplify:
         return form
     expression = simplify(form.expression)
     linear = linear_constants(expression)[1]
     shared = tuple(c for c in form.shared if c in expression.constants and c not in linear)
-    return replace(form, expression=expression, shared=shared, rough=False)
+    return replace(form, expression=expression, shared=shared, needs_simplify=False)
 
 
 def _broken(fitter: Fitter, solution: Solution, bounds: Mapping[str, tuple[float, float]]) -> bool:

@@ -11,8 +11,8 @@ from decimal import Decimal
 
 import numpy as np
 
+from sld.core.arrays import Array
 from sld.data.table import Table
-from sld.fit.kernel import Array
 
 _MOST_DIGITS = 8  # more digits than that were not rounded for print
 

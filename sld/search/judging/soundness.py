@@ -15,13 +15,12 @@ from sld.data.table import Table
 from sld.formula.domain import Limits, is_even
 from sld.formula.evaluation import walk
 from sld.formula.expression import Expression, Node
+from sld.search.candidates.rejection import Rejection
 from sld.search.judging.degenerate import Degeneracy
 from sld.search.judging.domain import Domain
 
-BELOW_FLOOR = "an irreducible loss below zero"
-
 _FAR = 1e60  # times the data: what vanishes there vanishes with scale
-_GONE = 1e-6
+_GONE = 1e-6  # a term with constants of ordinary size is below it there, or it does not vanish
 _FALLS = 0.05  # of the range of the loss, over the range of a scale variable
 
 
@@ -51,8 +50,10 @@ class Soundness:
         constant = floor_constant(expression, self.table)
         return {} if constant is None else {constant: (least, math.inf)}
 
-    def refusal(self, expression: Expression, constants: Sequence[Mapping[str, float]], target: int) -> str:
-        """Return why fitted constants (by group, in the table's order) make no law, or nothing."""
+    def refusal(
+        self, expression: Expression, constants: Sequence[Mapping[str, float]], target: int
+    ) -> Rejection | None:
+        """Return why fitted constants (by group, in the table's order) make no law, or None."""
         with np.errstate(all="ignore"):
             return self.degeneracy.refusal(expression, constants) or self.domain.refusal(expression, constants, target)
 
@@ -93,7 +94,7 @@ def _vanishes(term: Node, expression: Expression, table: Table) -> bool:
     columns = {}
     for i, v in enumerate(table.variables):
         x = table.X[:, i].max()
-        far = math.log(_FAR) / {"log10": math.log(10.0), "log2": math.log(2.0), "log": 1.0}.get(v.log or "log", 1.0)
+        far = math.log(_FAR) / v.nats_per_unit
         columns[v.symbol] = np.array([x if v.role != "scale" else x + far if v.log else x * _FAR])
     if not any(v.role == "scale" and v.symbol in term.names for v in table.variables):
         return False

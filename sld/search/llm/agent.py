@@ -10,36 +10,34 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from sld.chat.reply import Reply, ToolCall
-from sld.data.splits import Fold
-from sld.data.table import Table
 from sld.search.candidates.candidate import MODEL, Candidate
 from sld.search.candidates.selection import distinct
 from sld.search.llm import tools, transcript
 from sld.search.llm.credit import Credit
+from sld.search.llm.dialogue import Question, Waiting
 from sld.search.llm.prompt import View, about, system
-from sld.search.llm.proposer import Propose
-from sld.search.llm.replies import Heard, Idea, Rejected, by_target, hear, proposal_of, shared_in, start_in
+from sld.search.llm.propose import ProposeDialogue
+from sld.search.llm.replies import ParsedReply, parse_reply
 from sld.search.llm.tools import MAX_ANSWER, ToolError
-from sld.search.llm.visitor import Question, Waiting
-from sld.search.proposing.guest import Moment
+from sld.search.proposing.asynchronous import SearchContext, SearchState
 
 NO_TOOLS = (
     "its first reply called no tool (the server, or the model's chat template, may not hand tools on); from then on it "
     "was asked as with --llm-mode propose"
 )
-MAX_TURNS = 32
-MAX_CALLS_A_TURN = 8
-_MAX_SILENT = 2  # turns in a row without a call of a tool
-_MAX_KEPT = 60_000  # characters of earlier turns that are sent again
+MAX_TURNS = 32  # said in the prompt, so that the model gets to its finals in time
+MAX_CALLS_A_TURN = 8  # the rest is not done: a turn is for thinking about what the last one brought
+_MAX_SILENT = 2  # turns in a row without a call of a tool, the reminder between them included
+_MAX_KEPT = (
+    60_000  # characters of earlier turns that are sent again: more than a full turn of answers (8 of `MAX_ANSWER`)
+)
 
 _TASK = """\
-Work in turns with the tools: look at the data, try formulas, look at their residuals, compare with published laws. \
-Everything is judged on training rows. Several calls in one turn are answered together. You have {turns} turns. When \
-you have found what you can, call propose_finals with your best formulas."""
+Work in turns with the tools: {advice}. Everything is judged on training rows. Several calls in one turn are answered \
+together. You have {turns} turns. When you have found what you can, call {finals} with your best formulas."""
 
 
 @dataclass
@@ -53,14 +51,17 @@ class _Call:
     key: str = ""  # of the formula whose judgement is the answer
 
 
-class Agent:
-    """One conversation with tools."""
+class AgentDialogue:
+    """One conversation with tools.
 
-    def __init__(
-        self, table: Table, folds: Sequence[Fold], *, model: str, task: str = "", max_constants: int = 20
-    ) -> None:
+    Example:
+        ``AgentDialogue(context, model="gpt-5")`` asks its first question with the task and the tools; `take` does what
+        the reply calls for, and the next `question` carries the answers, once all formulas tried have been judged.
+    """
+
+    def __init__(self, context: SearchContext, *, model: str) -> None:
         """Keep what the conversation is about."""
-        self.table, self.folds, self.task, self.max_constants = table, folds, task, max_constants
+        self.context, self.model = context, model
         self.origin = f"{MODEL}{model}"
         self.turns = 0
         self._done = False
@@ -70,8 +71,7 @@ class Agent:
         self._tried: dict[str, Candidate] = {}  # by text
         self._said: list[str] = []
         self._called = False  # whether any reply has called a tool
-        self._instead: Propose | None = None  # who asks, once the model turned out to have no tools
-        self._make_proposer = partial(Propose, table, folds, model=model, task=task, max_constants=max_constants)
+        self._instead: ProposeDialogue | None = None  # who asks, once the model turned out to have no tools
 
     @property
     def finished(self) -> bool:
@@ -85,90 +85,91 @@ class Agent:
         """What the report has to say of how the conversation went."""
         return "" if self._instead is None else NO_TOOLS
 
-    def question(self, moment: Moment, credit: Credit, n_waiting: int) -> Question | None:
+    def question(self, state: SearchState, n_waiting: int) -> Question | None:
         """Return the next turn when every call of the last one has its answer."""
         if self._instead is not None:
-            return self._instead.question(moment, credit, n_waiting)
-        self._begin(moment)
+            return self._instead.question(state, n_waiting)
+        self._begin(state)
         if any(c.answer is None for c in self._calls):
             return None
         self._answer()
-        return Question(_recent(self._messages), tools=tools.TOOLS)
+        return Question(_recent(self._messages), tools=tools.schemas())
 
-    def hears(self, reply: Reply) -> Heard:
+    def parse(self, reply: Reply) -> ParsedReply:
         """Read formulas in a reply that calls no tool."""
         if reply.status or reply.tool_calls or not reply.text:
-            return Heard()
-        return hear(reply.text, self.table, origin=self.origin, max_constants=self.max_constants)
+            return ParsedReply()
+        return parse_reply(reply.text, self.context.table, origin=self.origin, max_constants=self.context.max_constants)
 
-    def takes(self, reply: Reply, heard: Heard, moment: Moment, credit: Credit) -> list[Waiting]:
+    def take(self, reply: Reply, parsed: ParsedReply, state: SearchState, credit: Credit) -> list[Waiting]:
         """Answer what can be answered at once; what is to be judged is answered when it has been."""
         if self._instead is not None:
-            return self._instead.takes(reply, heard, moment, credit)
-        self._begin(moment)
+            return self._instead.take(reply, parsed, state, credit)
+        self._begin(state)
         self._answer()  # of a recorded turn, for which nobody asked
         self.turns += 1
-        self._said.append(f"\n## Turn {self.turns}, after {moment.index} candidates\n\n{transcript.answer(reply)}")
+        self._said.append(f"\n## Turn {self.turns}, after {state.index} candidates\n\n{transcript.answer(reply)}")
         if reply.status:
             return []  # the same turn is asked for again
         if not reply.tool_calls and not self._called:
-            return self._go_on_without_tools(heard)
+            return self._go_on_without_tools(parsed)
         self._called = True
         self._calls = _numbered(reply.tool_calls, self.turns)
         self._messages.append(_as_message(reply, self._calls))
         self._silent = 0 if self._calls else self._silent + 1
         if not self._calls:
-            self._said.append("\n".join(transcript.outcome(heard)) + "\n")
-            n = len(heard.proposals)
+            self._said.append("\n".join(transcript.outcome(parsed)) + "\n")
+            n = len(parsed.proposals)
             note = f"{n} formulas were taken from your text. " if n else ""
-            note += "".join(f"{r.text}: {r.why}. " for r in heard.rejected[:5])
-            self._messages.append({"role": "user", "content": f"{note}Use the tools, or end with propose_finals."})
-            return [Waiting(proposal, idea.text) for proposal, idea in heard.proposals]
+            note += "".join(f"{r.text}: {r.why}. " for r in parsed.rejected[:5])
+            self._messages.append({"role": "user", "content": f"{note}Use the tools, or end with {tools.FINALS}."})
+            return [Waiting(proposal, idea.text) for proposal, idea in parsed.proposals]
         waiting: list[Waiting] = []
         for call in self._calls[MAX_CALLS_A_TURN:]:
             call.answer = f"not done: at most {MAX_CALLS_A_TURN} calls in one turn"
         for call in self._calls[:MAX_CALLS_A_TURN]:
             try:
-                waiting += self._run(call, moment)
+                waiting += self._run(call, state)
             except ToolError as error:
                 call.answer = f"error: {error}"
         return waiting
 
-    def _go_on_without_tools(self, heard: Heard) -> list[Waiting]:
-        self._instead = self._make_proposer()
-        self._said.append("\n".join(transcript.outcome(heard)) + f"\n{NO_TOOLS[:1].upper()}{NO_TOOLS[1:]}.\n")
-        return self._instead.keep(heard)
+    def _go_on_without_tools(self, parsed: ParsedReply) -> list[Waiting]:
+        self._instead = ProposeDialogue(self.context, model=self.model)
+        self._said.append("\n".join(transcript.outcome(parsed)) + f"\n{NO_TOOLS[:1].upper()}{NO_TOOLS[1:]}.\n")
+        return self._instead.keep(parsed)
 
-    def judged(self, key: str, outcome: str, candidate: Candidate | None) -> None:
+    def observe(self, key: str, outcome: str, candidate: Candidate | None) -> None:
         """Answer the calls that waited for this formula."""
         if self._instead is not None:
-            self._instead.judged(key, outcome, candidate)
+            self._instead.observe(key, outcome, candidate)
         if candidate is not None and candidate.status == "ok":
             self._tried[candidate.text] = candidate
         for call in self._calls:
             if call.key == key and call.answer is None:
-                call.answer = outcome if candidate is None else tools.told(candidate, outcome)
+                call.answer = outcome if candidate is None else tools.judgement(candidate, outcome)
 
     def transcript(self) -> str:
         """Return what was said since the last call."""
         said, self._said = self._said, []
         return "".join(said) + ("" if self._instead is None else self._instead.transcript())
 
-    def _begin(self, moment: Moment) -> None:
+    def _begin(self, state: SearchState) -> None:
         if self._messages:
             return
         view = View(
-            table=self.table,
-            folds=self.folds,
-            max_constants=self.max_constants,
-            task=self.task,
-            front=moment.hall.front(),
-            diverse=distinct(moment.hall.ranked(), 8),
-            tried=moment.index,
-            left=moment.left,
+            table=self.context.table,
+            folds=self.context.folds,
+            max_constants=self.context.max_constants,
+            task=self.context.task,
+            front=state.hall.front(),
+            diverse=distinct(state.hall.ranked(), 8),
+            tried=state.index,
+            left=state.left,
         )
-        text = "\n\n".join(part for part in (*about(view), _TASK.format(turns=MAX_TURNS)) if part)
-        self._messages = [{"role": "system", "content": system(self.table)}, {"role": "user", "content": text}]
+        task = _TASK.format(advice=tools.advice(), turns=MAX_TURNS, finals=tools.FINALS)
+        text = "\n\n".join(part for part in (*about(view), task) if part)
+        self._messages = [{"role": "system", "content": system(self.context.table)}, {"role": "user", "content": text}]
         self._said.append(f"\n## The task\n\n{transcript.quoted(text)}")
 
     def _answer(self) -> None:
@@ -181,45 +182,21 @@ class Agent:
             self._said.append(f"\nAnswer of `{transcript.line(call.name, 80)}`:\n\n{transcript.quoted(text)}")
         self._calls = []
 
-    def _run(self, call: _Call, moment: Moment) -> list[Waiting]:
-        given = tools.arguments_of(call.name, call.arguments)
-        match call.name:
-            case "describe_data":
-                call.answer = tools.describe_data(self.table, given.get("group", ""), given.get("where"))
-            case "show_residuals":
-                expression = given.get("expression", "")
-                call.answer = tools.show_residuals(self.table, moment, self._tried, given["variable"], expression)
-            case "published_laws":
-                call.answer = tools.published_laws(self.table, given.get("words", ""))
-            case "show_best":
-                call.answer = tools.show_best(moment)
-            case "try_expression":
-                return self._try(call, given)
-            case "propose_finals":
-                return self._finals(call, given)
-        return []
-
-    def _try(self, call: _Call, given: Mapping[str, Any]) -> list[Waiting]:
-        expression = by_target(given["expression"], [t.column for t in self.table.targets])
-        idea = Idea(expression, shared=shared_in(given), start=start_in(given))
-        found = proposal_of(idea, self.table, origin=self.origin, max_constants=self.max_constants)
-        if isinstance(found, Rejected):
-            raise ToolError(f"{found.text}: {found.why}")
-        call.key = found.key
-        return [Waiting(found, idea.text, fully=True)]
-
-    def _finals(self, call: _Call, given: Mapping[str, Any]) -> list[Waiting]:
-        heard = hear(
-            json.dumps(given, ensure_ascii=False), self.table, origin=self.origin, max_constants=self.max_constants
-        )
-        self._said.append("\n".join(transcript.outcome(heard)) + "\n")
-        call.answer = f"{len(heard.proposals)} taken"
-        if heard.rejected:
-            call.answer += "; not taken: " + "; ".join(f"{r.text}: {r.why}" for r in heard.rejected[:8])
-        if not heard.proposals:
-            raise ToolError(f"no proposal could be read; {call.answer}")
-        self._done = True
-        return [Waiting(proposal, idea.text) for proposal, idea in heard.proposals]
+    def _run(self, call: _Call, state: SearchState) -> list[Waiting]:
+        """Do what a call asks for; raises ToolError."""
+        tool = tools.tool_named(call.name)
+        context = self.context
+        seen = tools.ToolContext(context.table, state, self._tried, self.origin, context.max_constants)
+        result = tool.answer(seen, tool.arguments(call.arguments))
+        if isinstance(result, str):
+            result = tools.ToolResult(result)
+        if result.parsed is not None:
+            self._said.append("\n".join(transcript.outcome(result.parsed)) + "\n")
+        call.answer = result.text
+        if result.text is None:
+            call.key = result.proposals[0].proposal.key
+        self._done = self._done or result.ends
+        return list(result.proposals)
 
 
 def _numbered(calls: Sequence[ToolCall], turn: int) -> list[_Call]:

@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 
 from sld.search.candidates.candidate import Candidate
 
-FLOOR = 0.01
-CAP = 0.5
-WELCOME = 24  # formulas that a new model may have judged, whatever the engine has done
-_MEMORY = 10_000.0  # fits after which what was earned counts 1/e
-_FRONT = 0.02  # earned by a law that is the best of its size only
+FLOOR = 0.01  # a model that earns nothing costs the search next to nothing, and may still surprise
+CAP = 0.5  # the engine keeps half, however good the model is: a lead at the start may end
+WELCOME = 24  # formulas that a new model may have judged before it has earned anything: a reply and a half
+_MEMORY = 10_000.0  # fits after which what was earned counts 1/e: what counts is the recent past
+_FRONT = 0.02  # earned by a law that is the best of its size only: a fiftieth of the most
 _MOST = 1.0  # earned by one candidate: a first law is not worth more than e times less error
-_AT_MOST = 96  # formulas that may be saved up
+_AT_MOST = 96  # formulas that may be saved up: a batch of the search
 
 
 @dataclass
@@ -52,7 +52,13 @@ class _Front:
 
 @dataclass
 class Credit:
-    """The account of one model."""
+    """The account of one model.
+
+    Example:
+        >>> credit = Credit()
+        >>> credit.share, credit.affords  # a new model
+        (0.01, 24)
+    """
 
     earned: list[float] = field(default_factory=lambda: [0.0, 0.0])  # by the engine, by the model; fading
     spent: list[float] = field(default_factory=lambda: [0.0, 0.0])

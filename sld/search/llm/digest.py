@@ -13,14 +13,15 @@ from sld.data.table import Table
 from sld.search.candidates.candidate import Candidate
 from sld.search.judging.admissible import values_at
 
-MAX_ROWS = 40
-_MAX_VALUES = 12  # of a variable, listed one by one
-_MAX_GROUPS = 12
-_MAX_TARGETS = 6
-_MAX_CELLS = 480  # of the table of rows
+# the sizes keep the digest of any table below some 12,000 characters, most of it what a reader looks at first
+MAX_ROWS = 40  # spread over groups and variables
+_MAX_VALUES = 12  # of a variable, listed one by one; a range where there are more
+_MAX_GROUPS = 12  # by their mean, lowest to highest
+_MAX_TARGETS = 6  # of a mixture with many, the rest are of the same kind
+_MAX_CELLS = 480  # of the table of rows: fewer rows where there are many columns
 _RUNGS = 6  # into which a variable is cut to look at residuals
 _TELLING = 2.5  # standard errors from which a mean residual is worth a line
-_MAX_NAME = 60
+_MAX_NAME = 60  # characters of a name or a meaning, which may be anything
 
 
 def digest(table: Table, max_rows: int = MAX_ROWS) -> str:

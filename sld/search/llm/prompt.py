@@ -15,11 +15,12 @@ from sld.search.llm.replies import Rejected
 Messages = list[dict[str, Any]]
 
 WANTED = 16  # formulas asked for in one reply
+# how many lines of each kind the state of a search has: together they stay shorter than the data
 _FRONT = 8
 _DIVERSE = 8
 _OWN = 12
 _FAILURES = 8
-_MAX_LINE = 300
+_MAX_LINE = 300  # characters: the longest formula that is worth a line fits
 
 GRAMMAR = """\
 The grammar of formulas:
@@ -63,6 +64,9 @@ class View:
         rejected: Formulas of its last replies that were none, with the reason.
         tried: Formulas that the engine has judged so far.
         left: The budget that is left, in words.
+
+    Example:
+        ``messages(View(table, rung_folds(table), max_constants=20))`` is the first question of a search.
     """
 
     table: Table

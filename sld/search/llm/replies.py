@@ -19,15 +19,15 @@ from sld.formula.expression import MAX_LITERAL, MAX_NAME, Expression
 from sld.laws.form import Form
 from sld.search.judging.judge import Proposal
 
-MAX_IDEAS = 64  # of one reply
-MAX_TEXT = 200_000  # characters of a reply that are looked at
-MAX_EXPRESSION = 1000
+MAX_IDEAS = 64  # of one reply, four times what is asked for (`WANTED`)
+MAX_TEXT = 200_000  # characters of a reply that are looked at: it comes from a stranger, and parsing costs time
+MAX_EXPRESSION = 1000  # characters: `MAX_NODES` nodes with long names have fewer
 MAX_NODES = 80  # longer formulas take long to judge and are never chosen
 EFFORT = 3  # times the usual starting points, without a start: good constants of an engine's formula are its parents'
-_MAX_REASON = 200
-_MAX_SHARED = 40
+_MAX_REASON = 200  # characters: one line was asked for
+_MAX_SHARED = 40  # names: no formula that passes has as many constants
 _MAX_START = 1000  # some constants in each of many groups
-_MAX_LOOKS = 200  # places in a text where JSON is looked for
+_MAX_LOOKS = 200  # places in a text where JSON is looked for: each costs a pass over the rest
 
 _SHARED = {"type": "array", "items": {"type": "string"}}
 START: Mapping[str, Any] = {"name": {"type": "string"}, "value": {"type": "number"}}
@@ -59,6 +59,7 @@ def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+# what models call a formula, a reason and a list of formulas, whatever the schema said; the first one found counts
 _FORMULA = ("expression", "formula", "law", "equation", "form", "expr")
 _WHY = ("reason", "why", "rationale", "comment", "explanation")
 _LISTS = ("proposals", "expressions", "formulas", "laws", "candidates", "forms", "finals", "equations")
@@ -71,6 +72,10 @@ class Idea:
     Attributes:
         shared: Constants that groups have in common.
         start: Where to start from, by group and constant; group "" speaks for all.
+
+    Example:
+        >>> Idea("E + A*N**-a", shared=("a",), start={"": {"a": 0.3}}).text
+        'E + A*N**-a (shared: a)'
     """
 
     expression: str | Mapping[str, str]
@@ -95,7 +100,7 @@ class Rejected:
 
 
 @dataclass(frozen=True)
-class Heard:
+class ParsedReply:
     """What a reply came to.
 
     Attributes:
@@ -109,8 +114,18 @@ class Heard:
     ignored: int = 0
 
 
-def hear(text: str, table: Table, *, origin: str, max_constants: int) -> Heard:
-    """Return the proposals in a reply."""
+def parse_reply(text: str, table: Table, *, origin: str, max_constants: int) -> ParsedReply:
+    r"""Return the proposals in a reply.
+
+    Example:
+        >>> from sld.data.table import table_from
+        >>> table = table_from({"N": [1, 10, 100], "loss": [3, 2, 1.5]}, target="loss", scale="N")
+        >>> parsed = parse_reply("- `E + A*N**-a`\n- `A*sin(N)`", table, origin="llm:m", max_constants=8)
+        >>> [idea.text for _, idea in parsed.proposals]
+        ['E + A*N**-a']
+        >>> parsed.rejected[0].why
+        "unknown function 'sin' at column 3; did you mean 'min'?"
+    """
     ideas, ignored = ideas_in(text, table)
     proposals: dict[str, tuple[Proposal, Idea]] = {}
     rejected = []
@@ -122,7 +137,7 @@ def hear(text: str, table: Table, *, origin: str, max_constants: int) -> Heard:
             ignored += 1
         else:
             proposals[found.key] = (found, idea)
-    return Heard(tuple(proposals.values()), tuple(rejected), ignored)
+    return ParsedReply(tuple(proposals.values()), tuple(rejected), ignored)
 
 
 def ideas_in(text: str, table: Table) -> tuple[list[Idea], int]:
@@ -168,8 +183,8 @@ def proposal_of(idea: Idea, table: Table, *, origin: str, max_constants: int) ->
             return Rejected(_line(expression), f"{len(parsed.constants)} constants; at most {max_constants}")
         shared = _shareable(idea.shared, parsed, table)
         start = _start(idea.start, parsed, table.groups)
-        form = Form(parsed, origin, shared=shared, start=start, rough=True)
-        forms.append(replace(form, guessed=True) if start else replace(form, effort=EFFORT))
+        form = Form(parsed, origin, shared=shared, start=start, needs_simplify=True)
+        forms.append(replace(form, warm_start=True) if start else replace(form, start_multiplier=EFFORT))
     return Proposal.of(forms)
 
 
@@ -240,25 +255,28 @@ def _from_value(value: Any, columns: Sequence[str], depth: int = 0) -> Iterator[
         return
     if isinstance(value, list):
         for item in value:
-            if isinstance(item, str):
-                if _like_a_formula(tidy(item)):
-                    yield Idea(tidy(item))
-            else:
+            if not isinstance(item, str):
                 yield from _from_value(item, columns, depth + 1)
+            elif _like_a_formula(tidy(item)):
+                yield Idea(tidy(item))
     elif isinstance(value, dict):
-        formula = next((value[k] for k in _FORMULA if k in value), None)
-        reason = next((value[k] for k in _WHY if isinstance(value.get(k), str)), "")
-        more = (_line(reason, _MAX_REASON), shared_in(value), start_in(value))
-        if isinstance(formula, str) and formula.strip():
-            yield Idea(by_target(formula, columns), *more)
-        elif isinstance(formula, dict) and all(isinstance(e, str) for e in formula.values()):
-            yield Idea({str(t): tidy(e) for t, e in formula.items()}, *more)
-        elif formula is not None and not isinstance(formula, str):
-            yield from _from_value(formula, columns, depth + 1)
-        else:
-            for key in _LISTS:
-                if key in value:
-                    yield from _from_value(value[key], columns, depth + 1)
+        yield from _from_object(value, columns, depth)
+
+
+def _from_object(value: Mapping[str, Any], columns: Sequence[str], depth: int) -> Iterator[Idea]:
+    formula = next((value[k] for k in _FORMULA if k in value), None)
+    reason = next((value[k] for k in _WHY if isinstance(value.get(k), str)), "")
+    more = (_line(reason, _MAX_REASON), shared_in(value), start_in(value))
+    if isinstance(formula, str) and formula.strip():
+        yield Idea(by_target(formula, columns), *more)
+    elif isinstance(formula, dict) and all(isinstance(e, str) for e in formula.values()):
+        yield Idea({str(t): tidy(e) for t, e in formula.items()}, *more)
+    elif formula is not None and not isinstance(formula, str):
+        yield from _from_value(formula, columns, depth + 1)
+    else:
+        for key in _LISTS:
+            if key in value:
+                yield from _from_value(value[key], columns, depth + 1)
 
 
 def shared_in(value: Mapping[str, Any]) -> tuple[str, ...]:

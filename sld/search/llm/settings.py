@@ -1,4 +1,4 @@
-"""Which model thinks beside a search, and how: the settings, and the guest that is made of them."""
+"""Which model proposes beside a search, and how: the settings, and the proposer that is made of them."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from sld.core.errors import UsageError, suggest
-from sld.search.judging.judge import Judge
 
 if TYPE_CHECKING:
     from sld.chat.arrivals import Arrival
     from sld.chat.ledger import Ledger
-    from sld.data.splits import Fold
     from sld.data.table import Table
-    from sld.search.llm.visitor import Mind, Question, Visitor
+    from sld.search.llm.dialogue import Dialogue
+    from sld.search.llm.model_proposer import ModelProposer
+    from sld.search.proposing.asynchronous import SearchContext
 
 Mode = Literal["propose", "agent"]
 MODES: tuple[str, ...] = get_args(Mode)
 
-_MAX_NAME = 200
+_MAX_NAME = 200  # characters; what is longer was pasted by mistake
 _ANSWER = 8192  # tokens at most: models that reason count that as well
 _TIMEOUT_S = 180.0  # nobody waits for it
 
@@ -39,6 +39,10 @@ class LLM:
         budget: What may be spent in all, e.g. "0.50usd" or "200ktok".
         replay: A run folder (or its exchange.jsonl) whose replies come again, with no server asked.
         prices: A price table of your own, see `sld/chat/prices.toml`.
+
+    Example:
+        >>> LLM("gpt-5", mode="agent", budget="0.50usd").config
+        {'llm': {'model': 'gpt-5', 'mode': 'agent'}}
     """
 
     model: str
@@ -100,20 +104,21 @@ class LLM:
         if self.replay is not None:
             _recorded(Path(self.replay))
             return
-        from sld.chat.client import from_environment
+        from sld.chat.settings import from_environment
 
         from_environment(self.model)
 
-    def accept(self, judge: Judge, folder: Path | None, task: Mapping[str, Any]) -> Visitor:
-        """Return the guest of one search.
+    def make(self, context: SearchContext) -> ModelProposer:
+        """Return the proposer of one search.
 
         Raises:
             UsageError: As `check`.
         """
         from sld.chat.arrivals import ARRIVALS, read_arrivals
         from sld.chat.ledger import Booking
-        from sld.search.llm.visitor import Visitor
+        from sld.search.llm.model_proposer import ModelProposer, Recorded
 
+        folder = context.folder
         own = folder / ARRIVALS if folder is not None else None
         earlier = read_arrivals(own, mend=True) if own is not None and own.exists() else []
         recorded: list[Arrival] = earlier
@@ -124,38 +129,27 @@ class LLM:
             for arrival in recorded:
                 ledger.settle(None, Booking(0, 0, 0.0, cached=True, failed=bool(arrival.reply.status)))
         else:
-            from sld.chat.client import Chat, from_environment
+            from sld.chat.client import Chat
             from sld.chat.record import EXCHANGE, Record
+            from sld.chat.settings import from_environment
 
             settings, key = from_environment(self.model)
             record = Record(None if folder is None else folder / EXCHANGE)
             ledger = self._ledger(record.bookings())
             settings = replace(settings, timeout_s=_TIMEOUT_S, max_tokens=_ANSWER)
             chat = Chat(settings, api_key=key, ledger=ledger, record=record)
-        return Visitor(
-            self.mind(judge.table, judge.folds, str(task.get("name") or ""), judge.max_constants),
-            chat,
-            judge.table,
-            ledger,
-            model=self.model,
-            mode=self.mode,
-            seed=judge.seed,
-            max_constants=judge.max_constants,
-            folder=folder,
-            recorded=recorded,
-            written=len(earlier),
-            warm=None if chat is None else chat.prepare,
-        )
+        recorded_replies = Recorded(recorded, written=len(earlier))
+        return ModelProposer(self, self.dialogue(context), chat, context, ledger=ledger, recorded=recorded_replies)
 
-    def mind(self, table: Table, folds: Sequence[Fold], task: str, max_constants: int) -> Mind:
+    def dialogue(self, context: SearchContext) -> Dialogue:
         """Return how the conversation goes."""
         if self.mode == "agent":
-            from sld.search.llm.agent import Agent
+            from sld.search.llm.agent import AgentDialogue
 
-            return Agent(table, folds, model=self.model, task=task, max_constants=max_constants)
-        from sld.search.llm.proposer import Propose
+            return AgentDialogue(context, model=self.model)
+        from sld.search.llm.propose import ProposeDialogue
 
-        return Propose(table, folds, model=self.model, task=task, max_constants=max_constants)
+        return ProposeDialogue(context, model=self.model)
 
     def dry_run(self, table: Table, task: Mapping[str, Any], max_constants: int) -> dict[str, Any]:
         """Return the first prompt and what it may cost; nothing is sent.
@@ -167,12 +161,12 @@ class LLM:
         Raises:
             UsageError: The table cannot be searched, or the price table cannot be read.
         """
-        from sld.chat.client import Chat, Settings
+        from sld.chat.client import Chat
         from sld.chat.record import Record
+        from sld.chat.settings import ChatSettings
         from sld.data.splits import rung_folds
         from sld.search.candidates.hall_of_fame import HallOfFame
-        from sld.search.llm.credit import Credit
-        from sld.search.proposing.guest import Moment
+        from sld.search.proposing.asynchronous import SearchContext, SearchState
         from sld.search.screening.rows import (
             SEARCH_GROUPS,
             SEARCH_ROWS,
@@ -185,11 +179,11 @@ class LLM:
         table = with_enough_rows(table, max_constants)
         check(table)
         table = thinned(of_few_groups(table, SEARCH_GROUPS), SEARCH_ROWS)
-        mind = self.mind(table, rung_folds(table), str(task.get("name") or ""), max_constants)
-        moment = Moment(HallOfFame(), 0, 0, "all of it", float("inf"), set(), {})
-        question: Question | None = mind.question(moment, Credit(), 0)
+        context = SearchContext(table, rung_folds(table), 0, max_constants, str(task.get("name") or ""))
+        state = SearchState(HallOfFame(), 0, 0, "all of it", float("inf"), set(), {})
+        question = self.dialogue(context).question(state, 0)
         assert question is not None
-        asked = Settings(self.model, max_tokens=_ANSWER)
+        asked = ChatSettings(self.model, max_tokens=_ANSWER)
         chat = Chat(asked, api_key="none", ledger=self._ledger(), record=Record(None))
         tokens, cost = chat.estimate(question.messages, schema=question.schema, tools=question.tools)
         return {
@@ -211,7 +205,7 @@ class LLM:
 
 
 def _replies_of(path: Path) -> Path:
-    """Return the file with the replies of a run: with their moments where it has them."""
+    """Return the file with the replies of a run: the one that says when they arrived where there is one."""
     from sld.chat.arrivals import ARRIVALS
     from sld.chat.record import EXCHANGE
 
@@ -232,6 +226,6 @@ def _recorded(path: Path) -> list[Arrival]:
     file = _replies_of(path)
     if file.name == ARRIVALS.name:
         return read_arrivals(file)
-    # no moments: each reply comes as soon as it was asked for
+    # nothing says when they arrived: each reply comes as soon as it was asked for
     lines = Record(file, replay=True).lines
     return [Arrival(line.turn or 0, line.turn or 0, line.reply) for line in lines]

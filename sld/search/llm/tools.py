@@ -1,12 +1,15 @@
-"""What the agent may call: each tool has a schema, takes arguments that may be anything, and answers with text.
+"""What the agent may call: `TOOLS`, one row for each, with a name, a sentence, a schema and a function.
 
-All of them see the training rows of the search and what the search has found, and nothing else.
+A tool is a function from where the search stands (`ToolContext`) and the arguments, which are as `properties` says, to
+text. It sees the training rows of the search and what the search has found, and nothing else. What the prompt says of
+the tools, and what is checked of the arguments, is made from the rows.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,127 +19,169 @@ from sld.data.table import Table
 from sld.laws.catalogue import load_catalogue, match
 from sld.search.candidates.candidate import Candidate
 from sld.search.candidates.selection import distinct
+from sld.search.llm.dialogue import Waiting
 from sld.search.llm.digest import along, digest, rows
 from sld.search.llm.prompt import describe
-from sld.search.llm.replies import START, START_OF_GROUP, tidy
-from sld.search.proposing.guest import Moment
+from sld.search.llm.replies import (
+    START,
+    START_OF_GROUP,
+    Idea,
+    ParsedReply,
+    Rejected,
+    by_target,
+    parse_reply,
+    proposal_of,
+    shared_in,
+    start_in,
+    tidy,
+)
+from sld.search.proposing.asynchronous import SearchState
 
-MAX_ANSWER = 4000  # characters
-_MAX_ROWS = 40
-_MAX_LAWS = 15
+MAX_ANSWER = 4000  # characters: the answers of a whole turn stay below what is sent again of earlier ones
+_MAX_ROWS = 40  # of a slice, as in the prompt
+_MAX_LAWS = 15  # of the catalogue in one answer; words narrow it
+FINALS = "propose_finals"  # how a conversation ends; the prompt names it
+_KINDS = {  # what JSON's types are in Python
+    "string": (str,),
+    "object": (dict,),
+    "array": (list,),
+    "number": (int, float),
+    "integer": (int,),
+    "boolean": (bool,),
+}
 
 
 class ToolError(Exception):
     """What the model did wrong, for the model."""
 
 
-def _tool(name: str, about: str, properties: Mapping[str, Any], required: Sequence[str] = ()) -> dict[str, Any]:
-    parameters = {
-        "type": "object",
-        "properties": dict(properties),
-        "required": list(required),
-        "additionalProperties": False,
-    }
-    return {"type": "function", "function": {"name": name, "description": about, "parameters": parameters}}
+@dataclass(frozen=True)
+class ToolContext:
+    """What a tool may look at.
+
+    Attributes:
+        table: The training rows.
+        state: Where the search stands.
+        tried: The model's own candidates by text.
+        origin: Of the model's proposals.
+        max_constants: Limit per group and target.
+    """
+
+    table: Table
+    state: SearchState
+    tried: Mapping[str, Candidate]
+    origin: str
+    max_constants: int
 
 
-_FORMULA = {"type": "string", "description": "In the grammar, e.g. E + A*N**-a"}
-_START = {
-    "type": "array",
-    "items": {"type": "object", "properties": dict(START_OF_GROUP), "required": list(START)},
-    "description": "Where the fit may begin, for exponents and scales that you know about, of one group or of all; "
-    "optional",
-}
-_SHARED = {"type": "array", "items": {"type": "string"}, "description": "Constants with one value for all groups"}
-TOOLS: tuple[dict[str, Any], ...] = (
-    _tool(
-        "describe_data",
-        "Training rows of a slice: ranges, levels of groups, and up to 40 rows. All arguments are optional.",
-        {
-            "group": {"type": "string", "description": "Only this group"},
-            "where": {
-                "type": "object",
-                "description": 'Ranges of variables or targets, e.g. {"N": [1e7, 1e9]}',
-                "additionalProperties": {"type": "array", "items": {"type": "number"}},
-            },
-        },
-    ),
-    _tool(
-        "try_expression",
-        "Fit a formula and judge it: score (lower is better), error on unseen rungs, fit error, checks, constants.",
-        {"expression": _FORMULA, "shared": _SHARED, "start": _START},
-        ["expression"],
-    ),
-    _tool(
-        "show_residuals",
-        "Measured minus fitted along a variable, for a formula that was tried or stands in the list of the best.",
-        {"variable": {"type": "string"}, "expression": {**_FORMULA, "description": "The best one if left out"}},
-        ["variable"],
-    ),
-    _tool(
-        "published_laws",
-        "Published laws written over the variables of this table.",
-        {"words": {"type": "string", "description": "Words to look for in name, formula and category; optional"}},
-    ),
-    _tool("show_best", "The best formulas of the search so far, yours and the engine's.", {}),
-    _tool(
-        "propose_finals",
-        "Your final proposals; the engine goes on with them, and your work ends.",
-        {
-            "proposals": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "properties": {
-                        "expression": _FORMULA,
-                        "shared": _SHARED,
-                        "start": _START,
-                        "reason": {"type": "string"},
-                    },
-                    "required": ["expression", "reason"],
-                },
-            }
-        },
-        ["proposals"],
-    ),
-)
-NAMES = tuple(t["function"]["name"] for t in TOOLS)
+@dataclass(frozen=True)
+class ToolResult:
+    """What a tool did, where that is more than text.
+
+    Attributes:
+        text: The answer; None where it is the judgement of the one proposal.
+        proposals: Formulas to be judged.
+        parsed: What the transcript lists.
+        ends: The conversation ends.
+    """
+
+    text: str | None
+    proposals: Sequence[Waiting] = ()
+    parsed: ParsedReply | None = None
+    ends: bool = False
 
 
-def arguments_of(name: str, text: str) -> dict[str, Any]:
-    """Return the arguments of a call; raises ToolError where they are not what the tool takes."""
-    if name not in NAMES:
-        raise ToolError(suggest(name[:60], NAMES, kind="tool"))
-    parameters = next(t for t in TOOLS if t["function"]["name"] == name)["function"]["parameters"]
-    try:
-        given = json.loads(text) if text.strip() else {}
-    except (ValueError, RecursionError):
-        raise ToolError(f"the arguments of {name} are not JSON: {text[:80]!r}") from None
-    if not isinstance(given, dict):
-        raise ToolError(f"the arguments of {name} must be an object, got {text[:80]!r}")
-    known = parameters["properties"]
-    for key in given:
-        if key not in known:
-            raise ToolError(f"{name}: {suggest(str(key)[:60], known, kind='argument')}")
-    for key in parameters["required"]:
-        if key not in given:
-            raise ToolError(f"{name} needs {key!r}")
-    kinds = {"string": str, "object": dict, "array": list}
-    for key, value in given.items():
-        wanted = known[key]["type"]
-        if not isinstance(value, kinds[wanted]):
-            raise ToolError(f"{name}: {key!r} must be of type {wanted}, got {json.dumps(value)[:60]}")
-    return given
+Answer = Callable[[ToolContext, Mapping[str, Any]], str | ToolResult]
 
 
-def describe_data(table: Table, group: str = "", where: Mapping[str, Any] | None = None) -> str:
+@dataclass(frozen=True)
+class Tool:
+    """One thing that the model may call.
+
+    Attributes:
+        name: As the model calls it.
+        about: One or two sentences for the model.
+        properties: JSON schema of each argument; no patterns, since some servers drop a tool that has one.
+        answer: Takes the context and the checked arguments; raises ToolError for what the model did wrong.
+        required: Arguments that must be given.
+        advice: What it is for, in the sentence of the prompt that says how to work; "" is not mentioned.
+
+    Example:
+        A tool that counts the training rows::
+
+            def count_rows(context: ToolContext, given: Mapping[str, Any]) -> str:
+                return f"{context.table.n_rows} rows"
+
+            Tool("count_rows", "How many training rows there are.", {}, count_rows)
+    """
+
+    name: str
+    about: str
+    properties: Mapping[str, Any]
+    answer: Answer
+    required: Sequence[str] = ()
+    advice: str = ""
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The tool as chat completions have it."""
+        parameters = {
+            "type": "object",
+            "properties": dict(self.properties),
+            "required": list(self.required),
+            "additionalProperties": False,
+        }
+        function = {"name": self.name, "description": self.about, "parameters": parameters}
+        return {"type": "function", "function": function}
+
+    def arguments(self, text: str) -> dict[str, Any]:
+        """Return the arguments of a call; raises ToolError where they are not what the tool takes."""
+        try:
+            given = json.loads(text) if text.strip() else {}
+        except (ValueError, RecursionError):
+            raise ToolError(f"the arguments of {self.name} are not JSON: {text[:80]!r}") from None
+        if not isinstance(given, dict):
+            raise ToolError(f"the arguments of {self.name} must be an object, got {text[:80]!r}")
+        for key in given:
+            if key not in self.properties:
+                raise ToolError(f"{self.name}: {suggest(str(key)[:60], list(self.properties), kind='argument')}")
+        for key in self.required:
+            if key not in given:
+                raise ToolError(f"{self.name} needs {key!r}")
+        for key, value in given.items():
+            wanted = self.properties[key]["type"]
+            # a bool is an int to Python
+            if not isinstance(value, _KINDS[wanted]) or (isinstance(value, bool) and wanted != "boolean"):
+                raise ToolError(f"{self.name}: {key!r} must be of type {wanted}, got {json.dumps(value)[:60]}")
+        return given
+
+
+def tool_named(name: str) -> Tool:
+    """Return a tool; raises ToolError with a suggestion."""
+    if name not in TOOLS:
+        raise ToolError(suggest(name[:60], list(TOOLS), kind="tool"))
+    return TOOLS[name]
+
+
+def schemas() -> tuple[dict[str, Any], ...]:
+    """Return all tools as chat completions have them."""
+    return tuple(tool.schema for tool in TOOLS.values())
+
+
+def advice() -> str:
+    """Return what the tools are for, as the prompt says it."""
+    return ", ".join(tool.advice for tool in TOOLS.values() if tool.advice)
+
+
+def describe_data(context: ToolContext, given: Mapping[str, Any]) -> str:
     """Return a slice of the training rows."""
+    table, group = context.table, given.get("group", "")
     keep = np.ones(table.n_rows, dtype=np.bool_)
     if group:
         if group not in table.groups:
             raise ToolError(suggest(group[:60], table.groups, kind="group"))
         keep &= table.group_index == table.groups.index(group)
-    for name, ends in (where or {}).items():
+    for name, ends in given.get("where", {}).items():
         names = (*table.symbols, *(v.column for v in table.variables), *(t.column for t in table.targets))
         if name not in names:
             raise ToolError(suggest(str(name)[:60], names, kind="column"))
@@ -152,16 +197,27 @@ def describe_data(table: Table, group: str = "", where: Mapping[str, Any] | None
     return digest(part, _MAX_ROWS) if keep.all() or group else rows(part, _MAX_ROWS)
 
 
-def show_residuals(table: Table, moment: Moment, tried: Mapping[str, Candidate], variable: str, expression: str) -> str:
-    """Return residuals along a variable; `tried` holds the model's own candidates by text."""
+def try_expression(context: ToolContext, given: Mapping[str, Any]) -> ToolResult:
+    """Have a formula judged, to the end however bad it is; the answer is what came of it."""
+    expression = by_target(given["expression"], [t.column for t in context.table.targets])
+    idea = Idea(expression, shared=shared_in(given), start=start_in(given))
+    found = proposal_of(idea, context.table, origin=context.origin, max_constants=context.max_constants)
+    if isinstance(found, Rejected):
+        raise ToolError(f"{found.text}: {found.why}")
+    return ToolResult(None, [Waiting(found, idea.text, fully=True)])
+
+
+def show_residuals(context: ToolContext, given: Mapping[str, Any]) -> str:
+    """Return residuals along a variable, of a formula that was judged or of the best."""
+    table, state, variable, expression = context.table, context.state, given["variable"], given.get("expression", "")
     symbols = {v.column: v.symbol for v in table.variables} | {s: s for s in table.symbols}
     if variable not in symbols:
         raise ToolError(suggest(variable[:60], table.symbols, kind="variable"))
-    candidate = moment.hall.best
+    candidate = state.hall.best
     if expression:
         text = tidy(expression)
-        held = {c.text: c for c in (*moment.hall.ranked(), *moment.hall.front())}
-        candidate = tried.get(text) or held.get(text)
+        held = {c.text: c for c in (*state.hall.ranked(), *state.hall.front())}
+        candidate = context.tried.get(text) or held.get(text)
         if candidate is None:
             raise ToolError(f"{text[:100]} was not judged or fell out of the list; call try_expression first")
     if candidate is None:
@@ -170,9 +226,9 @@ def show_residuals(table: Table, moment: Moment, tried: Mapping[str, Candidate],
     return "\n".join([candidate.text, *parts])
 
 
-def published_laws(table: Table, words: str = "") -> str:
+def published_laws(context: ToolContext, given: Mapping[str, Any]) -> str:
     """Return laws of the catalogue over the table's variables, those with all the words only."""
-    wanted = words.casefold().split()
+    table, wanted = context.table, given.get("words", "").casefold().split()
     lines = []
     for law in load_catalogue():
         about = f"{law.id} {law.name} {law.category} {law.formula} {law.paper.title}".casefold()
@@ -187,18 +243,31 @@ def published_laws(table: Table, words: str = "") -> str:
     return "\n".join(lines[:_MAX_LAWS]) + more
 
 
-def show_best(moment: Moment) -> str:
+def show_best(context: ToolContext, _given: Mapping[str, Any]) -> str:
     """Return the front, and others that behave differently."""
-    front = moment.hall.front()
+    state = context.state
+    front = state.hall.front()
     if not front:
         return "nothing has been judged yet"
-    others = [c for c in distinct(moment.hall.ranked(), 10) if c.key not in {f.key for f in front}]
-    lines = [f"{moment.index} formulas tried; budget left: {moment.left}", "best of each size:"]
+    others = [c for c in distinct(state.hall.ranked(), 10) if c.key not in {f.key for f in front}]
+    lines = [f"{state.index} formulas tried; budget left: {state.left}", "best of each size:"]
     lines += [f"- {describe(c)}" for c in front[-10:]]
     return "\n".join([*lines, *(["others:"] if others else []), *(f"- {describe(c)}" for c in others[:6])])
 
 
-def told(candidate: Candidate, outcome: str) -> str:
+def propose_finals(context: ToolContext, given: Mapping[str, Any]) -> ToolResult:
+    """Take the final proposals; the conversation ends where one of them can be read."""
+    text = json.dumps(given, ensure_ascii=False)
+    parsed = parse_reply(text, context.table, origin=context.origin, max_constants=context.max_constants)
+    answer = f"{len(parsed.proposals)} taken"
+    if parsed.rejected:
+        answer += "; not taken: " + "; ".join(f"{r.text}: {r.why}" for r in parsed.rejected[:8])
+    if not parsed.proposals:
+        return ToolResult(f"error: no proposal could be read; {answer}", parsed=parsed)
+    return ToolResult(answer, [Waiting(proposal, idea.text) for proposal, idea in parsed.proposals], parsed, ends=True)
+
+
+def judgement(candidate: Candidate, outcome: str) -> str:
     """Return what `try_expression` answers."""
     if candidate.status != "ok":
         return f"{candidate.text}: {candidate.status}"
@@ -211,3 +280,70 @@ def told(candidate: Candidate, outcome: str) -> str:
             where = f"{column}, {group}" if len(by_group) > 1 else column
             lines.append(f"constants ({where}): {numbers}")
     return "\n".join(lines)
+
+
+_FORMULA = {"type": "string", "description": "In the grammar, e.g. E + A*N**-a"}
+_START = {
+    "type": "array",
+    "items": {"type": "object", "properties": dict(START_OF_GROUP), "required": list(START)},
+    "description": "Where the fit may begin, for exponents and scales that you know about, of one group or of all; "
+    "optional",
+}
+_SHARED = {"type": "array", "items": {"type": "string"}, "description": "Constants with one value for all groups"}
+_PROPOSAL = {
+    "type": "object",
+    "properties": {"expression": _FORMULA, "shared": _SHARED, "start": _START, "reason": {"type": "string"}},
+    "required": ["expression", "reason"],
+}
+
+# one row a tool, in the order in which the model reads of them
+TOOLS: dict[str, Tool] = {
+    tool.name: tool
+    for tool in (
+        Tool(
+            "describe_data",
+            "Training rows of a slice: ranges, levels of groups, and up to 40 rows. All arguments are optional.",
+            {
+                "group": {"type": "string", "description": "Only this group"},
+                "where": {
+                    "type": "object",
+                    "description": 'Ranges of variables or targets, e.g. {"N": [1e7, 1e9]}',
+                    "additionalProperties": {"type": "array", "items": {"type": "number"}},
+                },
+            },
+            describe_data,
+            advice="look at the data",
+        ),
+        Tool(
+            "try_expression",
+            "Fit a formula and judge it: score (lower is better), error on unseen rungs, fit error, checks, constants.",
+            {"expression": _FORMULA, "shared": _SHARED, "start": _START},
+            try_expression,
+            ["expression"],
+            advice="try formulas",
+        ),
+        Tool(
+            "show_residuals",
+            "Measured minus fitted along a variable, for a formula that was tried or stands in the list of the best.",
+            {"variable": {"type": "string"}, "expression": {**_FORMULA, "description": "The best one if left out"}},
+            show_residuals,
+            ["variable"],
+            advice="look at their residuals",
+        ),
+        Tool(
+            "published_laws",
+            "Published laws written over the variables of this table.",
+            {"words": {"type": "string", "description": "Words to look for in name, formula and category; optional"}},
+            published_laws,
+            advice="compare with published laws",
+        ),
+        Tool("show_best", "The best formulas of the search so far, yours and the engine's.", {}, show_best),
+        Tool(
+            FINALS,
+            "Your final proposals; the engine goes on with them, and your work ends.",
+            {"proposals": {"type": "array", "items": _PROPOSAL}},
+            propose_finals,
+            ["proposals"],
+        ),
+    )
+}

@@ -6,19 +6,19 @@ import re
 
 from sld.chat.arrivals import ARRIVALS
 from sld.chat.reply import Reply
-from sld.search.llm.replies import Heard
+from sld.search.llm.replies import ParsedReply
 
-_MAX_QUOTED = 20_000
-_MAX_LISTED = 40
+_MAX_QUOTED = 20_000  # characters of one reply: all of it stands in arrivals.jsonl
+_MAX_LISTED = 40  # formulas of one reply
 
 
-def exchange(index: int, asked: str, reply: Reply, heard: Heard) -> str:
+def exchange(index: int, asked: str, reply: Reply, parsed: ParsedReply) -> str:
     """Return one question with its answer, and what came of it."""
     lines = [f"\n## After {index} candidates\n"]
     if asked:
         lines += ["Asked:\n", quoted(asked)]
     lines.append(answer(reply))
-    lines += outcome(heard)
+    lines += outcome(parsed)
     return "\n".join(lines) + "\n"
 
 
@@ -39,17 +39,17 @@ def answer(reply: Reply) -> str:
     return text
 
 
-def outcome(heard: Heard) -> list[str]:
+def outcome(parsed: ParsedReply) -> list[str]:
     """Return which formulas were taken and which were not."""
     lines = []
-    if heard.proposals:
-        lines.append(f"Taken, {len(heard.proposals)}:\n")
-        for _, idea in heard.proposals[:_MAX_LISTED]:
+    if parsed.proposals:
+        lines.append(f"Taken, {len(parsed.proposals)}:\n")
+        for _, idea in parsed.proposals[:_MAX_LISTED]:
             lines.append(f"- `{line(idea.text)}`" + (f": {line(idea.reason)}" if idea.reason else ""))
         lines.append("")
-    if heard.rejected:
-        lines.append(f"Not taken, {len(heard.rejected)}:\n")
-        lines += [f"- `{line(r.text)}`: {line(r.why)}" for r in heard.rejected[:_MAX_LISTED]]
+    if parsed.rejected:
+        lines.append(f"Not taken, {len(parsed.rejected)}:\n")
+        lines += [f"- `{line(r.text)}`: {line(r.why)}" for r in parsed.rejected[:_MAX_LISTED]]
         lines.append("")
     return lines
 

@@ -61,7 +61,7 @@ def pysr_front(X: Sequence[Sequence[float]], y: Sequence[float], seed: int, eval
     return [str(text) for text in model.equations_.sort_values("complexity")["equation"]]
 
 
-FRONTS: dict[str, Front] = {"operon": operon_front, "pysr": pysr_front}
+FRONTS: dict[str, Front] = {"operon": operon_front, "pysr": pysr_front}  # the engines that this child can run
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ from sld.laws.form import Form
 from sld.search.judging.judge import Proposal
 
 _GROUPS = 3  # an engine knows nothing of groups: it gets the largest ones, one at a time
-_TIMEOUT_S = 300.0
+_TIMEOUT_S = 300.0  # after which an engine is given up, so that one that hangs ends no search
 _FRONT = 40  # formulas of one front that are taken, shortest first
 _EXPONENT = 4.0  # whole numbers up to here stay as they are
 
@@ -42,6 +42,7 @@ class Engine:
     evaluations: int
 
 
+# by the name that --proposers takes
 ENGINES = {
     "operon": Engine("operon", "pyoperon", "operon", 100_000),
     "pysr": Engine("pysr", "pysr", "pysr", 20_000),
@@ -144,7 +145,7 @@ class Run:
             return None
         if not expression.used_variables or not expression.constants:
             return None
-        return Form(expression, self.engine.name, rough=True, start=dict.fromkeys(self.table.groups, start))
+        return Form(expression, self.engine.name, needs_simplify=True, start=dict.fromkeys(self.table.groups, start))
 
 
 def with_constants(expression: Expression, *, taken: Sequence[str] = ()) -> tuple[Node, Mapping[str, float]]:

@@ -41,6 +41,7 @@ class Atom:
     source: str
 
 
+# shapes in one variable that papers use, and where
 ATOMS = (
     Atom("power", "v**-a", "exp(-a*v)", 0, "Kaplan et al. 2020; Hoffmann et al. 2022"),
     Atom("logarithm", "log(v)", "v", 1, "downstream scores, Isik et al. 2024"),
@@ -191,22 +192,14 @@ WITH_SCALE = (
 
 _ONE_CONSTANT = ("power", "logarithm")  # atoms that two values of a variable determine
 _MANY = 6  # variables; sets of terms over all of more are too many to list
-_MANY_CHOICES = 5000
-_WORD = re.compile(r"[^\W\d]\w*")
+_MANY_CHOICES = 5000  # ways to move the optima of several hyperparameters; most are never reached
+_WORD = re.compile(r"[^\W\d]\w*")  # a name in a formula
 
+# names of constants as papers have them, drawn in this order
 _COEFFICIENTS = ("A", "B", "C", "F", "G", "H", "J")
 _EXPONENTS = ("alpha", "beta", "gamma", "delta", "eta", "mu", "nu")
-_POOLS = {
-    "a": _EXPONENTS,
-    "b": _EXPONENTS,
-    "s": ("s",),
-    "K": ("K",),
-    "m": ("m",),
-    "w": ("w",),
-    "k": ("k",),
-    "p": ("p",),
-    "q": ("q",),
-}
+# letter of a constant in a template to the names it may get
+_POOLS = {"a": _EXPONENTS, "b": _EXPONENTS, **{c: (c,) for c in "sKmwkpq"}}
 
 
 class _Names:

@@ -13,16 +13,17 @@ from typing import Protocol
 
 import numpy as np
 
+from sld.core.arrays import Array
 from sld.core.errors import GrammarError
 from sld.data.table import Table
-from sld.fit.kernel import Array, linear_constants
+from sld.fit.kernel import linear_constants
 from sld.formula.expression import Expression, Node, call, name, number, parse, to_text
 from sld.laws.form import Form
 from sld.search.candidates.candidate import Candidate
 from sld.search.judging.judge import Proposal
 from sld.search.proposing.enumeration import ATOMS
 
-MAX_COMPLEXITY = 45
+MAX_COMPLEXITY = 45  # nodes: longer children are hardly ever better, and take longer to judge
 _SLACK = 10  # nodes that a child may have too many before it is shortened
 _SHARE = 0.5  # chance that a child of a grouped table changes what its groups share
 _TRIES = 12  # mutations tried for one child before giving up on its parent
@@ -85,6 +86,7 @@ class Context:
         return _renamed(tree, {"v": name(symbol), **fresh})
 
 
+# letter of a constant in an atom to the names it may get
 _POOLS = {"a": ("alpha", "beta", "gamma", "delta"), "b": ("beta", "gamma", "delta"), "K": ("K",), "m": ("m",)}
 
 
@@ -274,6 +276,7 @@ def _foreign(node: Node, ctx: Context) -> Node:
 
 
 Mutation = Callable[[Node, Context], Node | None]
+# how often each is drawn, relative to the others
 MUTATIONS: Mapping[Mutation, float] = {
     swap_atom: 4.0,
     add_term: 3.0,
@@ -385,7 +388,7 @@ def _child(
             return None
         known = parent.constants.get(target.column, {})
         shared = _shared(child, parent.shared.get(target.column, ()), len(table.groups), seed)
-        forms.append(Form(child, "evolution", start=known, shared=shared, rough=True))
+        forms.append(Form(child, "evolution", start=known, shared=shared, needs_simplify=True))
     return Proposal.of(forms)
 
 

@@ -1,4 +1,7 @@
-"""Proposers: whatever suggests formulas. Each is a function from a table to proposals, and one row of `PROPOSERS`."""
+"""Proposers: whatever suggests formulas. Each is a function from a table to proposals, and one row of `PROPOSERS`.
+
+One that is busy elsewhere, and must not be waited for, is a class and one row of `ASYNCHRONOUS`.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +19,18 @@ from sld.laws.form import Form
 from sld.search.candidates.hall_of_fame import HallOfFame
 from sld.search.candidates.selection import bar, distinct
 from sld.search.judging.judge import Proposal
+from sld.search.proposing.asynchronous import AsynchronousProposer, AsynchronousSettings, Maker, SearchContext, Together
 from sld.search.proposing.engines import ENGINES, Run
 from sld.search.proposing.enumeration import Space
 from sld.search.proposing.evolution import children
 
 Proposer = Callable[[Table], Iterator[Proposal]]
 
-EVOLUTION = "evolution"
-_BATCH = 96
+EVOLUTION = "evolution"  # what breeds needs a hall of fame, so it is no function of a table
+_BATCH = 96  # proposals between two looks at the hall of fame: twelve chunks for the workers
 _HEAD = 480  # static proposals before evolution has anything worth breeding
-_PARENTS = 32
-ISLANDS = 4
+_PARENTS = 32  # candidates that behave differently, of each of which a few children come in a batch
+ISLANDS = 4  # with all parents shared every fourth turn: 0.849 to 0.862 on 14 tasks (bench/LOG.md)
 _MIGRATION = 4  # every so many turns an island takes its parents from all
 _COUNT = 64  # candidates that may still become parents, members of a consensus or the choice
 
@@ -49,14 +53,31 @@ def from_enumeration(table: Table) -> Iterator[Proposal]:
     spaces = [Space(table, j).texts() for j in range(len(table.targets))]
     for texts in zip(*spaces, strict=True):
         try:
-            yield Proposal.of([Form(table.parse(text, j), "enumeration", rough=True) for j, text in enumerate(texts)])
+            yield Proposal.of(
+                [Form(table.parse(text, j), "enumeration", needs_simplify=True) for j, text in enumerate(texts)]
+            )
         except GrammarError:
             continue  # a formula over many proportions can pass the limits of the grammar
 
 
+# by the name that --proposers takes
 PROPOSERS: dict[str, Proposer] = {"catalogue": from_catalogue, "enumeration": from_enumeration}
 ALL = (*PROPOSERS, EVOLUTION)  # what a search uses when nothing is said
-KNOWN = (*ALL, *ENGINES)
+ASYNCHRONOUS: dict[str, Maker] = {}  # a language model is none of them: it needs settings (`LLM`)
+
+
+def known() -> tuple[str, ...]:
+    """Return the names of all proposers."""
+    return (*PROPOSERS, EVOLUTION, *ENGINES, *ASYNCHRONOUS)
+
+
+def asynchronous_proposer(
+    names: Sequence[str], settings: AsynchronousSettings | None, context: SearchContext
+) -> AsynchronousProposer | None:
+    """Return those of the named proposers that are asynchronous, and the one of the settings, as one; None for none."""
+    parts = [ASYNCHRONOUS[name](context) for name in names if name in ASYNCHRONOUS]
+    parts += [] if settings is None else [settings.make(context)]
+    return Together(parts) if len(parts) > 1 else parts[0] if parts else None
 
 
 def from_texts(
@@ -97,8 +118,8 @@ class Source:
             UsageError: There is no such proposer, or the package of an engine is not installed.
         """
         for name in names:
-            if name not in KNOWN:
-                raise UsageError(suggest(name, KNOWN, kind="proposer"))
+            if name not in known():
+                raise UsageError(suggest(name, known(), kind="proposer"))
         self.table = table
         self.seed = seed
         self.max_constants = max_constants

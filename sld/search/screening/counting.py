@@ -22,25 +22,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sld.core.arrays import Array, Rows
 from sld.data.axes import position
 from sld.data.splits import Fold
-from sld.data.table import Array, Table
+from sld.data.table import Table
 from sld.search.candidates.candidate import Candidate
-
-TOO_MANY = "more constants than the distinct points can judge"
 
 _SAME = 0.015  # of a group's range along a variable: closer values are one level (see axes.py)
 _SHARED_TOO = 0.6  # share of all points that own and shared constants may have together
 _TIGHT = 0.25  # share of the groups that a fold judges
 _OF_A_SCALE = 2  # constants that a scale variable takes beside the limit of the law: a factor and an exponent
-_MOST_SCALES = 2
-
-_Rows = NDArray[np.intp]
+_MOST_SCALES = 2  # a law in three scales is seldom wanted before one in two can be judged
 
 
-def distinct_points(table: Table) -> _Rows:
+def distinct_points(table: Table) -> Rows:
     """Return (n_rows,) numbers of the distinct points: rows of one group on one level of every variable.
 
     Values within 1.5 % of the group's range, and within 5 % of a logarithmic scale, are one level: tokens counted a
@@ -58,12 +54,12 @@ def distinct_points(table: Table) -> _Rows:
     return np.asarray(np.unique(keys, axis=0, return_inverse=True)[1], dtype=np.intp).reshape(-1)
 
 
-def points_per_group(table: Table) -> _Rows:
+def points_per_group(table: Table) -> Rows:
     """Return the number of distinct points of each group (n_groups,)."""
     return _per_group(table, distinct_points(table), np.arange(table.n_rows))
 
 
-def _levels(z: Array, width: float) -> _Rows:
+def _levels(z: Array, width: float) -> Rows:
     """Number the levels of `z` from below: each takes what lies within `width` of its smallest value."""
     unique, inverse = np.unique(z, return_inverse=True)
     starts = [0] if len(unique) else []
@@ -72,7 +68,7 @@ def _levels(z: Array, width: float) -> _Rows:
     return np.asarray((np.searchsorted(starts, np.arange(len(unique)), side="right") - 1)[inverse], dtype=np.intp)
 
 
-def _per_group(table: Table, points: _Rows, rows: _Rows) -> _Rows:
+def _per_group(table: Table, points: Rows, rows: Rows) -> Rows:
     chosen = np.unique(np.column_stack([table.group_index[rows], points[rows]]), axis=0)
     return np.bincount(chosen[:, 0], minlength=len(table.groups))
 
@@ -97,8 +93,8 @@ class Counting:
         n_variables: Variables that vary.
     """
 
-    points: _Rows
-    in_folds: tuple[_Rows, ...]
+    points: Rows
+    in_folds: tuple[Rows, ...]
     fitted: tuple[int, ...]
     n_scales: int
     n_variables: int

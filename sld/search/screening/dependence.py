@@ -18,19 +18,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sld.core.arrays import Array, Rows
 from sld.data.axes import position
-from sld.data.table import Array, Table
+from sld.data.table import Table
 
 N_SHUFFLES = 499  # p-values down to 0.002
 _MAX_COLUMNS = 60  # of one regression
-_ROWS_PER_COLUMN = 3
-_NEIGHBOURS = 3
-_MAX_ROWS_FOR_NEIGHBOURS = 3000
+_ROWS_PER_COLUMN = 3  # with fewer a regression follows shuffled rows nearly as well, and the test says nothing
+_NEIGHBOURS = 3  # one is as noisy as a row, many see no bend
+_MAX_ROWS_FOR_NEIGHBOURS = 3000  # the matrix of their means has the square of it: 72 MB
 _BLOCK = 256  # rows whose distances are held at once
-
-_Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -97,14 +95,14 @@ def _without_copies(table: Table) -> Table:
     return table if len(first) == table.n_rows else table.take(np.sort(first))
 
 
-def _runs_of(table: Table, rows: _Rows) -> list[_Rows]:
+def _runs_of(table: Table, rows: Rows) -> list[Rows]:
     """Return the rows of each run of a group, in the order of their variables, the longest run first."""
     order = np.lexsort([*table.X[rows].T[::-1], table.run_index[rows]])
     runs = np.split(rows[order], np.flatnonzero(np.diff(table.run_index[rows][order])) + 1)
     return sorted(runs, key=len, reverse=True)
 
 
-def _runs_shuffled(table: Table, rows: _Rows, shuffles: int, rng: np.random.Generator) -> _Rows:
+def _runs_shuffled(table: Table, rows: Rows, shuffles: int, rng: np.random.Generator) -> Rows:
     """Return (shuffles, n_rows) rows to take the targets from: runs of one length trade places, and each is turned.
 
     A run is turned as a ring: without a law, where its curve begins says nothing.
@@ -123,7 +121,7 @@ def _runs_shuffled(table: Table, rows: _Rows, shuffles: int, rng: np.random.Gene
     return out
 
 
-def _smallest(table: Table, group_rows: list[_Rows], shuffles: int) -> float:
+def _smallest(table: Table, group_rows: list[Rows], shuffles: int) -> float:
     """Return one over the number of arrangements; a target and its mirror image look equally dependent."""
     if table.runs:
         log_count = 0.0
@@ -150,7 +148,7 @@ def _p_value(statistic: Array) -> float:
     return float(np.mean(statistic >= statistic[0] - slack))
 
 
-def _versions(y: Array, group_rows: list[_Rows]) -> Iterator[Array]:
+def _versions(y: Array, group_rows: list[Rows]) -> Iterator[Array]:
     """Yield the target as it is and its ranks (which no outlier moves), each standardised within its group."""
     plain, ranks = np.zeros(len(y)), np.zeros(len(y))
     for rows in group_rows:
@@ -179,7 +177,7 @@ def positions(table: Table) -> Array:
     return np.array(columns).reshape(len(columns), table.n_rows).T
 
 
-def _bases(table: Table, group_rows: list[_Rows]) -> Iterator[Array]:
+def _bases(table: Table, group_rows: list[Rows]) -> Iterator[Array]:
     """Yield orthonormal bases (n_rows, rank) of what each regression can explain."""
     z = positions(table)
     n, p = z.shape
@@ -211,7 +209,7 @@ def _bases(table: Table, group_rows: list[_Rows]) -> Iterator[Array]:
             yield kept
 
 
-def _neighbour_means(table: Table, group_rows: list[_Rows]) -> Array | None:
+def _neighbour_means(table: Table, group_rows: list[Rows]) -> Array | None:
     """Return the matrix (n_rows, n_rows) that averages the nearest rows of the same group, or None for many rows."""
     if table.n_rows > _MAX_ROWS_FOR_NEIGHBOURS:
         return None
@@ -226,7 +224,7 @@ def _neighbour_means(table: Table, group_rows: list[_Rows]) -> Array | None:
     return matrix
 
 
-def nearest_rows(z: Array, k: int) -> _Rows:
+def nearest_rows(z: Array, k: int) -> Rows:
     """Return (n_rows, k) numbers of the rows nearest to each in `z` (n_rows, n_dims), itself left out; k < n_rows."""
     out = np.empty((len(z), k), dtype=np.intp)
     for start in range(0, len(z), _BLOCK):

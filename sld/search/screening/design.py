@@ -21,21 +21,22 @@ from typing import Any
 
 import numpy as np
 
+from sld.core.arrays import Array
 from sld.data.card import Variable
-from sld.data.table import Array, Table
+from sld.data.table import Table
 from sld.formula.expression import Expression, Node, call, name, number, substitute, to_text
 from sld.laws.catalogue import kind_of
 from sld.laws.form import Form
 
+# in which one column is made of others: C = 6 N D, tokens per parameter, square roots of batch sizes
 _EXPONENTS = np.array([s * p for p in (1 / 3, 1 / 2, 2 / 3, 1, 3 / 2, 2, 3) for s in (1, -1)])
 _ROUNDED = 2e-3  # root mean square error of a relation, relative: columns are printed to three digits or more
 _ROUNDED_MOST = 1e-2  # and the largest one: 1.00 stands for 0.995 to 1.005, and two columns are off
 _LARGEST_SET = 3  # columns that make up another one
-_INFLATION = 10.0
-_DECADE = 10.0
+_INFLATION = 10.0  # variance inflation from which columns count as collinear, as textbooks have it (Marquardt 1970)
+_DECADE = 10.0  # factor that a scale variable should span
 _TYPICAL = 0.3  # exponent of a loss in size or data, for a condition number
 _FAR_APART = 30.0  # how many times a short span a new run should be away
-_BASES = {"log10": math.log(10.0), "log2": math.log(2.0), "log": 1.0}
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,11 @@ class Relation:
         product = number(self.factor)
         for variable, p in self.exponents:
             column = name(variable.symbol)
-            quantity = call("exp", call("*", number(_BASES[variable.log]), column)) if variable.log else column
+            quantity = call("exp", call("*", number(variable.nats_per_unit), column)) if variable.log else column
             product = call("*", product, quantity if p == 1 else call("**", quantity, number(p)))
         if not self.variable.log:
             return product
-        return call("/", call("log", product), number(_BASES[self.variable.log]))
+        return call("/", call("log", product), number(self.variable.nats_per_unit))
 
 
 def without_redundant(table: Table) -> tuple[Table, tuple[Relation, ...]]:
@@ -219,7 +220,7 @@ def _log(table: Table, i: int) -> Array:
 
 
 def _log_of(x: Array, variable: Variable) -> Array:
-    return np.asarray(x * _BASES[variable.log] if variable.log else np.log(x))
+    return np.asarray(x * variable.nats_per_unit if variable.log else np.log(x))
 
 
 def _within_groups(logs: Array, table: Table) -> Array:
@@ -268,7 +269,7 @@ def _short_spans(logs: Array, variables: Sequence[Variable], table: Table) -> li
         x = table.column(variable.column)
         one, other = float(x.min()), float(x.max())
         if variable.log:
-            base = _BASES[variable.log]
+            base = variable.nats_per_unit
             one, other = math.exp(one * base), math.exp(other * base)
         where = "" if len(table.groups) == 1 else " within a group"
         reach = f"spans a factor of {span:.3g}{where} in {most} levels"

@@ -22,25 +22,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sld.core.arrays import Array, Mask, Rows
 from sld.core.errors import UsageError
 from sld.data.axes import position, same_level
-from sld.data.table import Array, Table
+from sld.data.table import Table
 from sld.search.screening.dependence import nearest_rows
 
-if TYPE_CHECKING:
-    from sld.laws.law import Law
-    from sld.search.candidates.candidate import Discovery
-
-OUTLIERS = ("drop", "keep")
+OUTLIERS = ("drop", "keep")  # what can be asked for
 
 MOST = 0.2  # share of the rows that are compared; more than that is not an accident but the data
-_NEIGHBOURS = 8
-_FEW_RUNS = 2
+_NEIGHBOURS = 8  # enough for a median that a few failed ones among them do not move
+_FEW_RUNS = 2  # of so few one may be half of the rows, and is no accident
 _LEAST_ROWS = 6  # that are compared with each other
 _LEAST_IN_GROUP = 3  # that tell the level of a group
 _SIGMAS = 12.0  # beyond its neighbours, in robust standard deviations of all rows from theirs
@@ -56,12 +52,9 @@ _SHOULDER = 3  # rows on either side that show whether one is on a peak
 _RAISED = 0.02  # of the height of the peak
 _RIDGE = 1e-6  # of the squared range: neighbours on one level say nothing of a slope
 _LOST = (0.0, -1.0)  # what is written for a number that was lost
-_MOST_LOST = 1 / 3
+_MOST_LOST = 1 / 3  # share of the rows: more of one value is a measurement
 _FAR_FROM_LOST = 0.3  # of the median: the other losses are at least so large
 _STEPS = 20.0  # and as many times the last digit that was written
-
-_Rows = NDArray[np.intp]
-_Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -130,20 +123,6 @@ def set_aside(table: Table, found: tuple[Diverged, ...]) -> list[dict[str, Any]]
     ]
 
 
-def recorded(outcome: Discovery, table: Table, found: tuple[Diverged, ...]) -> Discovery:
-    """Return the outcome of a search with the rows that were set aside on the record of its laws."""
-    if not found:
-        return outcome
-    rows = set_aside(table, found)
-
-    def with_record(law: Law) -> Law:
-        settings = {column: replace(own, set_aside=len(rows)) for column, own in law.settings.items()}
-        return replace(law, provenance={**law.provenance, "set_aside": rows}, settings=settings)
-
-    single = None if outcome.single is None else with_record(outcome.single)
-    return replace(outcome, law=with_record(outcome.law), single=single)
-
-
 def warning(table: Table, found: tuple[Diverged, ...]) -> str:
     """Say which rows look diverged, where they were kept."""
     return f"{_named(table, found)}; fitted with the others (--outliers drop leaves out, --loss huber pulls less)"
@@ -178,11 +157,11 @@ def _of_run(table: Table, found: Iterable[Diverged], run: str) -> str:
     return f"{several}{table.targets[worst.target].column} {worst.value:.4g} where others have {worst.usual:.4g}"
 
 
-def _lost(table: Table, z: Array, target: int) -> _Mask:
+def _lost(table: Table, z: Array, target: int) -> Mask:
     """Return a mask of losses that are what a trainer writes for a number it has lost: 0 or -1 among larger ones."""
     y = table.Y[:, target]
     none = np.zeros(len(y), dtype=np.bool_)
-    lost: _Mask = np.isin(y, _LOST)
+    lost: Mask = np.isin(y, _LOST)
     good = np.flatnonzero(~lost)
     if table.targets[target].better != "lower" or not lost.any() or lost.sum() > _MOST_LOST * len(y):
         return none
@@ -198,7 +177,7 @@ def _lost(table: Table, z: Array, target: int) -> _Mask:
     return none
 
 
-def _nearest(z: Array, rows: _Rows, i: int) -> _Rows:
+def _nearest(z: Array, rows: Rows, i: int) -> Rows:
     span = np.ptp(z, axis=0)
     step = (z[rows] - z[i]) / np.where(span > 0, span, 1.0)
     return np.asarray(rows[np.argsort(np.square(step).sum(axis=1), kind="stable")[:_NEIGHBOURS]])
@@ -250,7 +229,7 @@ class _View:
     """
 
     table: Table
-    rows: _Rows
+    rows: Rows
     z: Array
     worse: Array
     level: Array
@@ -284,7 +263,7 @@ class _View:
             most //= 2
         return []
 
-    def _of_suspects(self, scaled: Array, run: _Rows, chosen: _Rows, strict: float) -> list[tuple[int, float]] | None:
+    def _of_suspects(self, scaled: Array, run: Rows, chosen: Rows, strict: float) -> list[tuple[int, float]] | None:
         """Return those of the chosen rows that have failed; None where not even one is absurd beside the others."""
         suspects = {int(i): 0.0 for i in chosen}
         good = np.ones(len(self.rows), dtype=np.bool_)
@@ -307,7 +286,7 @@ class _View:
         }
         return self._with_worse(failed) if failed else []
 
-    def _alone(self, scaled: Array, good: _Mask, run: _Rows, i: int) -> bool:
+    def _alone(self, scaled: Array, good: Mask, run: Rows, i: int) -> bool:
         """Tell whether few of the nearest rows of other runs are suspects, too: a region of bad runs is no accident."""
         others = np.flatnonzero(run != run[i])
         distance = np.square(scaled[others] - scaled[i]).sum(axis=1)
@@ -318,7 +297,7 @@ class _View:
         """Tell whether a row is the top of a peak, or differs from one in a single variable."""
         return any(int((np.abs(self.z[k] - self.z[i]) > self._same()).sum()) <= 1 for k in peaks)
 
-    def _close(self, scaled: Array, good: _Mask, i: int) -> _Rows:
+    def _close(self, scaled: Array, good: Mask, i: int) -> Rows:
         rest = np.flatnonzero(good)
         distance = np.square(scaled[rest] - scaled[i]).sum(axis=1)
         # a few rows are all neighbours, and then the law itself makes them differ
@@ -326,11 +305,11 @@ class _View:
         close = rest[np.argsort(distance, kind="stable")[:most]]
         return np.asarray(close[(np.abs(scaled[close] - scaled[i]) <= self.near).all(axis=1)])
 
-    def _unhurt(self, scaled: Array, good: _Mask, i: int) -> _Mask:
+    def _unhurt(self, scaled: Array, good: Mask, i: int) -> Mask:
         """Return a mask of the good rows that are no worse than the neighbours of a row."""
         return np.asarray(good & (self.worse <= self.worse[self._close(scaled, good, i)].max()))
 
-    def _absurd(self, scaled: Array, good: _Mask, i: int, sigma: float, strict: float) -> float | None:
+    def _absurd(self, scaled: Array, good: Mask, i: int, sigma: float, strict: float) -> float | None:
         """Return the median of the good neighbours of a row that is absurd beside them and all good rows, or None."""
         if good.sum() < _LEAST_ROWS - 2:
             return None
@@ -343,7 +322,7 @@ class _View:
         least = strict * max(_SIGMAS * sigma, _RANGES * (worst - float(around.min())), bulk)
         return float(np.median(around)) if float(self.worse[i]) - worst > max(least, self.least) else None
 
-    def _on_peak(self, good: _Mask, i: int) -> bool:
+    def _on_peak(self, good: Mask, i: int) -> bool:
         """Tell whether the row is the top of a peak: the rows on either side of it along a variable are raised, too."""
         step, same = self.z - self.z[i], self._same()
         if (good & (np.abs(step) <= same).all(axis=1)).any():
@@ -365,7 +344,7 @@ class _View:
                 return True
         return False
 
-    def _enclosed(self, good: _Mask, i: int) -> bool:
+    def _enclosed(self, good: Mask, i: int) -> bool:
         """Tell whether good rows show that the place of row `i` does not explain its target."""
         z = self.z
         step = z - z[i]  # (n_rows, n_variables)
@@ -386,7 +365,7 @@ class _View:
     def _same(self) -> Array:
         return np.array([same_level(self.z[:, v], True) for v in range(self.z.shape[1])]) + 1e-12
 
-    def _scale(self) -> _Mask:
+    def _scale(self) -> Mask:
         return np.array([variable.role == "scale" for variable in self.table.variables])
 
     def _with_worse(self, middles: dict[int, float]) -> list[tuple[int, float]]:
@@ -421,7 +400,7 @@ def _scatter(scaled: Array, worse: Array) -> float:
     return 1.4826 * float(np.median(np.abs(worse - middle)))
 
 
-def _views(table: Table, z: Array, target: int, lost: _Mask) -> Iterator[_View]:
+def _views(table: Table, z: Array, target: int, lost: Mask) -> Iterator[_View]:
     """Yield the rows that are compared: each group by itself, and all groups less their levels."""
     index, y = table.group_index, table.Y[:, target]
     sign = 1.0 if table.targets[target].better == "lower" else -1.0
@@ -438,7 +417,7 @@ def _views(table: Table, z: Array, target: int, lost: _Mask) -> Iterator[_View]:
         yield _View(table, rows, z[rows], worse - level, level, sign, True, _ALIKE, _LEAST_FACTOR)
 
 
-def _levels(z: Array, value: Array, index: _Rows) -> Array:
+def _levels(z: Array, value: Array, index: Rows) -> Array:
     """Return (n_rows,) the level of each row's group: the median of its rows beside those of other groups there."""
     span = np.ptp(z, axis=0)
     scaled = z / np.where(span > 0, span, 1.0)

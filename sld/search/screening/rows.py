@@ -10,9 +10,9 @@ from sld.search.screening.counting import points_per_group
 
 SEARCH_ROWS = 800  # more rows than this are thinned for the search; the chosen law is fitted on all
 SEARCH_GROUPS = 60  # likewise for groups
-FIT_ROWS = 100_000
+FIT_ROWS = 100_000  # of the last fit: constants are known to more digits than anybody needs long before
 LEAST_POINTS = 3  # distinct ones, of a group that is judged
-_FEW_NAMED = 5
+_FEW_NAMED = 5  # groups that a note names
 
 
 def with_enough_rows(table: Table, max_constants: int) -> Table:

@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from sld.chat.reply import Reply
-from sld.data.splits import Fold
-from sld.data.table import Table
 from sld.search.candidates.candidate import MODEL, Candidate
 from sld.search.candidates.selection import distinct
 from sld.search.llm.credit import Credit
+from sld.search.llm.dialogue import Question, Waiting
 from sld.search.llm.prompt import WANTED, View, messages
-from sld.search.llm.replies import Heard, Rejected, hear, schema
+from sld.search.llm.replies import ParsedReply, Rejected, parse_reply, schema
 from sld.search.llm.transcript import exchange
-from sld.search.llm.visitor import Question, Waiting
-from sld.search.proposing.guest import Moment
+from sld.search.proposing.asynchronous import SearchContext, SearchState
 
 _SOON = 300  # candidates after a reply that the engine tries before the model is asked again, if the best law is new
 _LATE = 2000  # if it is not
 _PATIENCE = 32  # how many times as long, at most, after replies that brought nothing
 _STUBBORN = 4  # patience up to which it is asked at once where the engine has nothing left to try
-_SHOWN = 12
+_SHOWN = 12  # of its own formulas, and of those that behave differently: more is not read
 
 
-class Propose:
-    """Asks again and again, with what is new; seldom, where that brought nothing."""
+class ProposeDialogue:
+    """Asks again and again, with what is new; seldom, where that brought nothing.
+
+    Example:
+        ``ProposeDialogue(context, model="gpt-5").question(state, 0)`` is the first question, and None is the second as
+        long as nothing has become of the first.
+    """
 
     finished = False
     remark = ""
 
-    def __init__(
-        self, table: Table, folds: Sequence[Fold], *, model: str, task: str = "", max_constants: int = 20
-    ) -> None:
+    def __init__(self, context: SearchContext, *, model: str) -> None:
         """Keep what every question is about."""
-        self.table, self.folds, self.task, self.max_constants = table, folds, task, max_constants
+        self.context = context
         self.origin = f"{MODEL}{model}"
         self._own: dict[str, tuple[str, str]] = {}  # key to text and outcome
         self._rejected: list[Rejected] = []
@@ -44,62 +43,62 @@ class Propose:
         self._said: list[str] = []
         self._asked = ""
 
-    def question(self, moment: Moment, credit: Credit, n_waiting: int) -> Question | None:
+    def question(self, state: SearchState, n_waiting: int) -> Question | None:
         """Return a question when the last answer is used up and there is news."""
         if self._last >= 0:
-            since = moment.index - self._last
-            if moment.idle:  # nobody else is at work
+            since = state.index - self._last
+            if state.idle:  # nobody else is at work
                 since = _LATE * _PATIENCE if self._patience <= _STUBBORN else 0
-            best = moment.hall.best if since >= _SOON * self._patience else None
+            best = state.hall.best if since >= _SOON * self._patience else None
             news = best is not None and best.key != self._best
             if n_waiting > WANTED or not (news or since >= _LATE * self._patience):
                 return None
-        asked = messages(self.view(moment))
+        asked = messages(self.view(state))
         self._asked = str(asked[-1]["content"])
-        return Question(asked, schema=schema(self.table))
+        return Question(asked, schema=schema(self.context.table))
 
-    def view(self, moment: Moment) -> View:
+    def view(self, state: SearchState) -> View:
         """Return what the model is shown."""
         return View(
-            table=self.table,
-            folds=self.folds,
-            max_constants=self.max_constants,
-            task=self.task,
-            front=moment.hall.front(),
-            diverse=distinct(moment.hall.ranked(), _SHOWN),
+            table=self.context.table,
+            folds=self.context.folds,
+            max_constants=self.context.max_constants,
+            task=self.context.task,
+            front=state.hall.front(),
+            diverse=distinct(state.hall.ranked(), _SHOWN),
             own=list(self._own.values())[-_SHOWN:],
             rejected=self._rejected,
-            tried=moment.index,
-            left=moment.left,
-            counts=moment.counts,
+            tried=state.index,
+            left=state.left,
+            counts=state.counts,
         )
 
-    def hears(self, reply: Reply) -> Heard:
+    def parse(self, reply: Reply) -> ParsedReply:
         """Read the formulas in a reply."""
         if reply.status or not reply.text:
-            return Heard()
-        return hear(reply.text, self.table, origin=self.origin, max_constants=self.max_constants)
+            return ParsedReply()
+        return parse_reply(reply.text, self.context.table, origin=self.origin, max_constants=self.context.max_constants)
 
-    def takes(self, reply: Reply, heard: Heard, moment: Moment, credit: Credit) -> list[Waiting]:
+    def take(self, reply: Reply, parsed: ParsedReply, state: SearchState, credit: Credit) -> list[Waiting]:
         """Keep what the next question will say, and hand the proposals on."""
         fruitful = credit.gains[1] > self._gain or self._last < 0
         self._patience = 1 if fruitful and not reply.status else min(_PATIENCE, 2 * self._patience)
-        self._gain, self._last = credit.gains[1], moment.index
-        best = moment.hall.best
+        self._gain, self._last = credit.gains[1], state.index
+        best = state.hall.best
         self._best = "" if best is None else best.key
-        self._said.append(exchange(moment.index, self._asked, reply, heard))
+        self._said.append(exchange(state.index, self._asked, reply, parsed))
         self._asked = ""
-        return self.keep(heard, rejected=not reply.status)
+        return self.keep(parsed, rejected=not reply.status)
 
-    def keep(self, heard: Heard, *, rejected: bool = True) -> list[Waiting]:
+    def keep(self, parsed: ParsedReply, *, rejected: bool = True) -> list[Waiting]:
         """Remember what a reply proposed, for the next question, and hand it on."""
         if rejected:
-            self._rejected = list(heard.rejected)
-        for proposal, idea in heard.proposals:
+            self._rejected = list(parsed.rejected)
+        for proposal, idea in parsed.proposals:
             self._own.setdefault(proposal.key, (idea.text, "not judged yet"))
-        return [Waiting(proposal, idea.text) for proposal, idea in heard.proposals]
+        return [Waiting(proposal, idea.text) for proposal, idea in parsed.proposals]
 
-    def judged(self, key: str, outcome: str, candidate: Candidate | None) -> None:
+    def observe(self, key: str, outcome: str, _candidate: Candidate | None) -> None:
         """Remember what became of a proposal, the latest last."""
         text = self._own.pop(key, ("", ""))[0]
         if text:

@@ -1,6 +1,6 @@
-"""A language model as the guest of a search: calls run in the background, and what arrives is judged like all else.
+"""A language model as a proposer: calls run in the background, and what arrives is judged like all else.
 
-Between two batches the visitor looks whether a reply has arrived, hands its formulas on as far as the model's credit
+Between two batches it looks whether a reply has arrived, hands its formulas on as far as the model's credit
 goes, breeds from those that did well, and asks again when there is something new to say. All of this is a function of
 the candidates so far and of when replies arrived; the latter is written down, so that a run can be repeated.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,84 +22,28 @@ from sld.chat.background import Background
 from sld.chat.ledger import Ledger
 from sld.chat.reply import Reply
 from sld.core.errors import SldError
-from sld.data.table import Table
 from sld.search.candidates.candidate import Candidate
 from sld.search.candidates.hall_of_fame import HallOfFame
 from sld.search.candidates.selection import distinct
 from sld.search.judging.judge import Proposal
 from sld.search.llm.credit import FLOOR, Credit
-from sld.search.llm.replies import Heard, Rejected
+from sld.search.llm.dialogue import Dialogue, Question, Waiting
+from sld.search.llm.replies import ParsedReply, Rejected
+from sld.search.proposing.asynchronous import SearchContext, SearchState
 from sld.search.proposing.evolution import children
-from sld.search.proposing.guest import Moment
 from sld.search.proposing.proposers import ISLANDS
 
-TRANSCRIPT = Path("llm") / "transcript.md"
-MAX_CALLS = 400
-_GIVE_UP = 6  # replies in a row that could not be used
-_PARENTS = 32
+TRANSCRIPT = Path("llm") / "transcript.md"  # beside the record of the calls
+MAX_CALLS = 400  # of one search: a model that answers without an end is not asked without one
+_GIVE_UP = 6  # replies in a row that could not be used, after all tries of each
+_PARENTS = 32  # as many as the search itself breeds from
 _LEAST_BRED = 12  # children in a batch, at least: fewer are not worth a look for parents
-_MOST_BRED = 96
-_MAX_QUEUE = 256
+_MOST_BRED = 96  # as many as a batch of the search has
+_MAX_QUEUE = 256  # formulas that wait, four replies of the most (`MAX_IDEAS`); the rest of a flood is dropped
 
 
-@dataclass(frozen=True)
-class Question:
-    """What is sent to the model."""
-
-    messages: Sequence[Mapping[str, Any]]
-    schema: Mapping[str, Any] | None = None
-    tools: Sequence[Mapping[str, Any]] = ()
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """A proposal that is to be judged.
-
-    Attributes:
-        text: As the model wrote it.
-        fully: It is judged to the end even where it is far behind.
-    """
-
-    proposal: Proposal
-    text: str
-    fully: bool = False
-
-
-class Mind(Protocol):
-    """How a conversation goes: what is asked, and what becomes of the reply."""
-
-    @property
-    def finished(self) -> bool:
-        """Whether there is nothing left to ask."""
-        ...
-
-    @property
-    def remark(self) -> str:
-        """What the report has to say of how it went; "" where all went as asked for."""
-        ...
-
-    def question(self, moment: Moment, credit: Credit, n_waiting: int) -> Question | None:
-        """Return what to ask now, or None while there is nothing to ask."""
-        ...
-
-    def hears(self, reply: Reply) -> Heard:
-        """Return what a reply comes to; runs in the background and changes nothing."""
-        ...
-
-    def takes(self, reply: Reply, heard: Heard, moment: Moment, credit: Credit) -> list[Waiting]:
-        """Take a reply in, between two batches; return what is to be judged."""
-        ...
-
-    def judged(self, key: str, outcome: str, candidate: Candidate | None) -> None:
-        """Hear what became of a proposal."""
-
-    def transcript(self) -> str:
-        """Return what was said since the last call, as Markdown."""
-        ...
-
-
-class Chat(Protocol):
-    """What is needed of a client, see `sld.chat.client`."""
+class Transport(Protocol):
+    """What is needed of a client: `sld.chat.client.Chat`, or a script that answers in a test."""
 
     async def ask(
         self,
@@ -112,8 +56,41 @@ class Chat(Protocol):
         """Return a reply, whatever happens."""
         ...
 
+    def prepare(self) -> None:
+        """Do now what the first call would do first, such as an import of half a second."""
+
     async def close(self) -> None:
         """Close all connections."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Replies of an earlier run, which come again when they came, before anything is asked.
+
+    Attributes:
+        replies: With when they arrived, in candidates judged.
+        written: How many of them the run folder holds already.
+    """
+
+    replies: Sequence[Arrival] = ()
+    written: int = 0
+
+
+NOTHING_RECORDED = Recorded()
+
+
+class Named(Protocol):
+    """What the report says of a model: `LLM`, or whoever stands in for it."""
+
+    @property
+    def model(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def mode(self) -> str:
+        """How it is asked, "propose" or "agent"."""
+        ...
 
 
 @dataclass
@@ -133,54 +110,45 @@ class _Tally:
     seconds: float = 0.0
 
 
-class Visitor:
-    """The guest of one search."""
+class ModelProposer:
+    """A language model as an asynchronous proposer, for one search.
+
+    Example:
+        ``sld.discover(table, llm=LLM("gpt-5"))`` makes one by ``LLM("gpt-5").make(context)``; the search calls
+        `collect` between two batches, `observe` for each candidate, and `close` at its end.
+    """
 
     def __init__(
         self,
-        mind: Mind,
-        chat: Chat | None,
-        table: Table,
-        ledger: Ledger,
+        settings: Named,
+        dialogue: Dialogue,
+        transport: Transport | None,
+        context: SearchContext,
         *,
-        model: str,
-        mode: str,
-        seed: int,
-        max_constants: int,
-        folder: Path | None = None,
-        recorded: Sequence[Arrival] = (),
-        written: int = 0,
-        warm: Callable[[], None] | None = None,
+        ledger: Ledger,
+        recorded: Recorded = NOTHING_RECORDED,
     ) -> None:
         """Prepare; nothing is asked yet.
 
         Args:
-            mind: How the conversation goes.
-            chat: Who is asked; None when only recorded replies count.
-            table: The rows of the search.
+            settings: Name and mode of the model, for the report.
+            dialogue: How the conversation goes.
+            transport: Who is asked; None when only recorded replies count.
+            context: The search.
             ledger: What was spent, for the report.
-            model: Its name.
-            mode: "propose" or "agent".
-            seed: Of the search.
-            max_constants: Limit per group and target.
-            folder: Run folder; None writes nothing.
-            recorded: Replies that come again when they came, before anything is asked.
-            written: How many of them the run folder holds already.
-            warm: Called before the clock starts.
+            recorded: Replies of an earlier run.
         """
-        self.mind, self.chat, self.table, self.ledger = mind, chat, table, ledger
-        self.model, self.mode, self.seed, self.max_constants = model, mode, seed, max_constants
-        self.folder = folder
-        self.recorded = deque(recorded)
-        self.written = written
-        self.warm = warm
+        self.settings, self.dialogue, self.transport = settings, dialogue, transport
+        self.context, self.ledger = context, ledger
+        self.recorded = deque(recorded.replies)
+        self.written = recorded.written
         self.credit = Credit()
         self.line = HallOfFame()  # the model's formulas and their descendants
         self.tally = _Tally()
         self.queue: deque[Waiting] = deque()
         self.stopped = ""
         self._background = Background()
-        self._pending: Future[tuple[Reply, Heard]] | None = None
+        self._pending: Future[tuple[Reply, ParsedReply]] | None = None
         self._asked = 0
         self._failures = 0
         self._own: dict[str, str] = {}  # key to text, of what is being judged at the model's expense and from its pen
@@ -191,18 +159,18 @@ class Visitor:
 
     def prepare(self) -> None:
         """Import the client before the clock starts."""
-        if self.warm is not None:
-            self.warm()
+        if self.transport is not None:
+            self.transport.prepare()
 
-    def collect(self, moment: Moment) -> list[Proposal]:
+    def collect(self, state: SearchState) -> list[Proposal]:
         """Return what of the model's is to be judged next."""
-        self._receive(moment)
-        found = self._next(moment)
-        self._ask(moment)
+        self._receive(state)
+        found = self._next(state)
+        self._ask(state)
         return found
 
-    def told(self, candidate: Candidate, n_fits: int) -> None:
-        """Enter a candidate in the account; the model hears of its own."""
+    def observe(self, candidate: Candidate, n_fits: int) -> None:
+        """Enter a candidate in the account; the conversation learns of its own."""
         self.credit.note(candidate, n_fits, charged=candidate.of_model)
         if candidate.of_model:
             self.line.add(candidate)
@@ -210,7 +178,7 @@ class Visitor:
             self.tally.judged += 1
             if candidate.status != "ok":
                 self.tally.behind[candidate.status] += 1
-            self.mind.judged(candidate.key, _outcome(candidate, self._best), candidate)
+            self.dialogue.observe(candidate.key, _outcome(candidate, self._best), candidate)
         if candidate.status == "ok" and candidate.admissible:
             self._best = min(self._best, candidate.score)
 
@@ -224,34 +192,35 @@ class Visitor:
             self._pending.cancel()
             self._pending = None
             self.tally.cancelled += 1
-            if self.folder is not None and not self.transcript:
+            if self.context.folder is not None and not self.transcript:
+                note = f"{self.settings.model} was asked; the search ended before it answered.\n"
                 with contextlib.suppress(SldError):  # the search is over: a full disk costs no law
-                    append(self.folder / TRANSCRIPT, f"{self.model} was asked; the search ended before it answered.\n")
-        self._background.close(None if self.chat is None else self.chat.close)
+                    append(self.context.folder / TRANSCRIPT, note)
+        self._background.close(None if self.transport is None else self.transport.close)
 
     # -- replies
 
-    def _receive(self, moment: Moment) -> None:
+    def _receive(self, state: SearchState) -> None:
         if self.recorded:
-            while self.recorded and moment.index >= self.recorded[0].arrived:
+            while self.recorded and state.index >= self.recorded[0].arrived:
                 arrival = self.recorded.popleft()
-                self._take(arrival, self.mind.hears(arrival.reply), moment)
+                self._take(arrival, self.dialogue.parse(arrival.reply), state)
             return
-        if self._pending is None or moment.taking_up or not self._pending.done():
+        if self._pending is None or state.taking_up or not self._pending.done():
             return
         pending, self._pending = self._pending, None
         try:
-            reply, heard = pending.result()
+            reply, parsed = pending.result()
         except CancelledError:
             return
         except SldError as error:  # the record cannot be written
-            reply, heard = Reply(status=str(error), final=True), Heard()
-        self._take(Arrival(self._asked, moment.index, reply), heard, moment)
+            reply, parsed = Reply(status=str(error), final=True), ParsedReply()
+        self._take(Arrival(self._asked, state.index, reply), parsed, state)
 
-    def _take(self, arrival: Arrival, heard: Heard, moment: Moment) -> None:
+    def _take(self, arrival: Arrival, parsed: ParsedReply, state: SearchState) -> None:
         self._arrivals += 1
-        if self.folder is not None and self._arrivals > self.written:
-            append_arrival(self.folder / ARRIVALS, arrival)
+        if self.context.folder is not None and self._arrivals > self.written:
+            append_arrival(self.context.folder / ARRIVALS, arrival)
         reply = arrival.reply
         self.tally.calls += 1
         self.tally.seconds += reply.seconds
@@ -262,39 +231,39 @@ class Visitor:
             self._failures = 0
         if reply.final or self._failures >= _GIVE_UP:
             self.stopped = reply.status or "the last call said that no further one can succeed"
-        waiting = self.mind.takes(reply, heard, moment, self.credit)
-        self.tally.proposed += len(waiting) + len(heard.rejected)
-        self.tally.rejected.update(_kind(r) for r in heard.rejected)
-        self.tally.ignored += heard.ignored
+        waiting = self.dialogue.take(reply, parsed, state, self.credit)
+        self.tally.proposed += len(waiting) + len(parsed.rejected)
+        self.tally.rejected.update(_kind(r) for r in parsed.rejected)
+        self.tally.ignored += parsed.ignored
         self._proposed.update(w.proposal.key for w in waiting)
         self.queue.extend(waiting[: max(0, _MAX_QUEUE - len(self.queue))])
         self._write()
 
     def _write(self) -> None:
-        text = self.mind.transcript()
-        if text and self.folder is not None and self._arrivals > self.written:
-            append(self.folder / TRANSCRIPT, text)
+        text = self.dialogue.transcript()
+        if text and self.context.folder is not None and self._arrivals > self.written:
+            append(self.context.folder / TRANSCRIPT, text)
 
     # -- questions
 
-    def _ask(self, moment: Moment) -> None:
-        if self.chat is None or self._pending is not None or self.recorded or moment.taking_up:
+    def _ask(self, state: SearchState) -> None:
+        if self.transport is None or self._pending is not None or self.recorded or state.taking_up:
             return
-        if self.stopped or self.mind.finished or self.tally.calls >= MAX_CALLS:
+        if self.stopped or self.dialogue.finished or self.tally.calls >= MAX_CALLS:
             return
-        question = self.mind.question(moment, self.credit, len(self.queue))
+        question = self.dialogue.question(state, len(self.queue))
         if question is not None:
-            self._asked = moment.index
-            self._pending = self._background.submit(self._call(self.chat, question, moment.index))
+            self._asked = state.index
+            self._pending = self._background.submit(self._call(self.transport, question, state.index))
 
-    async def _call(self, chat: Chat, question: Question, turn: int) -> tuple[Reply, Heard]:
-        reply = await chat.ask(question.messages, schema=question.schema, tools=question.tools, turn=turn)
-        return reply, self.mind.hears(reply)
+    async def _call(self, transport: Transport, question: Question, turn: int) -> tuple[Reply, ParsedReply]:
+        reply = await transport.ask(question.messages, schema=question.schema, tools=question.tools, turn=turn)
+        return reply, self.dialogue.parse(reply)
 
     # -- proposals
 
-    def _next(self, moment: Moment) -> list[Proposal]:
-        room = len(self.queue) if moment.idle else self.credit.affords
+    def _next(self, state: SearchState) -> list[Proposal]:
+        room = len(self.queue) if state.idle else self.credit.affords
         found: list[Proposal] = []
         while self.queue and len(found) < room:
             waiting = self.queue.popleft()
@@ -302,38 +271,38 @@ class Visitor:
             if proposal.key in self._own:
                 continue  # it is being judged
             mark = _mark(proposal)
-            if mark in self._seen or mark in moment.seen:
+            if mark in self._seen or mark in state.seen:
                 self.tally.known += 1
-                held = next((c for c in moment.hall.ranked() if c.key == proposal.key), None)
+                held = next((c for c in state.hall.ranked() if c.key == proposal.key), None)
                 said = "known already" if held is None else f"known already; {_outcome(held, self._best)}"
-                self.mind.judged(proposal.key, said, held)
+                self.dialogue.observe(proposal.key, said, held)
                 continue
             self._seen.update((mark, proposal.key))
             self._own[proposal.key] = waiting.text
-            bar = float("inf") if waiting.fully else moment.bar
+            bar = float("inf") if waiting.fully else state.bar
             island = (self.tally.judged + len(found)) % ISLANDS
             found.append(replace(proposal, bar=bar, island=island))
-        breeds = moment.evolves and not moment.idle and self.credit.share > FLOOR
+        breeds = state.evolves and not state.idle and self.credit.share > FLOOR
         if breeds and not found and not self.queue and room >= _LEAST_BRED:
-            found = self._bred(moment, min(room, _MOST_BRED))
+            found = self._bred(state, min(room, _MOST_BRED))
         return found
 
-    def _bred(self, moment: Moment, n: int) -> list[Proposal]:
+    def _bred(self, state: SearchState, n: int) -> list[Proposal]:
         """Return children of the model's formulas and their descendants."""
         parents = distinct(self.line.ranked(), _PARENTS)
-        partners = distinct(moment.hall.ranked(), _PARENTS)
-        rng = np.random.default_rng([self.seed, moment.index, 1])
-        seen = _Both(moment.seen, self._seen)
-        made = list(children(parents, self.table, seen, n, rng, self.max_constants, partners))
+        partners = distinct(state.hall.ranked(), _PARENTS)
+        rng = np.random.default_rng([self.context.seed, state.index, 1])
+        seen = _Both(state.seen, self._seen)
+        made = list(children(parents, self.context.table, seen, n, rng, self.context.max_constants, partners))
         self.tally.bred += len(made)
-        return [replace(p, bar=moment.bar, island=ISLANDS) for p in made]
+        return [replace(p, bar=state.bar, island=ISLANDS) for p in made]
 
     # -- the report
 
     @property
     def transcript(self) -> str:
         """Where in the run folder it can be read what was said; "" where that is nowhere."""
-        written = self.folder is not None and (self.folder / TRANSCRIPT).is_file()
+        written = self.context.folder is not None and (self.context.folder / TRANSCRIPT).is_file()
         return TRANSCRIPT.as_posix() if written else ""
 
     def summary(self, chosen: Candidate) -> dict[str, Any]:
@@ -342,13 +311,13 @@ class Visitor:
         engine, model = 0, 1
         total = max(1, sum(credit.fits))
         return {
-            "model": self.model,
-            "mode": self.mode,
+            "model": self.settings.model,
+            "mode": self.settings.mode,
             "calls": tally.calls,
             "cancelled": tally.cancelled,
             "failed": dict(tally.failed),
             "stopped": self.stopped,
-            "remark": self.mind.remark,
+            "remark": self.dialogue.remark,
             "transcript": self.transcript,
             "seconds_waited_for": round(tally.seconds, 3),
             "ledger": self.ledger.to_json(),

@@ -1,0 +1,140 @@
+"""The keywords of the public verbs that are too many for one signature, and a clear word for one that is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from inspect import Parameter, signature
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from sld.core.errors import UsageError, suggest
+
+if TYPE_CHECKING:
+    from sld.search.loop import Progress
+
+
+class ColumnOptions(TypedDict, total=False):
+    """What a bare table's columns are, as `sld.table_from` takes it; a task with a card says so itself.
+
+    Attributes:
+        name: Of the task that the table becomes; that of its file if not given.
+        target: Column(s) to predict.
+        scale: Columns that grow with money, e.g. N (parameters) or D (tokens).
+        hyper: Columns with an interior optimum, e.g. a learning rate.
+        proportion: Shares of a mixture; together they sum to 1.
+        covariate: Other columns that a law may use.
+        group: Column naming the group of rows that share one set of constants.
+        log: Columns that already are logarithms, to base 10 unless a mapping says otherwise.
+        lower: Bound that no target can fall below.
+        upper: Bound that no target can exceed.
+        higher_is_better: The targets are scores, not losses.
+        monotone: Column to "increasing" or "decreasing": a known effect on the target.
+        missing: "error" refuses rows with empty cells, "drop" leaves them out.
+        drop: Rows to leave out, e.g. "Step==0".
+        melt: The table has one column per run.
+        run: Column naming the run that a row is a checkpoint of.
+        yerr: Columns with the standard errors of the targets, in their order and units.
+        weights: Column with the relative weight of each row in a fit.
+    """
+
+    name: str | None
+    target: str | Sequence[str]
+    scale: str | Sequence[str]
+    hyper: str | Sequence[str]
+    proportion: str | Sequence[str]
+    covariate: str | Sequence[str]
+    group: str | None
+    log: str | Sequence[str] | Mapping[str, str]
+    lower: float | None
+    upper: float | None
+    higher_is_better: bool
+    monotone: Mapping[str, Any] | None
+    missing: str
+    drop: str | Sequence[str]
+    melt: bool
+    run: str | None
+    yerr: str | Sequence[str]
+    weights: str | None
+
+
+class SearchOptions(ColumnOptions, total=False):
+    """What a search can be told beside its seed, budget and folder; and the roles of a bare table's columns.
+
+    Attributes:
+        proposers: Who proposes forms: "catalogue", "enumeration", "evolution" (the default), and "operon" and "pysr",
+            engines of others which need the extras of these names.
+        formulas: Formulas of your own to try first; one for all targets, or a mapping of target to formula.
+        constants: Names in these formulas that are constants although they look like columns, such as N or lr.
+        outliers: "drop" (the default) sets runs aside that look diverged and names them, "keep" does not look for any.
+        progress: Called with the state of the search a few times a second.
+        tell: Called with a sentence when an earlier search in the folder is taken up or set aside; otherwise it is a
+            note.
+    """
+
+    proposers: Sequence[str] | None
+    formulas: Sequence[str | Mapping[str, str]]
+    constants: Collection[str]
+    outliers: str
+    progress: Callable[[Progress], None] | None
+    tell: Callable[[str], None] | None
+
+
+class FormOptions(ColumnOptions, total=False):
+    """What is known of a form's constants; and the roles of a bare table's columns.
+
+    Attributes:
+        shared: Constants that all groups have in common.
+        positive: Constants that must be positive.
+        bounds: Constant to (lower, upper), in the units of the columns.
+        constants: Names in the formula that are constants although they look like columns, such as N or lr.
+        outliers: "keep" (the default) fits to every row and says which runs look diverged, "drop" leaves these out.
+    """
+
+    shared: Collection[str]
+    positive: Collection[str]
+    bounds: Mapping[str, tuple[float, float]] | None
+    constants: Collection[str]
+    outliers: str
+
+
+class EntryOptions(TypedDict, total=False):
+    """What stands beside the name of an entry.
+
+    Attributes:
+        author: Who submits it.
+        url: Where more is told (https://...).
+        note: One line about it.
+    """
+
+    author: str
+    url: str
+    note: str
+
+
+def keys_of(options: type) -> frozenset[str]:
+    """Return the keys of a TypedDict."""
+    found: frozenset[str] = options.__optional_keys__ | options.__required_keys__  # type: ignore[attr-defined]
+    return found
+
+
+def columns_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a verb's options that say what a bare table's columns are."""
+    return {name: value for name, value in given.items() if name in keys_of(ColumnOptions)}
+
+
+def check_keywords(verb: Callable[..., Any], given: Iterable[str], options: type) -> None:
+    """Refuse a keyword that a verb does not take, and name the nearest that it does.
+
+    Args:
+        verb: The function.
+        given: What came beside its own parameters.
+        options: The TypedDict of what may.
+
+    Raises:
+        UsageError: There is no such keyword.
+    """
+    own = [p.name for p in signature(verb).parameters.values() if p.kind is Parameter.KEYWORD_ONLY]
+    known = [*own, *sorted(keys_of(options))]
+    for name in given:
+        if name not in keys_of(options):
+            listing = f"help(sld.{verb.__name__}) lists all"
+            raise UsageError(f"sld.{verb.__name__}: {suggest(name, known, kind='keyword', listing=listing)}")

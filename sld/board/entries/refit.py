@@ -1,0 +1,189 @@
+"""The constants of an entry: fitted here to the training rows until they rest, and verified by the same functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sld.core.errors import SldError
+from sld.fit.noise import FRONTIER
+
+if TYPE_CHECKING:
+    from sld.board.entries.scored_task import ScoredTask
+    from sld.fit.fitting import FitResult
+    from sld.formula.expression import Expression
+    from sld.laws.form import Form
+    from sld.laws.law import Law
+
+STARTS = 64
+SETTLED = 1e-7  # of the target's deviation: a refit that moves no prediction by more has arrived
+CREEPING = 1e-4  # the most that the last of many refits may move; some forms have their optimum at infinity
+CREEPING_LOSS = 1e-7  # and the most by which it may lower the loss; both a tenth of what verifying allows
+
+_ROUNDS = 300  # of refits until the predictions rest
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """What is minimised for each target, and from where.
+
+    Attributes:
+        loss: Target to "squared", "huber", "log", "log_huber" or "envelope".
+        weights: "equal", or "frontier" (rows next to the extrapolation count more, as in `sld discover`); squared
+            losses only.
+        pooling: Target to "none" or "partial".
+        shared: Target to the constants that all groups have in common.
+        positive: Target to the constants that must be positive.
+        bounds: Target to constant to (lower, upper).
+    """
+
+    loss: Mapping[str, str] = field(default_factory=dict)
+    weights: str = "equal"
+    pooling: Mapping[str, str] = field(default_factory=dict)
+    shared: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    positive: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    bounds: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
+    starts: int = STARTS
+    seed: int = 0
+
+    @staticmethod
+    def of_law(law: Law) -> FitPlan:
+        """Return what a law says that it minimises; points beside the rows are not part of a submission."""
+        said = law.settings
+        return FitPlan(
+            loss={c: own.loss for c, own in said.items()},
+            weights="frontier" if any(FRONTIER in own.weights for own in said.values()) else "equal",
+            pooling={c: own.pooling for c, own in said.items()},
+            shared={c: list(own.shared) for c, own in said.items()},
+            positive={c: list(own.positive) for c, own in said.items()},
+            bounds={c: dict(own.bounds) for c, own in said.items() if own.bounds},
+        )
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> FitPlan:
+        """Read what `to_json` gave."""
+        keys = ("loss", "weights", "pooling", "shared", "positive", "starts", "seed")
+        bounds = {target: _open_ended(pairs) for target, pairs in data["bounds"].items()}
+        return FitPlan(**{key: data[key] for key in keys}, bounds=bounds)
+
+    def to_json(self, targets: Sequence[str]) -> dict[str, Any]:
+        """Return what an entry records, every target named."""
+
+        def end(value: float) -> float | None:
+            return value if math.isfinite(value) else None
+
+        return {
+            "loss": {t: self.loss.get(t, "squared") for t in targets},
+            "weights": self.weights,
+            "pooling": {t: self.pooling.get(t, "none") for t in targets},
+            "shared": {t: sorted(self.shared.get(t, ())) for t in targets},
+            "positive": {t: sorted(self.positive.get(t, ())) for t in targets},
+            "bounds": {
+                t: {c: [end(low), end(high)] for c, (low, high) in sorted(self.bounds.get(t, {}).items())}
+                for t in targets
+            },
+            "starts": self.starts,
+            "seed": self.seed,
+        }
+
+
+def _open_ended(bounds: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    return {
+        name: (-math.inf if low is None else float(low), math.inf if high is None else float(high))
+        for name, (low, high) in bounds.items()
+    }
+
+
+def fit_target(
+    scored: ScoredTask, expression: Expression, target: int, plan: FitPlan, starts: int, inherit: Any = None
+) -> FitResult:
+    """Fit one target as the plan says; no starts means from `inherit` alone."""
+    from sld.fit import fitting
+
+    column = scored.targets[target]
+    loss, pooling = plan.loss.get(column, "squared"), plan.pooling.get(column, "none")
+    return fitting.fit(
+        expression,
+        scored.train,
+        target=target,
+        loss=loss,  # type: ignore[arg-type]  # checked there, with suggestions
+        pooling=pooling,  # type: ignore[arg-type]
+        starts=starts,
+        seed=plan.seed,
+        shared=tuple(plan.shared.get(column, ())),
+        positive=tuple(plan.positive.get(column, ())),
+        bounds=plan.bounds.get(column),
+        weights=scored.frontier if plan.weights == "frontier" and loss == "squared" else None,
+        inherit=inherit,
+    )
+
+
+def refitted(scored: ScoredTask, forms: Mapping[str, Form], plan: FitPlan) -> tuple[Law, dict[str, float]]:
+    """Return the law of the forms with constants fitted to the training rows, and the objective of each target.
+
+    Args:
+        scored: The task.
+        forms: Target to form. Where one has a start for every group of the task, it is one more start.
+        plan: What to minimise.
+
+    Raises:
+        UsageError: A setting does not suit the form, or there are fewer rows than constants.
+        SldError: The fit failed, or never comes to rest.
+    """
+    from sld.laws.law import Law
+
+    constants, objectives = {}, {}
+    for j, column in enumerate(scored.targets):
+        expression, start = forms[column].expression, forms[column].start
+        inherit = start if set(scored.train.groups) <= set(start) else None
+        found = fit_target(scored, expression, j, plan, plan.starts, inherit)
+        if not found.ok:
+            raise SldError(f"could not fit {expression.text} to {column!r}: {found.status}")
+        constants[column], objectives[column] = found.constants, found.loss
+    train = scored.train
+    expressions = {column: forms[column].expression for column in scored.targets}
+    fitted = Law(expressions, constants, train.variables, train.targets, train.group_column)
+    moved = gain = math.inf
+    for _ in range(_ROUNDS):
+        again = improved(scored, fitted, plan)
+        if again is None:
+            break
+        moved = distance(scored, fitted, again[0])
+        gain = max(1.0 - again[1][c] / objectives[c] if objectives[c] > 0 else 0.0 for c in scored.targets)
+        fitted, objectives = again
+        if moved < SETTLED:
+            break
+    if moved < CREEPING and gain < CREEPING_LOSS:
+        return fitted, objectives
+    # what creeps along a valley would fail its verification, and could stop wherever it scores best
+    way_out = "use a form with fewer constants, or bounds (sld fit --bounds, then submit its law.json)"
+    raise SldError(f"the fit does not come to rest, since the training rows leave the constants open; {way_out}")
+
+
+def improved(scored: ScoredTask, law: Law, plan: FitPlan) -> tuple[Law, dict[str, float]] | None:
+    """Return the law after one more fit from its own constants, with the objectives; None where that fails."""
+    constants, objectives = {}, {}
+    for j, column in enumerate(scored.targets):
+        found = fit_target(scored, law.expressions[column], j, plan, 0, law.constants[column])
+        if not found.ok:
+            return None
+        constants[column], objectives[column] = found.constants, found.loss
+    return replace(law, constants=constants), objectives
+
+
+def distance(scored: ScoredTask, one: Law, other: Law) -> float:
+    """Return the largest difference of two laws' predictions on any row, in the targets' standard deviations."""
+    worst = 0.0
+    for table in (scored.train, scored.held_out):
+        with np.errstate(all="ignore"):
+            a, b = one.predict(table), other.predict(table)
+            apart = np.abs(a - b) / scored.deviation
+        # where both leave the domain they agree
+        both = ~np.isfinite(a) & ~np.isfinite(b)
+        apart = np.where(both, 0.0, np.where(np.isfinite(apart), apart, math.inf))
+        worst = max(worst, float(apart.max(initial=0.0)))
+    return worst

@@ -1,0 +1,183 @@
+"""`sld discover`: the search for a law."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sld.cli import options, output
+from sld.cli.base import Json, command
+from sld.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from sld.data.task import Task
+    from sld.search.llm.settings import LLM
+
+RUNS_FOLDER = "sld-runs"
+DEFAULT_BUDGET = "30s"  # in the help; the search holds the number
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the others."""
+    command(
+        app,
+        "discover",
+        "sld discover nanolm_chinchilla",
+        "sld discover runs.csv --target loss --scale N,D --group family",
+        "sld discover runs.csv --target loss --scale N --hyper lr,batch --budget 5min",
+        'sld discover wandb_export.csv --melt --target loss --scale Step --group run --drop "Step==0"',
+        "zcat runs.jsonl.gz | sld discover - --target loss --scale N",
+        'sld discover runs.csv --target loss --scale N,D --try "E + A*N**-a + B*D**-b"',
+        "sld discover nanolm_chinchilla --llm gpt-5-mini --llm-budget 0.50usd",
+    )(discover)
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """The options about a language model."""
+
+    llm: Annotated[
+        str | None,
+        typer.Option("--llm", metavar="MODEL|auto", help="A language model that proposes formulas beside the search."),
+    ] = None
+    llm_mode: Annotated[
+        str | None,
+        typer.Option("--llm-mode", metavar="MODE", help="propose (is shown what was found) or agent (turns, tools)."),
+    ] = None
+    llm_budget: Annotated[
+        str | None, typer.Option("--llm-budget", metavar="LIMIT", help="What it may use: 0.50usd, 200ktok, or both.")
+    ] = None
+    llm_prices: Annotated[
+        Path | None, typer.Option("--llm-prices", metavar="FILE", help="A price table of your own (TOML).")
+    ] = None
+    llm_replay: Annotated[
+        Path | None,
+        typer.Option("--llm-replay", metavar="RUN_DIR", help="Repeat the replies recorded there; nobody is asked."),
+    ] = None
+    llm_dry_run: Annotated[
+        bool, typer.Option("--llm-dry-run", help="Print the first prompt and what it may cost, and stop.")
+    ] = False
+
+    def settings(self) -> LLM | None:
+        """Return the settings of the language model; None without one."""
+        from dataclasses import replace
+
+        name = self.llm
+        if name is None and self.llm_replay is None:
+            self._refuse_without_model()
+            return None
+        if name == "auto" and self.llm_replay is None:
+            name = self._named_by_environment()
+            if name is None:
+                return None
+        from sld.search.llm.settings import LLM
+
+        if self.llm_replay is not None:
+            replayed = LLM.replayed(self.llm_replay, model=None if name == "auto" else name, mode=self.llm_mode)
+            return replace(replayed, prices=self.llm_prices, budget=self.llm_budget)
+        assert name is not None
+        return LLM(name, mode=self.llm_mode or "propose", budget=self.llm_budget, prices=self.llm_prices)
+
+    def _refuse_without_model(self) -> None:
+        for option in ("llm_mode", "llm_budget", "llm_prices", "llm_dry_run"):
+            if getattr(self, option):
+                raise UsageError(f"--{option.replace('_', '-')} is about a language model; name one with --llm MODEL")
+
+    def _named_by_environment(self) -> str | None:
+        """Return the model that the environment names; None, with a remark, where something for it is absent."""
+        import os
+        from importlib.util import find_spec
+
+        # a dry run needs no key: nothing is sent
+        needed = ("OPENAI_MODEL",) if self.llm_dry_run else ("OPENAI_MODEL", "OPENAI_API_KEY")
+        absent = [f"{variable} is not set" for variable in needed if not os.environ.get(variable, "").strip()]
+        absent += [] if find_spec("openai") else ["the openai package is not installed"]
+        if absent and self.llm_dry_run:
+            raise UsageError(f"--llm auto: {absent[0]}; name a model with --llm MODEL")
+        if absent:
+            output.remark(f"searching without a language model: {' and '.join(absent)}")
+            return None
+        return os.environ["OPENAI_MODEL"]
+
+
+def discover(
+    data: options.Data,
+    *,
+    table: options.TableOptions,
+    weighing: options.Weighing,
+    outliers: Annotated[
+        str, typer.Option("--outliers", metavar="drop|keep", help="What to do with runs that look diverged.")
+    ] = "drop",
+    seed: options.Seed = 0,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            "--budget", metavar="TIME|FITS", help=f"60s, 5min, or 20000fits (repeatable to the bit); {DEFAULT_BUDGET}."
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", metavar="N", help="Processes to fit with.")] = 2,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="RUN_DIR", help=f"Where to write; {RUNS_FOLDER}/TASK-SEED if not given."),
+    ] = None,
+    proposers: Annotated[
+        options.Names,
+        typer.Option(
+            "--proposers",
+            "--proposer",
+            metavar="NAMES",
+            help="Who proposes: catalogue,enumeration,evolution (all three), operon, pysr.",
+        ),
+    ] = None,
+    formulas: Annotated[
+        options.Names,
+        typer.Option("--try", metavar="FORMULA", help="A formula of your own to try as well; repeatable."),
+    ] = None,
+    constants: options.Constants = None,
+    language_model: LanguageModel,
+    json: Json = False,
+) -> None:
+    """Search the formula that extrapolates best.
+
+    The same command into the same RUN_DIR takes an earlier search up again, with a larger budget too; with other
+    options the earlier search is kept in RUN_DIR/earlier-1 and a new one begins. With --llm, the key is read from
+    OPENAI_API_KEY and the address of the server, which may be your own, from OPENAI_BASE_URL.
+    """
+    from sld import api
+    from sld.cli.show import search as show
+
+    model = language_model.settings()
+    task = options.task_of(data, table, weighing)
+    if language_model.llm_dry_run:
+        assert model is not None
+        show.dry_run(api.dry_run(task, model), json)
+        return
+    folder = _run_folder(task, seed) if out is None else out
+    line = output.ProgressLine(f"searching a law for {task.name} ({task.train.n_rows} rows); writing to {folder}")
+    try:
+        found = api.discover(
+            task,
+            seed=seed,
+            budget=budget,
+            workers=workers,
+            out=folder,
+            proposers=options.split(proposers) or None,
+            formulas=formulas or (),
+            constants=options.split(constants),
+            progress=show.progress(line),
+            llm=model,
+            tell=output.remark,
+            outliers=outliers,
+        )
+    finally:
+        line.close()
+    show.discovery(found, api.held_out_scores(found.law, task), folder, data, json)
+
+
+def _run_folder(task: Task, seed: int) -> Path:
+    from sld.search.run_folder import default_folder
+
+    return default_folder(RUNS_FOLDER, task.name, task.train, seed)

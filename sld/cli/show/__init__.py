@@ -1,0 +1,1 @@
+"""How results look: as text for people, or as the one JSON document of the command."""

@@ -1,0 +1,93 @@
+"""What the judgement of every form on one table rests on: rows, folds, the grid beyond them, noise, baselines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from sld.core.arrays import Array, Rows
+from sld.data.splits import Fold
+from sld.data.table import Table
+from sld.fit.noise import ErrorScale, row_weights, standard_deviations
+from sld.formula.expression import Expression
+from sld.search.candidates.selection import fold_score
+from sld.search.judging.admissible import Grid
+from sld.search.judging.baselines import baselines
+from sld.search.judging.judged import Judged
+from sld.search.judging.resolution import rounding_nmse
+from sld.search.judging.soundness import Soundness
+from sld.search.screening.counting import Counting
+
+_HOPELESS = 1.5  # training NMSE above which a form explains less than the mean does, with some room for odd rows
+
+
+class JudgingContext:
+    """A table with its folds, and what is measured on them once for all forms; nothing in it changes.
+
+    Attributes:
+        table: The rows.
+        folds: Rows to fit and rows to judge, by number.
+        seed: Seed of all starting points.
+        max_constants: Limit per group and target.
+        grid: Points far beyond the rows, where a law must not go wrong.
+        soundness: Bounds that keep forms defined, and what makes constants no law.
+        counting: How many constants the distinct points can carry.
+        n_points: Distinct points.
+        rounding: For each target the NMSE of its last digit.
+        weights: For each target (n_rows,), None where all rows count alike.
+        scales: For each target how its errors are counted.
+        variance: For each target the variance that errors are divided by.
+        deviations: For each target (n_rows,) known standard deviations, or None.
+        tested: Judged rows of each fold.
+        noise: For each target the NMSE of noise on each fold.
+        no_formula: (n_folds, n_targets) NMSE of what takes no formula.
+    """
+
+    def __init__(self, table: Table, folds: Sequence[Fold], *, seed: int, max_constants: int) -> None:
+        """Measure what all forms share."""
+        targets = range(len(table.targets))
+        self.table, self.folds = table, tuple(folds)
+        self.seed, self.max_constants = seed, max_constants
+        self.grid = Grid.of(table)
+        self.soundness = Soundness(table)
+        self.counting = Counting.of(table, self.folds)
+        self.n_points = int(table.points().max()) + 1
+        self.rounding = [rounding_nmse(table, j) for j in targets]
+        self.weights = tuple(row_weights(table, j) for j in targets)
+        self.scales = tuple(ErrorScale.of(table, j) for j in targets)
+        self.variance = [scale.variance for scale in self.scales]
+        self.deviations = tuple(standard_deviations(table, j) for j in targets)
+        self.tested = tuple(len(fold.test) for fold in self.folds)
+        self.noise = [[scale.floor(fold.test) for fold in self.folds] for scale in self.scales]
+        self.no_formula = np.minimum(*baselines(table, self.folds))
+        # a form that misses one absurd row, and nothing else, still explains something
+        self._whole = [max(float(np.var(table.Y[:, j])), 1e-300) for j in targets]
+
+    def nmse(self, miss: Array, target: int, rows: Rows | None = None) -> float:
+        """Return the mean squared error over the variance, at least that of the last digit that the table has.
+
+        Args:
+            miss: (n_rows,) of all rows.
+            target: Number of the target.
+            rows: The rows that count, all if not given.
+        """
+        found = self.scales[target].nmse(miss, rows)
+        return max(found, self.rounding[target]) if math.isfinite(found) else found
+
+    def explains(self, train_nmse: float, miss: Array, target: int) -> bool:
+        """Tell whether a fit is better than the mean of the rows: as errors are counted, or as they are."""
+        return train_nmse < _HOPELESS or float(np.mean(miss**2)) < _HOPELESS * self._whole[target]
+
+    def credited(self, errors: Sequence[float], silent: Collection[int], target: int) -> tuple[float, ...]:
+        """Return the errors with those of no formula where a fold says nothing: no credit, and no blame either."""
+        return tuple(float(self.no_formula[k, target]) if k in silent else e for k, e in enumerate(errors))
+
+    def score(self, judged: Judged, expression: Expression, target: int) -> float:
+        """Return what selection minimises, see `fold_score`."""
+        errors = self.credited(judged.fold_errors, judged.silent, target)
+        return fold_score(
+            errors, self.tested, judged.train_nmse, self.noise[target], judged.effective,
+            expression.complexity, self.n_points, len(judged.problems),
+        )  # fmt: skip
