@@ -41,8 +41,8 @@ def test_no_function_is_longer_than_a_hundred_lines() -> None:
 
 
 def test_no_function_outside_the_commands_has_more_than_eight_parameters() -> None:
-    """A command has a parameter for each of its options."""
-    files = [path for path in FILES if ROOT / "sld" / "cli" not in path.parents]
+    """A command has a parameter for each of its options, and what numba compiles one for each array (see `solve`)."""
+    files = [path for path in FILES if ROOT / "sld" / "cli" not in path.parents and path != MACHINE]
     found = [(path.name, f.name, n_parameters(f)) for path in files for f in functions(path)]
     assert [said for said in found if said[2] > PARAMETERS] == []
 

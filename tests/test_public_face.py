@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import sld
 from sld.board.programs import sandbox
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,7 +24,7 @@ def text_of(name: str) -> str:
 
 def test_the_citation_is_of_this_version_and_licence() -> None:
     said = dict(re.findall(r"^(\w[\w-]*): (.+)$", text_of("CITATION.cff"), flags=re.MULTILINE))
-    assert said["version"] == PROJECT["version"] and said["license"] == PROJECT["license"]
+    assert said["version"] == sld.__version__ and said["license"] == PROJECT["license"]
     assert [a["name"] for a in PROJECT["authors"]] == re.findall(r"- name: (.+)", text_of("CITATION.cff"))
 
 

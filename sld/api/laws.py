@@ -36,7 +36,7 @@ def as_law(law: object) -> Law:
 def score(law: object, data: object, *, drop: str | Sequence[str] = (), melt: bool = False) -> Scores:
     r"""Score a law on held-out rows.
 
-    With $y$ the measured values of a target and $\hat y$ the law's predictions, over all rows and meaned over targets,
+    With $y$ the measured values of a target and $\hat y$ the law's predictions, over all rows, the mean over targets,
 
     $$ \mathrm{NMSE} = \frac{\operatorname{mean} (y - \hat y)^2}{\operatorname{Var} y}, \qquad
        R^2 = 1 - \mathrm{NMSE}, \qquad

@@ -104,7 +104,7 @@ class RunFolder:
     def _take_lock(self) -> bool:
         """Lock the folder; return False if the lock file was taken away meanwhile: such a lock is worth nothing."""
         try:
-            self._lock = open(self.path / LOCK, "a+", encoding="utf-8")
+            self._lock = open(self.path / LOCK, "a+", encoding="utf-8")  # noqa: SIM115  held until the search ends
         except OSError as error:
             raise UsageError(f"cannot use run folder {self.path}: {error.strerror or error}") from error
         try:
@@ -206,7 +206,7 @@ class RunFolder:
         """Append events and hand them to the operating system."""
         try:
             if self._events is None:
-                self._events = open(self.path / EVENTS, "a", encoding="utf-8")
+                self._events = open(self.path / EVENTS, "a", encoding="utf-8")  # noqa: SIM115  as long
             self._events.write("".join(json.dumps(e, ensure_ascii=False) + "\n" for e in events))
             self._events.flush()
         except OSError as error:

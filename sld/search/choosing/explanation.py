@@ -105,9 +105,9 @@ def explanation(
         p = 2.0 * min(_predictive_test(context, best, target), _neighbour_test(best, target))
         if p < _LEVEL:
             return None
-        if published and not _is_published(best.candidate):
-            if advantage(context, target, [best.candidate], published) < WON:
-                return None
+        new = published and not _is_published(best.candidate)
+        if new and advantage(context, target, [best.candidate], published) < WON:
+            return None
     known = context.deviations[target] is not None
     return Explanation(best.candidate, best.proportional, min(p, 1.0), known)
 

@@ -267,7 +267,7 @@ class Domain:
         top, bottom = inside.max(axis=1), inside.min(axis=1)
         for node in sharp:
             if node.op in ("**", "abs"):
-                segment, at = self._turning(node.args[0], expression, constants, values)
+                segment, at = self._turning(node.args[0], expression, constants)
                 np.maximum.at(top, segment, at)
                 np.minimum.at(bottom, segment, at)
         slack = self.spread[self.group_index[self._left], target] * np.where(self._beyond, _SLACK_BEYOND, _SLACK)
@@ -286,7 +286,7 @@ class Domain:
         return bool((turns & back[0] & back[1]).any())
 
     def _turning(
-        self, inner: Node, expression: Expression, constants: Sequence[Mapping[str, float]], values: Array
+        self, inner: Node, expression: Expression, constants: Sequence[Mapping[str, float]]
     ) -> tuple[Rows, Array]:
         """Return segments in which `inner` changes sign, and the law's value there: the tip of a bump, if it is one."""
         part = Expression(inner, expression.variables)

@@ -169,7 +169,7 @@ class Judge:
         first = self._inherited(form, fitter, starts) if form.start else log_starts(fitter, 4, rng)
         n_fits = 0
         if form.warm_start and first is not None and n_nonlinear:
-            first, n_fits = self._settled(fitter, first, starts, rng)
+            first, n_fits = self._settled(fitter, first, rng)
         y = self.table.Y[:, target]
         few = starts[: (2 if n_nonlinear > 1 else 1) + thorough]
         if bar < math.inf:
@@ -257,7 +257,7 @@ class Judge:
             out[g] = [known.get(c, starts[0, j]) for j, c in enumerate(fitter.tape.constants)]
         return out
 
-    def _settled(self, fitter: Fitter, guess: Array, starts: Array, rng: np.random.Generator) -> tuple[Array, int]:
+    def _settled(self, fitter: Fitter, guess: Array, rng: np.random.Generator) -> tuple[Array, int]:
         """Return where a guess leads when it is followed to the end, and the number of fits.
 
         Rounded constants lie off a narrow valley: it takes more steps than between parent and child to come back, and

@@ -251,7 +251,7 @@ def add_offset(root: Node, ctx: Context) -> Node | None:
     return call("+", ctx.fresh("E", "E0", "L"), root)
 
 
-def stay(root: Node, ctx: Context) -> Node | None:
+def stay(root: Node, _: Context) -> Node | None:
     """Leave the formula alone; in a grouped table the child may still share other constants."""
     return root
 
