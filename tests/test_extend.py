@@ -24,12 +24,12 @@ def steps(section: str) -> list[tuple[str, str, str]]:
 
 
 def changed(text: str, diff: str) -> str:
-    """Return a file's text after a block with `+` marks: its other lines stand there once, and stay."""
+    """Return a file's text after a block of changes: lines without + stand there once, those with - go."""
     lines = diff.splitlines(keepends=True)
-    assert {line[0] for line in lines} <= {" ", "+"}, "lines are kept or added"
-    before = "".join(line[1:] for line in lines if line[0] == " ")
-    assert text.count(before) == 1, f"these lines stand in the file {text.count(before)} times:\n{before}"
-    return text.replace(before, "".join(line[1:] for line in lines))
+    assert {line[0] for line in lines} <= set(" +-")
+    before, after = ("".join(line[1:] for line in lines if line[0] != mark) for mark in "+-")
+    assert f"\n{text}".count(f"\n{before}") == 1, f"these lines do not stand in the file once:\n{before}"
+    return f"\n{text}".replace(f"\n{before}", f"\n{after}")[1:]
 
 
 @pytest.mark.parametrize("heading", SECTIONS)
@@ -71,5 +71,7 @@ def test_a_part_is_added_by_following_the_page(heading: str, tmp_path: Path) -> 
 
 def test_lines_that_are_not_there_are_noticed() -> None:
     assert changed("a\nb\n", " a\n+c\n") == "a\nc\nb\n"
-    with pytest.raises(AssertionError, match="0 times"):
-        changed("a\n", " b\n+c\n")
+    assert changed("a\nb\n", "-b\n+c\n") == "a\nc\n"
+    for diff in (" b\n+c\n", " a\n+c\n"):
+        with pytest.raises(AssertionError, match="once"):
+            changed("a\na\n", diff)
