@@ -28,8 +28,9 @@ def changed(text: str, diff: str) -> str:
     lines = diff.splitlines(keepends=True)
     assert {line[0] for line in lines} <= set(" +-")
     before, after = ("".join(line[1:] for line in lines if line[0] != mark) for mark in "+-")
-    assert f"\n{text}".count(f"\n{before}") == 1, f"these lines do not stand in the file once:\n{before}"
-    return f"\n{text}".replace(f"\n{before}", f"\n{after}")[1:]
+    made, n = re.subn(rf"^{re.escape(before)}", lambda _: after, text, flags=re.MULTILINE)
+    assert n == 1, f"these lines stand in the file {n} times, not once:\n{before}"
+    return made
 
 
 @pytest.mark.parametrize("heading", SECTIONS)
@@ -73,5 +74,5 @@ def test_lines_that_are_not_there_are_noticed() -> None:
     assert changed("a\nb\n", " a\n+c\n") == "a\nc\nb\n"
     assert changed("a\nb\n", "-b\n+c\n") == "a\nc\n"
     for diff in (" b\n+c\n", " a\n+c\n"):
-        with pytest.raises(AssertionError, match="once"):
+        with pytest.raises(AssertionError, match="not once"):
             changed("a\na\n", diff)
