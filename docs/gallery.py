@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 BUDGET = "5000fits"
-README_BUDGET = "20000fits"
+README_BUDGET = BUDGET
 README_SIZES = (
     (24_600.0, True),
     (197_000.0, True),
@@ -75,7 +75,7 @@ def colour(k: int, n: int) -> str:
     import matplotlib
     from matplotlib.colors import to_hex
 
-    return to_hex(matplotlib.colormaps["viridis"](0.85 * k / max(n - 1, 1)))
+    return to_hex(matplotlib.colormaps["viridis"](0.8 * k / max(n - 1, 1)))
 
 
 def decorated(ax: Axes, x_log: bool, y_log: bool) -> None:
