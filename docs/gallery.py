@@ -78,6 +78,13 @@ def colour(k: int, n: int) -> str:
     return to_hex(matplotlib.colormaps["viridis"](0.8 * k / max(n - 1, 1)))
 
 
+def darker(ink: str) -> str:
+    """Return a colour in which words can be read."""
+    from matplotlib.colors import to_hex, to_rgb
+
+    return to_hex([0.6 * part for part in to_rgb(ink)])
+
+
 def decorated(ax: Axes, x_log: bool, y_log: bool) -> None:
     """Set logarithmic axes with few round labels."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
@@ -183,9 +190,8 @@ def readme_picture(path: Path) -> None:
                 at = np.isclose(table.column("params"), size, rtol=0.01)
                 ax.plot(table.column("tokens")[at], table.Y[at, 0], "o", color=ink, mfc=face, markersize=5.5)
             label = f"{short(size)} parameters" + ("" if known else ",\nno such run in the table")
-            ax.annotate(
-                label, (tokens[-1], predicted["loss"][-1]), (8, 0), textcoords="offset points", color=ink, va="center"
-            )
+            end = (tokens[-1], predicted["loss"][-1])
+            ax.annotate(label, end, (8, 0), textcoords="offset points", color=darker(ink), va="center")
         ax.axvspan(largest, tokens[-1], color="0.95", zorder=0)
         ax.plot([], [], "o", color="0.3", label="runs in the table")
         ax.plot([], [], "o", color="0.3", mfc="white", label="larger runs, measured afterwards")
