@@ -82,7 +82,8 @@ def darker(ink: str) -> str:
     """Return a colour in which words can be read."""
     from matplotlib.colors import to_hex, to_rgb
 
-    return to_hex([0.6 * part for part in to_rgb(ink)])
+    red, green, blue = to_rgb(ink)
+    return to_hex((0.6 * red, 0.6 * green, 0.6 * blue))
 
 
 def decorated(ax: Axes, x_log: bool, y_log: bool) -> None:
