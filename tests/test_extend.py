@@ -56,7 +56,7 @@ def test_a_part_is_added_by_following_the_page(heading: str, tmp_path: Path) -> 
             assert not path.exists(), f"{file} is there already"
         path.write_text(text, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "tests", "-m", ""],
+        [sys.executable, "-m", "pytest", "tests", "-o", "addopts="],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
