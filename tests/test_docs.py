@@ -1,17 +1,22 @@
-"""README, CONTRIBUTING and CHANGELOG stay true: what they name exists, and what exists is named."""
+"""README, docs/, CONTRIBUTING and CHANGELOG stay true: what they name exists, and what exists is named."""
 
 import ast
+import os
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
 import typer.main
 from hatchling.metadata.core import ProjectMetadata
 from hatchling.plugin.manager import PluginManager
+from prose import mean_length
 
 import sld
 from sld.__main__ import main
@@ -21,16 +26,21 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+PAGES = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.md")}
+DOCUMENTS = {"README.md": README, "CONTRIBUTING.md": CONTRIBUTING, **PAGES}
+WRITTEN = {name: text for name, text in DOCUMENTS.items() if name not in ("CONTRIBUTING.md", "docs/changelog.md")}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 HEADINGS = [
-    *("Install", "Two commands", "Your own table", "Leaderboard", "The official benchmark", "With a language model"),
-    *("In Python", "What it does, and how it judges"),
-    *("Add a task", "Citation", "Licence"),
+    *("Install", "Two commands", "One table, one law", "What to do with a law", "In Python", "How good it is"),
+    *("Where to go", "Citation", "Licence"),
 ]
+MOST_LINES = 130  # of README, which a reader should read to the end
+MOST_WORDS = 16  # of a sentence, on average
 
 
 def blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", text, flags=re.DOTALL | re.MULTILINE)
+    return [re.sub(rf"^{indent}", "", block, flags=re.MULTILINE) for indent, block in found]
 
 
 def lines_of(text: str) -> list[str]:
@@ -51,7 +61,7 @@ COMMANDS = dict(commands())
 def mentioned(text: str) -> list[str]:
     """Return the arguments of every `sld ...` in bash blocks, and in backquotes where the line is meant to be typed."""
     found = [part for line in lines_of(text) for part in line.split(" && ")]
-    found += re.findall(r"`(sld [^`]+)`", text)
+    found += re.findall(r"`(sld [^`]+)`", re.sub(r"^ *```.*?^ *```", "", text, flags=re.DOTALL | re.MULTILINE))
     matches = (re.match(r"(?:\.venv/bin/)?sld (.+)", part) for part in found)
     return [match[1] for match in matches if match]
 
@@ -63,7 +73,7 @@ def check_arguments(words: list[str]) -> None:
     COMMANDS[path].make_context(path[-1], words[len(path) :])
 
 
-@pytest.mark.parametrize("arguments", dict.fromkeys(mentioned(README) + mentioned(CONTRIBUTING)))
+@pytest.mark.parametrize("arguments", dict.fromkeys(a for text in DOCUMENTS.values() for a in mentioned(text)))
 def test_commands_in_the_documents_parse(arguments: str) -> None:
     words = shlex.split(arguments)
     if len(words) > 1:
@@ -72,9 +82,10 @@ def test_commands_in_the_documents_parse(arguments: str) -> None:
         assert tuple(words) in COMMANDS or words[0].startswith("--")
 
 
-def test_every_command_is_in_readme() -> None:
-    named = " ".join(mentioned(README)).split()
-    assert [name for path in COMMANDS for name in path[:1] if name not in named] == []
+def test_every_command_is_in_readme_and_in_docs() -> None:
+    for where, text in (("README", README), ("docs", "\n".join(PAGES.values()))):
+        named = " ".join(mentioned(text)).split() + re.findall(r"`(\w+)`", text)
+        assert [name for path in COMMANDS for name in path[:1] if name not in named] == [], where
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=lambda path: " ".join(("sld", *path)))
@@ -109,16 +120,61 @@ def test_readme_has_its_parts_in_order() -> None:
     assert re.findall(r"^## (.+)$", README, flags=re.MULTILINE) == HEADINGS
 
 
+def test_readme_is_short() -> None:
+    assert len(README.splitlines()) <= MOST_LINES
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_sentences_are_short_on_average(name: str) -> None:
+    assert mean_length(WRITTEN[name]) <= MOST_WORDS
+
+
+def test_long_sentences_would_be_seen() -> None:
+    text = "One `a b` [two](x.md).\n\n```bash\nno word of this\n```\n\n- three four, five: six\n\n| not | this |\n"
+    assert mean_length(text) == fmean([3, 4])
+    assert mean_length("word " * 17 + ".") > MOST_WORDS
+
+
 def test_readme_has_scores_and_real_output() -> None:
     for begin, end in (("scores", "scores"), ("output", "output")):
         assert re.search(rf"<!-- {begin}\b.*? -->\n(.+?)<!-- end of {end} -->", README, flags=re.DOTALL)
 
 
-def test_scores_in_readme_are_those_of_the_leaderboard() -> None:
+def test_every_output_is_there() -> None:
+    for name, text in DOCUMENTS.items():
+        shown = re.findall(r"<!-- output.*? -->\n```text\n(.*?)```\n<!-- end of output -->", text, flags=re.DOTALL)
+        assert len(shown) == text.count("<!-- output") and all(shown), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["outputs.py", "gallery.py"])
+def test_output_and_gallery_are_what_the_commands_print_today(script: str) -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs" / script, "--check"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_means_in_readme_are_those_of_the_bench() -> None:
+    quality = (ROOT / "bench" / "quality.md").read_text(encoding="utf-8")
+    heading = re.findall(r"^\| suite \| (.+) \|$", quality, flags=re.MULTILINE)[0].split(" | ")
+    means = re.findall(r"^\| all \| (.+) \|$", quality, flags=re.MULTILINE)[0].split(" | ")
+    mean = dict(zip(heading, means, strict=True))
+    table = README.partition("<!-- scores")[2].partition("<!-- end of scores")[0]
+    shown = re.findall(r"^\| .+ \| ([\d.]+) \|$", table, flags=re.MULTILINE)
+    assert shown == [f"{float(mean[method]):.2f}" for method in ("sld", "published, refitted", "log-linear")]
+    assert f"of {mean['tasks']} tables" in table
+
+
+def test_scores_in_docs_are_those_of_the_leaderboard() -> None:
     from sld import api
 
     named = {t.name: t.rows for t in api.leaderboard().tasks}
-    rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (\S+) \| (\S+) \|$", README, flags=re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (\S+) \| (\S+) \|$", PAGES["docs/leaderboard.md"], flags=re.MULTILINE)
     assert len(rows) == 7
     for name, *shown in rows:
         own = {r.name: r.r2 for r in named[name] if r.label == "as given"}
@@ -127,6 +183,30 @@ def test_scores_in_readme_are_those_of_the_leaderboard() -> None:
         # a longer search that ends at the same law adds no entry
         wanted = [published, short, own.get("sld, 10 min", short)]
         assert [f"{x:.3f}".replace("-", "−") for x in wanted if x is not None] == shown
+
+
+def test_the_catalogue_is_counted_in_one_place() -> None:
+    laws = tomllib.loads((ROOT / "sld" / "laws" / "laws.toml").read_text(encoding="utf-8"))["law"]
+    derived = sum(law["status"] == "derived" for law in laws)
+    counts = (
+        f"It has {len(laws)} forms: {len(laws) - derived} are printed in papers, and {derived} combine some of these"
+    )
+    assert counts in PAGES["docs/how-it-judges.md"]
+    elsewhere = [
+        name for name, text in DOCUMENTS.items() if re.search(r"\b\d{3} (?:published )?(?:laws|forms)\b", text)
+    ]
+    assert elsewhere == ["docs/how-it-judges.md"]
+
+
+def test_tables_of_the_examples_are_made_of_the_bundled_rows() -> None:
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location("make_tables", ROOT / "examples" / "make_tables.py")
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    made = {name: module.written(rows) for name, rows in module.tables().items()}
+    assert made == {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "examples").glob("*.csv")}
 
 
 def test_every_room_of_the_house_is_named() -> None:
@@ -138,17 +218,39 @@ def test_every_room_of_the_house_is_named() -> None:
     assert [room for room in inner if f"`{room[1]}/`" not in rows[room[0]]] == []
 
 
-@pytest.mark.parametrize("text", [README, CONTRIBUTING, CHANGELOG], ids=["README", "CONTRIBUTING", "CHANGELOG"])
-def test_files_named_in_the_documents_exist(text: str) -> None:
-    named = re.findall(r"`((?:sld|tests|bench|tasks|\.ci)/[\w./]+)`", text)
-    named += [link for link in re.findall(r"\]\(([^)#]+)", text) if ":" not in link]
-    named += re.findall(r"python (bench/\S+\.py)", text)
-    made_up = {"tasks/NAME"}
+@pytest.mark.parametrize("name", [*DOCUMENTS, "CHANGELOG.md"])
+def test_files_named_in_the_documents_exist(name: str) -> None:
+    text = {**DOCUMENTS, "CHANGELOG.md": CHANGELOG}[name]
+    named = re.findall(r"`((?:sld|tests|bench|tasks|examples|docs|leaderboard|\.ci)/[\w./]+)`", text)
+    named += re.findall(r"python ((?:bench|docs|examples)/[\w./]+\.py)", text)
+    new = re.findall(r"^ *```python title=\"(\S+)\"$", text, flags=re.MULTILINE)  # what the reader is to write
+    made_up = {"tasks/NAME", *new, *(f"{Path(path).parent.as_posix()}/" for path in new)}
     assert [path for path in named if path not in made_up and not (ROOT / path).exists()] == []
+    links = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if ":" not in link]
+    assert [link for link in links if not ((ROOT / name).parent / link).exists()] == []
 
 
-def test_python_in_readme_uses_public_names() -> None:
-    for block in blocks(README, "python"):
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_to_headings_that_exist(name: str) -> None:
+    for page, heading in re.findall(r"\]\(([\w./-]*\.md)?#([\w-]+)\)", DOCUMENTS[name]):
+        target = ((ROOT / name).parent / page).resolve() if page else ROOT / name
+        headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        assert heading in [re.sub(r"[^\w -]", "", h).strip().lower().replace(" ", "-") for h in headings]
+
+
+def test_every_page_of_docs_is_in_the_navigation() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    assert sorted(re.findall(r": (\S+\.md)$", navigation, flags=re.MULTILINE)) == sorted(n[5:] for n in PAGES)
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    described = re.findall(r"^::: sld\.(?:api\.)?(\w+)$", PAGES["docs/reference.md"], flags=re.MULTILINE)
+    assert sorted(described) == sorted(sld.__all__)
+
+
+@pytest.mark.parametrize("name", [name for name in DOCUMENTS if blocks(DOCUMENTS[name], "python")])
+def test_python_in_the_documents_uses_public_names(name: str) -> None:
+    for block in blocks(DOCUMENTS[name], "python"):
         used = [node for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Attribute)]
         names = [node.attr for node in used if isinstance(node.value, ast.Name) and node.value.id == "sld"]
         assert names and set(names) <= set(sld.__all__)
@@ -156,10 +258,15 @@ def test_python_in_readme_uses_public_names() -> None:
 
 
 @pytest.mark.slow
-def test_python_in_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    for block in blocks(README, "python"):
-        exec(compile(block, "README.md", "exec"), {})
-    assert "r2" in capsys.readouterr().out
+@pytest.mark.parametrize("name", [name for name in DOCUMENTS if blocks(DOCUMENTS[name], "python")])
+def test_python_in_the_documents_runs(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)  # where examples/ and tasks/ are
+    names: dict[str, Any] = {}
+    for block in blocks(DOCUMENTS[name], "python"):
+        exec(compile(block, name, "exec"), names)
+    assert capsys.readouterr().out
 
 
 def test_version_is_the_same_everywhere() -> None:
@@ -172,7 +279,7 @@ def test_version_is_the_same_everywhere() -> None:
 @pytest.mark.parametrize("extra", ["parquet", "dev"])
 def test_extras_named_in_the_documents_exist(extra: str) -> None:
     assert extra in PROJECT["optional-dependencies"]
-    named = re.findall(r"install[^\n]*'\.\[(\w+)\]'", README + CONTRIBUTING)
+    named = re.findall(r"install[^\n]*'\.\[(\w+)\]'", "".join(DOCUMENTS.values()))
     assert extra in named and set(named) <= set(PROJECT["optional-dependencies"])
 
 

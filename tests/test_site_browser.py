@@ -1,33 +1,23 @@
-"""The site as a browser shows it, opened from disk: Chromium without a screen, driven by its own driver.
-
-Each test is skipped, with the reason, where Chromium or its driver is absent (Debian: chromium, chromium-driver).
-"""
+"""The site of the leaderboard as a browser shows it, opened from disk."""
 
 from __future__ import annotations
 
 import base64
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import site_samples as samples
-from selenium.webdriver import ActionChains, Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from chromium import logged, needs_chromium, resized, started
+from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from sld.board.site import write_site
 from sld.board.site.formulas import NONE
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage"
-).split()
 PAGES = {
     "overview": "index.html",
     "task": "tasks/nanolm_chinchilla.html",
@@ -36,20 +26,12 @@ PAGES = {
     "law": "laws/nanolm_chinchilla/law-1.html",
 }
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None or DRIVER is None, reason="Chromium or its driver is not installed"),
-]
+pytestmark = [pytest.mark.slow, needs_chromium]
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    options = ChromeOptions()
-    options.binary_location = str(BROWSER)
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = Chrome(options=options, service=Service(str(DRIVER)))
+    driver = started(tmp_path_factory.mktemp("profile"))
     try:
         yield driver
     finally:
@@ -67,14 +49,8 @@ def command(browser: Chrome, name: str, **arguments: Any) -> Any:
     return browser.execute_cdp_cmd(name, arguments)
 
 
-def logged(browser: Chrome, kind: str) -> list[dict[str, Any]]:
-    entries: list[dict[str, Any]] = browser.get_log(kind)  # type: ignore[no-untyped-call]
-    return entries
-
-
 def view(browser: Chrome, path: Path, *, width: int = 1280, scheme: str = "light", media: str = "") -> None:
-    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
-    command(browser, "Emulation.setDeviceMetricsOverride", **size)
+    resized(browser, width)
     command(
         browser, "Emulation.setEmulatedMedia", media=media, features=[{"name": "prefers-color-scheme", "value": scheme}]
     )

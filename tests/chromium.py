@@ -1,0 +1,43 @@
+"""Chromium without a screen, driven by its own driver, for the tests that look at pages.
+
+They are skipped, with the reason, where either is absent (Debian: chromium, chromium-driver).
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+FLAGS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --disable-dev-shm-usage"
+).split()
+
+needs_chromium = pytest.mark.skipif(BROWSER is None or DRIVER is None, reason="Chromium or its driver is not installed")
+
+
+def started(profile: Path) -> Chrome:
+    """Return a browser that logs what its console says and what it asks of a network; quit it."""
+    options = ChromeOptions()
+    options.binary_location = str(BROWSER)
+    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    return Chrome(options=options, service=Service(str(DRIVER)))
+
+
+def logged(browser: Chrome, kind: str) -> list[dict[str, Any]]:
+    """Return the entries of a log since it was last read."""
+    entries: list[dict[str, Any]] = browser.get_log(kind)  # type: ignore[no-untyped-call]
+    return entries
+
+
+def resized(browser: Chrome, width: int) -> None:
+    """Give the page another width, and the manners of a telephone where it is narrow."""
+    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
