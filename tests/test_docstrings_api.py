@@ -31,7 +31,7 @@ def test_a_verb_says_every_argument_its_result_and_its_failures(verb: Callable[.
     arguments = text.partition("\nArgs:\n")[2].partition("\n\n")[0]
     told = re.findall(r"^    \**(\w+): ", arguments, flags=re.MULTILINE)
     assert told == list(inspect.signature(verb).parameters)
-    assert all(f"\n{part}:\n" in text for part in ("Returns", "Raises", "Example"))
+    assert all(f"\n{part}:\n" in text for part in ("Returns", "Raises", "Examples"))
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def submit(
         UsageError: The task has no held-out rows, a limit of the task is not kept, the law or a text cannot be used.
         SldError: The fit or the program failed.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> import sld
         >>> board = tempfile.mkdtemp()
@@ -166,7 +166,7 @@ def leaderboard(board: object = None, *, tasks: Sequence[str | Path] = ()) -> St
         UsageError: There is no such folder.
         DataError: A task of `tasks` cannot be read.
 
-    Example:
+    Examples:
         >>> import sld
         >>> table = next(t for t in sld.leaderboard().tasks if t.name == "nanolm_chinchilla")
         >>> [row.rank for row in table.rows][:2]

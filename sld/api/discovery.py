@@ -57,7 +57,7 @@ def discover(
         UsageError: The data, an option or a formula cannot be used, or the run folder is in use.
         SldError: No formula could be fitted at all.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> import sld
         >>> N, D = (x.ravel() for x in np.meshgrid(np.geomspace(1e6, 1e9, 5), np.geomspace(1e9, 1e11, 4)))

@@ -63,7 +63,7 @@ def fit(
         UsageError: The data, the law or an option cannot be used.
         SldError: The fit failed; the message says why.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> import sld
         >>> N, D = (x.ravel() for x in np.meshgrid(np.geomspace(1e6, 1e9, 5), np.geomspace(1e9, 1e11, 4)))

@@ -58,7 +58,7 @@ def score(law: object, data: object, *, drop: str | Sequence[str] = (), melt: bo
         UsageError: The task has no held-out rows, or a group or target of the rows is unknown to the law.
         DataError: The rows lack a column of the law.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> import sld
         >>> N = np.geomspace(1e6, 1e9, 8)
@@ -134,7 +134,7 @@ def predict(law: object, points: object) -> dict[str, Array]:
         UsageError: A group has no constants in the law.
         DataError: A column is missing or a cell is not a number.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> import sld
         >>> N = np.geomspace(1e6, 1e9, 8)

@@ -21,7 +21,7 @@ ARRIVALS = Path("llm") / "arrivals.jsonl"  # in the run folder
 class Arrival:
     """One reply, and how many candidates had been judged when it was asked for and when it arrived.
 
-    Example:
+    Examples:
         ``Arrival(asked=0, arrived=480, reply=Reply(text="E + A*N**-a"))``
     """
 

@@ -16,7 +16,7 @@ _LAST_WORDS_S = 0.5  # for connections to be closed; whoever presses Ctrl-C does
 class Background:
     """Runs coroutines beside the main thread; `close` ends them at once and never waits for a server.
 
-    Example:
+    Examples:
         >>> background = Background()
         >>> background.submit(asyncio.sleep(0.0, "an answer")).result()
         'an answer'

@@ -92,7 +92,7 @@ class _Call:
 class Chat:
     """One model behind one endpoint: never raises for anything a server does; a cancelled call closes its connection.
 
-    Example:
+    Examples:
         Settings and key from the environment, the record in a file::
 
             settings, key = from_environment("gpt-5-mini")

@@ -41,7 +41,7 @@ _TOO_LONG = r"context (length|window|size)|maximum context|prompt is too long|to
 class Fields:
     """The fields that the server takes, as far as is known.
 
-    Example:
+    Examples:
         >>> fields = Fields(max_tokens=100)
         >>> fields.learn(["temperature", "seed"], 400, "this model does not support temperature", "")
         True

@@ -25,7 +25,7 @@ _WANTED = "--llm-budget wants dollars, tokens or both: 0.50usd, 200ktok, 1.5Mtok
 class Limit:
     """What may be spent in all; None is no limit.
 
-    Example:
+    Examples:
         >>> Limit.parse("0.50usd,200ktok")
         Limit(usd=0.5, tokens=200000)
     """
@@ -62,7 +62,7 @@ class Limit:
 class Price:
     """USD per million tokens.
 
-    Example:
+    Examples:
         >>> Price(input=1.0, output=2.0, cached=0.1).cost(tokens_in=1000, tokens_out=500)
         0.002
     """
@@ -168,7 +168,7 @@ class _Totals:
 class Ledger:
     """Tokens and cost of all calls of a run; any thread may read and write it.
 
-    Example:
+    Examples:
         >>> ledger = Ledger(Limit(tokens=1000))
         >>> ledger.reserve(900, 200)
         '0 of 1000 tokens are used, and the next call may take 1100'

@@ -45,7 +45,7 @@ class Line:
 class Record:
     """The calls of one run; any thread may use it.
 
-    Example:
+    Examples:
         >>> request = {"model": "m", "messages": []}
         >>> record = Record(None)
         >>> record.add(request, Record.hash_of(request), Reply(text="E + A*N**-a"))

@@ -37,7 +37,7 @@ class Reply:
         final: No later call can do better (wrong key, no such model, nothing left to spend): stop asking.
         estimated: The tokens are counted from characters, since the server did not say.
 
-    Example:
+    Examples:
         >>> reply = Reply(text="E + A*N**-a", tokens_in=100, tokens_out=8)
         >>> Reply.from_json(reply.to_json()) == reply
         True
@@ -101,7 +101,7 @@ class _PartialCall:
 class Gathering:
     """Collects one answer of the server, piece by piece, up to `max_bytes` of text.
 
-    Example:
+    Examples:
         >>> gathering = Gathering(streaming=False, max_bytes=1000)
         >>> gathering.feed(b'{"choices": [{"message": {"content": "E + A*N**-a')  # and there the connection broke
         >>> gathering.end()

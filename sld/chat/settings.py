@@ -14,7 +14,7 @@ from sld.core.errors import UsageError
 class ChatSettings:
     """Which model, and how it is asked.
 
-    Example:
+    Examples:
         A local server; all else is as for OpenAI's.
 
         >>> ChatSettings("smollm2", base_url="http://127.0.0.1:8080/v1", max_tokens=500).timeout_s

@@ -54,7 +54,7 @@ class _Call:
 class AgentDialogue:
     """One conversation with tools.
 
-    Example:
+    Examples:
         ``AgentDialogue(context, model="gpt-5")`` asks its first question with the task and the tools; `take` does what
         the reply calls for, and the next `question` carries the answers, once all formulas tried have been judged.
     """

@@ -54,7 +54,7 @@ class _Front:
 class Credit:
     """The account of one model.
 
-    Example:
+    Examples:
         >>> credit = Credit()
         >>> credit.share, credit.affords  # a new model
         (0.01, 24)

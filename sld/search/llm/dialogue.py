@@ -46,7 +46,7 @@ class Waiting:
 class Dialogue(Protocol):
     """How a conversation goes: `question` and `take` by turns, `observe` in between.
 
-    Example:
+    Examples:
         The least there can be asks for JSON again and again, and takes what is in it::
 
             class Plain:

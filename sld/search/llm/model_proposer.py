@@ -113,7 +113,7 @@ class _Tally:
 class ModelProposer:
     """A language model as an asynchronous proposer, for one search.
 
-    Example:
+    Examples:
         ``sld.discover(table, llm=LLM("gpt-5"))`` makes one by ``LLM("gpt-5").make(context)``; the search calls
         `collect` between two batches, `observe` for each candidate, and `close` at its end.
     """

@@ -65,7 +65,7 @@ class View:
         tried: Formulas that the engine has judged so far.
         left: The budget that is left, in words.
 
-    Example:
+    Examples:
         ``messages(View(table, rung_folds(table), max_constants=20))`` is the first question of a search.
     """
 

@@ -22,7 +22,7 @@ _SHOWN = 12  # of its own formulas, and of those that behave differently: more i
 class ProposeDialogue:
     """Asks again and again, with what is new; seldom, where that brought nothing.
 
-    Example:
+    Examples:
         ``ProposeDialogue(context, model="gpt-5").question(state, 0)`` is the first question, and None is the second as
         long as nothing has become of the first.
     """

@@ -73,7 +73,7 @@ class Idea:
         shared: Constants that groups have in common.
         start: Where to start from, by group and constant; group "" speaks for all.
 
-    Example:
+    Examples:
         >>> Idea("E + A*N**-a", shared=("a",), start={"": {"a": 0.3}}).text
         'E + A*N**-a (shared: a)'
     """
@@ -117,7 +117,7 @@ class ParsedReply:
 def parse_reply(text: str, table: Table, *, origin: str, max_constants: int) -> ParsedReply:
     r"""Return the proposals in a reply.
 
-    Example:
+    Examples:
         >>> from sld.data.table import table_from
         >>> table = table_from({"N": [1, 10, 100], "loss": [3, 2, 1.5]}, target="loss", scale="N")
         >>> parsed = parse_reply("- `E + A*N**-a`\n- `A*sin(N)`", table, origin="llm:m", max_constants=8)

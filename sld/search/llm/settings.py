@@ -40,7 +40,7 @@ class LLM:
         replay: A run folder (or its exchange.jsonl) whose replies come again, with no server asked.
         prices: A price table of your own, see `sld/chat/prices.toml`.
 
-    Example:
+    Examples:
         >>> LLM("gpt-5", mode="agent", budget="0.50usd").config
         {'llm': {'model': 'gpt-5', 'mode': 'agent'}}
     """

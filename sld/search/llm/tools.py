@@ -106,7 +106,7 @@ class Tool:
         required: Arguments that must be given.
         advice: What it is for, in the sentence of the prompt that says how to work; "" is not mentioned.
 
-    Example:
+    Examples:
         A tool that counts the training rows::
 
             def count_rows(context: ToolContext, given: Mapping[str, Any]) -> str:

@@ -77,7 +77,7 @@ class AsynchronousProposer(Protocol):
     Its formulas are judged like all others. Where their origin begins with `MODEL`, their children carry their lineage
     and never enter what the search itself breeds from.
 
-    Example:
+    Examples:
         One formula once a hundred candidates have been judged, or all that there are::
 
             class Late:
@@ -148,7 +148,7 @@ class AsynchronousSettings(Protocol):
 class Together:
     """Several asynchronous proposers as one, asked in their order.
 
-    Example:
+    Examples:
         ``Together([Late(context), model])`` hands over what either has.
     """
 
