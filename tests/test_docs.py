@@ -146,7 +146,7 @@ def test_every_output_is_there() -> None:
         assert len(shown) == text.count("<!-- output") and all(shown), name
 
 
-@pytest.mark.slow
+@pytest.mark.outputs  # another processor may round a search onto another law of the same worth
 @pytest.mark.parametrize("script", ["outputs.py", "gallery.py"])
 def test_output_and_gallery_are_what_the_commands_print_today(script: str) -> None:
     done = subprocess.run(
