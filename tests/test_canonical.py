@@ -133,6 +133,7 @@ def test_key_does_not_confuse_a_variable_with_a_placeholder() -> None:
     assert canonical_key(parse("A*c", ("c",))) != canonical_key(parse("A*c", ("A",)))
 
 
+@pytest.mark.slow
 @given(trees(("N", "D", "A", "B", "C", "a"), numbers=(1.0, 2.0, 0.5, -1.0, 3.0), max_leaves=10), st.randoms())
 @settings(max_examples=300, deadline=None)
 def test_rewriting_keeps_the_key(tree: Node, rng: random.Random) -> None:
@@ -183,6 +184,7 @@ def _written_out(canonical: str) -> str:
     return re.sub(r"\$\d+|[$@^]", written, canonical)
 
 
+@pytest.mark.slow
 @given(
     trees(("x", "y", "A", "A", "B"), numbers=(1.0, 2.0, 0.5, -1.0, 3.0), max_leaves=10),
     st.floats(-2, 2),

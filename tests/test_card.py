@@ -168,6 +168,7 @@ def test_symbols_are_names_of_the_grammar_and_differ() -> None:
     assert parse(" + ".join(symbols), symbols).constants == ()
 
 
+@pytest.mark.slow
 @given(st.text(min_size=1))
 def test_any_column_has_a_symbol(column: str) -> None:
     symbol = symbol_of(column)
@@ -194,6 +195,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from places(item, (*path, key))
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_arbitrary_changes_of_a_card_raise_nothing_but_data_errors(data: st.DataObject) -> None:

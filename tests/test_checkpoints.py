@@ -74,6 +74,7 @@ def test_folds_without_runs_are_as_before() -> None:
 # -- dependence ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_checkpoints_that_agree_with_their_neighbours_are_no_law() -> None:
     false = {True: 0, False: 0}
     for seed in range(40):
@@ -91,6 +92,7 @@ def test_a_law_of_runs_is_seen() -> None:
 # -- intervals -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_intervals_resample_runs() -> None:
     table, plain = curves(1, wander=0.05), curves(1, wander=0.05, named=False)
     law = api.fit(plain, "E + A*N**-a + B*step**-b", starts=8)
@@ -115,6 +117,7 @@ def test_clusters_are_runs_unless_a_group_has_too_few() -> None:
 # -- where runs are named --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_command_takes_a_run_column(sld: Run, tmp_path: Path) -> None:
     table = curves()
     names = [table.runs[k] for k in table.run_index]

@@ -105,6 +105,7 @@ def test_tasks_check_names_each_problem(sld: Run, tmp_path: Path) -> None:
     assert not checked.document["ok"]
 
 
+@pytest.mark.slow
 def test_discover_writes_a_run_folder_and_says_what_it_found(sld: Run, runs: Path, tmp_path: Path) -> None:
     found = sld("discover", runs, *COLUMNS, *QUICK)
     assert found.code == 0, found.err
@@ -117,6 +118,7 @@ def test_discover_writes_a_run_folder_and_says_what_it_found(sld: Run, runs: Pat
     assert not re.search(r"[\x00-\x09\x0b-\x1f]", found.out + found.err)
 
 
+@pytest.mark.slow
 def test_discover_json_is_one_document(sld: Run, runs: Path) -> None:
     found = sld("discover", runs, *COLUMNS, *QUICK, "--out", "here", "--json")
     document = found.document
@@ -126,6 +128,7 @@ def test_discover_json_is_one_document(sld: Run, runs: Path) -> None:
     assert "searching" in found.err
 
 
+@pytest.mark.slow
 def test_discover_takes_groups_formulas_and_proposers(sld: Run, tmp_path: Path) -> None:
     runs = write_runs(tmp_path / "runs.csv", group=True)
     mine = "E + A*N**-a + B*D**-b"
@@ -136,6 +139,7 @@ def test_discover_takes_groups_formulas_and_proposers(sld: Run, tmp_path: Path) 
     assert document["config"]["proposers"] == ["catalogue"]
 
 
+@pytest.mark.slow
 def test_the_same_command_goes_on_where_it_stopped(sld: Run, runs: Path) -> None:
     command = ("discover", runs, *COLUMNS, "--workers", "1", "--out", "here", "--json")
     first = sld(*command, "--budget", "200fits").document
@@ -145,6 +149,7 @@ def test_the_same_command_goes_on_where_it_stopped(sld: Run, runs: Path) -> None
     assert second["law"] == whole["law"]
 
 
+@pytest.mark.slow
 def test_an_earlier_search_with_another_option_is_kept_and_one_that_goes_on_says_so(sld: Run, runs: Path) -> None:
     sld("discover", runs, *COLUMNS, *QUICK, "--out", "here")
     before = Path("here/law.json").read_bytes()
@@ -206,6 +211,7 @@ def test_predict_says_where_the_law_gives_no_number(sld: Run, tmp_path: Path) ->
     assert sld("predict", "law.json", "points.csv", "--json").document["predictions"]["loss"][1] is None
 
 
+@pytest.mark.slow
 def test_predict_adds_intervals_that_hold_the_prediction(sld: Run, runs: Path) -> None:
     sld("discover", runs, *COLUMNS, *QUICK, "--out", "here")
     header, *rows = csv.reader(io.StringIO(sld("predict", "here", runs).out))
@@ -231,6 +237,7 @@ def test_score_has_the_promised_keys(sld: Run, law_file: Path, runs: Path) -> No
     assert "R² pooled" in sld("score", law_file, runs).out
 
 
+@pytest.mark.slow
 def test_utf8_names_work_in_any_locale(tmp_path: Path) -> None:
     folder = tmp_path / "größe ☃"
     folder.mkdir()
@@ -246,6 +253,7 @@ def test_utf8_names_work_in_any_locale(tmp_path: Path) -> None:
     assert (folder / "ärgebnis" / "law.json").is_file()
 
 
+@pytest.mark.slow
 def test_the_python_surface_does_the_same_in_five_lines() -> None:
     import pandas as pd
 

@@ -87,6 +87,7 @@ def test_misuse_is_one_line_and_writes_nothing(
     assert entries_in(tmp_path / "board") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["../../../etc/passwd", "<script>alert(1)</script>", "=cmd|' /C calc'!A0", "עברית", "%00 a"]
 )
@@ -104,6 +105,7 @@ def test_odd_names_stay_text(submit: Run, command: Run, task: Path, tmp_path: Pa
     assert row["name"] == (f"'{name}" if name[0] == "=" else name)
 
 
+@pytest.mark.slow
 def test_a_run_folder_is_submitted_with_its_seed_and_budget(command: Run, tmp_path: Path) -> None:
     command("discover", "nanolm_shape", "--budget", "400fits", "--workers", "1", "--out", "run", "--seed", "3")
     document = command("submit", "run", "--task", "nanolm_shape", "--name", "mine", "--board", "b", "--json").document
@@ -129,12 +131,14 @@ def test_leaderboard_shows_every_task_and_the_means(command: Run) -> None:
     assert "nanolm_moe" in outcome.out and "sldbench_moe" in outcome.out
 
 
+@pytest.mark.slow
 def test_leaderboard_of_one_task(command: Run) -> None:
     outcome = command("leaderboard", "nanolm_chinchilla")
     assert "Farseer" in outcome.out and "nanolm_moe" not in outcome.out
     assert "SLDAgent" in command("leaderboard", "sldbench_moe").out
 
 
+@pytest.mark.slow
 def test_options_may_stand_before_and_after_the_task(command: Run) -> None:
     one = command("leaderboard", "nanolm_moe", "--json").document
     assert [t["name"] for t in one["tasks"]] == ["nanolm_moe"]
@@ -149,6 +153,7 @@ def test_only_one_form_of_output(command: Run) -> None:
     one_line(command("leaderboard", "--json", "--csv"), "choose one")
 
 
+@pytest.mark.slow
 def test_csv_has_a_line_per_row(command: Run) -> None:
     rows = list(csv.DictReader(io.StringIO(command("leaderboard", "--csv").out)))
     document: dict[str, Any] = command("leaderboard", "--json").document
@@ -163,6 +168,7 @@ def test_markdown_is_the_file(command: Run) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_site_is_written_with_a_page_for_each_task(command: Run, tmp_path: Path) -> None:
     outcome = command("leaderboard", "--html", "site", "--json")
     files = outcome.document["files"]
@@ -171,6 +177,7 @@ def test_the_site_is_written_with_a_page_for_each_task(command: Run, tmp_path: P
     assert any("nanolm_moe" in file for file in files)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
 def test_tables_fit_the_terminal(command: Run, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
@@ -181,12 +188,14 @@ def test_tables_fit_the_terminal(command: Run, monkeypatch: pytest.MonkeyPatch, 
         assert "0.9" in outcome.out or arguments == ("sldbench_moe",)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no pty here")
 def test_a_real_terminal_of_40_columns(tmp_path: Path) -> None:
     code, text = in_terminal("leaderboard", "nanolm_lr_batch", columns=40, cwd=tmp_path)
     assert code == 0 and max(map(len, text.splitlines())) <= 40
 
 
+@pytest.mark.slow
 def test_in_a_pipe_a_row_is_a_line(tmp_path: Path) -> None:
     done = child("leaderboard", "nanolm_lr_batch", cwd=tmp_path)
     assert done.returncode == 0
@@ -194,6 +203,7 @@ def test_in_a_pipe_a_row_is_a_line(tmp_path: Path) -> None:
     assert [line for line in done.stdout.splitlines() if row in line and line.endswith("refitted")]
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_is_no_traceback(tmp_path: Path) -> None:
     script = f"{sys.executable} -m sld leaderboard --csv | head -1"
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -201,6 +211,7 @@ def test_a_reader_that_leaves_is_no_traceback(tmp_path: Path) -> None:
     assert done.stdout.startswith("task,rank") and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_verify_says_that_nothing_is_wrong(command: Run) -> None:
     outcome = command("leaderboard", "verify")
     assert outcome.code == 0 and "nothing wrong" in outcome.out
@@ -208,6 +219,7 @@ def test_verify_says_that_nothing_is_wrong(command: Run) -> None:
     assert document["ok"] and document["checked"] >= 22 and document["failed"] == 0
 
 
+@pytest.mark.slow
 def test_verify_names_each_bad_file(submit: Run, command: Run, task: Path, tmp_path: Path) -> None:
     submit(FORM, "--name", "good")
     submit("A*N**-a", "--name", "bad")
@@ -221,12 +233,14 @@ def test_verify_names_each_bad_file(submit: Run, command: Run, task: Path, tmp_p
     assert listed.code == 1 and not listed.document["ok"] and listed.document["failed"] == 1
 
 
+@pytest.mark.slow
 def test_the_own_task_is_unknown_to_verify_unless_named(submit: Run, command: Run) -> None:
     submit(FORM, "--name", "good")
     outcome = command("leaderboard", "verify", "--board", "board")
     assert outcome.code == 1 and "task 'powers' is not known here" in outcome.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [60, pytest.param(1000, marks=pytest.mark.slow)])
 def test_commands_over_damaged_boards_have_no_traceback(
     submit: Run, command: Run, task: Path, tmp_path: Path, n: int
@@ -246,6 +260,7 @@ def test_commands_over_damaged_boards_have_no_traceback(
     assert good.read_bytes() == content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [50, pytest.param(300, marks=pytest.mark.slow)])
 def test_a_submission_of_damaged_laws_has_no_traceback(submit: Run, task: Path, tmp_path: Path, n: int) -> None:
     from sld.api import fit

@@ -67,6 +67,7 @@ def value(
 '''
 
 
+@pytest.mark.slow
 def test_two_files_are_a_decision_and_its_command(tmp_path: Path) -> None:
     copy = tmp_path / "sld"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))

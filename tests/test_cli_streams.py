@@ -38,6 +38,7 @@ def test_disk_full_is_one_line_and_leaves_no_half_file(
     assert not (tmp_path / "here" / "law.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_output_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     with open("/dev/full", "w") as full:
@@ -50,6 +51,7 @@ def test_output_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in run.stderr and "Exception ignored" not in run.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash, whose pipelines tell each exit code")
 @pytest.mark.parametrize(
     ("arguments", "reader"),
@@ -82,6 +84,7 @@ def test_a_reader_of_the_progress_that_leaves_does_not_stop_the_work(monkeypatch
     cli_output.remark("done")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("sh") is None, reason="needs a shell")
 def test_a_program_without_output_ends_well(tmp_path: Path) -> None:
     line = f"{sys.executable} -m sld tasks >&-"
@@ -108,6 +111,7 @@ def test_points_may_come_from_a_pipe(sld: Run, law_file: Path, monkeypatch: pyte
     one_line(sld("predict", law_file, "-"), "standard input, which is closed")
 
 
+@pytest.mark.slow
 def test_a_pipe_is_read_by_every_command(sld: Run, runs: Path, law_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = list(csv.reader(runs.read_text(encoding="utf-8").splitlines()))[1:]
     lines = "\n".join(json.dumps({"N": r[0], "D": r[1], "loss": r[2]}) for r in rows)
@@ -182,6 +186,7 @@ def test_an_error_message_stays_one_printable_line(sld: Run) -> None:
     one_line(sld("discover", "a\nb\x1b[31m.csv", *COLUMNS), "\\x1b[31m")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [("tasks",), ("tasks", "show", "nanolm_moe"), ("laws", "show", "chinchilla")])
 def test_lines_fit_a_narrow_terminal(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     code, text = in_terminal(*arguments, columns=40, cwd=tmp_path)
@@ -190,6 +195,7 @@ def test_lines_fit_a_narrow_terminal(tmp_path: Path, arguments: tuple[str, ...])
     assert [line for line in text.splitlines() if len(line) > 40 and " " in line.strip()] == []
 
 
+@pytest.mark.slow
 def test_progress_is_redrawn_on_a_terminal_and_wiped(runs: Path, tmp_path: Path) -> None:
     arguments = ("discover", runs, *COLUMNS, "--budget", "1s", "--workers", "1", "--out", "here")
     code, text = in_terminal(*arguments, columns=60, cwd=tmp_path)

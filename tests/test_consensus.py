@@ -186,6 +186,7 @@ def test_every_group_keeps_constants_of_its_own() -> None:
     assert law.constants["loss"]["a"] != law.constants["loss"]["b"]
 
 
+@pytest.mark.slow
 def test_refits_of_the_followed_law_ask_the_others_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finishing, "explanation", lambda *_: None)
     found = search(two_scales(0.01), "3000fits", complete=with_intervals)

@@ -154,6 +154,7 @@ def test_the_sentence_says_what_is_missing() -> None:
     assert counting(one_scale()).missing == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.003, 0.03])
 def test_few_points_get_the_fewest_constants_that_the_folds_support(noise: float) -> None:
     table = repeated(5, 4, groups=4, noise=noise)
@@ -164,6 +165,7 @@ def test_few_points_get_the_fewest_constants_that_the_folds_support(noise: float
     assert "5 distinct points per group: enough for 2 constants" in found.verdict.sentence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n_points", "noise"),
     [(5, 0.002), (6, 0.0), *(pytest.param(*other, marks=pytest.mark.slow) for other in ((5, 0.0), (6, 0.002)))],
@@ -175,6 +177,7 @@ def test_a_law_of_three_constants_is_found_on_five_points_that_show_it(n_points:
     assert found.law.predict({"N": [1e6]})[0, 0] == pytest.approx(2.003, abs=0.01)
 
 
+@pytest.mark.slow
 def test_rounded_numbers_do_not_ask_for_more_constants() -> None:
     # a rate of c/width, printed with three digits as a sweep over powers of two would be
     width = 2.0 ** np.arange(7, 12)

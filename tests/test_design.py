@@ -140,6 +140,7 @@ def test_a_given_formula_over_redundant_columns_is_warned_of() -> None:
     assert notes_for({"loss": table.parse("E + A*N**-a + B*C**-c")}, table) == []
 
 
+@pytest.mark.slow
 def test_a_search_uses_one_set_and_says_so(tmp_path: Path) -> None:
     from sld import api
 

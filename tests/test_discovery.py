@@ -29,6 +29,7 @@ from sld.search.screening.rows import of_few_groups, thinned
 # -- finding -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_planted_law_is_found_with_its_constants() -> None:
     found = search(two_scales(), "3000fits")
     law = found.chosen.expressions["loss"]
@@ -49,6 +50,7 @@ def test_groups_get_constants_of_their_own() -> None:
     assert len({json.dumps(c, sort_keys=True) for c in found.law.constants["loss"].values()}) == 3
 
 
+@pytest.mark.slow
 def test_each_target_has_a_formula_and_its_own_share() -> None:
     table = mixture()
     found = search(table, "4000fits", proposers=CATALOGUE)
@@ -214,6 +216,7 @@ def test_formulas_that_cannot_be_fitted_are_one_sentence_with_the_counts() -> No
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_variables_may_have_any_name() -> None:
     n, d = (a.ravel() for a in np.meshgrid(np.geomspace(1e7, 1e10, 6), np.geomspace(1e9, 1e12, 5)))
     data = {"E": n, "größe (10⁹)": d, "A": chinchilla(n, d)}
@@ -237,6 +240,7 @@ def test_negative_and_zero_targets_are_no_trouble() -> None:
     assert found.law.predict({"N": [1e6]})[0, 0] == pytest.approx(-0.997, abs=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ["covariate", "hyperparameter"])
 def test_a_table_without_scales(role: Role) -> None:
     x = np.geomspace(0.1, 10, 15)
@@ -244,6 +248,7 @@ def test_a_table_without_scales(role: Role) -> None:
     assert found.chosen.train_nmse < 0.05
 
 
+@pytest.mark.slow
 def test_a_covariate_of_zeros_and_ones() -> None:
     x = np.tile(np.geomspace(1, 1e4, 8), 2)
     flag = np.repeat([0.0, 1.0], 8)
@@ -251,6 +256,7 @@ def test_a_covariate_of_zeros_and_ones() -> None:
     assert search(table, "2500fits", proposers=["enumeration"]).chosen.train_nmse < 1e-3
 
 
+@pytest.mark.slow
 def test_a_large_table_is_thinned_and_the_user_is_told() -> None:
     rng = np.random.default_rng(0)
     x = 10 ** rng.uniform(0, 4, 20_000)
@@ -290,6 +296,7 @@ def many_groups(n_groups: int, n_rows: int = 12) -> Table:
     return table_from({"N": x, "y": y, "g": [f"g{k}" for k in group]}, target="y", scale="N", group="g")
 
 
+@pytest.mark.slow
 def test_of_many_groups_the_search_sees_some_and_the_law_has_all() -> None:
     table = many_groups(120)
     found = search(table, "1fits", formulas=["E + A*N**-a"])

@@ -270,6 +270,7 @@ def test_the_search_leaves_them_out_and_says_so() -> None:
     assert found.law.predict(far)[0, 0] == pytest.approx(chinchilla(far["N"], far["D"])[0], rel=0.01)
 
 
+@pytest.mark.slow
 def test_rows_set_aside_are_on_the_record() -> None:
     table = with_rows(two_scales(n_n=8, n_d=6), {20: 9.8})
     found = search(table, "100fits")

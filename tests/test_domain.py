@@ -214,6 +214,7 @@ def refits(table: Table, law_constants: Mapping[str, Mapping[str, float]], text:
     return Soundness(table).refusal(table.parse(text), [law_constants[g] for g in table.groups], 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_every_law_of_a_search_is_sound(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -66,6 +66,7 @@ def test_numbers_become_constants_and_small_whole_ones_stay() -> None:
     assert numbers == {"c0": 1.5, "c1": 0.25, "c2": 3.5}
 
 
+@pytest.mark.slow
 def test_a_hall_of_fame_becomes_proposals_shortest_first(fake_pysr) -> None:  # type: ignore[no-untyped-def]
     fake_pysr(["1.7 + (400.5 * exp(v0 * -0.34))", "(v1 ^ 2) * 0.5"])
     first, second = proposals("pysr", law_table())
@@ -75,11 +76,13 @@ def test_a_hall_of_fame_becomes_proposals_shortest_first(fake_pysr) -> None:  # 
     assert {p.forms[0].origin for p in (first, second)} == {"pysr"}
 
 
+@pytest.mark.slow
 def test_what_the_grammar_refuses_is_left_out(fake_pysr) -> None:  # type: ignore[no-untyped-def]
     fake_pysr(["__import__('os').system('true')", "v0 + v7", "sinh(v0)", "1.5", "v0 +", "x" * 5000, "0.5 * v0"])
     assert [p.forms[0].expression.text for p in proposals("pysr", law_table())] == ["c0*log(N)"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fit", "said"),
     [
@@ -96,6 +99,7 @@ def test_a_failing_engine_costs_a_note(fake_pysr, fit: str, said: str) -> None: 
     assert said in notes[0] and "pysr" in notes[0]
 
 
+@pytest.mark.slow
 def test_the_search_goes_on_without_a_failing_engine(fake_pysr) -> None:  # type: ignore[no-untyped-def]
     fake_pysr(["v0", "v1"], "raise RuntimeError('no Julia here')")
     found = discover(law_table(), SearchSettings(budget="20fits", workers=1, proposers=["catalogue", "pysr"]))
@@ -119,6 +123,7 @@ def test_an_engine_ends_with_the_search(fake_pysr) -> None:  # type: ignore[no-u
     assert run._child.wait(timeout=5) != 0
 
 
+@pytest.mark.slow
 def test_engines_see_the_largest_groups_one_by_one(fake_pysr) -> None:  # type: ignore[no-untyped-def]
     fake_pysr(["0.5 * v0", "0.5 * v1"])
     found = proposals("pysr", law_table(groups=5))

@@ -73,6 +73,7 @@ def test_nested_and_near_forms_are_not_equivalent(one: str, other: str) -> None:
     assert not equivalent(b, a, seed=1)
 
 
+@pytest.mark.slow
 def test_the_answer_does_not_depend_on_the_seed() -> None:
     broken = parse("E + A*N**-a*(1 + (N/m)**b)**-c", VARIABLES)
     again = parse("E + A*N**-a*(m + N**b)**-c", VARIABLES)

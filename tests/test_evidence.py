@@ -206,6 +206,7 @@ def test_curves_of_llama_3_are_predicted_six_times_beyond(budget: str) -> None:
     assert not any("down to the noise" in note for note in found.notes)
 
 
+@pytest.mark.slow
 def test_two_scales_are_known_territory_and_still_explained() -> None:
     found = search(two_scales(0.01, 8, 8), "2000fits")
     assert found.config["rule"] == "shortest_account"

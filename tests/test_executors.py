@@ -175,6 +175,7 @@ def alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 @forks
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_workers_of_a_killed_search_end_too(tmp_path: Path, how: signal.Signals) -> None:

@@ -133,6 +133,7 @@ def test_no_candidates_explain_nothing() -> None:
     assert explanation(context, [], 0) is None
 
 
+@pytest.mark.slow
 def test_a_discovery_hands_out_the_explanation_alone() -> None:
     found = search(two_scales(0.01, 8, 8), "2000fits")
     assert found.law.provenance["rule"] == "shortest_account"

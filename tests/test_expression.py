@@ -26,6 +26,7 @@ VARIABLES = ("N", "D")
 NAMES = ("N", "D", "E", "A", "alpha", "größe", "x_1")
 
 
+@pytest.mark.slow
 @given(trees(NAMES, max_leaves=30))
 def test_text_reads_back_as_the_same_tree(tree: Node) -> None:
     expression = formula(tree, VARIABLES)

@@ -39,6 +39,7 @@ def test_the_cards_are_those_of_the_benchmark() -> None:
         assert "parquet" not in card.to_toml() and Card.from_dict(card.to_dict()) == card
 
 
+@pytest.mark.slow
 def test_every_task_is_written_whole(get: Get, tmp_path: Path) -> None:
     done = get()
     assert [(t.name, t.n_rows, t.n_held_out_rows) for t in done] == [(n, *COUNTS[n][:2]) for n in NAMES]
@@ -52,6 +53,7 @@ def test_every_task_is_written_whole(get: Get, tmp_path: Path) -> None:
         assert check_task(fetched.path) == []
 
 
+@pytest.mark.slow
 def test_numbers_keep_every_digit(get: Get) -> None:
     for task, fetched in zip(SUITE.tasks, get(), strict=True):
         table = load_task(fetched.path).train
@@ -73,6 +75,7 @@ def test_the_origin_is_written_beside_the_rows(get: Get, hub: Hub) -> None:
 # what is fetched already
 
 
+@pytest.mark.slow
 def test_what_is_there_is_left_alone(get: Get, hub: Hub, tmp_path: Path) -> None:
     get()
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "tasks").rglob("*")}
@@ -82,12 +85,14 @@ def test_what_is_there_is_left_alone(get: Get, hub: Hub, tmp_path: Path) -> None
     assert hub.asked("GET", "/resolve/") == hub.asked("HEAD", "/resolve/") == []
 
 
+@pytest.mark.slow
 def test_a_new_commit_with_the_same_files_changes_nothing(get: Get, hub: Hub) -> None:
     get()
     hub.branches["main"]["README.md"] = b"a better one"
     assert {t.state for t in get()} == {"unchanged"}
 
 
+@pytest.mark.slow
 def test_a_new_commit_with_other_rows_is_written(get: Get, hub: Hub) -> None:
     get()
     rows = {name: values[::-1] for name, values in ROWS["sft_scaling_law"]["test"].items()}
@@ -95,6 +100,7 @@ def test_a_new_commit_with_other_rows_is_written(get: Get, hub: Hub) -> None:
     assert [t.name for t in get() if t.state == "fetched"] == ["sldbench_sft"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["task.toml", "train.csv", "held_out.csv", "README.md", "origin.json"])
 def test_a_file_that_was_changed_or_lost_is_repaired(get: Get, tmp_path: Path, file: str) -> None:
     get()
@@ -109,6 +115,7 @@ def test_a_file_that_was_changed_or_lost_is_repaired(get: Get, tmp_path: Path, f
         assert content(folder) == whole
 
 
+@pytest.mark.slow
 def test_a_pinned_commit_that_is_there_needs_no_network(get: Get, hub: Hub) -> None:
     get()
     hub.requests.clear()
@@ -116,6 +123,7 @@ def test_a_pinned_commit_that_is_there_needs_no_network(get: Get, hub: Hub) -> N
     assert hub.requests == []
 
 
+@pytest.mark.slow
 def test_force_writes_everything_anew(get: Get, tmp_path: Path) -> None:
     get()
     (tmp_path / "tasks" / "sldbench_sft" / "mine.txt").write_text("a note")
@@ -136,6 +144,7 @@ def test_somebody_elses_files_are_not_overwritten(get: Get, tmp_path: Path, with
     assert (folder / "mine.txt").read_text() == "a note"
 
 
+@pytest.mark.slow
 def test_a_download_that_broke_off_resumes(get: Get, hub: Hub, tmp_path: Path) -> None:
     path = "domain_mixture_scaling_law/test-00000-of-00001.parquet"
     hub.cut.add(path)
@@ -149,6 +158,7 @@ def test_a_download_that_broke_off_resumes(get: Get, hub: Hub, tmp_path: Path) -
     assert len(hub.asked("GET", "/storage/")) == 9  # the training rows of the fourth were in the cache
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_left_is_swept_up(get: Get, tmp_path: Path) -> None:
     root = tmp_path / "tasks"
     for name, age in ((".sldbench_sft.123.tmp", 7200), (".sldbench_sft.124.tmp", 0), (".sldbench_moe.123.old", 7200)):
@@ -184,6 +194,7 @@ def test_a_folder_without_permission_is_misuse(get: Get, tmp_path: Path) -> None
     assert refused(get, to=tmp_path / "closed" / "tasks").exit_code == 2
 
 
+@pytest.mark.slow
 def test_an_old_task_survives_a_move_that_fails(get: Get, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     get()
     before = content(tmp_path / "tasks" / "sldbench_parallel")
@@ -256,6 +267,7 @@ def test_a_copy_on_disk_gives_the_same_tasks(
     assert str(tmp_path) not in (done[0].path / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_clients_cache_is_a_copy_too(get: Get, tmp_path: Path) -> None:
     get()
     snapshot = next((tmp_path / "cache").glob("datasets--*/snapshots/*"))

@@ -35,6 +35,7 @@ def start(hub: Hub, tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=surroundings(hub, tmp_path), cwd=tmp_path, text=True, stdout=pipe, stderr=pipe)
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_finished_tasks_and_nothing_half(hub: Hub, tmp_path: Path) -> None:
     resolve = Handler.resolve
     waiting = False
@@ -111,6 +112,7 @@ def run(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     return runner(capsys, monkeypatch, tmp_path)
 
 
+@pytest.mark.slow
 def test_fetched_tasks_go_by_their_names(run: Run, tmp_path: Path) -> None:
     done = run("tasks", "fetch", "sldbench")
     assert done.code == 0 and all(part in done.out for part in ("sldbench_parallel", "36 + 12", "fetched"))
@@ -130,6 +132,7 @@ def test_fetched_tasks_go_by_their_names(run: Run, tmp_path: Path) -> None:
     assert "sldbench_parallel" not in sld.bundled_tasks()
 
 
+@pytest.mark.slow
 def test_fetch_in_json(run: Run, hub: Hub) -> None:
     done = run("tasks", "fetch", "sldbench", "--to", "here", "--json")
     assert (done.code, done.err, done.document["suite"], done.document["folder"]) == (0, "", "sldbench", "here")
@@ -144,6 +147,7 @@ def test_fetch_in_json(run: Run, hub: Hub) -> None:
     assert run("tasks", "show", "here/sldbench_parallel").code == 0
 
 
+@pytest.mark.slow
 def test_tasks_elsewhere_are_named_by_their_path(run: Run) -> None:
     assert "sld discover here/sldbench_parallel" in run("tasks", "fetch", "sldbench", "--to", "here").err
 

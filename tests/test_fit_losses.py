@@ -17,6 +17,7 @@ def with_outliers() -> Table:
     return table.with_targets(y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("loss", "delta"), [("huber", 0.02), ("log_huber", HUBER_DELTA_LOG)])
 def test_robust_losses_equal_an_independent_minimisation(loss: Loss, delta: float) -> None:
     table = with_outliers()

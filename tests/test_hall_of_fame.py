@@ -64,6 +64,7 @@ def test_ranked_is_best_first_whatever_the_order_of_arrival() -> None:
     assert [c.key for c in filled(pool).ranked(5)] == wanted[:5]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 5, 20])
 def test_a_small_hall_keeps_the_best_and_the_whole_front(size: int) -> None:
     pool = many(500, seed=size)

@@ -11,6 +11,7 @@ from hub_server import DATASET, Handler, Hub
 from sld.board.suites.hub import checked_endpoint
 
 
+@pytest.mark.slow
 def test_a_token_goes_to_the_hub_and_nowhere_else(get: Get, hub: Hub, tmp_path: Path) -> None:
     token = "hf_a_secret_that_nobody_should_see"
     get(token=token)
@@ -22,6 +23,7 @@ def test_a_token_goes_to_the_hub_and_nowhere_else(get: Get, hub: Hub, tmp_path: 
         assert not path.is_file() or token.encode() not in path.read_bytes()
 
 
+@pytest.mark.slow
 def test_nobody_but_the_endpoint_and_its_storage_is_asked(get: Get, monkeypatch: pytest.MonkeyPatch) -> None:
     look_up, asked = socket.getaddrinfo, set()
 
@@ -34,6 +36,7 @@ def test_nobody_but_the_endpoint_and_its_storage_is_asked(get: Get, monkeypatch:
     assert asked == {"127.0.0.1", "localhost"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("token", ["two words", "line\nbreak", "schlüssel"])
 def test_a_token_that_cannot_be_sent_is_not_shown(get: Get, hub: Hub, token: str) -> None:
     error = refused(get, token=token)
@@ -43,23 +46,27 @@ def test_a_token_that_cannot_be_sent_is_not_shown(get: Get, hub: Hub, token: str
     assert {h.get("authorization") for _, path, h in hub.requests if "/api/" in path} == {"Bearer hf_good"}
 
 
+@pytest.mark.slow
 def test_no_token_is_sent_without_one(get: Get, hub: Hub) -> None:
     get()
     assert not [headers for _, _, headers in hub.requests if "authorization" in headers]
 
 
+@pytest.mark.slow
 def test_what_the_hub_converted_is_the_second_choice(get: Get, hub: Hub) -> None:
     hub.branches = {"main": {"data.jsonl": b"{}\n"}, "refs/convert/parquet": dataset("{config}/{split}/0000.parquet")}
     done = get()
     assert {t.revision for t in done} == {hub.commit("refs/convert/parquet")}
 
 
+@pytest.mark.slow
 def test_a_pinned_revision_is_the_only_choice(get: Get, hub: Hub) -> None:
     hub.branches = {"main": {"data.jsonl": b"{}\n"}, "refs/convert/parquet": dataset("{config}/{split}/0000.parquet")}
     assert "has no train split of parallel_scaling_law" in str(refused(get, revision="main"))
     assert len(get(revision="refs/convert/parquet")) == 8
 
 
+@pytest.mark.slow
 def test_files_outside_git_lfs_are_checked_too(get: Get, hub: Hub, tmp_path: Path) -> None:
     hub.lfs = False
     assert len(get()) == 8

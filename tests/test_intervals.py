@@ -62,6 +62,7 @@ def share_inside(law: Law, points: Any, truth: Any) -> float:
     return float(np.mean((lower[:, 0] <= truth) & (truth <= upper[:, 0])))
 
 
+@pytest.mark.slow
 def test_new_runs_inside_and_far_beyond_the_data_are_covered_as_often_as_promised() -> None:
     inside: list[float] = []
     beyond: list[float] = []
@@ -76,6 +77,7 @@ def test_new_runs_inside_and_far_beyond_the_data_are_covered_as_often_as_promise
     assert 0.87 <= np.mean(beyond) <= 1.0
 
 
+@pytest.mark.slow
 def test_constants_are_covered_as_often_as_promised() -> None:
     truth = {"E": E, "A": A, "alpha": ALPHA, "B": B, "beta": BETA}
     hits = []

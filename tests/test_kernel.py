@@ -148,6 +148,7 @@ def test_many_vectors_at_once_are_each_their_own() -> None:
         np.testing.assert_array_equal(jacobians[i], jacobian)
 
 
+@pytest.mark.slow
 @thorough
 @given(tree=random_trees, seed=st.integers(0, 99))
 def test_tape_and_tree_agree_on_random_trees(tree: Node, seed: int) -> None:
@@ -164,6 +165,7 @@ def test_tape_and_tree_agree_on_random_trees(tree: Node, seed: int) -> None:
         np.testing.assert_allclose(value[sound], expected[sound], rtol=1e-9)
 
 
+@pytest.mark.slow
 @thorough
 @given(tree=random_trees, seed=st.integers(0, 99), project=st.booleans(), positive=st.booleans())
 def test_numba_and_numpy_agree_on_random_trees(tree: Node, seed: int, project: bool, positive: bool) -> None:
@@ -188,6 +190,7 @@ def test_numba_and_numpy_agree_on_random_trees(tree: Node, seed: int, project: b
         np.testing.assert_array_less(np.abs(got[sound] - wanted[sound]), tolerance[sound])
 
 
+@pytest.mark.slow
 @thorough
 @given(tree=random_trees, seed=st.integers(0, 99))
 def test_jacobian_matches_finite_difference(tree: Node, seed: int) -> None:
@@ -210,6 +213,7 @@ def test_jacobian_matches_finite_difference(tree: Node, seed: int) -> None:
         np.testing.assert_array_less(np.abs(jacobian[j] - slopes[0])[smooth], 1e-5 * size[smooth])
 
 
+@pytest.mark.slow
 @thorough
 @given(tree=random_trees, seed=st.integers(0, 99))
 def test_linear_constants_reproduce_the_expression(tree: Node, seed: int) -> None:

@@ -168,6 +168,7 @@ def test_a_column_that_was_left_out_is_watched(tmp_path: Path) -> None:
     assert api.warnings(found.law, {"N": [1e10]}) == []
 
 
+@pytest.mark.slow
 def test_a_search_over_two_values_stays_sane_outside_them() -> None:
     data = rows()
     found = api.discover(data, target="loss", scale="N", hyper="lr", budget="1500fits", workers=1)
@@ -177,6 +178,7 @@ def test_a_search_over_two_values_stays_sane_outside_them() -> None:
     assert (np.abs(api.predict(found.law, asked)["loss"] - 1.9) < 1.5).all()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CASES.is_dir(), reason="needs the cases beside the checkout")
 def test_the_sweep_with_two_learning_rates_does_not_explode_below_the_smaller_one() -> None:
     found = api.discover(

@@ -41,6 +41,7 @@ def answers(chat: FakeChat, turn: int) -> list[str]:
     return [m["content"] for m in last[start + 1 :]]
 
 
+@pytest.mark.slow
 def test_an_agent_works_in_turns_and_its_finals_are_judged(tmp_path: Any) -> None:
     found, chat = play(
         calls(("describe_data", {}), ("show_best", {})),
@@ -126,6 +127,7 @@ def test_a_model_that_stops_using_the_tools_is_left_alone_soon() -> None:
     assert found.llm["remark"] == ""
 
 
+@pytest.mark.slow
 def test_a_model_without_tools_goes_on_as_a_proposer_after_its_first_reply() -> None:
     found, chat = play(says("Scaling laws are power laws. Let me think."), proposes(LAW))
     assert chat.schemas[0] is None and all(s is not None for s in chat.schemas[1:])
@@ -134,6 +136,7 @@ def test_a_model_without_tools_goes_on_as_a_proposer_after_its_first_reply() -> 
     assert found.llm["mode"] == "agent", "what was asked for"
 
 
+@pytest.mark.slow
 def test_formulas_in_the_prose_of_a_model_without_tools_are_judged() -> None:
     found, _ = play(says(f"I cannot call tools, but it is `{LAW}`"), says("no idea"))
     assert found.chosen.text == LAW
@@ -144,11 +147,13 @@ def test_a_failed_first_call_says_nothing_about_tools() -> None:
     assert found.llm["remark"] == "" and chat.schemas == [None, None]
 
 
+@pytest.mark.slow
 def test_a_model_that_never_ends_has_its_turns() -> None:
     _, chat = play(calls(("show_best", {})))
     assert len(chat.asked) == MAX_TURNS
 
 
+@pytest.mark.slow
 def test_a_failed_call_is_made_again_and_too_many_are_not() -> None:
     found, _ = play(Reply(status="500"), FINALS)
     assert found.chosen.text == LAW and found.llm["failed"] == {"500": 1}
@@ -167,6 +172,7 @@ def test_a_formula_that_the_engine_has_tried_is_answered_at_once() -> None:
     assert "known already; score" in answers(chat, 1)[0]
 
 
+@pytest.mark.slow
 def test_a_long_conversation_loses_its_oldest_turns_and_keeps_calls_with_their_answers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -221,6 +227,7 @@ def test_tools_see_the_rows_of_the_search_only() -> None:
     assert numbers - {"loss"} == measured
 
 
+@pytest.mark.slow
 def test_agents_and_engine_work_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proposers, "_BATCH", 16)  # the agent's turns come between batches
     model = playing(calls(("try_expression", {"expression": "E + A*(N*D)**-a*log(N)"})), FINALS, mode="agent")

@@ -13,6 +13,7 @@ from sld.chat.record import Record
 from sld.chat.reply import Reply
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True])
 def test_cancellation_closes_the_connection_at_once(stream: bool) -> None:
     ledger, record = Ledger(), Record(None)

@@ -139,6 +139,7 @@ def test_tries_end() -> None:
     assert len(server.requests) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("retry_after", [0.3, "date"])
 def test_retry_after_is_honoured(retry_after: float | str) -> None:
     when = retry_at(1.6) if retry_after == "date" else retry_after  # dates have whole seconds
@@ -161,6 +162,7 @@ def test_a_retry_after_that_means_nothing_is_ignored(retry_after: str) -> None:
     assert ask_once([status(429, retry_after=retry_after), reply("fine")], within_s=5.0).text == "fine"
 
 
+@pytest.mark.slow
 def test_waits_grow_and_are_the_same_with_the_same_seed() -> None:
     def waits(seed: int) -> list[float]:
         with Server(then=status(500)) as server:
@@ -201,6 +203,7 @@ def test_a_server_that_is_not_there() -> None:
     assert got.status.startswith("no connection to 127.0.0.1:") and got.tokens_in == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True])
 def test_silence_ends_with_the_time_out(stream: bool) -> None:
     start = time.monotonic()

@@ -29,6 +29,7 @@ def test_a_new_model_may_have_a_few_formulas_judged_before_anything_is_known() -
     assert Credit().affords == WELCOME and Credit().share == FLOOR
 
 
+@pytest.mark.slow
 def test_a_model_that_earns_nothing_keeps_the_floor_and_its_fits_stay_within_it() -> None:
     credit = after(*ENGINE)
     spent = 0

@@ -88,6 +88,7 @@ def alone() -> Discovery:
     return search(TABLE, FITS, **PLAIN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [k if k in QUICK else pytest.param(k, marks=pytest.mark.slow) for k in HOSTILE])
 def test_a_hostile_server_changes_nothing_but_lines_of_the_report(
     kind: str, alone: Discovery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -138,6 +139,7 @@ def check_secrets(folder: Path) -> None:
             assert KEY.encode() not in file.read_bytes(), file
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_is_one_line_of_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
     found = search(TABLE, FITS, asynchronous=LLM("m"), **PLAIN)
@@ -153,6 +155,7 @@ def in_order(*texts: str) -> Callable[[Request], Answer]:
     return lambda _request: reply(waiting.pop(0) if len(waiting) > 1 else waiting[0])
 
 
+@pytest.mark.slow
 def test_a_run_repeats_from_its_folder_and_from_the_exchange_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +176,7 @@ def test_a_run_repeats_from_its_folder_and_from_the_exchange_alone(
     assert len(server.requests) == n
 
 
+@pytest.mark.slow
 def test_a_run_that_is_taken_up_pays_for_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Server(then=reply(proposals("E + A*N**-a*log(D)"), usage=(1000, 50))) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
@@ -184,6 +188,7 @@ def test_a_run_that_is_taken_up_pays_for_nothing_twice(tmp_path: Path, monkeypat
     assert (tmp_path / "a" / "law.json").exists()
 
 
+@pytest.mark.slow
 def test_a_limit_in_tokens_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     with Server(then=reply(proposals("E + A*N**-a*log(D)"), usage=(15_000, 1000))) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
@@ -214,6 +219,7 @@ def rows() -> tuple[str, ...]:
     return ("discover", "runs.csv", "--target", "loss", "--scale", "N,D", "--workers", "1")
 
 
+@pytest.mark.slow
 def test_discover_with_a_model_says_what_it_did(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rows: tuple[str, ...]
 ) -> None:
@@ -244,6 +250,7 @@ def test_a_model_without_a_key_is_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_auto_goes_on_without_and_says_so_in_one_line(
     capsys: pytest.CaptureFixture[str], rows: tuple[str, ...]
 ) -> None:
@@ -253,6 +260,7 @@ def test_auto_goes_on_without_and_says_so_in_one_line(
     assert "llm" not in Path("run/report.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_auto_takes_the_model_of_the_environment(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, rows: tuple[str, ...]
 ) -> None:
@@ -313,6 +321,7 @@ def test_a_record_that_is_damaged_is_one_line(capsys: pytest.CaptureFixture[str]
 # -- Python ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_python_takes_a_name_or_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     table = {"N": TABLE.X[:, 0], "D": TABLE.X[:, 1], "loss": TABLE.Y[:, 0]}
     options: dict[str, Any] = {"target": "loss", "scale": ["N", "D"], "budget": "300fits", "workers": 1}

@@ -203,6 +203,7 @@ def test_a_new_asynchronous_proposer_is_a_row_of_the_registry(tmp_path: Path) ->
     assert events(tmp_path) == first and law_bytes(tmp_path) == law
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_registered")
 def test_it_works_beside_a_language_model() -> None:
     found = with_powers(asynchronous=playing(proposes("E + A*N**-a*D**-b")))

@@ -45,6 +45,7 @@ def files_named(report: str) -> list[str]:
     return named + [link for link in re.findall(r"\]\(([^)#]+)\)", report) if not link.startswith("http")]
 
 
+@pytest.mark.slow
 def test_a_server_that_drops_tools_is_noticed_after_one_reply(
     command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -64,6 +65,7 @@ def test_a_server_that_drops_tools_is_noticed_after_one_reply(
     assert all((Path("run") / name).exists() for name in files_named(report)), files_named(report)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "answer",
     [

@@ -68,6 +68,7 @@ def test_a_line_says_what_was_asked_when_and_what_came(tmp_path: Path) -> None:
     assert line["sent"]["tries"] == 2 and line["sent"]["notes"] == ["the server answers 429: error 429"]
 
 
+@pytest.mark.slow
 def test_the_record_and_the_ledger_add_up(tmp_path: Path) -> None:
     path = tmp_path / "exchange.jsonl"
     ledger = Ledger(price=PRICE)
@@ -116,6 +117,7 @@ def test_another_model_or_setting_is_another_call(change: dict[str, Any]) -> Non
         assert run("a", server, record, Ledger(), **change)[0].text == "two"
 
 
+@pytest.mark.slow
 def test_a_replay_is_the_same_bit_for_bit_without_a_server(tmp_path: Path) -> None:
     path = tmp_path / "exchange.jsonl"
     ledger = Ledger(Limit(tokens=1000), PRICE)

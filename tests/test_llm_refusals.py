@@ -56,6 +56,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(JSON)
 def test_any_body_is_read(body: Any) -> None:
     assert isinstance(reason_of(body), str)

@@ -159,6 +159,7 @@ def test_everyday_spellings_are_read(written: str, formula: str) -> None:
     assert tidy(written) == formula
 
 
+@pytest.mark.slow
 def test_a_reply_is_read_in_good_time_whatever_it_is() -> None:
     import time
 

@@ -47,6 +47,7 @@ def check(got: Gathering) -> None:
     assert isinstance(got.finish, str) and isinstance(got.garbage, str) and isinstance(got.refusal, str)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(DOCUMENT, st.integers(0, 60))
 def test_any_document_is_read(document: object, lost: int) -> None:
@@ -55,6 +56,7 @@ def test_any_document_is_read(document: object, lost: int) -> None:
     check(gathered(data[: max(0, len(data) - lost)], streaming=False))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(DOCUMENT, max_size=4), st.integers(0, 60))
 def test_any_stream_is_read(documents: list[object], lost: int) -> None:
@@ -78,6 +80,7 @@ def test_the_size_of_the_pieces_does_not_matter(size: int) -> None:
     assert got.text == "aé→∑b" and not got.cut
 
 
+@pytest.mark.slow
 def test_endless_small_pieces_end_at_the_bound_quickly() -> None:
     call = {"index": 0, "function": {"name": "f", "arguments": "x"}}
     event = b"data: " + json.dumps({"choices": [{"delta": {"tool_calls": [call]}}]}).encode() + b"\n"

@@ -80,6 +80,7 @@ def alone() -> Discovery:
     return search(TABLE, FITS, **PLAIN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_model_that_is_no_use_leaves_the_law_as_it_is(kind: str, alone: Discovery) -> None:
     found = search(TABLE, FITS, asynchronous=playing(*KINDS[kind]), **PLAIN)
@@ -91,6 +92,7 @@ def test_a_model_that_is_no_use_leaves_the_law_as_it_is(kind: str, alone: Discov
     assert not found.chosen.of_model
 
 
+@pytest.mark.slow
 def test_no_code_leaves_a_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trace = tmp_path / "trace"
     search(TABLE, "1000fits", asynchronous=playing(proposes(f"__import__('os').system('touch {trace}')")), **PLAIN)
@@ -98,6 +100,7 @@ def test_no_code_leaves_a_trace(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_a_silent_model_is_not_waited_for_and_cut_off_at_the_end() -> None:
     model = playing(proposes("E + A*N**-a"), wait_s=60.0)
     begun = time.monotonic()
@@ -108,6 +111,7 @@ def test_a_silent_model_is_not_waited_for_and_cut_off_at_the_end() -> None:
     assert "sld-llm" not in [t.name for t in threading.enumerate()]
 
 
+@pytest.mark.slow
 def test_a_model_that_earns_nothing_gets_a_small_share() -> None:
     many = [proposes(*(f"E + A*N**{k}.{j}*D**{j}" for k in range(16))) for j in range(1, 40)]
     found = search(TABLE, "3000fits", asynchronous=playing(*many), **PLAIN)
@@ -119,6 +123,7 @@ def test_a_model_that_earns_nothing_gets_a_small_share() -> None:
 # -- useful ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_good_idea_becomes_the_law_and_the_report_says_whose_it_was(tmp_path: Path) -> None:
     few = {"formulas": ["E + A*N**-a"], "proposers": []}
     found = search(TABLE, "20000fits", asynchronous=playing(proposes(LAW), says("")), out=tmp_path, **few)
@@ -130,6 +135,7 @@ def test_a_good_idea_becomes_the_law_and_the_report_says_whose_it_was(tmp_path: 
     assert "The law was proposed by the model." in text
 
 
+@pytest.mark.slow
 def test_children_carry_the_lineage_of_the_proposal_they_descend_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +157,7 @@ def test_children_carry_the_lineage_of_the_proposal_they_descend_from(
     assert f"1. `llm:fake: {first}`" in report(found)
 
 
+@pytest.mark.slow
 def test_what_the_model_says_is_never_taken_from_the_engine(tmp_path: Path) -> None:
     # the enumeration comes to the same family later, and judges it as its own
     for name, model in (("with", playing(proposes("E + A*N**-a*D**-b"))), ("without", None)):
@@ -162,6 +169,7 @@ def test_what_the_model_says_is_never_taken_from_the_engine(tmp_path: Path) -> N
     assert own[:n] == alone[:n] and n > 50
 
 
+@pytest.mark.slow
 def test_what_a_model_says_is_told_what_became_of_it() -> None:
     model = playing(proposes("E + A*N", "A*sin(N)"), proposes("E + A*D"))
     search(TABLE, "2000fits", asynchronous=model, **PLAIN)
@@ -172,6 +180,7 @@ def test_what_a_model_says_is_told_what_became_of_it() -> None:
     assert "Best formula of each size so far" in second
 
 
+@pytest.mark.slow
 def test_several_targets_take_one_formula_or_one_for_each() -> None:
     each = "loss_a: E + A*exp(-k*a); loss_b: E + A*exp(-k*b); loss_c: E + A*exp(-k*c)"
     found = search(
@@ -181,6 +190,7 @@ def test_several_targets_take_one_formula_or_one_for_each() -> None:
     assert found.chosen.score < -5
 
 
+@pytest.mark.slow
 def test_a_search_with_nothing_else_to_try_looks_whether_an_answer_comes() -> None:
     model = playing(proposes("E + A*N**-a + B*D**-b"), Reply(status="that was all", final=True), wait_s=0.3)
     found = search(TABLE, "100000fits", asynchronous=model, formulas=["E + A*N**-a"], proposers=[])
@@ -219,6 +229,7 @@ def runs(_impatient: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     return folders
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("mode", ["propose", "agent"])
 def test_a_run_is_repeated_bit_for_bit_with_any_number_of_workers(
@@ -230,6 +241,7 @@ def test_a_run_is_repeated_bit_for_bit_with_any_number_of_workers(
     assert (tmp_path / ARRIVALS).read_bytes() == (runs[mode] / ARRIVALS).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.1, 0.45, 0.8])
 def test_a_repeated_run_that_was_killed_is_taken_up_bit_for_bit(
     tmp_path: Path, runs: dict[str, Path], share: float
@@ -244,6 +256,7 @@ def test_a_repeated_run_that_was_killed_is_taken_up_bit_for_bit(
     assert events(folder) == events(record)
 
 
+@pytest.mark.slow
 def test_a_killed_run_takes_up_what_the_model_said_and_asks_for_none_of_it_again(
     tmp_path: Path, runs: dict[str, Path]
 ) -> None:
@@ -264,6 +277,7 @@ def test_a_killed_run_takes_up_what_the_model_said_and_asks_for_none_of_it_again
     assert (folder / EVENTS).read_bytes()[: len(whole) // 2 - 1000] == whole[: len(whole) // 2 - 1000]
 
 
+@pytest.mark.slow
 def test_a_folder_of_a_run_with_a_model_is_not_taken_for_one_without(tmp_path: Path) -> None:
     search(TABLE, "1000fits", asynchronous=playing(proposes("E + A*N")), out=tmp_path, **PLAIN)
     found = search(TABLE, "1000fits", out=tmp_path, **PLAIN)
@@ -275,6 +289,7 @@ def test_a_folder_of_a_run_with_a_model_is_not_taken_for_one_without(tmp_path: P
 # -- what is written ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_transcript_can_be_read_and_no_reply_breaks_out_of_it(tmp_path: Path) -> None:
     nasty = "````\n# Heading\n<script>alert(1)</script>\n```\n" + json.dumps([{"expression": "E + A*N**-a"}])
     search(TABLE, FITS, asynchronous=playing(says(nasty)), out=tmp_path, **PLAIN)
@@ -301,6 +316,7 @@ print(found.interrupted, found.llm["cancelled"])
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_call_and_keeps_the_law() -> None:
     root = Path(__file__).parents[1]
     env = {**os.environ, "PYTHONPATH": str(root)}
@@ -327,6 +343,7 @@ def test_a_name_server_that_does_not_answer_does_not_hold_up_the_end() -> None:
     assert time.monotonic() - begun < 10
 
 
+@pytest.mark.slow
 def test_without_a_model_nothing_of_it_is_imported() -> None:
     code = (
         "import sys; sys.path.insert(0, 'tests')\n"
@@ -340,6 +357,7 @@ def test_without_a_model_nothing_of_it_is_imported() -> None:
     assert run.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_the_fake_is_asked_with_a_schema() -> None:
     chat = FakeChat([proposes("E + A*N")])
     search(TABLE, FITS, asynchronous=Played(chat), **PLAIN)
@@ -360,6 +378,7 @@ def _own(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("table", "formula", "first"),
     [(TABLE, "A*N**-a + B*D**-b", "E + A*N**-a"), (mixture(own=False), "E + A*exp(-k*a)", "E + A*a")],
@@ -378,6 +397,7 @@ def test_the_engine_tries_the_same_candidates_whatever_a_model_proposes(
     assert own == alone[: len(own)]
 
 
+@pytest.mark.slow
 def test_the_share_counts_descendants_as_well(tmp_path: Path) -> None:
     model = arriving(tmp_path / "said", (1, proposes("A*N**-a + B*D**-b")))
     few: dict[str, Any] = {"formulas": ["E + A*N**-a"], "proposers": ["evolution"]}
@@ -425,6 +445,7 @@ def test_rounded_constants_lead_back_to_where_they_came_from() -> None:
     assert found == pytest.approx(best.constants["all"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_family_that_the_engine_knows_is_judged_again_from_a_start_of_its_own(tmp_path: Path) -> None:
     formula = "E + A*N**-a"
     with_start = {"expression": formula, "start": [{"name": "a", "value": 0.3}]}

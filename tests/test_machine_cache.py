@@ -128,6 +128,7 @@ def test_an_index_that_names_a_missing_file_is_made_anew(module: Path, capsys: p
     assert capsys.readouterr().err == DAMAGED
 
 
+@pytest.mark.slow
 def test_code_of_another_version_under_a_new_index_is_not_run(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An update whose index reached the disk and whose code did not: both files are whole."""
     hits(module)

@@ -69,10 +69,12 @@ def test_a_power_of_the_size_is_found_again() -> None:
     assert np.mean(slopes) == pytest.approx(SLOPE, abs=0.05)
 
 
+@pytest.mark.slow
 def test_constant_noise_stays_constant() -> None:
     assert sum(noise_model(falling(seed, slope=0.0)) is not None for seed in range(200)) <= 4
 
 
+@pytest.mark.slow
 def test_heavy_tails_are_no_change() -> None:
     found = 0
     for seed in range(200):
@@ -371,6 +373,7 @@ def test_the_shape_is_read_back() -> None:
 # -- from end to end -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_search_weighs_rows_by_their_repeats_and_says_so() -> None:
     options = {"formulas": ["E + A*N**-a"], "proposers": []}
     found = search(falling(), "200fits", **options)
@@ -382,6 +385,7 @@ def test_a_search_weighs_rows_by_their_repeats_and_says_so() -> None:
     assert not any("changes with" in note for note in calm.notes)
 
 
+@pytest.mark.slow
 def test_the_commands_take_errors_and_weights(sld: Run, tmp_path: Path) -> None:
     columns = declared()
     lines = [",".join(columns)] + [",".join(map(str, row)) for row in zip(*columns.values(), strict=True)]

@@ -117,6 +117,7 @@ def test_runs_on_one_side_give_a_hint(higher: bool) -> None:
     assert "--loss envelope" in note
 
 
+@pytest.mark.slow
 def test_runs_on_both_sides_and_single_outliers_give_none() -> None:
     hints = 0
     for seed in range(8):
@@ -128,6 +129,7 @@ def test_runs_on_both_sides_and_single_outliers_give_none() -> None:
     assert notes(api.fit(table.with_targets(y), FORMULA, starts=4)) == []
 
 
+@pytest.mark.slow
 def test_a_search_gives_the_hint_too() -> None:
     found = api.discover(runs("worse", size=0.05), budget="400fits", workers=1, proposers=["catalogue"])
     assert any("one-sided" in text for text in found.notes)

@@ -113,6 +113,7 @@ def png_size(path: Path) -> tuple[int, int]:
 
 
 # held-out rows are in the picture of every other kind
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "with_held_out"), [(kind, i % 2 == 0) for i, kind in enumerate(KINDS)])
 def test_every_kind_of_task_has_a_picture(kind: str, with_held_out: bool, tmp_path: Path) -> None:
     table, text = KINDS[kind]()
@@ -126,6 +127,7 @@ def test_every_kind_of_task_has_a_picture(kind: str, with_held_out: bool, tmp_pa
     assert [p.name for p in tmp_path.iterdir()] == ["plot.png"]
 
 
+@pytest.mark.slow
 def test_same_law_same_bytes(tmp_path: Path) -> None:
     table, text = grid()
     law = fitted(table, text)
@@ -134,6 +136,7 @@ def test_same_law_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_names_in_any_script_and_signs_of_mathematics_are_set_as_they_stand(tmp_path: Path) -> None:
     N = np.tile(np.geomspace(1e6, 1e9, 8), 3)
     data = {
@@ -147,6 +150,7 @@ def test_names_in_any_script_and_signs_of_mathematics_are_set_as_they_stand(tmp_
     assert png_size(tmp_path / "ünï 模.png")[0] > 1000
 
 
+@pytest.mark.slow
 def test_a_formula_too_wide_for_a_line_is_broken_and_one_beyond_mathtext_is_text(tmp_path: Path) -> None:
     table, _ = grid()
     wide = "E + A/N**alpha + B/D**beta + C*log(N)**c1*log(D)**c2/(1 + exp(g - h*log(N*D)))"
@@ -155,6 +159,7 @@ def test_a_formula_too_wide_for_a_line_is_broken_and_one_beyond_mathtext_is_text
     assert png_size(tmp_path / "wide.png")[0] < 1600
 
 
+@pytest.mark.slow
 def test_a_law_that_leaves_its_domain_beyond_the_data_is_drawn_as_far_as_it_goes(tmp_path: Path) -> None:
     N = np.geomspace(1e6, 1e9, 10)
     table = table_from({"N": N, "loss": 3 - 0.1 * np.log(N)}, target="loss", scale="N")
@@ -166,6 +171,7 @@ def test_a_law_that_leaves_its_domain_beyond_the_data_is_drawn_as_far_as_it_goes
     plot_law(nothing, table, tmp_path / "nothing.png")
 
 
+@pytest.mark.slow
 def test_many_rows_and_flat_targets_are_no_trouble(tmp_path: Path) -> None:
     n = 200_000
     N = 10 ** RNG.uniform(6, 9, n)
@@ -179,6 +185,7 @@ def test_many_rows_and_flat_targets_are_no_trouble(tmp_path: Path) -> None:
     assert png_size(tmp_path / "flat.png") == png_size(tmp_path / "many.png")
 
 
+@pytest.mark.slow
 def test_held_out_rows_of_groups_without_constants_are_left_out(tmp_path: Path) -> None:
     table, text = groups()
     law = fitted(table.take(table.group_index < 30), text)
@@ -189,6 +196,7 @@ def test_held_out_rows_of_groups_without_constants_are_left_out(tmp_path: Path) 
     assert png_size(tmp_path / "none.png")[0] > 1000
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     table, text = one_variable()
     with pytest.raises(UsageError, match="could not write"):

@@ -55,6 +55,7 @@ def test_a_second_formula_finds_what_it_would_find_alone() -> None:
         assert np.array_equal(fitter.solve(starts).sums, best)
 
 
+@pytest.mark.slow
 def test_nothing_of_a_table_is_kept_once_it_is_gone() -> None:
     table = grouped()
     assert prepared(table) is prepared(table)

@@ -28,6 +28,7 @@ def entry(request: pytest.FixtureRequest) -> Entry:
     return program_entry(ROWS, EXAMPLES / request.param, Signature("an example"), provenance={"command": "test"})
 
 
+@pytest.mark.slow
 def test_an_entry_holds_the_text_its_hash_and_what_held_it(entry: Entry) -> None:
     program = entry.provenance["program"]
     assert entry.key == program["sha256"] == hashlib.sha256(program["source"].encode()).hexdigest()
@@ -47,6 +48,7 @@ def test_the_file_gives_the_entry_back(entry: Entry) -> None:
     assert Entry.from_bytes(entry.file_bytes(), "file") == entry
 
 
+@pytest.mark.slow
 def test_verify_runs_it_again_when_asked(entry: Entry, tmp_path: Path) -> None:
     board = Board((tmp_path,))
     board.add(entry)
@@ -63,6 +65,7 @@ def test_verify_finds_an_edited_score_without_running_it(entry: Entry, tmp_path:
     assert "the entry says 0.999" in finding.problem
 
 
+@pytest.mark.slow
 def test_verify_finds_edited_predictions_and_an_edited_count(entry: Entry, tmp_path: Path) -> None:
     made = ROWS.held_out.Y * 1.001
     program = {**entry.provenance["program"], "predictions": made.tolist()}

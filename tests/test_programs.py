@@ -77,6 +77,7 @@ def test_what_is_no_program_gets_one_line(text: str, words: str) -> None:
     assert len(str(caught.value)) < 250 and "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @given(st.text(max_size=300) | st.text("def law(),:\n group=()[]{}'\"\\#\t*", max_size=300))
 @settings(max_examples=300, deadline=None)
 def test_any_text_is_a_program_or_a_line(text: str) -> None:
@@ -113,6 +114,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
 # what the functions get, and what comes of it
 
 
+@pytest.mark.slow
 def test_a_good_program_predicts() -> None:
     result = run(GOOD)
     assert result.status == ""
@@ -122,17 +124,20 @@ def test_a_good_program_predicts() -> None:
     assert "seccomp" in result.protection
 
 
+@pytest.mark.slow
 def test_groups_are_fitted_one_by_one() -> None:
     result = run(GOOD, GROUPED)
     assert result.predictions == pytest.approx(GROUPED.Y)
     assert result.parameters == {"a": pytest.approx([10, 0]), "b": pytest.approx([10, 1])}
 
 
+@pytest.mark.slow
 def test_rows_keep_their_order_when_groups_are_mixed() -> None:
     mixed = GROUPED.take([7, 0, 5, 2, 1, 6, 3, 4])
     assert run(GOOD, mixed).predictions == pytest.approx(mixed.Y)
 
 
+@pytest.mark.slow
 def test_several_targets_come_as_columns() -> None:
     source = """
     import numpy as np
@@ -161,6 +166,7 @@ def test_law_gets_no_group_where_rows_are_not_grouped() -> None:
     assert run(law("assert group is None")).status == ""
 
 
+@pytest.mark.slow
 def test_what_fits_and_what_predicts_share_nothing_but_the_parameters() -> None:
     source = """
     import os
@@ -211,6 +217,7 @@ def test_parameters_that_are_no_plain_numbers_are_refused(value: Any, words: str
         child.encoded(value, "fit_scaling_law")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ["np.arange(7)", "[1, [2, 3], {'a': (4, 5, 6), 'b': 7}]"])
 def test_more_parameters_than_the_task_allows_are_refused(value: str) -> None:
     source = f"""
@@ -230,6 +237,7 @@ def test_a_flood_of_parameters_is_refused() -> None:
     assert result.status.startswith("fit_scaling_law answered with more than") and result.predictions is None
 
 
+@pytest.mark.slow
 def test_parameters_are_counted_per_group_and_target() -> None:
     source = """
     import numpy as np
@@ -314,6 +322,7 @@ def test_a_function_that_is_gone_once_loaded_is_named() -> None:
     assert run(f"{law('pass')}\ndel law").status == "the program has no function law once it is loaded"
 
 
+@pytest.mark.slow
 def test_the_same_program_gives_the_same_numbers() -> None:
     source = """
     import random
@@ -336,12 +345,14 @@ def test_without_protection_a_program_is_refused_with_the_reason() -> None:
         run(GOOD, protection=NOTHING)
 
 
+@pytest.mark.slow
 def test_unsafe_runs_it_all_the_same_and_says_so() -> None:
     result = run(GOOD, protection=NOTHING, unsafe=True)
     assert result.predictions == pytest.approx(TRAIN.Y)
     assert result.protection == f"none ({NOTHING.missing[0]})"
 
 
+@pytest.mark.slow
 def test_unsafe_still_stops_in_time() -> None:
     result = run(law("while True: pass"), protection=NOTHING, unsafe=True, predict_timeout_s=0.3)
     assert result.status == "law did not finish within 0.3 s" and result.seconds < 2
@@ -352,6 +363,7 @@ def test_points_with_targets_are_never_passed_on() -> None:
         run_program(program_from(GOOD), TRAIN, TRAIN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
 def test_the_example_programs_score(path: Path) -> None:
     task = sld.load_task("nanolm_chinchilla")

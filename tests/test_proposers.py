@@ -213,12 +213,14 @@ def test_a_formula_that_cannot_be_used_is_refused() -> None:
         list(from_texts(TABLES["two targets"], [{"train": "A*N"}], "user"))
 
 
+@pytest.mark.slow
 def test_children_stay_on_the_island_of_their_parents() -> None:
     bred = [p for p in drawn(TWO, ALL, 30) if p.forms[0].origin == EVOLUTION]
     assert {p.island for p in bred} == {0, 1, 2, 3}
     assert {p.island for p in drawn(TWO, list(PROPOSERS), 3)} == {0}
 
 
+@pytest.mark.slow
 def test_only_bred_forms_have_to_come_near_the_best() -> None:
     found = drawn(TWO, ALL, 30)
     late = [p for p in found if p.forms[0].origin == EVOLUTION][-50:]

@@ -113,6 +113,7 @@ def test_tables_in_memory_are_the_same(tmp_path: Path) -> None:
     assert {read(data, group="g").digest() for data in others} == {wanted}
 
 
+@pytest.mark.slow
 def test_polars_frames_are_read() -> None:
     pl = pytest.importorskip("polars")
     frame = pl.DataFrame(COLUMNS)
@@ -220,6 +221,7 @@ def test_what_cannot_be_read_is_one_line(write: Write, name: str, content: str |
         as_task(str(path), target="loss", scale="N")
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from([FORMS[n] for n in ("runs.json", "runs.jsonl", "runs.csv.gz", "runs.xlsx", "columns.json")]),

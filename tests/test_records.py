@@ -41,6 +41,7 @@ def found() -> Discovery:
     return found
 
 
+@pytest.mark.slow
 def test_a_searched_law_says_that_its_rows_weigh_by_the_frontier(found: Discovery) -> None:
     assert frontier_weights(found.table) is not None
     assert found.law.settings["loss"].weights == ("frontier",)
@@ -77,6 +78,7 @@ def test_a_kill_before_the_end_leaves_no_law_without_intervals(tmp_path: Path, m
     assert not (tmp_path / "law.json").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_waits_until_law_and_intervals_are_written(tmp_path: Path) -> None:
     def interrupted(one: Discovery) -> Discovery:
         os.kill(os.getpid(), signal.SIGINT)
@@ -87,6 +89,7 @@ def test_ctrl_c_waits_until_law_and_intervals_are_written(tmp_path: Path) -> Non
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.slow
 def test_a_law_is_not_lost_where_its_intervals_cannot_be_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,7 @@ def bench() -> ModuleType:
 
 
 # one whose writing has a constant too many, one that grows over decades, one whose constants are few and formula long
+@pytest.mark.slow
 @pytest.mark.parametrize("law", ["bimix", "hernandez_transfer", "inference_flaws"])
 def test_a_published_law_is_found_again_with_its_constants(bench: ModuleType, law: str) -> None:
     ((problem,), _) = bench.problems([law])
@@ -33,6 +34,7 @@ def test_a_published_law_is_found_again_with_its_constants(bench: ModuleType, la
     assert result["constant_error"] < 0.01
 
 
+@pytest.mark.slow
 def test_a_law_is_not_found_in_what_is_not_it(bench: ModuleType) -> None:
     ((problem,), _) = bench.problems(["chinchilla"])
     ((other,), _) = bench.problems(["kaplan_ns"])
@@ -55,6 +57,7 @@ def test_rows_for_checking_lie_beyond_those_of_the_search(bench: ModuleType) -> 
         assert not np.array_equal(problem.noisy(0).Y, problem.noisy(1).Y)
 
 
+@pytest.mark.slow
 def test_a_family_left_out_of_the_catalogue_is_not_proposed_by_it(bench: ModuleType) -> None:
     ((problem,), _) = bench.problems(["chinchilla"])
     found = bench.search(problem, "exact without its family", "6000fits", 0)

@@ -112,6 +112,7 @@ def test_any_formula_can_be_set(tree: Node, filled: float) -> None:
         ET.fromstring(to_mathml(expression, values))
 
 
+@pytest.mark.slow
 @given(trees(("N", "D", "A", "a"), numbers=(1.0, 2.0, 3.0, 0.5, -1.0), max_leaves=8), st.floats(0.2, 3))
 @settings(deadline=None, max_examples=60)
 def test_sympy_and_back_keeps_the_values(tree: Node, size: float) -> None:

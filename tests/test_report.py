@@ -159,6 +159,7 @@ def test_tables_are_whole_whatever_names_contain() -> None:
     assert "### miss" in text
 
 
+@pytest.mark.slow
 def test_many_groups_are_summed_up() -> None:
     text = report(discovery(grouped(15), ("E + A*N**-a",)))
     assert "median of the groups" in text and "Every one of the 15 groups is in `law.json`." in text

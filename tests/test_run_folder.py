@@ -207,6 +207,7 @@ def hold(folder: Path) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.slow
 def test_a_folder_in_use_by_another_process_is_refused_and_free_after_a_kill(tmp_path: Path) -> None:
     pytest.importorskip("fcntl")
     with hold(tmp_path) as process:
@@ -388,6 +389,7 @@ def search(table: Table, folder: Path, told: list[str], **options: Any) -> Any:
     return discover(table, settings, out=folder, tell=told.append, task={"name": "t"})
 
 
+@pytest.mark.slow
 def test_a_search_that_is_taken_up_says_so_and_one_with_another_option_begins_anew(tmp_path: Path) -> None:
     told: list[str] = []
     table = sizes()
@@ -416,6 +418,7 @@ def test_other_bounds_set_the_earlier_search_aside_and_are_named(tmp_path: Path)
     assert not told
 
 
+@pytest.mark.slow
 def test_a_search_of_another_version_is_set_aside(tmp_path: Path) -> None:
     told: list[str] = []
     table = sizes()

@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[1]
 # -- the same again ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", [two_scales(0.01), grouped(), mixture()], ids=["two scales", "groups", "targets"])
 def test_one_and_two_workers_write_the_same_law(tmp_path: Path, table: Table) -> None:
     for name, workers in (("one", 1), ("two", 2), ("again", 1)):
@@ -37,6 +38,7 @@ def test_one_and_two_workers_write_the_same_law(tmp_path: Path, table: Table) ->
     assert (tmp_path / "one" / FRONT).read_bytes() == (tmp_path / "two" / FRONT).read_bytes()
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_search_of_the_same_formulas(tmp_path: Path) -> None:
     for seed in (0, 1):
         search(two_scales(0.01), out=tmp_path / str(seed), seed=seed)
@@ -46,6 +48,7 @@ def test_another_seed_is_another_search_of_the_same_formulas(tmp_path: Path) -> 
     assert one[:n] != other[:n]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("proposers", [CATALOGUE, ("catalogue", "evolution")])
 def test_taking_a_run_up_again_is_the_same_as_one_long_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proposers: Sequence[str]
@@ -64,6 +67,7 @@ def test_taking_a_run_up_again_is_the_same_as_one_long_run(
         assert any(e["origin"] == "evolution" for e in events(tmp_path / "long"))
 
 
+@pytest.mark.slow
 def test_a_smaller_budget_in_the_same_folder_gives_its_own_law(tmp_path: Path) -> None:
     table = two_scales(0.01)
     search(table, "300fits", out=tmp_path / "small")
@@ -75,6 +79,7 @@ def test_a_smaller_budget_in_the_same_folder_gives_its_own_law(tmp_path: Path) -
     assert events(tmp_path / "large") == recorded
 
 
+@pytest.mark.slow
 def test_a_run_that_is_done_is_not_done_again(tmp_path: Path) -> None:
     table = two_scales(0.01)
     first = search(table, out=tmp_path)
@@ -106,6 +111,7 @@ def test_a_run_folder_holds_what_was_promised(tmp_path: Path) -> None:
     assert config["rows"] == grouped().canonical().digest()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change", [{"seed": 1}, {"max_constants": 3}, {"formulas": ["E + A*N"]}, {"proposers": CATALOGUE}]
 )
@@ -170,6 +176,7 @@ WORKERS = [pytest.param(1, marks=pytest.mark.slow), 2]
 posix = pytest.mark.skipif(os.name != "posix", reason="signals")
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize("workers", WORKERS)
 def test_a_killed_search_goes_on_as_if_nothing_had_happened(tmp_path: Path, workers: int) -> None:
@@ -191,6 +198,7 @@ def test_a_killed_search_goes_on_as_if_nothing_had_happened(tmp_path: Path, work
     assert law_bytes(killed) == law_bytes(tmp_path / "whole")
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize("workers", WORKERS)
 def test_ctrl_c_keeps_the_best_law_so_far(tmp_path: Path, workers: int) -> None:
@@ -218,6 +226,7 @@ def test_ctrl_c_before_anything_was_found_is_ctrl_c() -> None:
         search(one_scale(), progress=press, proposers=["evolution"])
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_the_progress_bar_keeps_the_law(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "_PROGRESS_EVERY_S", 0.0)
     pressed: list[Progress] = []
@@ -233,6 +242,7 @@ def test_ctrl_c_in_the_progress_bar_keeps_the_law(monkeypatch: pytest.MonkeyPatc
     assert np.isfinite(found.law.predict(two_scales())).all()
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_writing_events_leaves_a_run_that_can_be_taken_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,6 +261,7 @@ def test_ctrl_c_while_writing_events_leaves_a_run_that_can_be_taken_up(
     assert [e["i"] for e in events(tmp_path)] == list(range(len(events(tmp_path))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_budget_in_seconds_is_kept(workers: int) -> None:
     search(two_scales(0.01), "1fits")  # compiled

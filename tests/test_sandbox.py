@@ -244,6 +244,7 @@ def test_closing_the_answer_is_no_answer() -> None:
     assert result.predictions is None and "without an answer" in result.status
 
 
+@pytest.mark.slow
 def test_closing_everything_does_not_dodge_the_clock() -> None:
     result = run(law("import os\nos.closerange(0, 128)\nwhile True: pass"), predict_timeout_s=0.3)
     assert result.status == "law did not finish within 0.3 s"
@@ -292,6 +293,7 @@ def test_an_installed_package_with_bundled_tasks_is_left_out(tmp_path: Path, mon
     assert read == [packages / "numpy"] and listed == [packages, packages / "sld"]
 
 
+@pytest.mark.slow
 def test_the_child_ends_with_its_parent(tmp_path: Path) -> None:
     script = f"""
     import sys, tempfile, threading
@@ -376,11 +378,13 @@ def test_bubblewrap_that_does_not_work_is_passed_over_with_the_reason(
     assert found.enough == bool(found.landlock and found.seccomp)
 
 
+@pytest.mark.slow
 def test_the_good_program_next_to_them_still_scores(protection: Protection) -> None:
     result = run(GOOD, protection=protection)
     assert result.status == "" and result.predictions == pytest.approx(TRAIN.Y)
 
 
+@pytest.mark.slow
 def test_scipy_works_inside(protection: Protection) -> None:
     source = """
     import numpy as np

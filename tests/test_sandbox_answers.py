@@ -17,6 +17,7 @@ def protection(request: pytest.FixtureRequest) -> Protection:
     return variant(request.param)
 
 
+@pytest.mark.slow
 def test_a_stack_overflow_hurts_nobody_else() -> None:
     body = "import sys\nsys.setrecursionlimit(10**9)\nx = []\nfor _ in range(10**6): x = [x]\nrepr(x)"
     assert run(law(body)).status == "law ended its process (SIGSEGV) without an answer"
@@ -37,6 +38,7 @@ def test_a_huge_or_hostile_message_becomes_one_short_line(body: str) -> None:
     assert status.startswith("law failed in line") and len(status) <= 400 and status.isprintable()
 
 
+@pytest.mark.slow
 def test_a_patched_numpy_does_not_reach_the_scores(protection: Protection) -> None:
     body = """
     import numpy as np
@@ -113,6 +115,7 @@ def test_a_forged_answer_is_checked_like_any_other(text: str) -> None:
     assert result.predictions is None
 
 
+@pytest.mark.slow
 def test_forged_parameters_are_checked_like_any_others() -> None:
     forged = dedent(FORGED).replace("law(input_data, group)", "fit_scaling_law(data_points, loss_values)")
     forgeries: list[object] = [
@@ -128,6 +131,7 @@ def test_forged_parameters_are_checked_like_any_others() -> None:
         assert result.status == "fit_scaling_law wrote something else in place of parameters"
 
 
+@pytest.mark.slow
 def test_a_changed_driver_changes_nothing_outside() -> None:
     body = """
     import json, os, sys

@@ -19,6 +19,7 @@ def protection(request: pytest.FixtureRequest) -> Protection:
 IGNORING = "import signal; [signal.signal(s, signal.SIG_IGN) for s in range(1, 65) if s not in (9, 19, 32, 33)]"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "body",
     [
@@ -37,11 +38,13 @@ def test_the_time_limit_stops_it(protection: Protection, body: str) -> None:
     assert 0.3 <= result.seconds < 2
 
 
+@pytest.mark.slow
 def test_the_time_limit_of_the_fit_is_its_own() -> None:
     result = run(GOOD.replace("columns =", "while True: pass\n    columns =", 1), fit_timeout_s=0.3)
     assert result.status == "fit_scaling_law did not finish within 0.3 s"
 
 
+@pytest.mark.slow
 def test_a_loop_while_loading_is_stopped() -> None:
     assert run("while True: pass\n" + law("pass"), predict_timeout_s=0.3).status == "law did not finish within 0.3 s"
 
@@ -60,6 +63,7 @@ def test_the_memory_limit_holds(protection: Protection, body: str) -> None:
     assert result.seconds < 15
 
 
+@pytest.mark.slow
 def test_what_is_in_memory_is_watched_as_well(monkeypatch: pytest.MonkeyPatch, protection: Protection) -> None:
     lock = sandbox._lock
 
@@ -74,6 +78,7 @@ def test_what_is_in_memory_is_watched_as_well(monkeypatch: pytest.MonkeyPatch, p
     assert result.status == "law took more than 300 MB of memory" and result.seconds < 10
 
 
+@pytest.mark.slow
 def test_too_many_threads_are_stopped(protection: Protection) -> None:
     body = """
     import threading, time

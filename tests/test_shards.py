@@ -14,6 +14,7 @@ from sld.data.task import check_task, load_task
 # layouts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "layout",
     [
@@ -29,6 +30,7 @@ def test_files_are_found_wherever_they_usually_are(get: Get, hub: Hub, layout: s
     assert [t.state for t in get()] == ["fetched"] * 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["{config}/{split}-{k:05d}-of-00003.parquet", "{config}/{split}/{k:04d}.parquet"])
 def test_parts_are_put_together_in_order(get: Get, hub: Hub, layout: str) -> None:
     files = {}
@@ -42,6 +44,7 @@ def test_parts_are_put_together_in_order(get: Get, hub: Hub, layout: str) -> Non
         np.testing.assert_array_equal(load_task(fetched.path).train.column(target), ROWS[task.config]["train"][target])
 
 
+@pytest.mark.slow
 def test_a_part_that_is_missing_is_named(get: Get, hub: Hub) -> None:
     files = hub.branches["main"]
     files["moe_scaling_law/train-00000-of-00002.parquet"] = files.pop("moe_scaling_law/train-00000-of-00001.parquet")
@@ -83,6 +86,7 @@ GOOD = PARQUET["sft_scaling_law"]["train"]
 HTML = html()[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("data", "listed", "part"),
     [
@@ -111,6 +115,7 @@ def test_a_body_of_another_size_is_not_taken(get: Get, hub: Hub, tmp_path: Path,
     assert "sldbench_sft" not in folders(tmp_path / "tasks")
 
 
+@pytest.mark.slow
 def test_a_damaged_cache_is_downloaded_anew(get: Get, tmp_path: Path) -> None:
     get()
     for blob in (tmp_path / "cache").rglob("blobs/*"):
@@ -124,6 +129,7 @@ def test_a_file_far_too_large_is_not_downloaded(get: Get, monkeypatch: pytest.Mo
     assert "MB, which no table of sldbench has" in str(refused(get))
 
 
+@pytest.mark.slow
 def test_labels_may_be_stored_in_any_way(get: Get, hub: Hub) -> None:
     rows = dict(ROWS["sft_scaling_law"]["train"])
     for labels in (pa.array(rows["group"]).dictionary_encode(), [[f"m{i % 2}", "d"] for i in range(504)], [1, 2] * 252):
@@ -148,6 +154,7 @@ def changed(**columns: Any) -> bytes:
     return parquet({**ROWS["sft_scaling_law"]["train"], **columns})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("data", "part"),
     [
@@ -181,6 +188,7 @@ def test_aliases_are_of_columns_that_the_card_has_and_name_one_column_each() -> 
         assert set(task.aliases) <= set(task.card.columns) and len(names) == len(set(names))
 
 
+@pytest.mark.slow
 def test_every_alias_of_a_card_is_understood(get: Get, hub: Hub) -> None:
     for task in SUITE.tasks:
         for split, rows in ROWS[task.config].items():

@@ -98,6 +98,7 @@ def test_the_law_is_fitted_as_its_form_was_judged() -> None:
         assert final[group]["a"] == pytest.approx(known[group]["a"], abs=0.01)
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_goes_on_with_the_same_pooling(tmp_path: Path) -> None:
     table = noisy(0.08, noise=0.03)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
@@ -108,6 +109,7 @@ def test_an_interrupted_search_goes_on_with_the_same_pooling(tmp_path: Path) -> 
     assert law_bytes(parts) == law_bytes(whole)
 
 
+@pytest.mark.slow
 def test_a_partially_pooled_law_goes_all_the_way(tmp_path: Path) -> None:
     import sld
 

@@ -169,6 +169,7 @@ def test_hostile_text_stays_text(attack: str) -> None:
     assert [tag for tag, _ in reader.elements].count("script") == 1
 
 
+@pytest.mark.slow
 def test_no_text_of_a_submission_becomes_an_element(hostile: dict[str, str]) -> None:
     for text in hostile.values():
         assert {tag for tag, _ in Reader(text).elements}.isdisjoint({"img", "b\x00"})
@@ -305,6 +306,7 @@ def test_a_chart_has_a_name_and_a_description() -> None:
     assert [tag for tag, _ in reader.elements][1:3] == ["title", "desc"]
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.floats(allow_nan=False, allow_infinity=False, width=32), min_size=1, max_size=20),
     st.lists(st.floats(width=32), min_size=20, max_size=20),
@@ -349,6 +351,7 @@ def test_any_law_that_parses_has_its_pages(name: str, text: str) -> None:
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_same_standings_same_bytes(tmp_path: Path) -> None:
     first = write_site(samples.ordinary(), tmp_path / "a")
     second = write_site(samples.ordinary(), tmp_path / "b")
@@ -379,6 +382,7 @@ def test_a_list_of_pages_cannot_name_a_file_to_remove(tmp_path: Path, listed: st
     assert all(victim.exists() for victim in victims)
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_site_or_says_why_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["leaderboard", "--board", str(tmp_path / "board"), "--html", str(tmp_path / "site")]) == 0
     assert (tmp_path / "site" / "index.html").exists()
@@ -400,6 +404,7 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
         write_site(samples.empty(), tmp_path / "file")
 
 
+@pytest.mark.slow
 def test_a_site_stopped_halfway_is_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = list[Path]()
 
@@ -441,6 +446,7 @@ def test_the_largest_boards_still_fit() -> None:
     assert max(sizes.values()) <= 1_000_000, sizes
 
 
+@pytest.mark.slow
 def test_json_shown_is_the_entry(ordinary: dict[str, str]) -> None:
     hashes = set()
     for _, reader in law_pages(ordinary):

@@ -224,6 +224,7 @@ def test_variable_with_two_rungs_is_judged_in_corners() -> None:
     assert all(np.unique(data.X[f.train, 1]).size == 2 for f in folds)
 
 
+@pytest.mark.slow
 def test_large_table_with_hundreds_of_groups_is_cut_in_each() -> None:
     data = many_groups(20_000, 500)
     folds = rung_folds(data)

@@ -108,6 +108,7 @@ def test_starts_do_not_overflow(form: str) -> None:
     assert (np.isfinite(value).all(axis=1)).mean() > 0.95
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(tree=trees([*VARIABLES, "a", "b", "c", "d"], max_leaves=10), positive=st.booleans())
 def test_any_formula_gets_finite_starts(tree: Node, positive: bool) -> None:

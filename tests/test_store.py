@@ -135,6 +135,7 @@ def start_writer(board: Path, template: Path, first: int, n: int) -> "subprocess
     return subprocess.Popen(words, env=environment, text=True, stdout=subprocess.PIPE)
 
 
+@pytest.mark.slow
 def test_two_writers_at_once_leave_every_entry_whole(tmp_path: Path, entry: Entry) -> None:
     template = tmp_path / "template.json"
     template.write_bytes(entry.file_bytes())
@@ -158,6 +159,7 @@ def test_two_writers_of_one_law_leave_one_entry(tmp_path: Path, entry: Entry) ->
     assert sum(words.count("new") for words in said) == 20
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 here")
 @pytest.mark.parametrize("n_kills", [4, pytest.param(16, marks=pytest.mark.slow)])
 def test_a_writer_killed_at_any_moment_leaves_whole_files_only(tmp_path: Path, entry: Entry, n_kills: int) -> None:

@@ -68,6 +68,7 @@ def test_scores_are_those_of_the_held_out_rows(rows: ScoredTask) -> None:
     assert {key: entry.scores[key] for key in expected} == expected
 
 
+@pytest.mark.slow
 def test_the_interval_is_the_bootstrap_of_r2_within_groups(tmp_path: Path) -> None:
     rows = rows_in(tmp_path, groups=("a", "b"))
     entry = entry_of(rows, "E + A*N**-a")

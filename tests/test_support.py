@@ -241,6 +241,7 @@ def says_something(law: Law, table: Table, points: dict[str, Any], y: Array) -> 
     return bool((narrow | ((lower > 0) & (upper <= FACTOR * lower))).all())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_support_ends_where_the_interval_spans_more_than_the_data(seed: int) -> None:
     found = supported(with_intervals(bent(seed)))
@@ -262,6 +263,7 @@ def test_an_interval_that_says_nothing_where_the_data_end_makes_a_law_weak() -> 
     assert "its 90 % interval spans more than the data do, already where the data end" in judged.sentence
 
 
+@pytest.mark.slow
 def test_narrow_intervals_leave_the_verdict_as_it_is() -> None:
     found = with_intervals(two_scales(0.002), "2000fits")
     assert limit_by_intervals(found.verdict, found.law, found.table) == found.verdict
@@ -285,6 +287,7 @@ def test_only_a_law_loses_by_its_interval() -> None:
     assert limit_by_intervals(found.verdict, replace(found.law, intervals=None), found.table) is found.verdict
 
 
+@pytest.mark.slow
 def test_what_a_search_writes_knows_its_intervals(tmp_path: Any) -> None:
     table = bent()
     found = api.discover(
@@ -298,6 +301,7 @@ def test_what_a_search_writes_knows_its_intervals(tmp_path: Any) -> None:
 # -- declared bounds in the choice -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_saturating_score_gets_a_law_that_keeps_its_bound_as_far_as_it_is_supported() -> None:
     n = np.array([500, 1000, 2000, 4000, 8000, 16000, 32000, 50000.0])
     rng = np.random.default_rng(4)

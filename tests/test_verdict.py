@@ -93,6 +93,7 @@ def test_units_do_not_matter() -> None:
 # -- the verdict of a search -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TABLES)
 def test_searches_of_shuffled_tables_end_with_no_law(name: str) -> None:
     kinds = [search(shuffled(TABLES[name](), seed), "60fits").verdict.kind for seed in range(5)]

@@ -256,6 +256,7 @@ def test_the_bundled_entries_verify() -> None:
     assert len(findings) >= 22 and [f for f in findings if not f.ok] == []
 
 
+@pytest.mark.slow
 def test_200_entries_take_less_than_ten_seconds(tmp_path: Path, rows: ScoredTask) -> None:
     """The bar is 50 formula entries a second on one core; this machine does some 400."""
     entries: list[Entry] = []
@@ -273,6 +274,7 @@ def test_200_entries_take_less_than_ten_seconds(tmp_path: Path, rows: ScoredTask
     assert seconds < 4.0  # 50 a second
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_thousand_damaged_files_harm_nothing(
     tmp_path: Path, rows: ScoredTask, entry: Entry, published: Entry, seed: int
@@ -300,6 +302,7 @@ def test_a_thousand_damaged_files_harm_nothing(
     assert {name: (folder / name).read_bytes() for name in good} == good
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_damage_with_right_names_and_hashes_is_found_or_harmless(
     tmp_path: Path, rows: ScoredTask, entry: Entry, published: Entry, seed: int
