@@ -309,7 +309,8 @@ from searches import search, two_scales
 said = []
 def progress(state):
     if not said:
-        said.append(print("searching", flush=True))
+        said.append(state)  # before the print, in whose middle the signal may come
+        print("searching", flush=True)
 model = playing(proposes("E + A*N"), wait_s=50)
 found = search(two_scales(0.01), "60s", asynchronous=model, workers=2, progress=progress)
 print(found.interrupted, found.llm["cancelled"])
