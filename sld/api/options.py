@@ -7,12 +7,13 @@ from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from sld.core.errors import UsageError, suggest
+from sld.data.roles import RoleOptions
 
 if TYPE_CHECKING:
     from sld.search.loop import Progress
 
 
-class ColumnOptions(TypedDict, total=False):
+class ColumnOptions(RoleOptions, total=False):
     """What a bare table's columns are, as `sld.table_from` takes it; a task with a card says so itself.
 
     Attributes:
@@ -38,22 +39,9 @@ class ColumnOptions(TypedDict, total=False):
 
     name: str | None
     target: str | Sequence[str]
-    scale: str | Sequence[str]
-    hyper: str | Sequence[str]
-    proportion: str | Sequence[str]
-    covariate: str | Sequence[str]
-    group: str | None
-    log: str | Sequence[str] | Mapping[str, str]
-    lower: float | None
-    upper: float | None
-    higher_is_better: bool
-    monotone: Mapping[str, Any] | None
     missing: str
     drop: str | Sequence[str]
     melt: bool
-    run: str | None
-    yerr: str | Sequence[str]
-    weights: str | None
 
 
 class SearchOptions(ColumnOptions, total=False):
