@@ -26,6 +26,18 @@ def chat_at(server: Server, *, ledger: Ledger | None = None, record: Record | No
     return Chat(settings, api_key=KEY, ledger=ledger or Ledger(), record=record or Record(None), stream=stream)
 
 
+def ask_at_once(chat: Chat, times: int) -> list[Reply]:
+    """Ask the numbers from 0, all at the same time."""
+
+    async def conversation() -> list[Reply]:
+        try:
+            return list(await asyncio.gather(*(chat.ask([{"role": "user", "content": f"{i}"}]) for i in range(times))))
+        finally:
+            await chat.close()
+
+    return asyncio.run(conversation())
+
+
 def ask(chat: Chat, times: int = 1, **arguments: Any) -> list[Reply]:
     """Ask `times` different questions, one after the other."""
 

@@ -4,7 +4,7 @@ import asyncio
 import time
 
 import pytest
-from llm_asking import MESSAGES, SCHEMA, ask, chat_at
+from llm_asking import MESSAGES, SCHEMA, ask, ask_at_once, chat_at
 from llm_server import Answer, Request, Server, reply, silence, status
 
 from sld.chat.client import Chat
@@ -95,17 +95,10 @@ def test_calls_side_by_side_are_all_answered() -> None:
     def late(request: Request) -> Answer:
         return reply(request.prompt, wait_s=0.1)
 
-    async def many(chat: Chat) -> list[Reply]:
-        asked = (chat.ask([{"role": "user", "content": f"{i}"}]) for i in range(20))
-        try:
-            return list(await asyncio.gather(*asked))
-        finally:
-            await chat.close()
-
     ledger = Ledger()
     start = time.monotonic()
     with Server(handler=late) as server:
-        got = asyncio.run(many(chat_at(server, ledger=ledger)))
+        got = ask_at_once(chat_at(server, ledger=ledger), 20)
     assert [g.text for g in got] == [str(i) for i in range(20)]
     assert ledger.tokens == 20 * 110 and time.monotonic() - start < 2.0
 
@@ -116,15 +109,8 @@ def test_calls_side_by_side_learn_once() -> None:
             return status(400, "temperature is not supported", wait_s=0.1)
         return reply("fine")
 
-    async def many(chat: Chat) -> list[Reply]:
-        asked = (chat.ask([{"role": "user", "content": f"{i}"}]) for i in range(5))
-        try:
-            return list(await asyncio.gather(*asked))
-        finally:
-            await chat.close()
-
     with Server(handler=picky) as server:
-        got = asyncio.run(many(chat_at(server)))
+        got = ask_at_once(chat_at(server), 5)
     assert {g.text for g in got} == {"fine"} and len(server.requests) == 10
 
 
@@ -141,16 +127,9 @@ def test_no_call_is_made_that_could_pass_the_limit() -> None:
 
 
 def test_calls_side_by_side_cannot_pass_the_limit_together() -> None:
-    async def many(chat: Chat) -> list[Reply]:
-        asked = (chat.ask([{"role": "user", "content": f"{i}"}]) for i in range(20))
-        try:
-            return list(await asyncio.gather(*asked))
-        finally:
-            await chat.close()
-
     ledger = Ledger(Limit(tokens=1000))
     with Server(then=reply("fine", usage=(80, 100), wait_s=0.05)) as server:
-        got = asyncio.run(many(chat_at(server, ledger=ledger)))
+        got = ask_at_once(chat_at(server, ledger=ledger), 20)
     assert 1 <= sum(not g.status for g in got) == len(server.requests)
     assert ledger.tokens <= 1000
 

@@ -28,7 +28,7 @@ def solve(x):
     for i in range(x.shape[0]):
         x[i] += {step}
 """
-DAMAGED = "sld: the compiled fitting machine was damaged; compiling it again, about 15 s\n"
+DAMAGED = "sld: the compiled fitting machine was damaged; compiling it again, about 20 s\n"
 _number = count()
 
 
@@ -207,7 +207,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory, table: Path) -> tuple[Path, str]:
-    """A cache that a command filled, which takes 15 s, and what that command said."""
+    """A cache that a command filled, which takes 20 s, and what that command said."""
     cache = tmp_path_factory.mktemp("machine") / "cache"
     first = fit(cache, table)
     assert (first.returncode, first.stderr) == (0, "")

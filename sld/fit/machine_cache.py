@@ -49,7 +49,7 @@ def compiled(also: str = "", **options: Any) -> Callable[[Callable[..., None]], 
         try:
             dispatcher = numba.njit(cache=True, **options)(function)
         except (RuntimeError, OSError):  # numba found no folder that it can write
-            _say("there is no folder to keep the compiled fitting machine in: every start compiles it, about 15 s "
+            _say("there is no folder to keep the compiled fitting machine in: every start compiles it, about 20 s "
                  "(NUMBA_CACHE_DIR can name one)")  # fmt: skip
             return numba.njit(**options)(function)
         cache: Any = getattr(dispatcher, "_cache", None)
@@ -81,7 +81,7 @@ class SealedFiles(IndexDataCacheFile):  # type: ignore[misc]
             return data
         except _UNREADABLE:
             self._remove()
-            _say("the compiled fitting machine was damaged; compiling it again, about 15 s")
+            _say("the compiled fitting machine was damaged; compiling it again, about 20 s")
             return None
 
     def save(self, key: Any, data: Any) -> None:
@@ -98,7 +98,7 @@ class SealedFiles(IndexDataCacheFile):  # type: ignore[misc]
             self._save_index({**names, key: name})
         except OSError as error:
             _say(f"the compiled fitting machine could not be kept in {self._cache_path} ({error.strerror or error}): "
-                 "the next start compiles it again, about 15 s")  # fmt: skip
+                 "the next start compiles it again, about 20 s")  # fmt: skip
 
     def _load_index(self) -> dict[Any, str]:
         if not os.path.lexists(self._index_path):
