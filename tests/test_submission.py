@@ -18,6 +18,7 @@ from sld.core.errors import DataError, SldError, UsageError
 from sld.data.scoring import scores
 from sld.data.task import load_task
 from sld.formula.expression import parse
+from sld.laws.fit_settings import FitSettings
 
 TRUE = {"E": 1.5, "A": 8.0, "a": 0.3}
 
@@ -101,7 +102,7 @@ def test_a_law_that_leaves_its_domain_has_minus_one_and_no_interval(rows: Scored
 
 def test_constants_shared_and_per_group_are_fitted_as_the_law_says(tmp_path: Path) -> None:
     rows = rows_in(tmp_path, groups=("a", "b"))
-    entry = entry_of(rows, "E + A*N**-a", plan=FitPlan(shared={"loss": ["a"]}))
+    entry = entry_of(rows, "E + A*N**-a", plan=FitPlan({"loss": FitSettings(shared=("a",))}))
     a, b = (entry.constants["loss"][g] for g in ("a", "b"))
     assert a["a"] == b["a"] and b["A"] == pytest.approx(2 * a["A"], rel=0.05)
     assert entry.fit["shared"] == {"loss": ["a"]}
@@ -117,12 +118,9 @@ def test_what_a_law_minimises_comes_with_it(rows: ScoredTask, tmp_path: Path) ->
 
 
 def test_settings_come_back_from_an_entry() -> None:
-    settings = FitPlan(
-        loss={"loss": "huber"}, bounds={"loss": {"a": (0.0, math.inf)}}, positive={"loss": ["A"]}, seed=3
-    )
-    said = settings.to_json(["loss"])
-    assert FitPlan.from_json(said).to_json(["loss"]) == said
-    assert FitPlan.from_json(said).bounds == {"loss": {"a": (0.0, math.inf)}}
+    settings = FitSettings(loss="huber", weights=("frontier",), bounds={"a": (0.0, math.inf)}, positive=("A",))
+    plan = FitPlan({"loss": settings}, seed=3)
+    assert FitPlan.from_json(plan.to_json(["loss"])) == plan
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from sld.board.entries.submission import Signature, given_entry
 from sld.board.entries.verify import Finding, verify
 from sld.core.errors import SldError
 from sld.data.task import load_task
-from sld.fit.fitting import LOSSES
+from sld.fit.fitting import LOSSES, Loss
+from sld.laws.fit_settings import FitSettings
 
 
 @pytest.fixture(scope="module")
@@ -66,16 +68,18 @@ KINDS_OF_FIT = [
 
 @pytest.mark.parametrize(("loss", "groups", "how"), KINDS_OF_FIT)
 def test_refitted_entries_of_every_kind_of_fit_verify(
-    tmp_path: Path, loss: str, groups: tuple[str, ...], how: str
+    tmp_path: Path, loss: Loss, groups: tuple[str, ...], how: str
 ) -> None:
     rows = rows_in(tmp_path, groups=groups)
-    plan = {
-        "own": FitPlan(loss={"loss": loss}),
-        "shared": FitPlan(loss={"loss": loss}, shared={"loss": ["a"] if groups else []}),
-        "partial": FitPlan(pooling={"loss": "partial"}),
-        "frontier": FitPlan(weights="frontier"),
-        "bounded": FitPlan(loss={"loss": loss}, bounds={"loss": {"a": (0.0, 0.25)}}, positive={"loss": ["A"]}),
+    own = FitSettings(loss=loss)
+    settings = {
+        "own": own,
+        "shared": replace(own, shared=("a",) if groups else ()),
+        "partial": FitSettings(pooling="partial"),
+        "frontier": FitSettings(weights=("frontier",)),
+        "bounded": replace(own, bounds={"a": (0.0, 0.25)}, positive=("A",)),
     }[how]
+    plan = FitPlan({"loss": settings})
     findings = found_in(tmp_path, rows, entry_of(rows, "E + A*N**-a", plan=plan), refit=True)
     assert [f.problem for f in findings] == [""]
 

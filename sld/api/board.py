@@ -131,7 +131,7 @@ def _handed_in(law: object, scored: ScoredTask, constants: str, tail: str) -> Ha
     return intake.from_forms(
         scored,
         {column: Form(expression, "user") for column, expression in chosen.expressions.items()},
-        FitPlan(positive=chosen.positive, bounds=chosen.bounds),
+        FitPlan(chosen.settings),
         name=chosen.name,
         constants=constants,
         command=f"sld submit {shlex.quote(text)} {tail}",

@@ -124,7 +124,6 @@ def _settings(
         UsageError: A name is no constant of the form.
     """
     from sld.fit.noise import active_kinds
-    from sld.laws.fit_settings import FitSettings
 
     shared, positive = options.get("shared", ()), options.get("positive", ())
     bounds = options.get("bounds") or {}
@@ -134,9 +133,11 @@ def _settings(
             raise UsageError(suggest(name, known, kind="constant"))
     found = {}
     for j, (column, expression) in enumerate(form.expressions.items()):
-        signs = {*positive, *form.positive.get(column, ())}
-        limits = {**form.bounds.get(column, {}), **bounds}
-        found[column] = FitSettings(
+        source = form.settings[column]
+        signs = {*positive, *source.positive}
+        limits = {**source.bounds, **bounds}
+        found[column] = replace(
+            source,
             loss=loss,  # type: ignore[arg-type]  # checked by the fit, with suggestions
             shared=tuple(c for c in expression.constants if c in shared),
             positive=tuple(c for c in expression.constants if c in signs),

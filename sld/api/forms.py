@@ -14,16 +14,16 @@ from sld.data.card import Card, PublishedLaw
 if TYPE_CHECKING:
     from sld.data.task import Task
     from sld.formula.expression import Expression
+    from sld.laws.fit_settings import FitSettings
 
 
 @dataclass(frozen=True)
 class ChosenForm:
-    """A form to fit: its name (None for a bare formula), a formula per target, and the signs its source demands."""
+    """A form to fit: its name (None for a bare formula), a formula per target, and how its source has it fitted."""
 
     name: str | None
     expressions: Mapping[str, Expression]
-    positive: Mapping[str, tuple[str, ...]]
-    bounds: Mapping[str, Mapping[str, tuple[float, float]]]
+    settings: Mapping[str, FitSettings]  # signs and bounds of constants; of every target
 
 
 def find_form(
@@ -106,15 +106,19 @@ def by_target(text: str, targets: Sequence[str]) -> str | dict[str, str]:
 
 
 def _plain_form(card: Card, name: str | None, law: PublishedLaw) -> ChosenForm:
-    return ChosenForm(name, card.expressions(law), {}, {})
+    from sld.laws.fit_settings import FitSettings
+
+    expressions = card.expressions(law)
+    return ChosenForm(name, expressions, dict.fromkeys(expressions, FitSettings()))
 
 
 def _catalogue_form(task: Task, law_id: str) -> ChosenForm:
     from sld.laws.catalogue import get_law, match
+    from sld.laws.fit_settings import FitSettings
     from sld.laws.responses import unsuited
 
     law = get_law(law_id)
-    expressions, positive, bounds = {}, {}, {}
+    expressions, settings = {}, {}
     for j, target in enumerate(task.card.targets):
         if reason := unsuited(law, target):
             raise UsageError(reason)
@@ -126,6 +130,5 @@ def _catalogue_form(task: Task, law_id: str) -> ChosenForm:
             has = ", ".join(f"{v.symbol} ({v.role})" for v in task.train.variables)
             raise UsageError(f"law {law_id!r} needs variables {needs}; {task.name} has {has}")
         expressions[target.column] = form.expression
-        positive[target.column] = form.positive
-        bounds[target.column] = form.bounds
-    return ChosenForm(law_id, expressions, positive, bounds)
+        settings[target.column] = FitSettings(positive=tuple(form.positive), bounds=form.bounds)
+    return ChosenForm(law_id, expressions, settings)

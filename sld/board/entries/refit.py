@@ -11,6 +11,7 @@ import numpy as np
 
 from sld.core.errors import SldError
 from sld.fit.noise import FRONTIER
+from sld.laws.fit_settings import FitSettings
 
 if TYPE_CHECKING:
     from sld.board.entries.scored_task import ScoredTask
@@ -32,43 +33,55 @@ class FitPlan:
     """What is minimised for each target, and from where.
 
     Attributes:
-        loss: Target to "squared", "huber", "log", "log_huber" or "envelope".
-        weights: "equal", or "frontier" (rows next to the extrapolation count more, as in `sld discover`); squared
-            losses only.
-        pooling: Target to "none" or "partial".
-        shared: Target to the constants that all groups have in common.
-        positive: Target to the constants that must be positive.
-        bounds: Target to constant to (lower, upper).
+        settings: Target to how its constants are fitted; least squares where nothing is said. Of the weights an entry
+            knows those of the frontier (`sld discover` takes them), for squared errors only.
+        starts: Initial points of each target.
+        seed: Of these points.
     """
 
-    loss: Mapping[str, str] = field(default_factory=dict)
-    weights: str = "equal"
-    pooling: Mapping[str, str] = field(default_factory=dict)
-    shared: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    positive: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    bounds: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
+    settings: Mapping[str, FitSettings] = field(default_factory=dict)
     starts: int = STARTS
     seed: int = 0
+
+    def of(self, target: str) -> FitSettings:
+        """Return how the constants of one target are fitted."""
+        return self.settings.get(target, FitSettings())
+
+    @property
+    def by_frontier(self) -> bool:
+        """Whether rows next to the extrapolation count more."""
+        return any(FRONTIER in own.weights for own in self.settings.values())
 
     @staticmethod
     def of_law(law: Law) -> FitPlan:
         """Return what a law says that it minimises; points beside the rows are not part of a submission."""
-        said = law.settings
+        weights = (FRONTIER,) if FitPlan(law.settings).by_frontier else ()
         return FitPlan(
-            loss={c: own.loss for c, own in said.items()},
-            weights="frontier" if any(FRONTIER in own.weights for own in said.values()) else "equal",
-            pooling={c: own.pooling for c, own in said.items()},
-            shared={c: list(own.shared) for c, own in said.items()},
-            positive={c: list(own.positive) for c, own in said.items()},
-            bounds={c: dict(own.bounds) for c, own in said.items() if own.bounds},
-        )
+            {
+                column: FitSettings(
+                    loss=own.loss, weights=weights, pooling=own.pooling, shared=own.shared, positive=own.positive,
+                    bounds=own.bounds,
+                )
+                for column, own in law.settings.items()
+            }
+        )  # fmt: skip
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> FitPlan:
         """Read what `to_json` gave."""
-        keys = ("loss", "weights", "pooling", "shared", "positive", "starts", "seed")
-        bounds = {target: _open_ended(pairs) for target, pairs in data["bounds"].items()}
-        return FitPlan(**{key: data[key] for key in keys}, bounds=bounds)
+        weights = (FRONTIER,) if data["weights"] == "frontier" else ()
+        settings = {
+            target: FitSettings(
+                loss=loss,
+                weights=weights,
+                pooling=data["pooling"].get(target, "none"),
+                shared=tuple(data["shared"].get(target, ())),
+                positive=tuple(data["positive"].get(target, ())),
+                bounds=_open_ended(data["bounds"].get(target, {})),
+            )
+            for target, loss in data["loss"].items()
+        }
+        return FitPlan(settings, data["starts"], data["seed"])
 
     def to_json(self, targets: Sequence[str]) -> dict[str, Any]:
         """Return what an entry records, every target named."""
@@ -76,15 +89,15 @@ class FitPlan:
         def end(value: float) -> float | None:
             return value if math.isfinite(value) else None
 
+        own = {t: self.of(t) for t in targets}
         return {
-            "loss": {t: self.loss.get(t, "squared") for t in targets},
-            "weights": self.weights,
-            "pooling": {t: self.pooling.get(t, "none") for t in targets},
-            "shared": {t: sorted(self.shared.get(t, ())) for t in targets},
-            "positive": {t: sorted(self.positive.get(t, ())) for t in targets},
+            "loss": {t: own[t].loss for t in targets},
+            "weights": "frontier" if self.by_frontier else "equal",
+            "pooling": {t: own[t].pooling for t in targets},
+            "shared": {t: sorted(own[t].shared) for t in targets},
+            "positive": {t: sorted(own[t].positive) for t in targets},
             "bounds": {
-                t: {c: [end(low), end(high)] for c, (low, high) in sorted(self.bounds.get(t, {}).items())}
-                for t in targets
+                t: {c: [end(low), end(high)] for c, (low, high) in sorted(own[t].bounds.items())} for t in targets
             },
             "starts": self.starts,
             "seed": self.seed,
@@ -104,20 +117,19 @@ def fit_target(
     """Fit one target as the plan says; no starts means from `inherit` alone."""
     from sld.fit import fitting
 
-    column = scored.targets[target]
-    loss, pooling = plan.loss.get(column, "squared"), plan.pooling.get(column, "none")
+    own = plan.of(scored.targets[target])
     return fitting.fit(
         expression,
         scored.train,
         target=target,
-        loss=loss,  # type: ignore[arg-type]  # checked there, with suggestions
-        pooling=pooling,  # type: ignore[arg-type]
+        loss=own.loss,
+        pooling=own.pooling,
         starts=starts,
         seed=plan.seed,
-        shared=tuple(plan.shared.get(column, ())),
-        positive=tuple(plan.positive.get(column, ())),
-        bounds=plan.bounds.get(column),
-        weights=scored.frontier if plan.weights == "frontier" and loss == "squared" else None,
+        shared=own.shared,
+        positive=own.positive,
+        bounds=own.bounds,
+        weights=scored.frontier if FRONTIER in own.weights and own.loss == "squared" else None,
         inherit=inherit,
     )
 
