@@ -118,8 +118,8 @@ UP = {
     "sld.data.table": "from sld import api",
     "sld.laws.law": "from sld import __version__",
     "sld.search.judging.judge": "from sld.search.proposing.evolution import breed",
-    "sld.search.choosing.finishing": "from sld.search.llm import visitor",
-    "sld.search.llm.visitor": "from sld.search.loop import Search",
+    "sld.search.choosing.finishing": "from sld.search.llm import proposer",
+    "sld.search.llm.proposer": "from sld.search.loop import Search",
     "sld.board.site.html": "from sld.cli.show import table",
 }
 MADE_UP = {

@@ -200,9 +200,9 @@ def test_a_group_with_few_rows_takes_the_others_shape_and_its_own_level(n_rows: 
     others = table.take(rows)
     expression = table.parse(FORM)
     known = fit(expression, others, starts=8)
-    lent = fit_small_groups(expression, others, 0, known.constants, few)["g12"]
-    assert lent["a"] == pytest.approx(0.5, abs=0.01)
-    assert lent["E"] + lent["A"] * 1e5 ** -lent["a"] == pytest.approx(far[12], abs=0.1 if n_rows == 1 else 0.02)
+    small = fit_small_groups(expression, others, 0, known.constants, few)["g12"]
+    assert small["a"] == pytest.approx(0.5, abs=0.01)
+    assert small["E"] + small["A"] * 1e5 ** -small["a"] == pytest.approx(far[12], abs=0.1 if n_rows == 1 else 0.02)
 
 
 def test_a_group_with_few_rows_is_pulled_where_nothing_is_linear() -> None:
@@ -215,9 +215,9 @@ def test_a_group_with_few_rows_is_pulled_where_nothing_is_linear() -> None:
     expression = table.parse("exp(-b*k**-c)")
     others, few = table.take(table.group_index < 12), table.take([96])
     known = fit(expression, others, starts=8)
-    lent = fit_small_groups(expression, others, 0, known.constants, few)["g12"]
-    assert lent["b"] == pytest.approx(b[12], abs=0.05)
-    assert lent["c"] == pytest.approx(0.4, abs=0.05)
+    small = fit_small_groups(expression, others, 0, known.constants, few)["g12"]
+    assert small["b"] == pytest.approx(b[12], abs=0.05)
+    assert small["c"] == pytest.approx(0.4, abs=0.05)
 
 
 def test_one_other_group_lends_its_shape() -> None:
@@ -225,9 +225,9 @@ def test_one_other_group_lends_its_shape() -> None:
     few = table.take([8, 15])
     others = table.take(np.arange(8))
     known = fit(table.parse(FORM), others, starts=8)
-    lent = fit_small_groups(table.parse(FORM), others, 0, known.constants, few)["g01"]
-    assert lent["a"] == pytest.approx(known.constants["g00"]["a"], rel=1e-3)
-    assert lent["E"] + lent["A"] * 1e5 ** -lent["a"] == pytest.approx(far[1], abs=0.02)
+    small = fit_small_groups(table.parse(FORM), others, 0, known.constants, few)["g01"]
+    assert small["a"] == pytest.approx(known.constants["g00"]["a"], rel=1e-3)
+    assert small["E"] + small["A"] * 1e5 ** -small["a"] == pytest.approx(far[1], abs=0.02)
 
 
 def test_the_mean_of_a_fold_owes_nothing_to_the_spread_it_starts_from() -> None:

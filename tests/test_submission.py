@@ -183,11 +183,11 @@ def test_a_fit_that_never_rests_is_refused(rows: ScoredTask, tmp_path: Path, mon
 
     steps = iter(range(1, 10_000))
 
-    def creep(rows: ScoredTask, law: sld.Law, plan: FitPlan) -> tuple[sld.Law, dict[str, float]]:
+    def drift(rows: ScoredTask, law: sld.Law, plan: FitPlan) -> tuple[sld.Law, dict[str, float]]:
         k = next(steps)
         return law_of(rows.task, "E + A*N**-a", E=1.5 + k / 100, A=8.0, a=0.3), {"loss": 1.0 / k}
 
-    monkeypatch.setattr(refit, "improved", creep)
+    monkeypatch.setattr(refit, "improved", drift)
     with pytest.raises(SldError, match="does not come to rest"):
         submitted("E + A*N**-a", rows.task, tmp_path)
     assert not list(tmp_path.rglob("*.json"))

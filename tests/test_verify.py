@@ -166,10 +166,10 @@ def test_a_local_optimum_is_found_by_repeating_the_fit(tmp_path: Path) -> None:
 def test_a_whole_fit_that_does_not_come_to_rest_accuses_nobody(
     tmp_path: Path, rows: ScoredTask, entry: Entry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def creeping(*_: object) -> None:
+    def drifting(*_: object) -> None:
         raise SldError("the fit does not come to rest")
 
-    monkeypatch.setattr("sld.board.entries.verify.refitted", creeping)
+    monkeypatch.setattr("sld.board.entries.verify.refitted", drifting)
     (finding,) = found_in(tmp_path, rows, entry, refit=True)
     assert (finding.problem, finding.remark) == ("", "the whole fit says nothing: the fit does not come to rest")
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 STARTS = 64
 SETTLED = 1e-7  # of the target's deviation: a refit that moves no prediction by more has arrived
-CREEPING = 1e-4  # the most that the last of many refits may move; some forms have their optimum at infinity
-CREEPING_LOSS = 1e-7  # and the most by which it may lower the loss; both a tenth of what verifying allows
+MAX_DRIFT = 1e-4  # the most that the last of many refits may move; some forms have their optimum at infinity
+MAX_GAIN = 1e-7  # and the most by which it may lower the loss; both a tenth of what verifying allows
 
 _ROUNDS = 300  # of refits until the predictions rest
 
@@ -169,9 +169,9 @@ def refitted(scored: ScoredTask, forms: Mapping[str, Form], plan: FitPlan) -> tu
         fitted, objectives = again
         if moved < SETTLED:
             break
-    if moved < CREEPING and gain < CREEPING_LOSS:
+    if moved < MAX_DRIFT and gain < MAX_GAIN:
         return fitted, objectives
-    # what creeps along a valley would fail its verification, and could stop wherever it scores best
+    # what drifts along a valley would fail its verification, and could stop wherever it scores best
     way_out = "use a form with fewer constants, or bounds (sld fit --bounds, then submit its law.json)"
     raise SldError(f"the fit does not come to rest, since the training rows leave the constants open; {way_out}")
 
