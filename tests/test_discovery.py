@@ -343,7 +343,8 @@ def test_a_large_table_is_searched_within_its_budget(kind: str) -> None:
         table = table_from(data, target="y", scale=["N", "D", "b"])
     began = time.monotonic()
     found = search(table, "10s")
-    assert time.monotonic() - began < 20
+    # the screening before it and the fit of all rows after it included; a busy machine takes more than twice as long
+    assert time.monotonic() - began < 60
     assert found.law.groups == tuple(sorted(table.groups))
     assert scores(table.Y, found.law.predict(table), table.group_index).r2 > 0.99
     assert [note for note in found.notes if f"of {table.n_rows} rows" in note]
