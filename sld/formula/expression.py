@@ -471,6 +471,40 @@ def _check(node: Node, depth: int = 1) -> tuple[int, bool, float]:
     return size, True, value
 
 
+_SHALLOW = 40  # levels of a tree that no text of it can bring near MAX_DEPTH: a sign and a bracket for each
+
+
+def as_parsed(tree: Node, variables: Sequence[str] = ()) -> Expression:
+    """Return what `parse(to_text(tree), variables)` gives, without going through the text where that makes no difference.
+
+    The grammar's limits hold for trees that were put together in memory too; and no two parts of the result are one
+    node, except names and functions of a name.
+
+    >>> half = parse("a*x", ["x"]).tree
+    >>> as_parsed(call("+", half, half), ["x"]).text
+    'a*x + a*x'
+
+    Raises:
+        GrammarError: The tree is beyond the limits of the grammar.
+    """
+    depth = 0
+    level = [tree]
+    while level and depth <= _SHALLOW:
+        level = [arg for node in level for arg in node.args]
+        depth += 1
+    if level:
+        return parse(to_text(tree), variables)
+    if (size := _check(tree)[0]) > MAX_NODES:
+        raise GrammarError(f"formula has {size} nodes; at most {MAX_NODES}")
+    return Expression(_rebuilt(tree), tuple(variables))
+
+
+def _rebuilt(node: Node) -> Node:
+    if node.args:
+        return call(node.op, *[_rebuilt(arg) for arg in node.args])
+    return number(node.value) if node.op == "number" else name(node.name)
+
+
 def parse(
     text: str, variables: Sequence[str] = (), *, shares: Sequence[str] = (), own: str | None = None
 ) -> Expression:

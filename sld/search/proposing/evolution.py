@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ from sld.core.arrays import Array
 from sld.core.errors import GrammarError
 from sld.data.table import Table
 from sld.fit.kernel import linear_constants
-from sld.formula.expression import Expression, Node, call, name, number, parse, to_text
+from sld.formula.expression import Expression, Node, as_parsed, call, name, number, parse
 from sld.laws.form import Form
 from sld.search.candidates.candidate import Candidate
 from sld.search.judging.judge import Proposal
@@ -36,7 +37,7 @@ class Context:
     rng: np.random.Generator
     table: Table
     taken: set[str]
-    other: Node
+    other: Node  # not to be put into a tree as it is: its parts may occur in two places
 
     def fresh(self, *pool: str) -> Node:
         """Return a constant with a name that is not in use."""
@@ -75,15 +76,31 @@ class Context:
     def atom(self, symbol: str) -> Node:
         """Return an atom in one variable with fresh constants; plain powers come most often."""
         declared = self.table.variables[self.table.symbols.index(symbol)]
-        texts = [a.on_logs if declared.log else a.text for a in ATOMS]
-        weights = np.array([0.0 if t is None else (6.0, 2.0, 1.0)[a.tier] for a, t in zip(ATOMS, texts, strict=True)])
-        if declared.role == "proportion":
-            texts, weights = [*texts, "v", "exp(-k*v)"], np.append(weights, [4.0, 4.0])
-        text = texts[int(self.rng.choice(len(texts), p=weights / weights.sum()))]
-        assert text is not None
-        tree = parse(text, ["v"]).tree
-        fresh = {c: self.fresh(*_POOLS.get(c, (c,))) for c in parse(text, ["v"]).constants}
-        return _renamed(tree, {"v": name(symbol), **fresh})
+        atoms, chances = _atoms(bool(declared.log), declared.role == "proportion")
+        atom = atoms[_drawn(chances, self.rng)]
+        assert atom is not None
+        fresh = {c: self.fresh(*_POOLS.get(c, (c,))) for c in atom.constants}
+        return _renamed(atom.tree, {"v": name(symbol), **fresh})
+
+
+@lru_cache
+def _atoms(logs: bool, share: bool) -> tuple[list[Expression | None], Array]:
+    """Return the atoms in a variable v (None where one has no form for logarithms), and their cumulated chances."""
+    texts = [a.on_logs if logs else a.text for a in ATOMS]
+    weights = np.array([0.0 if t is None else (6.0, 2.0, 1.0)[a.tier] for a, t in zip(ATOMS, texts, strict=True)])
+    if share:
+        texts, weights = [*texts, "v", "exp(-k*v)"], np.append(weights, [4.0, 4.0])
+    return [None if t is None else parse(t, ["v"]) for t in texts], _cumulated(weights / weights.sum())
+
+
+def _cumulated(chances: Array) -> Array:
+    found = chances.cumsum()
+    return np.asarray(found / found[-1])
+
+
+def _drawn(cumulated: Array, rng: np.random.Generator) -> int:
+    """Return the number that `rng.choice` draws with these chances, which takes ten times as long to look at them."""
+    return int(cumulated.searchsorted(rng.random(), side="right"))
 
 
 # letter of a constant in an atom to the names it may get
@@ -336,13 +353,14 @@ def children(
     weights = np.array([MUTATIONS[m] for m in mutations])
     weights = weights / weights.sum()
     partners = partners or parents
-    chance, chance_of_partner = _chances(len(parents)), _chances(len(partners))
+    chance, chance_of_partner = _cumulated(_chances(len(parents))), _cumulated(_chances(len(partners)))
+    chance_of_mutation = _cumulated(weights)
     for _ in range(n):
         for _ in range(_TRIES):
-            parent = parents[int(rng.choice(len(parents), p=chance))]
-            other = partners[int(rng.choice(len(partners), p=chance_of_partner))]
+            parent = parents[_drawn(chance, rng)]
+            other = partners[_drawn(chance_of_partner, rng)]
             steps = 1 + int(rng.random() < 0.35) + int(rng.random() < 0.1)
-            chosen = [mutations[int(k)] for k in rng.choice(len(mutations), steps, p=weights)]
+            chosen = [mutations[_drawn(chance_of_mutation, rng)] for _ in range(steps)]
             proposal = _child(parent, other, chosen, table, int(rng.integers(2**31)), max_constants)
             if proposal is not None and proposal.key not in seen:
                 seen.add(proposal.key)
@@ -368,20 +386,20 @@ def _child(
             np.random.default_rng(seed),
             table,
             {*table.symbols, *expression.constants},
-            _copied(other.expressions[target.column].tree),
+            other.expressions[target.column].tree,
         )
         for mutate in steps:
             changed = mutate(_copied(tree), ctx)
             if changed is None:
                 return None
             tree = changed
-        if sum(1 for _ in tree.walk()) > MAX_COMPLEXITY + _SLACK:
+        nodes = list(tree.walk())
+        if len(nodes) > MAX_COMPLEXITY + _SLACK:
             return None  # shortening it would take longer than judging ten others
-        if any(n.op == "/" and n.args[1] == number(0.0) for n in tree.walk()):
+        if any(n.op == "/" and n.args[1].op == "number" and n.args[1].value == 0.0 for n in nodes):
             return None
-        # back through the one door: the grammar's limits hold for children too
         try:
-            child = parse(to_text(tree), table.symbols)
+            child = as_parsed(tree, table.symbols)
         except (GrammarError, RecursionError):
             return None
         if not child.used_variables or not child.constants or len(child.constants) > max_constants:
