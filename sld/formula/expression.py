@@ -475,7 +475,7 @@ _SHALLOW = 40  # levels of a tree that no text of it can bring near MAX_DEPTH: a
 
 
 def as_parsed(tree: Node, variables: Sequence[str] = ()) -> Expression:
-    """Return what `parse(to_text(tree), variables)` gives, without going through the text where that makes no difference.
+    """Return what `parse(to_text(tree), variables)` gives, without the text where that makes no difference.
 
     The grammar's limits hold for trees that were put together in memory too; and no two parts of the result are one
     node, except names and functions of a name.

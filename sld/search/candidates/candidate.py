@@ -14,6 +14,7 @@ from sld.search.candidates.rejection import OK
 
 MODEL = "llm:"  # how the origin of a language model's proposal begins
 _COMPOSED = "composed: "  # how the origin of parts from several candidates begins
+_SINGLE_PRECISION = 1e-12  # NMSE of its rounding: no approximation is that good on every rung that it has not seen
 _LINEAGE = 6  # ancestors that are remembered, beside the first: a line of a hundred would fill the run folder
 
 
@@ -112,6 +113,30 @@ class Candidate:
     def reasons(self) -> tuple[str, ...]:
         """The checks that failed, there or farther out, as sentences."""
         return tuple(dict.fromkeys(r for j in self.judgements for r in j.reasons))
+
+    @cached_property
+    def exact(self) -> bool:
+        """Whether it reproduces every fold to rounding: it is the law that made the data.
+
+        Such data are computed, not measured. Then a check that fails beyond them speaks against the check. Folds with
+        too few points for its constants do not speak against it, as long as half of them speak.
+        """
+        errors = [e for e in self.fold_errors if not math.isnan(e)]
+        return 2 * len(errors) >= max(len(self.fold_errors), 1) and all(
+            e < _SINGLE_PRECISION for e in (*errors, self.train_nmse)
+        )
+
+    @cached_property
+    def checks(self) -> int:
+        """How it passes the checks: 0 in every way or exact, 1 with bounds kept up to noise only, 2 not at all."""
+        if self.exact:
+            return 0
+        return 2 if not self.admissible else 0 if self.within_bounds else 1
+
+    @cached_property
+    def place(self) -> tuple[int, float, int, str]:
+        """What candidates are ranked by, the best first."""
+        return self.checks, self.score, self.complexity, self.key
 
     @property
     def consensus(self) -> int:

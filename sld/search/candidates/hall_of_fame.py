@@ -52,8 +52,7 @@ class HallOfFame:
     @property
     def best(self) -> Candidate | None:
         """The best candidate so far, or None."""
-        ranked = rank(self._by_complexity.values())
-        return ranked[0] if ranked else None
+        return next(iter(rank(self._by_complexity.values())), None)
 
     def ranked(self, n: int | None = None) -> tuple[Candidate, ...]:
         """The best candidates, best first."""

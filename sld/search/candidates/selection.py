@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 
 import numpy as np
 
@@ -24,7 +25,6 @@ EARLY_FOLDS = 3  # a first look at a form
 _EQUAL = 0.2  # mean log error that separates two candidates whatever the spread over folds
 _LUCK = 4  # rows: the weight of the training error beside the error on a fold's judged rows
 _FLOOR = 1e-8  # NMSE below which laws are equally good: rounding of published tables
-_SINGLE_PRECISION = 1e-12  # NMSE of its rounding: no approximation is that good on every rung that it has not seen
 
 
 def noise_floor(table: Table, target: int = 0) -> dict[str, float] | None:
@@ -123,15 +123,8 @@ def best_admissible(candidates: Iterable[Candidate]) -> Candidate | None:
 
 
 def is_exact(candidate: Candidate) -> bool:
-    """Return whether a candidate reproduces every fold to rounding: it is the law that made the data.
-
-    Such data are computed, not measured. Then a check that fails beyond them speaks against the check. Folds with too
-    few points for its constants do not speak against it, as long as half of them speak.
-    """
-    errors = [e for e in candidate.fold_errors if not math.isnan(e)]
-    return 2 * len(errors) >= max(len(candidate.fold_errors), 1) and all(
-        e < _SINGLE_PRECISION for e in (*errors, candidate.train_nmse)
-    )
+    """Return whether a candidate reproduces every fold to rounding: it is the law that made the data."""
+    return candidate.exact
 
 
 def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -139,14 +132,10 @@ def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
 
     Of admissible ones those come first that keep the declared bounds up to rounding.
     """
-    usable = [c for c in candidates if c.ok and np.isfinite(c.score)]
-    return sorted(usable, key=lambda c: (_rank_of_checks(c), c.score, c.complexity, c.key))
+    return sorted([c for c in candidates if c.ok and math.isfinite(c.score)], key=_PLACE)
 
 
-def _rank_of_checks(candidate: Candidate) -> int:
-    if is_exact(candidate):
-        return 0
-    return 2 if not candidate.admissible else 0 if candidate.within_bounds else 1
+_PLACE = attrgetter("place")
 
 
 def one_standard_error(candidates: Iterable[Candidate]) -> Candidate | None:
@@ -166,7 +155,7 @@ def one_standard_error(candidates: Iterable[Candidate]) -> Candidate | None:
     base = _log_errors(best)
     equal = [best]
     for candidate in ranked[1:]:
-        if _rank_of_checks(candidate) != _rank_of_checks(best) or len(candidate.fold_errors) != len(base):
+        if candidate.checks != best.checks or len(candidate.fold_errors) != len(base):
             continue
         difference = _log_errors(candidate) - base
         spread = float(np.std(difference, ddof=1)) / np.sqrt(len(base)) if len(base) > 1 else 0.0
@@ -193,7 +182,7 @@ def fewest_constants(candidates: Iterable[Candidate], rounding: float = 0.0) -> 
     exact = [c for c in ranked if is_exact(c)]
     best = ranked[0]
     equal = exact or [
-        c for c in ranked if _rank_of_checks(c) == _rank_of_checks(best) and _supported(c, best, rounding)
+        c for c in ranked if c.checks == best.checks and _supported(c, best, rounding)
     ]
 
     def constants(c: Candidate) -> float:

@@ -62,6 +62,10 @@ class JudgingContext:
         self.tested = tuple(len(fold.test) for fold in self.folds)
         self.noise = [[scale.floor(fold.test) for fold in self.folds] for scale in self.scales]
         self.no_formula = np.minimum(*baselines(table, self.folds))
+        self._judged = {  # by the identity of the row numbers
+            id(rows): (rows, [_weighing(scale, rows, table.n_rows) for scale in self.scales])
+            for rows in (None, *(fold.test for fold in self.folds))
+        }
         # a form that misses one absurd row, and nothing else, still explains something
         self._whole = [max(float(np.var(table.Y[:, j])), 1e-300) for j in targets]
 
@@ -73,7 +77,14 @@ class JudgingContext:
             target: Number of the target.
             rows: The rows that count, all if not given.
         """
-        found = self.scales[target].nmse(miss, rows)
+        known, prepared = self._judged.get(id(rows), (rows, None))
+        if prepared is None or known is not rows:
+            found = self.scales[target].nmse(miss, rows)
+        else:  # the same with what all forms have in common prepared: numpy's means have 10 µs of their own
+            weights, total = prepared[target]
+            off = miss.take(rows) if rows is not None else miss
+            off = off * off if weights is None else off * off * weights
+            found = float(np.add.reduce(off) / total) / self.variance[target]
         return max(found, self.rounding[target]) if math.isfinite(found) else found
 
     def explains(self, train_nmse: float, miss: Array, target: int) -> bool:
@@ -91,3 +102,11 @@ class JudgingContext:
             errors, self.tested, judged.train_nmse, self.noise[target], judged.effective,
             expression.complexity, self.n_points, len(judged.problems),
         )  # fmt: skip
+
+
+def _weighing(scale: ErrorScale, rows: Rows | None, n_rows: int) -> tuple[Array | None, float]:
+    """Return the weights of some rows (None where all count alike), and their sum."""
+    weights = scale.weights if rows is None or scale.weights is None else scale.weights[rows]
+    if weights is None or not weights.any():
+        return None, float(n_rows if rows is None else len(rows))
+    return weights, float(weights.sum())

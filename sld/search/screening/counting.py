@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -98,6 +99,7 @@ class Counting:
     fitted: tuple[int, ...]
     n_scales: int
     n_variables: int
+    _silent: dict[tuple[float, float], tuple[int, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     @staticmethod
     def of(table: Table, folds: Sequence[Fold]) -> Counting:
@@ -118,12 +120,16 @@ class Counting:
             n_variables=len(varying),
         )
 
-    @property
+    @cached_property
     def most(self) -> int:
         """The most constants that every group can have for itself."""
         n = int(np.median(self.points))
         each = math.ceil(int(self.points.sum()) / 2) // len(self.points)
         return max(min(n - 2, math.ceil(n / 2), int(self.points.min()) - 1, max(each, 1)), 0)
+
+    @cached_property
+    def _most_in_all(self) -> float:
+        return _SHARED_TOO * float(self.points.sum()) + 1e-9
 
     def refuses(self, own: float, total: float) -> bool:
         """Return whether a form has more constants than the points can judge.
@@ -132,19 +138,24 @@ class Counting:
             own: Constants that each group has for itself.
             total: Constants of all groups together, shared ones counted once, pooled ones by their effective number.
         """
-        most = _SHARED_TOO * float(self.points.sum()) + 1e-9
-        return own > self.most or total > most or 2 * len(self.silent_folds(own, total)) > len(self.in_folds)
+        if own > self.most or total > self._most_in_all:
+            return True
+        return 2 * len(self.silent_folds(own, total)) > len(self.in_folds)
 
     def silent_folds(self, own: float, total: float) -> tuple[int, ...]:
         """Return the folds, by number, that say nothing of such a form: they have no distinct point to spare.
 
         One group in four may have none, as long as its points determine its constants.
         """
+        known = self._silent.get((own, total))
+        if known is not None:
+            return known  # every form asks, and few counts are possible
         found = []
         for k, (kept, fitted) in enumerate(zip(self.in_folds, self.fitted, strict=True)):
             judged = kept[kept > 0]
             if (judged < own).any() or (len(judged) and np.mean(judged <= own) > _TIGHT) or total >= fitted:
                 found.append(k)
+        self._silent[own, total] = tuple(found)
         return tuple(found)
 
     def judged_by_all(self, own: float, total: float) -> bool:
