@@ -53,10 +53,12 @@ from sld.formula.expression import (
     without_sign,
 )
 from sld.formula.operators import evaluate_scalar
+from sld.formula.shortening import Shortenings
 from sld.formula.terms import CONST, FREE_CONSTANT, NONE, POS, Term, Value, collect, exponent_of, negated, value_text
 
 _MAX_PERMUTED = 3  # constants used twice or more; beyond, their numbering is that of their first appearance
 _MAX_SHORTENED = 120  # nodes; `simplify` tries each, and a form as long as this is not made readable by it
+_REMEMBERED = 1 << 11  # formulas: a form is asked about again soon or never, and each takes 10 kB
 _FOLDABLE = 1e15  # beyond this, in absolute value or its inverse, literals stay as they were written
 
 
@@ -77,7 +79,7 @@ _Values: TypeAlias = dict[int, tuple[Node, Value]]
 _Memory: TypeAlias = dict[tuple[str, ...], _Values]
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=_REMEMBERED)
 def _keyed(expression: Expression) -> tuple[str, int]:
     """Return the key, and how many free constants are positive only, those that scale a term included."""
     return _key_of(expression.tree, expression.variables, {})
@@ -214,7 +216,7 @@ _IDENTITIES: dict[str, Callable[[Value], Value]] = {
 }
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=_REMEMBERED)
 def simplify(expression: Expression) -> Expression:
     """Return a shorter form of the same family: numbers folded, constants that another one makes superfluous gone.
 
@@ -251,6 +253,7 @@ class _Shortener:
         n_constants = len(set(re.findall(r"\$\d+", text))) + len(re.findall(r"\$(?!\d)|@", text))
         total = _names(tree)
         spare = sum(n not in variables for n in total) - n_constants
+        known = Shortenings(tree, variables, text, total, spare)
         for path, node, scales in _places(tree, ()):
             if not node.args or (node.op == "neg" and not scales):
                 continue
@@ -262,6 +265,8 @@ class _Shortener:
                     gone = [n for n in lost if inside[n] == total[n]]
                     if not needed.isdisjoint(gone) or sum(n not in variables for n in gone) > spare:
                         continue
+                if known.hopeless(path, node, arg):
+                    continue
                 shorter = self.folded(_replaced(tree, path, arg))
                 found = _key_of(shorter, variables, self.values)
                 # A*exp(b + k*x) loses b, not A: a form never gives up a constant's sign
