@@ -181,9 +181,7 @@ def fewest_constants(candidates: Iterable[Candidate], rounding: float = 0.0) -> 
         return None
     exact = [c for c in ranked if is_exact(c)]
     best = ranked[0]
-    equal = exact or [
-        c for c in ranked if c.checks == best.checks and _supported(c, best, rounding)
-    ]
+    equal = exact or [c for c in ranked if c.checks == best.checks and _supported(c, best, rounding)]
 
     def constants(c: Candidate) -> float:
         return round(sum(c.effective(t) for t in c.expressions), 6)

@@ -7,8 +7,9 @@ data, a quick fit that explains something, then the folds.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from sld.formula.canonical import canonical_key, simplify
 from sld.formula.expression import Expression
 from sld.laws.form import Form
 from sld.search.candidates.candidate import Candidate, Judgement
+from sld.search.candidates.limits import Limits
 from sld.search.candidates.rejection import OK, Rejection
 from sld.search.candidates.selection import EARLY_FOLDS, early_score
 from sld.search.judging.context import JudgingContext
@@ -30,6 +32,7 @@ from sld.search.judging.judged import Judged, constants_by_group
 from sld.search.judging.sharing import best_sharing
 
 _QUICK = 3  # one start in three for the first look at a form
+_NEARLY_EXACT = 1e-9  # training NMSE below which a form may be the law that made the data
 _MARGIN = 1.0  # a form whose errors are e times those of the ones that count is not looked at again
 # spread of starts around a guess, in logarithms: from rounding to a wrong digit
 _NEAR = (0.01, 0.01, 0.02, 0.02, 0.05, 0.05, 0.1, 0.2)
@@ -45,6 +48,7 @@ class Proposal:
     thorough: bool = False  # more starting points, on the folds too, and what groups share is decided
     island: int = 0
     bar: float = math.inf  # early score that a form has to come near, see `early_score`
+    limits: Limits | None = None  # what a form has to beat to be seen
     lineage: tuple[str, ...] = ()  # see `Candidate`
 
     @staticmethod
@@ -99,7 +103,7 @@ class Judge:
         )
         judged: list[Judged] = []
         for j, form in enumerate(proposal.forms):
-            judged.append(self._judge_groups(form, j, proposal.thorough, proposal.bar))
+            judged.append(self._judge_groups(form, j, proposal))
             if not judged[-1].ok:
                 return replace(candidate, status=judged[-1].status), sum(v.n_fits for v in judged)
         judgements = tuple(
@@ -127,18 +131,23 @@ class Judge:
             within_bounds=not any(p.slight for p in judged.problems),
         )
 
-    def _judge_groups(self, form: Form, target: int, thorough: bool, bar: float) -> Judged:
+    def _judge_groups(self, form: Form, target: int, proposal: Proposal) -> Judged:
         """Return the verdict; what groups share is decided for finalists, unless the form says it."""
-        verdict = self._judge_target(form, target, thorough, bar)
-        n_groups, n_shared = len(self.table.groups), len(form.shared)
-        effective = len(form.expression.constants) - n_shared + n_shared / n_groups
-        verdict = replace(verdict, shared=form.shared, effective=effective)
+        thorough = proposal.thorough
+        verdict = self._judge_target(form, target, proposal)
+        n_groups = len(self.table.groups)
+        verdict = replace(verdict, shared=form.shared, effective=self._effective(form))
         # too many constants for groups that stand alone may be few enough for groups with one shape
         decides = (thorough or verdict.status == Rejection.TOO_MANY_CONSTANTS) and n_groups > 1 and not form.shared
         return best_sharing(self.context, form, target, verdict, pooled=thorough) if decides else verdict
 
-    def _judge_target(self, form: Form, target: int, thorough: bool, bar: float) -> Judged:
-        expression = form.expression
+    def _effective(self, form: Form) -> float:
+        """Return the constants per group; one that n groups share counts one n-th."""
+        n_shared = len(form.shared)
+        return len(form.expression.constants) - n_shared + n_shared / len(self.table.groups)
+
+    def _judge_target(self, form: Form, target: int, proposal: Proposal) -> Judged:
+        expression, thorough, bar = form.expression, proposal.thorough, proposal.bar
         n_constants = len(expression.constants)
         if n_constants == 0:
             return Judged(Rejection.NO_CONSTANTS, 0)
@@ -201,8 +210,16 @@ class Judge:
         if why := self.context.soundness.refusal(expression, constants, target):
             return Judged(why, n_fits)
         problems = self.context.grid.problems(target, self.context.grid.predict(expression, constants))
-        errors, n = self._fold_errors(fitter, solution, few, self.folds, target, silent)
+        stop = None
+        if proposal.limits is not None:
+            known = Judged(
+                OK, 0, train_nmse=train_nmse, problems=problems, effective=self._effective(form), silent=silent
+            )
+            stop = partial(self._unseen, proposal.limits, known, expression, target)
+        errors, n = self._fold_errors(fitter, solution, few, self.folds, target, silent, stop)
         n_fits += n
+        if len(errors) < len(self.folds):
+            return Judged(Rejection.BEHIND, n_fits)
         if sum(not math.isfinite(e) for e in errors) * 2 > len(errors):
             return Judged(Rejection.NOT_FINITE_ON_FOLDS, n_fits)
         by_group = dict(zip(self.table.groups, constants, strict=True))
@@ -220,14 +237,19 @@ class Judge:
         folds: Sequence[Fold],
         target: int,
         silent: Collection[int] = (),
+        stop: Callable[[Sequence[float]], bool] | None = None,
     ) -> tuple[tuple[float, ...], int]:
         """Return the NMSE on the judged rows of each fold, NaN where the fit failed, and the number of fits.
 
-        Folds that are `silent`, by number, are left out: NaN as well.
+        Folds that are `silent`, by number, are left out: NaN as well. With `stop`, which is asked before each fold with
+        the errors so far, there may be fewer.
         """
         y, inherited = self.table.Y[:, target], fitter.nonlinear(solution)
-        errors, n_fits = [], 0
+        errors: list[float] = []
+        n_fits = 0
         for k, fold in enumerate(folds):
+            if stop is not None and stop(errors):
+                break
             if k in silent:
                 errors.append(math.nan)
                 continue
@@ -240,6 +262,17 @@ class Judge:
             else:
                 errors.append(math.nan)
         return tuple(errors), n_fits
+
+    def _unseen(
+        self, limits: Limits, judged: Judged, expression: Expression, target: int, errors: Sequence[float]
+    ) -> bool:
+        """Return whether a form will be in no hall whatever its remaining folds say; `judged` has all but errors."""
+        if judged.train_nmse < _NEARLY_EXACT or len(limits.least) != len(self.folds):
+            return False
+        hopeful = (*errors, *limits.least[len(errors) :])
+        score = self.context.score(replace(judged, fold_errors=hopeful), expression, target)
+        hard, slight = judged.checks
+        return limits.exclude(2 if hard else int(slight), score, expression.complexity)
 
     @staticmethod
     def _use_hints(form: Form, fitter: Fitter, starts: Array, rng: np.random.Generator) -> None:

@@ -17,6 +17,7 @@ from sld.data.table import Table
 from sld.laws.catalogue import load_catalogue, match
 from sld.laws.form import Form
 from sld.search.candidates.hall_of_fame import HallOfFame
+from sld.search.candidates.limits import Limits
 from sld.search.candidates.selection import bar, distinct
 from sld.search.judging.judge import Proposal
 from sld.search.proposing.asynchronous import AsynchronousProposer, AsynchronousSettings, Maker, SearchContext, Together
@@ -158,9 +159,15 @@ class Source:
         self.drawn += len(batch)
         if len(self.table.targets) > 1:
             return batch
-        # what is proposed as it stands is judged to the end: the consensus wants it even where it is behind
-        limit = self.bar(hall)
-        return [replace(p, bar=limit) if p.forms[0].origin == EVOLUTION else p for p in batch]
+        # what is proposed as it stands is judged to the end as long as it may be one of the best of its kind: the
+        # consensus wants it even where it is behind
+        bar = self.bar(hall)
+        bred, static = (Limits.of(hall, island) for island in (batch[0].island if batch else None, None))
+        origins = {EVOLUTION: (bar, bred), "enumeration": (math.inf, static)}
+        return [
+            replace(p, bar=limit[0], limits=limit[1]) if (limit := origins.get(p.forms[0].origin)) is not None else p
+            for p in batch
+        ]
 
     def bar(self, hall: HallOfFame) -> float:
         """Return the early score that a bred form has to come near."""
