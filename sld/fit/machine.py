@@ -1,12 +1,12 @@
-r"""The numba machine: runs tapes and fits their constants, for any formula, with one compilation.
+r"""The machine: runs tapes and fits their constants, for any formula, with one compilation.
 
 Levenberg-Marquardt on the nonlinear constants with the linear ones projected out (variable projection; the Jacobian
 is Kaufman's 1975 approximation). With groups, the nonlinear constants are split in shared and per-group ones and the
 normal equations, which then have an arrow shape, are solved by Schur complements: cost grows linearly with groups.
 
-`solve` is compiled on first use and cached on disk (`machine_cache.py`). To tell whether the cache is out of date numba
-looks only at this file, and the cache at the numbers of the instructions, so all else that is compiled is here. Each
-function is compiled again inside its callers, so the functions are few, and the first wait is about 16 s. Nothing
+`solve` is compiled at its first call, which takes about 3 s, and kept on disk (`machine_cache.py`). What is compiled is
+here and nowhere else, but for the numbers of the instructions; `translation.py` says which Python it may be. Loops that
+many callers need (`inline=False`) are compiled once and not in each of them: that keeps the first wait short. Nothing
 allocates inside the iterations.
 
 A new operator (`formula/operators.py`) needs one branch in each of `_scalars`, `_forward` and `_reverse`.
@@ -14,13 +14,7 @@ A new operator (`formula/operators.py`) needs one branch in each of `_scalars`, 
 
 from __future__ import annotations
 
-from typing import Any
-
-import numba
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
 from sld.fit.machine_cache import compiled
 from sld.fit.opcodes import (
@@ -51,13 +45,7 @@ from sld.fit.opcodes import (
     SUB_SR,
     TANH,
 )
-
-# No reordering that could hide a NaN: only contraction to fused multiply-add, and reordered sums where marked.
-_PLAIN: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy"}
-# No counting of references either: the views that these functions make of arrays, many for each loop of a few dozen
-# rows, live no longer than the arrays. So none of them may allocate or give a view to `solve`, which does count.
-_OPTIONS: dict[str, Any] = {**_PLAIN, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
-_SUMS: dict[str, Any] = {**_OPTIONS, "fastmath": {"contract", "reassoc", "nsz"}}
+from sld.fit.parts import Flags, Matrix, Row, Stack, Whole, WholeTable, bits, double, part
 
 _MAGIC = 6755399441055744.0  # 1.5 * 2**52: adding it leaves the rounded integer in the low bits
 _LOG2E = 1.4426950408889634  # 1/log(2)
@@ -71,28 +59,8 @@ _BLOCK = 256  # rows worked on together, so that a tape's slots stay in the firs
 _TILE = 1024  # rows that are orthogonalised by themselves, so that all that one needs stays in the second-level cache
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _bits(typingctx: Any, x: Any) -> Any:
-    """Reinterpret a double as a 64-bit integer."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], ir.IntType(64))
-
-    return types.int64(types.float64), codegen
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _double(typingctx: Any, x: Any) -> Any:
-    """Reinterpret a 64-bit integer as a double."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], ir.DoubleType())
-
-    return types.float64(types.int64), codegen
-
-
-@numba.njit(inline="always", **_OPTIONS)
-def _exp(x):  # type: ignore[no-untyped-def]
+@part(inline=True)
+def _exp(x: float) -> float:
     """Exp without branches, so that loops over it become vector code; relative error below 3e-16.
 
     The polynomial interpolates exp at the Chebyshev points of [-log(2)/2, log(2)/2]: two terms fewer than Taylor's.
@@ -114,17 +82,17 @@ def _exp(x):  # type: ignore[no-untyped-def]
     p = p * r + 5.000000000000019e-01
     p = p * r + 1.0
     p = p * r + 1.0
-    v = p * _double((_bits(z) + 1023) << 52)
+    v = p * double((bits(z) + 1023) << 52)
     v = np.inf if x > 709.0 else v
     return 0.0 if x < -708.0 else v
 
 
-@numba.njit(inline="always", **_OPTIONS)
-def _log(x):  # type: ignore[no-untyped-def]
+@part(inline=True)
+def _log(x: float) -> float:
     """Natural logarithm without branches; NaN below zero, -inf at zero."""
-    b = _bits(x)
-    e = _double((b >> 52) + 0x4338000000000000) - _MAGIC - 1023.0
-    m = _double((b & 0x000FFFFFFFFFFFFF) | 0x3FF0000000000000)
+    b = bits(x)
+    e = double((b >> 52) + 0x4338000000000000) - _MAGIC - 1023.0
+    m = double((b & 0x000FFFFFFFFFFFFF) | 0x3FF0000000000000)
     big = m > 1.4142135623730951
     m = 0.5 * m if big else m
     e = e + 1.0 if big else e
@@ -147,47 +115,47 @@ def _log(x):  # type: ignore[no-untyped-def]
     return v if x == x else x
 
 
-@numba.njit(**_OPTIONS)
-def _fill(x, value):  # type: ignore[no-untyped-def]
+@part()
+def _fill(x: Row, value: float) -> None:
     for r in range(x.shape[0]):
         x[r] = value
 
 
-@numba.njit(**_OPTIONS)
-def _copy(x, y):  # type: ignore[no-untyped-def]
+@part()
+def _copy(x: Row, y: Row) -> None:
     for r in range(x.shape[0]):
         x[r] = y[r]
 
 
-@numba.njit(**_OPTIONS)
-def _multiply(x, y):  # type: ignore[no-untyped-def]
+@part()
+def _multiply(x: Row, y: Row) -> None:
     for r in range(x.shape[0]):
         x[r] *= y[r]
 
 
-@numba.njit(**_OPTIONS)
-def _add(x, t, y):  # type: ignore[no-untyped-def]
+@part()
+def _add(x: Row, t: float, y: Row) -> None:
     """Add t * y to x."""
     for r in range(x.shape[0]):
         x[r] += t * y[r]
 
 
-@numba.njit(**_SUMS)
-def _dot(x, y):  # type: ignore[no-untyped-def]
+@part(reassociate=True, inline=False)
+def _dot(x: Row, y: Row) -> float:
     total = 0.0
     for r in range(x.shape[0]):
         total += x[r] * y[r]
     return total
 
 
-@numba.njit(**_OPTIONS)
-def _behind(n_rows, n_linear):  # type: ignore[no-untyped-def]
+@part()
+def _behind(n_rows: int, n_linear: int) -> int:
     """Return room for what is left of the tiles of so many rows, in groups of two tiles or more: two for each."""
     return (2 * n_rows + _TILE - 1) // _TILE * n_linear
 
 
-@numba.njit(**_OPTIONS)
-def _bounds(tile, n_tiles, n_linear, lo, hi, n):  # type: ignore[no-untyped-def]
+@part()
+def _bounds(tile: int, n_tiles: int, n_linear: int, lo: int, hi: int, n: int) -> tuple[int, int]:
     """Return where a tile of the rows lo .. hi - 1 begins and ends, or what is left of all of them, the last one."""
     if tile < n_tiles:
         return lo + tile * _TILE, min(lo + (tile + 1) * _TILE, hi)
@@ -195,8 +163,8 @@ def _bounds(tile, n_tiles, n_linear, lo, hi, n):  # type: ignore[no-untyped-def]
     return begin, begin + n_tiles * n_linear
 
 
-@numba.njit(**_OPTIONS)
-def _scalars(p, literals, scalar_ops, theta, s, d):  # type: ignore[no-untyped-def]
+@part()
+def _scalars(p: int, literals: Row, scalar_ops: WholeTable, theta: Row, s: Row, d: Matrix) -> None:
     """Fill scalar slots `s` and their derivatives with respect to theta `d` (n_scalars, p)."""
     n_literals = literals.shape[0]
     for i in range(p):
@@ -247,8 +215,8 @@ def _scalars(p, literals, scalar_ops, theta, s, d):  # type: ignore[no-untyped-d
             d[o, j] = da * d[a, j] + (db * d[b, j] if db != 0.0 else 0.0)
 
 
-@numba.njit(**_OPTIONS)
-def _forward(row_ops, n_columns, s, rows, lo, hi):  # type: ignore[no-untyped-def]
+@part()
+def _forward(row_ops: WholeTable, n_columns: int, s: Row, rows: Matrix, lo: int, hi: int) -> None:
     """Run the row instructions on rows lo .. hi - 1.
 
     Instructions that differ only in a factor share one loop: each loop is compiled to vector code several times
@@ -327,8 +295,10 @@ def _forward(row_ops, n_columns, s, rows, lo, hi):  # type: ignore[no-untyped-de
                     o[r] = slope * x[r] + shift
 
 
-@numba.njit(**_OPTIONS)
-def _reverse(row_ops, n_columns, s, rows, bar, sbar, lo, hi):  # type: ignore[no-untyped-def]
+@part()
+def _reverse(
+    row_ops: WholeTable, n_columns: int, s: Row, rows: Matrix, bar: Matrix, sbar: Matrix, lo: int, hi: int
+) -> None:
     """Propagate adjoints of row slots `bar` (filled at the outputs) to those of scalar slots `sbar`.
 
     Both begin at row lo. `bar` holds row results only (slot minus n_columns); columns do not depend on theta. The
@@ -414,10 +384,25 @@ def _reverse(row_ops, n_columns, s, rows, bar, sbar, lo, hi):  # type: ignore[no
                         target[r] += k * g[r] * h[r]
 
 
-@numba.njit(**_OPTIONS)
-def _project(  # type: ignore[no-untyped-def]
-    row_ops, n_columns, s, rows, outputs, rest, y_all, w_all, weighted, q_all, tri, z_all, c, lo, hi, n
-):
+@part()
+def _project(
+    row_ops: WholeTable,
+    n_columns: int,
+    s: Row,
+    rows: Matrix,
+    outputs: Whole,
+    rest: int,
+    y_all: Row,
+    w_all: Row,
+    weighted: bool,
+    q_all: Matrix,
+    tri: Matrix,
+    z_all: Row,
+    c: Row,
+    lo: int,
+    hi: int,
+    n: int,
+) -> float:
     """Solve the linear constants of one group by modified Gram-Schmidt; return the residual sum of squares.
 
     q_all (n_linear, n_rows) gets the orthonormal basis, z_all the residual y - prediction (times w), c the constants.
@@ -491,10 +476,25 @@ def _project(  # type: ignore[no-untyped-def]
     return total
 
 
-@numba.njit(**_OPTIONS)
-def _jacobian(  # type: ignore[no-untyped-def]
-    p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s, d, bar, sbar, c, jac, lo, hi
-):
+@part()
+def _jacobian(
+    p: int,
+    scalar_ops: WholeTable,
+    n_literals: int,
+    row_ops: WholeTable,
+    outputs: Whole,
+    rest: int,
+    n_columns: int,
+    rows: Matrix,
+    s: Row,
+    d: Matrix,
+    bar: Matrix,
+    sbar: Matrix,
+    c: Row,
+    jac: Matrix,
+    lo: int,
+    hi: int,
+) -> None:
     """Derivative of the prediction with respect to theta on rows lo .. hi - 1, linear constants held: jac (p, m)."""
     m = hi - lo
     for i in range(bar.shape[0]):
@@ -522,8 +522,8 @@ def _jacobian(  # type: ignore[no-untyped-def]
                 _add(jj, t, sbar[first + i, 0:m])
 
 
-@numba.njit(**_OPTIONS)
-def _cholesky_solve(a, b):  # type: ignore[no-untyped-def]
+@part()
+def _cholesky_solve(a: Matrix, b: Matrix) -> bool:
     """Solve a x = b in place for right-hand sides b (n, m); False if a is not positive definite."""
     n, m = b.shape
     for i in range(n):
@@ -551,10 +551,23 @@ def _cholesky_solve(a, b):  # type: ignore[no-untyped-def]
     return True
 
 
-@numba.njit(**_OPTIONS)
-def _step(  # type: ignore[no-untyped-def]
-    hss, hgs, hgg, grad, damping, n_shared, n_local, fixed, a_s, a_g, b_s, b_g, keep, delta
-):
+@part()
+def _step(
+    hss: Matrix,
+    hgs: Stack,
+    hgg: Stack,
+    grad: Row,
+    damping: float,
+    n_shared: int,
+    n_local: int,
+    fixed: Flags,
+    a_s: Matrix,
+    a_g: Matrix,
+    b_s: Matrix,
+    b_g: Matrix,
+    keep: Stack,
+    delta: Row,
+) -> bool:
     """Solve the damped arrow system for delta; constants marked in `fixed` do not move. False on failure."""
     n_groups = hgg.shape[0]
     for i in range(n_shared):
@@ -613,11 +626,35 @@ def _step(  # type: ignore[no-untyped-def]
     return True
 
 
-@numba.njit(**_OPTIONS)
-def _normal_equations(  # type: ignore[no-untyped-def]
-    n_shared, n_local, offsets, p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s, d,
-    bar, sbar, c, jac, q, z, w, weighted, hss, hgs, hgg, grad, n,
-):  # fmt: skip
+@part()
+def _normal_equations(
+    n_shared: int,
+    n_local: int,
+    offsets: Whole,
+    p: int,
+    scalar_ops: WholeTable,
+    n_literals: int,
+    row_ops: WholeTable,
+    outputs: Whole,
+    rest: int,
+    n_columns: int,
+    rows: Matrix,
+    s: Matrix,
+    d: Stack,
+    bar: Matrix,
+    sbar: Matrix,
+    c: Matrix,
+    jac: Matrix,
+    q: Matrix,
+    z: Row,
+    w: Row,
+    weighted: bool,
+    hss: Matrix,
+    hgs: Stack,
+    hgg: Stack,
+    grad: Row,
+    n: int,
+) -> None:
     """Fill the blocks of J'J (hss, hgs, hgg) and J'z (grad), the linear constants projected out of J."""
     for i in range(grad.shape[0]):
         grad[i] = 0.0
@@ -669,8 +706,10 @@ def _normal_equations(  # type: ignore[no-untyped-def]
                         hgg[g, j - n_shared, i - n_shared] = t
 
 
-@numba.njit(**_OPTIONS)
-def _prior(theta, mean, weight, n_shared, n_local, n_groups, hgg, grad, add):  # type: ignore[no-untyped-def]
+@part()
+def _prior(
+    theta: Row, mean: Row, weight: Matrix, n_shared: int, n_local: int, n_groups: int, hgg: Stack, grad: Row, add: bool
+) -> float:
     """Return the sum over groups of d' weight d, d = theta - mean; if `add`, add it to the normal equations as well."""
     total = 0.0
     for g in range(n_groups):
@@ -689,12 +728,36 @@ def _prior(theta, mean, weight, n_shared, n_local, n_groups, hgg, grad, add):  #
 
 # Positional arguments and not records: numba finds out the types of every argument at each call, and for namedtuples in
 # Python. With five of them in place of these 26, a fit of 18 rows and 5 steps takes 53 µs instead of 30.
-@compiled(NUMBERING, **_PLAIN)
-def solve(  # type: ignore[no-untyped-def]
-    n_shared, n_local, offsets, literals, scalar_ops, row_ops, outputs, rest, columns, y, w, weighted,
-    starts, inherited, lower, upper, max_iterations, tolerance, thetas, coefficients, sums, at_best,
-    values, jacobians, prior_mean, prior_weight,
-):  # fmt: skip
+@compiled(NUMBERING)
+@part()
+def solve(
+    n_shared: int,
+    n_local: int,
+    offsets: Whole,
+    literals: Row,
+    scalar_ops: WholeTable,
+    row_ops: WholeTable,
+    outputs: Whole,
+    rest: int,
+    columns: Matrix,
+    y: Row,
+    w: Row,
+    weighted: bool,
+    starts: Matrix,
+    inherited: Stack,
+    lower: Row,
+    upper: Row,
+    max_iterations: int,
+    tolerance: float,
+    thetas: Stack,
+    coefficients: Stack,
+    sums: Row,
+    at_best: Whole,
+    values: Matrix,
+    jacobians: Stack,
+    prior_mean: Row,
+    prior_weight: Matrix,
+) -> None:
     """Fit from every start; the best result of each problem goes to thetas, coefficients, sums and at_best.
 
     With shared constants all groups are one problem; without, each group is a problem of its own. The constants of a
