@@ -51,7 +51,7 @@ class Options:
 
 
 def part(*, reassociate: bool = False, inline: bool | None = None) -> Callable[[Callable[..., Any]], Any]:
-    """Mark a function as part of the machine.
+    """Mark a function as part of the machine, in a file with `from __future__ import annotations`.
 
     Args:
         reassociate: Sums may be taken in another order, so that they become vector code. Products and sums are always

@@ -152,7 +152,7 @@ class _Function:
         for statement in statements:
             if isinstance(statement, ast.Break | ast.Continue):
                 self.jump(self.loops[-1][isinstance(statement, ast.Break)])
-            else:
+            elif not isinstance(statement, ast.Pass):
                 getattr(self, f"do_{type(statement).__name__}", self.do_other)(statement)
         self.depth -= 1
 
@@ -420,9 +420,9 @@ class _Function:
         if isinstance(node.op, ast.Not):
             return _Value("i1", (self.emit(f"xor i1 {self.truth(node.operand)}, true"),))
         if isinstance(node.op, ast.USub):
-            if isinstance(node.operand, ast.Constant) and isinstance(node.operand.value, int | float):
-                return self.number(node, -node.operand.value)
             value = self.value(node.operand)
+            if value.parts[0].isdigit():
+                return _Value("i64", (f"-{value.parts[0]}",))
             if value.kind == "i64":
                 return _Value("i64", (self.emit(f"sub nsw i64 0, {value.parts[0]}"),))
             return _Value("double", (self.emit(f"fneg {self.signature.options.flags} double {value.parts[0]}"),))
@@ -528,15 +528,12 @@ class _Function:
         return _Value(kind, (self.emit(f"select i1 {less}, {kind} {a.parts[0]}, {kind} {b.parts[0]}"),))
 
     def library_call(self, node: ast.Call, name: str) -> _Value:
-        argument = self.as_kind(self.value(node.args[0]), "double")
-        if name in _INTRINSIC:
-            function, flags = _INTRINSIC[name], f"{self.signature.options.flags} "
-            self.module.library.add(function)
-        elif name in IN_C:
-            function, flags = IN_C[name], ""
-            self.module.library.add(function)
-        else:
+        function = _INTRINSIC.get(name) or IN_C.get(name)
+        if function is None or len(node.args) != 1:
             raise self.refuse(node, f"a call of `{name}`")
+        self.module.library.add(function)
+        flags = f"{self.signature.options.flags} " if name in _INTRINSIC else ""
+        argument = self.as_kind(self.value(node.args[0]), "double")
         return _Value("double", (self.emit(f"call {flags}double @{function}(double {argument})"),))
 
     def called(self, node: ast.Call) -> tuple[Signature, str]:
