@@ -231,7 +231,7 @@ def test_a_parameter_without_a_type_is_refused(tmp_path: Path) -> None:
         native.translate(function(tmp_path, "@part()\ndef f(out) -> None:\n    out[0] = 1.0\n"))
 
 
-BAD = {
+BAD: dict[str, Any] = {
     "elements": np.zeros(4, dtype=np.int64),
     "smaller elements": np.zeros(4, dtype=np.float32),
     "axes": np.zeros((4, 1)),

@@ -79,7 +79,7 @@ def translate(function: Callable[..., None]) -> str:
     entry = _entry(module.function(function.__name__))
     declared = [f"declare double @{name}(double)" for name in sorted(module.library)]
     memory = ["declare noalias ptr @malloc(i64)", "declare noalias ptr @calloc(i64, i64)", "declare void @free(ptr)"]
-    return "\n".join([*declared, *memory, *module.texts, entry])
+    return "\n".join([*declared, *memory, *module.texts, entry, *module.notes])
 
 
 def _entry(signature: Signature) -> str:

@@ -11,6 +11,7 @@ What can be translated, everything else is refused with its line:
 - `=` (also of tuples and to elements of arrays), `+=` and the like, `if`, `while`, `for ... in range(...)`, `break`,
   `continue`, `return`; numbers and names, arithmetic, comparisons, `and`, `or`, `not`, `... if ... else ...`.
 - `//` and `%` of integers that are not negative.
+- A loop whose variable is only the index of rows: two of these rows are the same, or have no element in common.
 - `min`, `max`, `abs`; functions of the C library by their names in numpy (`np.exp`); the module's own functions that
   are marked with `part`; `np.empty` and `np.zeros` in the outermost block of the entry, freed where it ends.
 - Of arrays: elements, rows (`x[i]` of a matrix), slices of the last axis (`x[i, a:b]`) and `x.shape`.
@@ -62,6 +63,7 @@ class Module:
     file: str
     done: dict[str, Signature] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what LLVM is told of loops
     library: set[str] = field(default_factory=set)
 
     def function(self, name: str) -> Signature:
@@ -217,6 +219,7 @@ class _Function:
         self.do(f"store i64 {begin}, ptr {counter}")
         again, body, after, end = self.new("for"), self.new("body"), self.new("next"), self.new("end")
         self.label(again)
+        first = len(self.lines)
         i = self.emit(f"load i64, ptr {counter}")
         inside = self.emit(f"icmp {'slt' if step > 0 else 'sgt'} i64 {i}, {stop}")
         self.do(f"br i1 {inside}, label %{body}, label %{end}")
@@ -228,8 +231,18 @@ class _Function:
         self.label(after)
         i = self.emit(f"load i64, ptr {counter}")
         self.do(f"store i64 {self.emit(f'add nsw i64 {i}, {step}')}, ptr {counter}")
-        self.do(f"br label %{again}")
+        self.do(f"br label %{again}{self.element_by_element(first) if _by_element(node) else ''}")
         self.lines.append(f"{end}:")
+
+    def element_by_element(self, first: int) -> str:
+        """Tell LLVM of a loop, whose lines begin with `first`, that no turn needs what another one stored."""
+        k = len(self.module.notes)
+        self.module.notes += [f"!{k} = distinct !{{}}", f'!{k + 1} = !{{!"llvm.loop.parallel_accesses", !{k}}}',
+                              f"!{k + 2} = distinct !{{!{k + 2}, !{k + 1}}}"]  # fmt: skip
+        for i in range(first, len(self.lines)):
+            if self.lines[i].startswith("store ") or " = load " in self.lines[i]:
+                self.lines[i] += f", !llvm.access.group !{k}"
+        return f", !llvm.loop !{k + 2}"
 
     def do_Assign(self, node: ast.Assign) -> None:
         if len(node.targets) != 1:
@@ -586,6 +599,19 @@ class _Function:
         self.do(f"br i1 {self.emit(f'icmp eq ptr {address}, null')}, label %end, label %{go_on}")
         self.lines.append(f"{go_on}:")
         return _Value(kind, (address, *lengths))
+
+
+def _by_element(loop: ast.For) -> bool:
+    """Return whether a loop uses its variable for nothing but the index of rows, and has no loop inside."""
+    nodes = [node for statement in loop.body for node in ast.walk(statement)]
+    assert isinstance(loop.target, ast.Name)
+    index = loop.target.id
+    subscripts = [node for node in nodes if isinstance(node, ast.Subscript)]
+    return (
+        not any(isinstance(node, ast.For | ast.While | ast.Break | ast.Continue | ast.Return) for node in nodes)
+        and all(isinstance(s.value, ast.Name) and isinstance(s.slice, ast.Name) and s.slice.id == index for s in subscripts)
+        and sum(isinstance(node, ast.Name) and node.id == index for node in nodes) == len(subscripts)
+    )
 
 
 def _literal(value: float) -> str:
