@@ -297,91 +297,101 @@ def _forward(row_ops: WholeTable, n_columns: int, s: Row, rows: Matrix, lo: int,
 
 @part()
 def _reverse(
-    row_ops: WholeTable, n_columns: int, s: Row, rows: Matrix, bar: Matrix, sbar: Matrix, lo: int, hi: int
+    p: int,
+    n_literals: int,
+    row_ops: WholeTable,
+    n_columns: int,
+    s: Row,
+    rows: Matrix,
+    bar: Matrix,
+    sbar: Matrix,
+    start: int,
+    end: int,
+    at: int,
 ) -> None:
     """Propagate adjoints of row slots `bar` (filled at the outputs) to those of scalar slots `sbar`.
 
-    Both begin at row lo. `bar` holds row results only (slot minus n_columns); columns do not depend on theta. The
-    adjoint g of an instruction is not needed once its operands have theirs, so it is overwritten by what both share.
+    The rows are start .. end - 1. They begin at 0 in `bar`, which holds row results only (slot minus n_columns), and at
+    `at` in `sbar`. Columns and literals do not depend on theta. The adjoint g of an instruction is not needed once its
+    operands have theirs, so it is overwritten by what both share.
     """
-    for start in range(lo, hi, _BLOCK):
-        end = min(start + _BLOCK, hi)
-        m = end - start
-        for i in range(row_ops.shape[0] - 1, -1, -1):
-            code, a, b = row_ops[i, 0], row_ops[i, 1], row_ops[i, 2]
-            o, x = rows[n_columns + i, start:end], rows[a, start:end]
-            g = bar[i, start - lo : end - lo]
-            two = code <= LAST_RR
-            unary = code >= FIRST_UNARY and code <= LAST_UNARY
-            y = rows[b if two else 0, start:end]
-            c = 0.0 if two else s[b]
-            first = a >= n_columns
-            second = b >= n_columns if two else not unary
-            ga = bar[a - n_columns if first else 0, start - lo : end - lo]
-            gb = sbar[0, start - lo : end - lo]
+    m = end - start
+    for i in range(row_ops.shape[0] - 1, -1, -1):
+        code, a, b = row_ops[i, 0], row_ops[i, 1], row_ops[i, 2]
+        o, x = rows[n_columns + i, start:end], rows[a, start:end]
+        g = bar[i, 0:m]
+        two = code <= LAST_RR
+        unary = code >= FIRST_UNARY and code <= LAST_UNARY
+        y = rows[b if two else 0, start:end]
+        c = 0.0 if two else s[b]
+        first = a >= n_columns
+        second = b >= n_columns if two else not unary and (b < p or b >= p + n_literals)
+        ga = bar[a - n_columns if first else 0, 0:m]
+        gb = sbar[0, at : at + m]
+        if second:
+            gb = bar[b - n_columns, 0:m] if two else sbar[b, at : at + m]
+        # derivative by operand: factor ka (times a row: 1 = x, 2 = y, 3 = o), likewise kb
+        ka, kb, times_a, times_b = 1.0, 1.0, 0, 0
+        if code == SUB_RR or code == SUB_RS:
+            kb = -1.0
+        elif code == SUB_SR or code == NEG:
+            ka = -1.0
+        elif code == MUL_RR:
+            times_a, times_b = 2, 1
+        elif code == MUL_RS:
+            ka, times_b = c, 1
+        elif code == DIV_RR or code == DIV_SR or code == LOG or code == SQRT:
+            h = y if code == DIV_RR else o if code == SQRT else x
+            for r in range(m):
+                g[r] /= h[r]
+            if code == DIV_RR:
+                kb, times_b = -1.0, 3
+            elif code == DIV_SR:
+                ka, times_a = -1.0, 3
+            elif code == SQRT:
+                ka = 0.5
+        elif code == DIV_RS:
+            ka, kb, times_b = 1.0 / c, -1.0 / c, 3
+        elif code == EXP:
+            times_a = 3
+        elif code == TANH or code == SIGMOID:
+            t = 1.0 if code == TANH else 0.0
+            for r in range(m):
+                g[r] *= (1.0 - o[r]) * (t + o[r])
+        elif code == ABS:
+            for r in range(m):
+                g[r] = g[r] if x[r] > 0.0 else -g[r] if x[r] < 0.0 else 0.0
+        elif code == FILL:
+            ka = 0.0
+        elif code == EXPMUL_RS:
+            # x is a logarithm: where the base is zero it is -inf, the value is zero and so is its derivative
+            _multiply(g, o)
             if second:
-                gb = bar[b - n_columns, start - lo : end - lo] if two else sbar[b, start - lo : end - lo]
-            # derivative by operand: factor ka (times a row: 1 = x, 2 = y, 3 = o), likewise kb
-            ka, kb, times_a, times_b = 1.0, 1.0, 0, 0
-            if code == SUB_RR or code == SUB_RS:
-                kb = -1.0
-            elif code == SUB_SR or code == NEG:
-                ka = -1.0
-            elif code == MUL_RR:
-                times_a, times_b = 2, 1
-            elif code == MUL_RS:
-                ka, times_b = c, 1
-            elif code == DIV_RR or code == DIV_SR or code == LOG or code == SQRT:
-                h = y if code == DIV_RR else o if code == SQRT else x
                 for r in range(m):
-                    g[r] /= h[r]
-                if code == DIV_RR:
-                    kb, times_b = -1.0, 3
-                elif code == DIV_SR:
-                    ka, times_a = -1.0, 3
-                elif code == SQRT:
-                    ka = 0.5
-            elif code == DIV_RS:
-                ka, kb, times_b = 1.0 / c, -1.0 / c, 3
-            elif code == EXP:
-                times_a = 3
-            elif code == TANH or code == SIGMOID:
-                t = 1.0 if code == TANH else 0.0
-                for r in range(m):
-                    g[r] *= (1.0 - o[r]) * (t + o[r])
-            elif code == ABS:
-                for r in range(m):
-                    g[r] = g[r] if x[r] > 0.0 else -g[r] if x[r] < 0.0 else 0.0
-            elif code == FILL:
-                ka = 0.0
-            elif code == EXPMUL_RS:
-                # x is a logarithm: where the base is zero it is -inf, the value is zero and so is its derivative
-                for r in range(m):
-                    g[r] *= o[r]
                     gb[r] += g[r] * x[r] if o[r] != 0.0 else 0.0
-                ka, second = c, False
-            elif code == MIN_RR or code == MIN_RS or code == MAX_RR or code == MAX_RS:
-                sign = 1.0 if code == MIN_RR or code == MIN_RS else -1.0
+            ka, second = c, False
+        elif code == MIN_RR or code == MIN_RS or code == MAX_RR or code == MAX_RS:
+            sign = 1.0 if code == MIN_RR or code == MIN_RS else -1.0
+            for r in range(m):
+                other = y[r] if two else c
+                keeps = sign * x[r] <= sign * other
+                if first:
+                    ga[r] += g[r] if keeps else 0.0
+                if second:
+                    gb[r] += 0.0 if keeps else g[r]
+            first, second = False, False
+        for side in range(2):
+            if not (first if side == 0 else second):
+                continue
+            target = ga if side == 0 else gb
+            k = ka if side == 0 else kb
+            times = times_a if side == 0 else times_b
+            if times == 0:
+                _add(target, k, g)
+            else:
+                h = x if times == 1 else y if times == 2 else o
                 for r in range(m):
-                    other = y[r] if two else c
-                    keeps = sign * x[r] <= sign * other
-                    if first:
-                        ga[r] += g[r] if keeps else 0.0
-                    if second:
-                        gb[r] += 0.0 if keeps else g[r]
-                first, second = False, False
-            for side in range(2):
-                if not (first if side == 0 else second):
-                    continue
-                target = ga if side == 0 else gb
-                k = ka if side == 0 else kb
-                times = times_a if side == 0 else times_b
-                if times == 0:
-                    _add(target, k, g)
-                else:
-                    h = x if times == 1 else y if times == 2 else o
-                    for r in range(m):
-                        target[r] += k * g[r] * h[r]
+                    target[r] += k * g[r] * h[r]
 
 
 @part()
@@ -435,15 +445,18 @@ def _project(
         for k in range(n_linear):
             qk = q_all[k, begin:end]
             if tile < n_tiles:
-                _copy(qk, rows[outputs[k], begin:end])
+                f = rows[outputs[k], begin:end]
                 if weighted:
-                    _multiply(qk, w)
+                    for r in range(m):
+                        qk[r] = f[r] * w[r]
+                else:
+                    _copy(qk, f)
             size = _dot(qk, qk)
             for j in range(k):
                 t = _dot(q_all[j, begin:end], qk)
                 tri[j, k] = t
                 _add(qk, -t, q_all[j, begin:end])
-            left = _dot(qk, qk)
+            left = _dot(qk, qk) if k > 0 else size
             if not left > 1e-22 * size or not left < 1e290:
                 if not (size == size and size < 1e290):
                     return np.inf
@@ -491,35 +504,36 @@ def _jacobian(
     bar: Matrix,
     sbar: Matrix,
     c: Row,
-    jac: Matrix,
     lo: int,
     hi: int,
 ) -> None:
-    """Derivative of the prediction with respect to theta on rows lo .. hi - 1, linear constants held: jac (p, m)."""
-    m = hi - lo
-    for i in range(bar.shape[0]):
-        _fill(bar[i, 0:m], 0.0)
+    """Derivative of the prediction with respect to theta on rows lo .. hi - 1, linear constants held.
+
+    It is left in the first p rows of `sbar`, from 0 on: the adjoints of theta, to which those of scalar results are
+    added. Adjoints of row results are needed in one block only, and stay in the first-level cache.
+    """
     for i in range(sbar.shape[0]):
-        _fill(sbar[i, 0:m], 0.0)
-    for k in range(outputs.shape[0]):
-        slot = outputs[k] - n_columns
-        if slot >= 0:
-            gi = bar[slot, 0:m]
-            for r in range(m):
-                gi[r] += c[k]
-    if rest >= n_columns:
-        gi = bar[rest - n_columns, 0:m]
-        for r in range(m):
-            gi[r] += 1.0
-    _reverse(row_ops, n_columns, s, rows, bar, sbar, lo, hi)
+        if i < p or i >= p + n_literals:
+            _fill(sbar[i, 0 : hi - lo], 0.0)
+    for start in range(lo, hi, _BLOCK):
+        end = min(start + _BLOCK, hi)
+        m = end - start
+        for i in range(bar.shape[0]):
+            _fill(bar[i, 0:m], 0.0)
+        for k in range(outputs.shape[0] + 1):
+            slot = (outputs[k] if k < outputs.shape[0] else rest) - n_columns
+            if slot >= 0:
+                gi = bar[slot, 0:m]
+                t = c[k] if k < outputs.shape[0] else 1.0
+                for r in range(m):
+                    gi[r] += t
+        _reverse(p, n_literals, row_ops, n_columns, s, rows, bar, sbar, start, end, start - lo)
     first = p + n_literals
     for j in range(p):
-        jj = jac[j, 0:m]
-        _copy(jj, sbar[j, 0:m])
         for i in range(scalar_ops.shape[0]):
             t = d[first + i, j]
             if t != 0.0:
-                _add(jj, t, sbar[first + i, 0:m])
+                _add(sbar[j, 0 : hi - lo], t, sbar[first + i, 0 : hi - lo])
 
 
 @part()
@@ -644,7 +658,6 @@ def _normal_equations(
     bar: Matrix,
     sbar: Matrix,
     c: Matrix,
-    jac: Matrix,
     q: Matrix,
     z: Row,
     w: Row,
@@ -665,7 +678,7 @@ def _normal_equations(
     for g in range(offsets.shape[0] - 1):
         lo, hi = offsets[g], offsets[g + 1]
         n_tiles = (hi - lo + _TILE - 1) // _TILE
-        room = jac.shape[1] - (n_tiles * n_linear if n_tiles > 1 else 0)
+        room = sbar.shape[1] - (n_tiles * n_linear if n_tiles > 1 else 0)
         for tile in range(n_tiles if n_tiles < 2 else n_tiles + 1):
             begin, end = _bounds(tile, n_tiles, n_linear, lo, hi, n)
             at = 0 if tile < n_tiles else room
@@ -673,10 +686,10 @@ def _normal_equations(
             if tile < n_tiles:
                 _jacobian(
                     p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s[g], d[g], bar, sbar, c[g],
-                    jac, begin, end,
+                    begin, end,
                 )  # fmt: skip
             for j in range(p):
-                jj = jac[j, at:stop]
+                jj = sbar[j, at:stop]
                 if weighted and tile < n_tiles:
                     _multiply(jj, w[begin:end])
                 for k in range(n_linear):
@@ -684,11 +697,11 @@ def _normal_equations(
                     t = _dot(qk, jj)
                     _add(jj, -t, qk)
                     if n_tiles > 1 and tile < n_tiles:
-                        jac[j, room + tile * n_linear + k] = t
+                        sbar[j, room + tile * n_linear + k] = t
             for i in range(p):
                 for j in range(i + 2):
                     # the last one is the gradient
-                    t = _dot(jac[i, at:stop], jac[j, at:stop] if j <= i else z[begin:end])
+                    t = _dot(sbar[i, at:stop], sbar[j, at:stop] if j <= i else z[begin:end])
                     if j > i:
                         if i < n_shared:
                             grad[i] += t
@@ -796,8 +809,8 @@ def solve(
     rows = np.empty((n_columns + n_row_ops, n))
     m = min(n, _TILE)
     behind = _behind(n, n_linear) if n > _TILE else 0
-    bar = np.empty((max(n_row_ops, 1), m))
-    sbar = np.empty((n_scalars, m))
+    bar = np.empty((n_row_ops, min(n, _BLOCK)))
+    sbar = np.empty((n_scalars, m + behind))
     s = np.empty((n_groups, n_scalars))
     d = np.zeros((n_groups, n_scalars, p))
     for g in range(n_groups):
@@ -807,7 +820,6 @@ def solve(
     q = np.empty((n_linear, n + behind))
     tri = np.zeros((n_linear, n_linear))
     z = np.empty(n + behind)
-    jac = np.empty((p, m + behind))
     c = np.zeros((n_groups, n_linear))
     best = np.zeros((n_groups, n_linear))
     hss = np.empty((n_shared, n_shared))
@@ -846,11 +858,11 @@ def solve(
                         to_row = min(from_row + _TILE, hi)
                         _jacobian(
                             p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s[g], d[g], bar, sbar,
-                            coefficients[k, first + g], jac, from_row, to_row,
+                            coefficients[k, first + g], from_row, to_row,
                         )  # fmt: skip
                         for j in range(p):
                             for r in range(to_row - from_row):
-                                jacobians[k, j, begin + from_row + r] = jac[j, r]
+                                jacobians[k, j, begin + from_row + r] = sbar[j, r]
             continue
         y_p = y[begin:stop]
         w_p = w[begin:stop] if weighted else w
@@ -879,7 +891,7 @@ def solve(
                         break
                     _normal_equations(
                         n_shared, n_local, at, p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s, d,
-                        bar, sbar, c, jac, q, z, w_p, weighted, hss, hgs, hgg, grad, n,
+                        bar, sbar, c, q, z, w_p, weighted, hss, hgs, hgg, grad, n,
                     )  # fmt: skip
                     if prior_weight.shape[0] > 0:
                         _prior(theta, prior_mean, prior_weight, n_shared, n_local, n_groups, hgg, grad, True)

@@ -49,16 +49,21 @@ class Compiled:
             MemoryError: There is no room for the arrays that it makes.
         """
         entry = self._entry or self._ready()
-        status = entry(*arguments, native.ARRAY_TYPE)
+        if status := entry(*arguments):
+            raise self._error(status)
+
+    def _error(self, status: int) -> Exception:
+        name, names = self.function.__name__, parts.parameters(self.function)
         if status == parts.NO_MEMORY:
-            raise MemoryError("no room for the arrays of the fitting machine")
-        if status:
-            name, _, _ = parts.parameters(self.function)[status - parts.FIRST_ARGUMENT]
-            raise TypeError(f"{self.function.__name__}: {name} is no contiguous array of the type that it should have")
+            return MemoryError("no room for the arrays of the fitting machine")
+        if status == parts.WRONG_NUMBER:
+            return TypeError(f"{name} takes {len(names)} arguments")
+        argument = names[status - parts.FIRST_ARGUMENT][0]
+        return TypeError(f"{name}: {argument} is no contiguous array of the type that it should have")
 
     def _ready(self) -> Callable[..., int]:
         code = kept(self._files(), self._key(), self._make)
-        self._entry = native.load(code, self.function)
+        self._entry = native.load(code, self.function.__name__)
         return self._entry
 
     def _make(self) -> bytes:

@@ -35,7 +35,8 @@ IN_C |= {"arctan": "atan", "arcsin": "asin", "arccos": "acos", "arcsinh": "asinh
 LIBRARY = (*IN_C.values(), "malloc", "calloc", "free", "memcpy", "memmove", "memset")
 
 NO_MEMORY = 1  # what the entry gives back where an array could not be made; 0 where all went well
-FIRST_ARGUMENT = 2  # and more: the number of an argument that is not what the entry takes
+WRONG_NUMBER = 2  # of arguments
+FIRST_ARGUMENT = 3  # and more: the number of an argument that is not what the entry takes
 
 
 class CannotTranslate(SyntaxError):

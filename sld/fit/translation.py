@@ -231,7 +231,7 @@ class _Function:
         self.label(after)
         i = self.emit(f"load i64, ptr {counter}")
         self.do(f"store i64 {self.emit(f'add nsw i64 {i}, {step}')}, ptr {counter}")
-        self.do(f"br label %{again}{self.element_by_element(first) if _by_element(node) else ''}")
+        self.do(f"br label %{again}{self.element_by_element(first) if _by_element(node) else self.short()}")
         self.lines.append(f"{end}:")
 
     def element_by_element(self, first: int) -> str:
@@ -242,6 +242,16 @@ class _Function:
         for i in range(first, len(self.lines)):
             if self.lines[i].startswith("store ") or " = load " in self.lines[i]:
                 self.lines[i] += f", !llvm.access.group !{k}"
+        return f", !llvm.loop !{k + 2}"
+
+    def short(self) -> str:
+        """Tell LLVM of a loop, one over constants or instructions, that it is not worth to be turned to vector code."""
+        k = len(self.module.notes)
+        self.module.notes += [
+            f'!{k} = !{{!"llvm.loop.vectorize.enable", i1 false}}',
+            f'!{k + 1} = !{{!"llvm.loop.unroll.disable"}}',
+            f"!{k + 2} = distinct !{{!{k + 2}, !{k}, !{k + 1}}}",
+        ]
         return f", !llvm.loop !{k + 2}"
 
     def do_Assign(self, node: ast.Assign) -> None:
@@ -609,7 +619,9 @@ def _by_element(loop: ast.For) -> bool:
     subscripts = [node for node in nodes if isinstance(node, ast.Subscript)]
     return (
         not any(isinstance(node, ast.For | ast.While | ast.Break | ast.Continue | ast.Return) for node in nodes)
-        and all(isinstance(s.value, ast.Name) and isinstance(s.slice, ast.Name) and s.slice.id == index for s in subscripts)
+        and all(
+            isinstance(s.value, ast.Name) and isinstance(s.slice, ast.Name) and s.slice.id == index for s in subscripts
+        )
         and sum(isinstance(node, ast.Name) and node.id == index for node in nodes) == len(subscripts)
     )
 
