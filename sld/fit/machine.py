@@ -305,6 +305,7 @@ def _reverse(
     rows: Matrix,
     bar: Matrix,
     sbar: Matrix,
+    filled: Flags,
     start: int,
     end: int,
     at: int,
@@ -314,10 +315,15 @@ def _reverse(
     The rows are start .. end - 1. They begin at 0 in `bar`, which holds row results only (slot minus n_columns), and at
     `at` in `sbar`. Columns and literals do not depend on theta. The adjoint g of an instruction is not needed once its
     operands have theirs, so it is overwritten by what both share.
+
+    Nothing is set to zero before: `filled` says of each row of `bar`, and then of `sbar`, whether something is there
+    already, to which more is added.
     """
     m = end - start
     for i in range(row_ops.shape[0] - 1, -1, -1):
         code, a, b = row_ops[i, 0], row_ops[i, 1], row_ops[i, 2]
+        if not filled[i]:
+            continue
         o, x = rows[n_columns + i, start:end], rows[a, start:end]
         g = bar[i, 0:m]
         two = code <= LAST_RR
@@ -326,10 +332,11 @@ def _reverse(
         c = 0.0 if two else s[b]
         first = a >= n_columns
         second = b >= n_columns if two else not unary and (b < p or b >= p + n_literals)
-        ga = bar[a - n_columns if first else 0, 0:m]
+        ia, ib = a - n_columns if first else 0, b - n_columns if two else b + row_ops.shape[0]
+        ga = bar[ia, 0:m]
         gb = sbar[0, at : at + m]
         if second:
-            gb = bar[b - n_columns, 0:m] if two else sbar[b, at : at + m]
+            gb = bar[ib, 0:m] if two else sbar[b, at : at + m]
         # derivative by operand: factor ka (times a row: 1 = x, 2 = y, 3 = o), likewise kb
         ka, kb, times_a, times_b = 1.0, 1.0, 0, 0
         if code == SUB_RR or code == SUB_RS:
@@ -362,16 +369,29 @@ def _reverse(
             for r in range(m):
                 g[r] = g[r] if x[r] > 0.0 else -g[r] if x[r] < 0.0 else 0.0
         elif code == FILL:
-            ka = 0.0
+            first = False
         elif code == EXPMUL_RS:
             # x is a logarithm: where the base is zero it is -inf, the value is zero and so is its derivative
-            _multiply(g, o)
-            if second:
+            if second and filled[ib]:
                 for r in range(m):
+                    g[r] *= o[r]
                     gb[r] += g[r] * x[r] if o[r] != 0.0 else 0.0
+            elif second:
+                for r in range(m):
+                    g[r] *= o[r]
+                    gb[r] = g[r] * x[r] if o[r] != 0.0 else 0.0
+                filled[ib] = True
+            else:
+                _multiply(g, o)
             ka, second = c, False
         elif code == MIN_RR or code == MIN_RS or code == MAX_RR or code == MAX_RS:
             sign = 1.0 if code == MIN_RR or code == MIN_RS else -1.0
+            if first and not filled[ia]:
+                _fill(ga, 0.0)
+                filled[ia] = True
+            if second and not filled[ib]:
+                _fill(gb, 0.0)
+                filled[ib] = True
             for r in range(m):
                 other = y[r] if two else c
                 keeps = sign * x[r] <= sign * other
@@ -383,15 +403,24 @@ def _reverse(
         for side in range(2):
             if not (first if side == 0 else second):
                 continue
-            target = ga if side == 0 else gb
-            k = ka if side == 0 else kb
-            times = times_a if side == 0 else times_b
-            if times == 0:
+            target, slot = ga, ia
+            k, times = ka, times_a
+            if side == 1:
+                target, slot = gb, ib
+                k, times = kb, times_b
+            h = x if times == 1 else y if times == 2 else o
+            if times == 0 and filled[slot]:
                 _add(target, k, g)
-            else:
-                h = x if times == 1 else y if times == 2 else o
+            elif times == 0:
+                for r in range(m):
+                    target[r] = k * g[r]
+            elif filled[slot]:
                 for r in range(m):
                     target[r] += k * g[r] * h[r]
+            else:
+                for r in range(m):
+                    target[r] = k * g[r] * h[r]
+            filled[slot] = True
 
 
 @part()
@@ -503,6 +532,7 @@ def _jacobian(
     d: Matrix,
     bar: Matrix,
     sbar: Matrix,
+    filled: Flags,
     c: Row,
     lo: int,
     hi: int,
@@ -512,22 +542,27 @@ def _jacobian(
     It is left in the first p rows of `sbar`, from 0 on: the adjoints of theta, to which those of scalar results are
     added. Adjoints of row results are needed in one block only, and stay in the first-level cache.
     """
-    for i in range(sbar.shape[0]):
-        if i < p or i >= p + n_literals:
-            _fill(sbar[i, 0 : hi - lo], 0.0)
+    n_ops = row_ops.shape[0]
     for start in range(lo, hi, _BLOCK):
         end = min(start + _BLOCK, hi)
         m = end - start
-        for i in range(bar.shape[0]):
-            _fill(bar[i, 0:m], 0.0)
+        for i in range(filled.shape[0]):
+            filled[i] = False
         for k in range(outputs.shape[0] + 1):
             slot = (outputs[k] if k < outputs.shape[0] else rest) - n_columns
             if slot >= 0:
                 gi = bar[slot, 0:m]
                 t = c[k] if k < outputs.shape[0] else 1.0
-                for r in range(m):
-                    gi[r] += t
-        _reverse(p, n_literals, row_ops, n_columns, s, rows, bar, sbar, start, end, start - lo)
+                if filled[slot]:
+                    for r in range(m):
+                        gi[r] += t
+                else:
+                    _fill(gi, t)
+                filled[slot] = True
+        _reverse(p, n_literals, row_ops, n_columns, s, rows, bar, sbar, filled, start, end, start - lo)
+        for i in range(sbar.shape[0]):
+            if not filled[n_ops + i] and (i < p or i >= p + n_literals):
+                _fill(sbar[i, start - lo : end - lo], 0.0)
     first = p + n_literals
     for j in range(p):
         for i in range(scalar_ops.shape[0]):
@@ -657,6 +692,7 @@ def _normal_equations(
     d: Stack,
     bar: Matrix,
     sbar: Matrix,
+    filled: Flags,
     c: Matrix,
     q: Matrix,
     z: Row,
@@ -685,8 +721,8 @@ def _normal_equations(
             stop = at + end - begin
             if tile < n_tiles:
                 _jacobian(
-                    p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s[g], d[g], bar, sbar, c[g],
-                    begin, end,
+                    p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s[g], d[g], bar, sbar,
+                    filled, c[g], begin, end,
                 )  # fmt: skip
             for j in range(p):
                 jj = sbar[j, at:stop]
@@ -811,6 +847,7 @@ def solve(
     behind = _behind(n, n_linear) if n > _TILE else 0
     bar = np.empty((n_row_ops, min(n, _BLOCK)))
     sbar = np.empty((n_scalars, m + behind))
+    filled = np.empty(n_row_ops + n_scalars, dtype=np.bool_)
     s = np.empty((n_groups, n_scalars))
     d = np.zeros((n_groups, n_scalars, p))
     for g in range(n_groups):
@@ -858,7 +895,7 @@ def solve(
                         to_row = min(from_row + _TILE, hi)
                         _jacobian(
                             p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s[g], d[g], bar, sbar,
-                            coefficients[k, first + g], from_row, to_row,
+                            filled, coefficients[k, first + g], from_row, to_row,
                         )  # fmt: skip
                         for j in range(p):
                             for r in range(to_row - from_row):
@@ -891,7 +928,7 @@ def solve(
                         break
                     _normal_equations(
                         n_shared, n_local, at, p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s, d,
-                        bar, sbar, c, q, z, w_p, weighted, hss, hgs, hgg, grad, n,
+                        bar, sbar, filled, c, q, z, w_p, weighted, hss, hgs, hgg, grad, n,
                     )  # fmt: skip
                     if prior_weight.shape[0] > 0:
                         _prior(theta, prior_mean, prior_weight, n_shared, n_local, n_groups, hgg, grad, True)
