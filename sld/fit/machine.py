@@ -296,20 +296,42 @@ def _forward(row_ops: WholeTable, n_columns: int, s: Row, rows: Matrix, lo: int,
 
 
 @part()
+def _give(target: Row, filled: bool, k: float, g: Row, times: int, h: Row) -> None:
+    """Add k * g, times h unless `times` is 0, to a row; or set it to that where nothing is in it yet."""
+    if times == 0 and filled:
+        _add(target, k, g)
+    elif times == 0:
+        for r in range(target.shape[0]):
+            target[r] = k * g[r]
+    elif filled:
+        for r in range(target.shape[0]):
+            target[r] += k * g[r] * h[r]
+    else:
+        for r in range(target.shape[0]):
+            target[r] = k * g[r] * h[r]
+
+
+@part()
+def _give_exponent(target: Row, filled: bool, g: Row, o: Row, x: Row) -> None:
+    """Multiply the adjoint g of a power o by it, and give the exponent that times x, the logarithm of the base.
+
+    Where the base is zero x is -inf: there the power is zero, and so is its derivative.
+    """
+    if filled:
+        for r in range(target.shape[0]):
+            g[r] *= o[r]
+            target[r] += g[r] * x[r] if o[r] != 0.0 else 0.0
+    else:
+        for r in range(target.shape[0]):
+            g[r] *= o[r]
+            target[r] = g[r] * x[r] if o[r] != 0.0 else 0.0
+
+
+@part()
 def _reverse(
-    p: int,
-    n_literals: int,
-    row_ops: WholeTable,
-    n_columns: int,
-    s: Row,
-    rows: Matrix,
-    bar: Matrix,
-    sbar: Matrix,
-    filled: Flags,
-    start: int,
-    end: int,
-    at: int,
-) -> None:
+    p: int, n_literals: int, row_ops: WholeTable, n_columns: int, s: Row, rows: Matrix, bar: Matrix, sbar: Matrix,
+    filled: Flags, start: int, end: int, at: int,
+) -> None:  # fmt: skip
     """Propagate adjoints of row slots `bar` (filled at the outputs) to those of scalar slots `sbar`.
 
     The rows are start .. end - 1. They begin at 0 in `bar`, which holds row results only (slot minus n_columns), and at
@@ -371,15 +393,8 @@ def _reverse(
         elif code == FILL:
             first = False
         elif code == EXPMUL_RS:
-            # x is a logarithm: where the base is zero it is -inf, the value is zero and so is its derivative
-            if second and filled[ib]:
-                for r in range(m):
-                    g[r] *= o[r]
-                    gb[r] += g[r] * x[r] if o[r] != 0.0 else 0.0
-            elif second:
-                for r in range(m):
-                    g[r] *= o[r]
-                    gb[r] = g[r] * x[r] if o[r] != 0.0 else 0.0
+            if second:
+                _give_exponent(gb, filled[ib], g, o, x)
                 filled[ib] = True
             else:
                 _multiply(g, o)
@@ -408,40 +423,15 @@ def _reverse(
             if side == 1:
                 target, slot = gb, ib
                 k, times = kb, times_b
-            h = x if times == 1 else y if times == 2 else o
-            if times == 0 and filled[slot]:
-                _add(target, k, g)
-            elif times == 0:
-                for r in range(m):
-                    target[r] = k * g[r]
-            elif filled[slot]:
-                for r in range(m):
-                    target[r] += k * g[r] * h[r]
-            else:
-                for r in range(m):
-                    target[r] = k * g[r] * h[r]
+            _give(target, filled[slot], k, g, times, x if times == 1 else y if times == 2 else o)
             filled[slot] = True
 
 
 @part()
 def _project(
-    row_ops: WholeTable,
-    n_columns: int,
-    s: Row,
-    rows: Matrix,
-    outputs: Whole,
-    rest: int,
-    y_all: Row,
-    w_all: Row,
-    weighted: bool,
-    q_all: Matrix,
-    tri: Matrix,
-    z_all: Row,
-    c: Row,
-    lo: int,
-    hi: int,
-    n: int,
-) -> float:
+    row_ops: WholeTable, n_columns: int, s: Row, rows: Matrix, outputs: Whole, rest: int, y_all: Row, w_all: Row,
+    weighted: bool, q_all: Matrix, tri: Matrix, z_all: Row, c: Row, lo: int, hi: int, n: int,
+) -> float:  # fmt: skip
     """Solve the linear constants of one group by modified Gram-Schmidt; return the residual sum of squares.
 
     q_all (n_linear, n_rows) gets the orthonormal basis, z_all the residual y - prediction (times w), c the constants.
@@ -520,23 +510,9 @@ def _project(
 
 @part()
 def _jacobian(
-    p: int,
-    scalar_ops: WholeTable,
-    n_literals: int,
-    row_ops: WholeTable,
-    outputs: Whole,
-    rest: int,
-    n_columns: int,
-    rows: Matrix,
-    s: Row,
-    d: Matrix,
-    bar: Matrix,
-    sbar: Matrix,
-    filled: Flags,
-    c: Row,
-    lo: int,
-    hi: int,
-) -> None:
+    p: int, scalar_ops: WholeTable, n_literals: int, row_ops: WholeTable, outputs: Whole, rest: int, n_columns: int,
+    rows: Matrix, s: Row, d: Matrix, bar: Matrix, sbar: Matrix, filled: Flags, c: Row, lo: int, hi: int,
+) -> None:  # fmt: skip
     """Derivative of the prediction with respect to theta on rows lo .. hi - 1, linear constants held.
 
     It is left in the first p rows of `sbar`, from 0 on: the adjoints of theta, to which those of scalar results are
@@ -602,21 +578,9 @@ def _cholesky_solve(a: Matrix, b: Matrix) -> bool:
 
 @part()
 def _step(
-    hss: Matrix,
-    hgs: Stack,
-    hgg: Stack,
-    grad: Row,
-    damping: float,
-    n_shared: int,
-    n_local: int,
-    fixed: Flags,
-    a_s: Matrix,
-    a_g: Matrix,
-    b_s: Matrix,
-    b_g: Matrix,
-    keep: Stack,
-    delta: Row,
-) -> bool:
+    hss: Matrix, hgs: Stack, hgg: Stack, grad: Row, damping: float, n_shared: int, n_local: int, fixed: Flags,
+    a_s: Matrix, a_g: Matrix, b_s: Matrix, b_g: Matrix, keep: Stack, delta: Row,
+) -> bool:  # fmt: skip
     """Solve the damped arrow system for delta; constants marked in `fixed` do not move. False on failure."""
     n_groups = hgg.shape[0]
     for i in range(n_shared):
@@ -677,33 +641,11 @@ def _step(
 
 @part()
 def _normal_equations(
-    n_shared: int,
-    n_local: int,
-    offsets: Whole,
-    p: int,
-    scalar_ops: WholeTable,
-    n_literals: int,
-    row_ops: WholeTable,
-    outputs: Whole,
-    rest: int,
-    n_columns: int,
-    rows: Matrix,
-    s: Matrix,
-    d: Stack,
-    bar: Matrix,
-    sbar: Matrix,
-    filled: Flags,
-    c: Matrix,
-    q: Matrix,
-    z: Row,
-    w: Row,
-    weighted: bool,
-    hss: Matrix,
-    hgs: Stack,
-    hgg: Stack,
-    grad: Row,
-    n: int,
-) -> None:
+    n_shared: int, n_local: int, offsets: Whole, p: int, scalar_ops: WholeTable, n_literals: int, row_ops: WholeTable,
+    outputs: Whole, rest: int, n_columns: int, rows: Matrix, s: Matrix, d: Stack, bar: Matrix, sbar: Matrix,
+    filled: Flags, c: Matrix, q: Matrix, z: Row, w: Row, weighted: bool, hss: Matrix, hgs: Stack, hgg: Stack,
+    grad: Row, n: int,
+) -> None:  # fmt: skip
     """Fill the blocks of J'J (hss, hgs, hgg) and J'z (grad), the linear constants projected out of J."""
     for i in range(grad.shape[0]):
         grad[i] = 0.0
@@ -779,33 +721,11 @@ def _prior(
 @compiled(NUMBERING)
 @part()
 def solve(
-    n_shared: int,
-    n_local: int,
-    offsets: Whole,
-    literals: Row,
-    scalar_ops: WholeTable,
-    row_ops: WholeTable,
-    outputs: Whole,
-    rest: int,
-    columns: Matrix,
-    y: Row,
-    w: Row,
-    weighted: bool,
-    starts: Matrix,
-    inherited: Stack,
-    lower: Row,
-    upper: Row,
-    max_iterations: int,
-    tolerance: float,
-    thetas: Stack,
-    coefficients: Stack,
-    sums: Row,
-    at_best: Whole,
-    values: Matrix,
-    jacobians: Stack,
-    prior_mean: Row,
-    prior_weight: Matrix,
-) -> None:
+    n_shared: int, n_local: int, offsets: Whole, literals: Row, scalar_ops: WholeTable, row_ops: WholeTable,
+    outputs: Whole, rest: int, columns: Matrix, y: Row, w: Row, weighted: bool, starts: Matrix, inherited: Stack,
+    lower: Row, upper: Row, max_iterations: int, tolerance: float, thetas: Stack, coefficients: Stack, sums: Row,
+    at_best: Whole, values: Matrix, jacobians: Stack, prior_mean: Row, prior_weight: Matrix,
+) -> None:  # fmt: skip
     """Fit from every start; the best result of each problem goes to thetas, coefficients, sums and at_best.
 
     With shared constants all groups are one problem; without, each group is a problem of its own. The constants of a

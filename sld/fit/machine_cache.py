@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sld.fit import native, parts, translation
+from sld.fit import native, parts, translation, values
 
 _MARK = b"sld machine\n"
 _SEAL = 32  # bytes at the end
@@ -72,7 +72,7 @@ class Compiled:
 
     def _key(self) -> bytes:
         """Return a hash of all that the code depends on."""
-        files = (self.function.__code__.co_filename, parts.__file__, translation.__file__, native.__file__)
+        files = (self.function.__code__.co_filename, *(str(m.__file__) for m in (parts, values, translation, native)))
         rest = repr((self.function.__name__, self.also, native.processor(), native.layout()))
         return hashlib.sha256(b"\0".join([*(Path(f).read_bytes() for f in files), rest.encode()])).digest()
 

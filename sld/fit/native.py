@@ -16,7 +16,8 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from sld.fit.parts import FIRST_ARGUMENT, LIBRARY, WRONG_NUMBER, Signature
-from sld.fit.translation import Module
+from sld.fit.translation import translated
+from sld.fit.values import Module
 
 # What the entry looks at in an array of numpy, after the head `h` that every object of Python has: `PyArrayObject` and
 # `PyArray_Descr` in numpy's `ndarraytypes.h`. Both are part of its binary interface, the same in all versions 1 and 2.
@@ -95,7 +96,7 @@ def translate(function: Callable[..., None]) -> str:
     file = function.__code__.co_filename
     tree = ast.parse(Path(file).read_text(encoding="utf-8"), file)
     trees = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    module = Module({**function.__globals__, function.__name__: function}, trees, file)
+    module = Module({**function.__globals__, function.__name__: function}, trees, file, translated)
     entry = _entry(module.function(function.__name__))
     declared = [f"declare double @{name}(double)" for name in sorted(module.library)]
     return "\n".join([*declared, _DECLARED, *module.texts, entry, *module.notes])

@@ -22,115 +22,27 @@ The functions stay functions of Python, which give the same results without any 
 from __future__ import annotations
 
 import ast
-import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
-
-from sld.fit.parts import IN_C, NO_MEMORY, CannotTranslate, Signature, annotated, bits, double, results
-
-_DTYPES = {"int64": "i64", "bool_": "i1", "float64": "double"}
-_BYTES = {"double": 8, "i64": 8, "i1": 1}
-_INTRINSIC = {"sqrt": "llvm.sqrt.f64", "abs": "llvm.fabs.f64", "floor": "llvm.floor.f64"}
-_COMPARE = {ast.Eq: ("eq", "oeq"), ast.NotEq: ("ne", "une"), ast.Lt: ("slt", "olt"), ast.LtE: ("sle", "ole"),
-            ast.Gt: ("sgt", "ogt"), ast.GtE: ("sge", "oge")}  # fmt: skip
-_ARITHMETIC = {ast.Add: ("add nsw", "fadd"), ast.Sub: ("sub nsw", "fsub"), ast.Mult: ("mul nsw", "fmul"),
-               ast.Div: ("", "fdiv"), ast.FloorDiv: ("sdiv", ""), ast.Mod: ("srem", ""), ast.LShift: ("shl", ""),
-               ast.RShift: ("ashr", ""), ast.BitAnd: ("and", ""), ast.BitOr: ("or", "")}  # fmt: skip
+from sld.fit.parts import NO_MEMORY, Signature
+from sld.fit.values import Expressions, Module, Value
 
 
-@dataclass(frozen=True)
-class _Value:
-    """A number (one part) or an array (its address and lengths), as LLVM's names or constants."""
-
-    kind: str  # of the number or the elements
-    parts: tuple[str, ...]
-
-    @property
-    def n_axes(self) -> int:
-        return len(self.parts) - 1
+def translated(module: Module, tree: ast.FunctionDef, signature: Signature) -> str:
+    """Return LLVM's text of one function."""
+    return _Function(module, tree, signature).text()
 
 
-@dataclass
-class Module:
-    """The file that is translated: what names mean there, its functions, and what of them is done."""
-
-    names: dict[str, Any]
-    trees: dict[str, ast.FunctionDef]
-    file: str
-    done: dict[str, Signature] = field(default_factory=dict)
-    texts: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)  # what LLVM is told of loops
-    library: set[str] = field(default_factory=set)
-
-    def function(self, name: str) -> Signature:
-        """Return the signature of a part, translated before its callers."""
-        if name not in self.done:
-            tree = self.trees[name]
-            arguments = [(a.arg, *annotated(a.annotation)) for a in tree.args.args]
-            signature = Signature(name, arguments, results(tree.returns), self.names[name]._machine_part)
-            self.done[name] = signature
-            self.texts.append(_Function(self, tree, signature).translated())
-        return self.done[name]
-
-
-class _Function:
-    """One function, statement by statement; variables are places on the stack, which LLVM turns to registers."""
-
-    def __init__(self, module: Module, tree: ast.FunctionDef, signature: Signature) -> None:
-        self.module, self.tree, self.signature = module, tree, signature
-        self.lines: list[str] = []
-        self.places: list[str] = []  # instructions that make room for variables, all at the beginning
-        self.variables: dict[str, _Value] = {}  # their parts are addresses
-        self.loops: list[tuple[str, str]] = []  # where `continue` and `break` go
-        self.made: list[str] = []  # places of the addresses of arrays that are freed at the end
-        self.count = 0
-        self.depth = 0
-        self.is_entry = not module.texts and len(module.done) == 1
-
-    # ---- text
-
-    def new(self, of: str = "t") -> str:
-        self.count += 1
-        return f"{of}.{self.count}"
-
-    def emit(self, instruction: str) -> str:
-        name = f"%{self.new()}"
-        self.lines.append(f"{name} = {instruction}")
-        return name
-
-    def do(self, instruction: str) -> None:
-        self.lines.append(instruction)
-
-    def label(self, name: str) -> None:
-        self.do(f"br label %{name}")
-        self.lines.append(f"{name}:")
-
-    def jump(self, name: str) -> None:
-        """Leave this place; what follows in the source is never reached, and LLVM takes it away."""
-        self.do(f"br label %{name}")
-        self.lines.append(f"{self.new('after')}:")
-
-    def place(self, of: str) -> str:
-        name = f"%{self.new('place')}"
-        self.places.append(f"{name} = alloca {of}")
-        return name
-
-    def refuse(self, node: ast.AST, what: str) -> CannotTranslate:
-        line = getattr(node, "lineno", self.tree.lineno)
-        return CannotTranslate(f"{self.module.file}, line {line}: {what} cannot be translated")
+class _Function(Expressions):
+    """One function, statement by statement."""
 
     # ---- the function
 
-    def translated(self) -> str:
+    def text(self) -> str:
         taken = []
         for name, kind, axes in self.signature.parameters:
             parts = [kind] if axes == 0 else ["ptr", *["i64"] * axes]
             taken += [f"{of} %{name}.{i}" for i, of in enumerate(parts)]
-            self.store(name, _Value(kind, tuple(f"%{name}.{i}" for i in range(len(parts)))))
+            self.store(name, Value(kind, tuple(f"%{name}.{i}" for i in range(len(parts)))))
         self.block(self.tree.body)
         result, options = self.signature.llvm_result, self.signature.options
         if self.is_entry:
@@ -224,7 +136,7 @@ class _Function:
         inside = self.emit(f"icmp {'slt' if step > 0 else 'sgt'} i64 {i}, {stop}")
         self.do(f"br i1 {inside}, label %{body}, label %{end}")
         self.lines.append(f"{body}:")
-        self.store(node.target.id, _Value("i64", (i,)))
+        self.store(node.target.id, Value("i64", (i,)))
         self.loops.append((after, end))
         self.block(node.body)
         self.loops.pop()
@@ -275,340 +187,12 @@ class _Function:
         value = self.arithmetic(node, node.op, self.loaded(kind, address), self.value(node.value))
         self.stored(kind, address, value)
 
-    def assign(self, target: ast.expr, value: _Value) -> None:
+    def assign(self, target: ast.expr, value: Value) -> None:
         if isinstance(target, ast.Name):
             self.store(target.id, value)
         else:
             kind, address = self.element(target)
             self.stored(kind, address, value)
-
-    # ---- variables and elements
-
-    def store(self, name: str, value: _Value) -> None:
-        if name not in self.variables:
-            parts = [value.kind] if not value.n_axes else ["ptr", *["i64"] * value.n_axes]
-            self.variables[name] = _Value(value.kind, tuple(self.place(of) for of in parts))
-        variable = self.variables[name]
-        if variable.n_axes != value.n_axes or (variable.n_axes and variable.kind != value.kind):
-            raise CannotTranslate(f"{self.module.file}: {name} in {self.tree.name} has values of different types")
-        if not value.n_axes:
-            self.do(f"store {variable.kind} {self.as_kind(value, variable.kind)}, ptr {variable.parts[0]}")
-            return
-        for i, (place, now) in enumerate(zip(variable.parts, value.parts, strict=True)):
-            self.do(f"store {'i64' if i else 'ptr'} {now}, ptr {place}")
-
-    def loaded(self, kind: str, address: str) -> _Value:
-        if kind != "i1":
-            return _Value(kind, (self.emit(f"load {kind}, ptr {address}"),))
-        byte = self.emit(f"load i8, ptr {address}")
-        return _Value("i1", (self.emit(f"icmp ne i8 {byte}, 0"),))
-
-    def stored(self, kind: str, address: str, value: _Value) -> None:
-        number = self.as_kind(value, kind)
-        if kind == "i1":
-            kind, number = "i8", self.emit(f"zext i1 {number} to i8")
-        self.do(f"store {kind} {number}, ptr {address}")
-
-    def element(self, node: ast.expr) -> tuple[str, str]:
-        """Return kind and address of an element of an array."""
-        if isinstance(node, ast.Subscript):
-            value = self.view(node)
-            if value.n_axes == 0:
-                return value.kind, value.parts[0]
-        raise self.refuse(node, "an assignment to this")
-
-    def view(self, node: ast.Subscript) -> _Value:
-        """Return the part of an array that a subscript names: its address and the lengths of its axes."""
-        array = self.value(node.value)
-        indices = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-        lengths = list(array.parts[1:])
-        if len(indices) > len(lengths):
-            raise self.refuse(node, "this subscript")
-        at = ""
-        for axis, index in enumerate(indices):
-            if isinstance(index, ast.Slice):
-                if axis + 1 < len(lengths) or index.step is not None:
-                    raise self.refuse(node, "a slice of another axis than the last")
-                begin = "0" if index.lower is None else self.integer(index.lower)
-                stop = lengths[axis] if index.upper is None else self.integer(index.upper)
-                lengths[axis] = self.emit(f"sub nsw i64 {stop}, {begin}")
-                this, kept = begin, axis
-            else:
-                this, kept = self.integer(index), axis + 1
-            at = (
-                this
-                if not at
-                else self.emit(f"add nsw i64 {self.emit(f'mul nsw i64 {at}, {array.parts[axis + 1]}')}, {this}")
-            )
-        for axis in range(len(indices), array.n_axes):
-            at = self.emit(f"mul nsw i64 {at}, {array.parts[axis + 1]}")
-        of = "i8" if array.kind == "i1" else array.kind
-        address = self.emit(f"getelementptr inbounds {of}, ptr {array.parts[0]}, i64 {at}")
-        return _Value(array.kind, (address, *lengths[kept:]))
-
-    # ---- values
-
-    def as_kind(self, value: _Value, kind: str) -> str:
-        if value.kind == kind and not value.n_axes:
-            return value.parts[0]
-        if (value.kind, kind) == ("i64", "double") and not value.n_axes:
-            text = value.parts[0]
-            if text.lstrip("-").isdigit():
-                return _literal(float(text))
-            return self.emit(f"sitofp i64 {text} to double")
-        raise CannotTranslate(f"{self.module.file}: in {self.tree.name}, {value.kind} stands where {kind} is needed")
-
-    def integer(self, node: ast.expr) -> str:
-        return self.as_kind(self.value(node), "i64")
-
-    def constant(self, node: ast.expr) -> int:
-        number = self.integer(node)
-        if not number.lstrip("-").isdigit():
-            raise self.refuse(node, "a step or axis that is not constant")
-        return int(number)
-
-    def value(self, node: ast.expr, *, made_here: bool = False) -> _Value:
-        if made_here and isinstance(node, ast.Call) and (kind := self.makes_array(node)):
-            return self.new_array(node, kind)
-        value = self.value_or_none(node)
-        if value is None:
-            raise self.refuse(node, "a value of a function that returns none or several")
-        return value
-
-    def values(self, node: ast.expr) -> list[_Value]:
-        """Return the values of a tuple, of the result of a function, or the lengths of an array."""
-        if isinstance(node, ast.Tuple):
-            return [self.value(element, made_here=True) for element in node.elts]
-        if isinstance(node, ast.Attribute) and node.attr == "shape":
-            return [_Value("i64", (length,)) for length in self.value(node.value).parts[1:]]
-        if isinstance(node, ast.Call):
-            signature, result = self.called(node)
-            of = signature.llvm_result
-            return [_Value(kind, (self.emit(f"extractvalue {of} {result}, {i}"),))
-                    for i, kind in enumerate(signature.result)]  # fmt: skip
-        raise self.refuse(node, "this tuple")
-
-    def value_or_none(self, node: ast.expr) -> _Value | None:
-        found: _Value | None = getattr(self, f"of_{type(node).__name__}", self.of_other)(node)
-        return found
-
-    def of_other(self, node: ast.expr) -> _Value:
-        raise self.refuse(node, f"`{type(node).__name__}`")
-
-    def of_Constant(self, node: ast.Constant) -> _Value:
-        return self.number(node, node.value)
-
-    def number(self, node: ast.expr, value: object) -> _Value:
-        if isinstance(value, bool):
-            return _Value("i1", ("true" if value else "false",))
-        if isinstance(value, int):
-            return _Value("i64", (str(value),))
-        if isinstance(value, float):
-            return _Value("double", (_literal(value),))
-        raise self.refuse(node, f"the value {value!r}")
-
-    def of_Name(self, node: ast.Name) -> _Value:
-        if node.id in self.variables:
-            variable = self.variables[node.id]
-            kinds = [variable.kind] if not variable.n_axes else ["ptr", *["i64"] * variable.n_axes]
-            loads = zip(kinds, variable.parts, strict=True)
-            return _Value(variable.kind, tuple(self.emit(f"load {kind}, ptr {place}") for kind, place in loads))
-        if node.id not in self.module.names:
-            raise self.refuse(node, f"the unknown name `{node.id}`")
-        return self.number(node, self.module.names[node.id])
-
-    def of_Attribute(self, node: ast.Attribute) -> _Value:
-        if isinstance(node.value, ast.Name) and self.module.names.get(node.value.id) is np:
-            return self.number(node, getattr(np, node.attr))  # np.inf and the like
-        raise self.refuse(node, f"`.{node.attr}`")
-
-    def of_Subscript(self, node: ast.Subscript) -> _Value:
-        if isinstance(node.value, ast.Attribute) and node.value.attr == "shape":
-            return self.values(node.value)[self.constant(node.slice)]
-        value = self.view(node)
-        return value if value.n_axes else self.loaded(value.kind, value.parts[0])
-
-    def of_BinOp(self, node: ast.BinOp) -> _Value:
-        return self.arithmetic(node, node.op, self.value(node.left), self.value(node.right))
-
-    def arithmetic(self, node: ast.AST, op: ast.operator, x: _Value, y: _Value) -> _Value:
-        whole, real = _ARITHMETIC.get(type(op), ("", ""))
-        kind = "i64" if x.kind == y.kind == "i64" and not isinstance(op, ast.Div) else "double"
-        instruction = whole if kind == "i64" else f"{real} {self.signature.options.flags}" if real else ""
-        if not instruction:
-            raise self.refuse(node, f"this use of `{type(op).__name__}`")
-        return _Value(kind, (self.emit(f"{instruction} {kind} {self.as_kind(x, kind)}, {self.as_kind(y, kind)}"),))
-
-    def of_UnaryOp(self, node: ast.UnaryOp) -> _Value:
-        if isinstance(node.op, ast.Not):
-            return _Value("i1", (self.emit(f"xor i1 {self.truth(node.operand)}, true"),))
-        if isinstance(node.op, ast.USub):
-            value = self.value(node.operand)
-            if value.parts[0].isdigit():
-                return _Value("i64", (f"-{value.parts[0]}",))
-            if value.kind == "i64":
-                return _Value("i64", (self.emit(f"sub nsw i64 0, {value.parts[0]}"),))
-            return _Value("double", (self.emit(f"fneg {self.signature.options.flags} double {value.parts[0]}"),))
-        raise self.refuse(node, "this operator")
-
-    def of_Compare(self, node: ast.Compare) -> _Value:
-        if len(node.ops) != 1 or type(node.ops[0]) not in _COMPARE:
-            raise self.refuse(node, "this comparison")
-        x, y = self.value(node.left), self.value(node.comparators[0])
-        return self.compared(type(node.ops[0]), x, y)
-
-    def compared(self, op: type[ast.cmpop], x: _Value, y: _Value) -> _Value:
-        whole, real = _COMPARE[op]
-        if x.kind == y.kind and x.kind != "double":
-            return _Value("i1", (self.emit(f"icmp {whole} {x.kind} {x.parts[0]}, {y.parts[0]}"),))
-        x_text, y_text = self.as_kind(x, "double"), self.as_kind(y, "double")
-        return _Value("i1", (self.emit(f"fcmp {real} double {x_text}, {y_text}"),))
-
-    def truth(self, node: ast.expr) -> str:
-        return self.as_kind(self.value(node), "i1")
-
-    def branch(self, test: ast.expr, yes: str, no: str) -> None:
-        """Go to `yes` or `no`; operands of `and` and `or` that are not needed are not looked at."""
-        if isinstance(test, ast.BoolOp):
-            for operand in test.values[:-1]:
-                further = self.new("and")
-                if isinstance(test.op, ast.And):
-                    self.branch(operand, further, no)
-                else:
-                    self.branch(operand, yes, further)
-                self.lines.append(f"{further}:")
-            self.branch(test.values[-1], yes, no)
-        elif isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-            self.branch(test.operand, no, yes)
-        else:
-            self.do(f"br i1 {self.truth(test)}, label %{yes}, label %{no}")
-
-    def of_BoolOp(self, node: ast.BoolOp) -> _Value:
-        yes, no = ast.Constant(True), ast.Constant(False)
-        return self.of_IfExp(ast.IfExp(node, yes, no, lineno=node.lineno))
-
-    def of_IfExp(self, node: ast.IfExp) -> _Value:
-        yes, no, end = self.new("yes"), self.new("no"), self.new("end")
-        self.branch(node.test, yes, no)
-        taken = []
-        with self.own_lines() as first:
-            one = self.value(node.body)
-        with self.own_lines() as second:
-            other = self.value(node.orelse)
-        kind = one.kind if one.kind == other.kind else "double"
-        if one.n_axes != other.n_axes or (one.n_axes and one.kind != other.kind):
-            raise self.refuse(node, "a choice between values of different types")
-        parts = [kind] if not one.n_axes else ["ptr", *["i64"] * one.n_axes]
-        places = [self.place(of) for of in parts]
-        for label, lines, value in ((yes, first, one), (no, second, other)):
-            self.lines += [f"{label}:", *lines]
-            taken = [self.as_kind(value, kind)] if not value.n_axes else list(value.parts)
-            for of, place, now in zip(parts, places, taken, strict=True):
-                self.do(f"store {of} {now}, ptr {place}")
-            self.do(f"br label %{end}")
-        self.lines.append(f"{end}:")
-        loads = zip(parts, places, strict=True)
-        return _Value(kind, tuple(self.emit(f"load {of}, ptr {place}") for of, place in loads))
-
-    @contextmanager
-    def own_lines(self) -> Iterator[list[str]]:
-        """Collect what is written meanwhile in a list of its own."""
-        kept, self.lines = self.lines, []
-        try:
-            yield self.lines
-        finally:
-            self.lines = kept
-
-    # ---- calls
-
-    def of_Call(self, node: ast.Call) -> _Value | None:
-        if node.keywords:
-            raise self.refuse(node, "a call with named arguments, or an array that is not made by an assignment,")
-        if isinstance(node.func, ast.Attribute):
-            return self.library_call(node, node.func.attr)
-        name = node.func.id if isinstance(node.func, ast.Name) else ""
-        if name in ("min", "max"):
-            value = self.value(node.args[0])
-            for argument in node.args[1:]:  # as Python does it: the earlier one stays where neither is less
-                value = self.lesser(ast.Lt if name == "min" else ast.Gt, self.value(argument), value)
-            return value
-        if name == "abs":
-            return self.library_call(node, name)
-        function = self.module.names.get(name)
-        if function is bits:
-            return _Value(
-                "i64", (self.emit(f"bitcast double {self.as_kind(self.value(node.args[0]), 'double')} to i64"),)
-            )
-        if function is double:
-            return _Value("double", (self.emit(f"bitcast i64 {self.integer(node.args[0])} to double"),))
-        signature, result = self.called(node)
-        return _Value(signature.result[0], (result,)) if len(signature.result) == 1 else None
-
-    def lesser(self, op: type[ast.cmpop], one: _Value, other: _Value) -> _Value:
-        kind = one.kind if one.kind == other.kind else "double"
-        a, b = (_Value(kind, (self.as_kind(v, kind),)) for v in (one, other))
-        less = self.compared(op, a, b).parts[0]
-        return _Value(kind, (self.emit(f"select i1 {less}, {kind} {a.parts[0]}, {kind} {b.parts[0]}"),))
-
-    def library_call(self, node: ast.Call, name: str) -> _Value:
-        function = _INTRINSIC.get(name) or IN_C.get(name)
-        if function is None or len(node.args) != 1:
-            raise self.refuse(node, f"a call of `{name}`")
-        self.module.library.add(function)
-        flags = f"{self.signature.options.flags} " if name in _INTRINSIC else ""
-        argument = self.as_kind(self.value(node.args[0]), "double")
-        return _Value("double", (self.emit(f"call {flags}double @{function}(double {argument})"),))
-
-    def called(self, node: ast.Call) -> tuple[Signature, str]:
-        """Call a part of the machine."""
-        name = node.func.id if isinstance(node.func, ast.Name) else ""
-        if name not in self.module.trees or not hasattr(self.module.names.get(name), "_machine_part"):
-            raise self.refuse(node, f"a call of `{name}`")
-        signature = self.module.function(name)
-        taken = []
-        if len(node.args) != len(signature.parameters):
-            raise self.refuse(node, f"a call of `{name}` with {len(node.args)} arguments")
-        for argument, (_, kind, axes) in zip(node.args, signature.parameters, strict=True):
-            value = self.value(argument)
-            if value.n_axes != axes or (axes and value.kind != kind):
-                raise self.refuse(argument, f"this argument of `{name}`")
-            if not axes:
-                taken.append(f"{kind} {self.as_kind(value, kind)}")
-            else:
-                taken += [f"{'i64' if i else 'ptr'} {one}" for i, one in enumerate(value.parts)]
-        call = f"call {signature.llvm_result} @{name}({', '.join(taken)})"
-        if signature.result:
-            return signature, self.emit(call)
-        self.do(call)
-        return signature, ""
-
-    # ---- arrays that the entry makes
-
-    def makes_array(self, node: ast.Call) -> str:
-        """Return the kind of the elements where a call makes an array, else nothing."""
-        if not (isinstance(node.func, ast.Attribute) and node.func.attr in ("empty", "zeros")):
-            return ""
-        if not self.is_entry or self.depth > 1:
-            raise self.refuse(node, "an array that is not made in the outermost block of the entry")
-        names = [k.value.attr for k in node.keywords if k.arg == "dtype" and isinstance(k.value, ast.Attribute)]
-        return _DTYPES[names[0]] if names else "double"
-
-    def new_array(self, node: ast.Call, kind: str) -> _Value:
-        shape = node.args[0]
-        lengths = [self.integer(n) for n in (shape.elts if isinstance(shape, ast.Tuple) else [shape])]
-        size = lengths[0]
-        for length in lengths[1:]:
-            size = self.emit(f"mul nsw i64 {size}, {length}")
-        n_bytes = self.emit(f"mul nsw i64 {size}, {_BYTES[kind]}")
-        n_bytes = self.emit(f"add nsw i64 {n_bytes}, 8")  # none is empty, so an address of zero is a failure
-        empty = isinstance(node.func, ast.Attribute) and node.func.attr == "empty"
-        address = self.emit(f"call ptr @malloc(i64 {n_bytes})" if empty else f"call ptr @calloc(i64 {n_bytes}, i64 1)")
-        self.made.append(self.place("ptr"))
-        self.do(f"store ptr {address}, ptr {self.made[-1]}")
-        go_on = self.new("made")
-        self.do(f"br i1 {self.emit(f'icmp eq ptr {address}, null')}, label %end, label %{go_on}")
-        self.lines.append(f"{go_on}:")
-        return _Value(kind, (address, *lengths))
 
 
 def _by_element(loop: ast.For) -> bool:
@@ -624,7 +208,3 @@ def _by_element(loop: ast.For) -> bool:
         )
         and sum(isinstance(node, ast.Name) and node.id == index for node in nodes) == len(subscripts)
     )
-
-
-def _literal(value: float) -> str:
-    return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
