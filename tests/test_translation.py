@@ -256,6 +256,24 @@ def test_another_array_is_an_error_and_nothing_is_touched(
     assert not np.any(BAD[what])
 
 
+def test_other_arguments_are_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "@part()\ndef f(n: int, t: float, yes: bool, out: Row) -> None:\n    out[n] = t if yes else -t\n"
+    f = compiled(function(tmp_path, source), monkeypatch, tmp_path)
+    out = np.zeros(4)
+    with pytest.raises(TypeError, match="f takes 4 arguments"):
+        f(1, 2.0, out)
+    with pytest.raises(TypeError, match="interpreted as an integer"):
+        f("1", 2.0, True, out)
+    with pytest.raises(TypeError, match="must be real number"):
+        f(1, "2.0", True, out)
+    with pytest.raises(TypeError, match="interpreted as an integer"):
+        f(1.0, 2.0, True, out)
+    assert not out.any()
+    f(np.int64(1), np.float64(2.0), np.bool_(False), out)
+    f(2, 3, True, out)
+    assert list(out) == [0.0, -2.0, 3.0, 0.0]
+
+
 def test_an_array_that_came_from_another_process_is_as_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pickled array has a type of its own, equal to numpy's and not the same."""
     import pickle

@@ -32,7 +32,8 @@ IN_C = {name: name for name in ("exp", "log", "tanh", "sinh", "cosh", "sin", "co
                                 "log10", "exp2", "cbrt")}  # fmt: skip
 IN_C |= {"arctan": "atan", "arcsin": "asin", "arccos": "acos", "arcsinh": "asinh", "arctanh": "atanh"}
 # what the code may call, also by LLVM's own choice
-LIBRARY = (*IN_C.values(), "malloc", "calloc", "free", "memcpy", "memmove", "memset")
+LIBRARY = (*IN_C.values(), "malloc", "calloc", "free", "memcpy", "memmove", "memset", "bzero",
+           "memset_pattern16")  # fmt: skip
 
 NO_MEMORY = 1  # what the entry gives back where an array could not be made; 0 where all went well
 WRONG_NUMBER = 2  # of arguments
