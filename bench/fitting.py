@@ -300,7 +300,7 @@ def machine() -> dict[str, object]:
         "cpu": model or platform.machine(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
-        **{p: version(p) for p in ("numpy", "scipy", "numba")},
+        **{p: version(p) for p in ("numpy", "scipy", "llvmlite")},
     }
 
 

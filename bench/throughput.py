@@ -220,7 +220,7 @@ def machine() -> dict[str, object]:
     info = Path("/proc/cpuinfo")
     if info.exists():
         model = next((s.split(":", 1)[1].strip() for s in info.read_text().splitlines() if "model name" in s), "")
-    packages = {p: of(p) for p in ("numpy", "numba", "pyoperon")}
+    packages = {p: of(p) for p in ("numpy", "llvmlite", "pyoperon")}
     return {
         "cpu": model or platform.machine(),
         "cores": os.cpu_count(),

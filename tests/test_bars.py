@@ -12,7 +12,7 @@ FUNCTION_LINES, FILE_LINES, PARAMETERS = 100, 600, 8
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-# the machine is one loop over problems, starts and steps that numba compiles, with its scratch arrays made once at the
+# the machine is one loop over problems, starts and steps, with its scratch arrays made once at the
 # top: cut in parts, each part would be handed all of them
 MACHINE = ROOT / "sld" / "fit" / "machine.py"
 LONG = {(MACHINE, "solve")}
@@ -41,7 +41,7 @@ def test_no_function_is_longer_than_a_hundred_lines() -> None:
 
 
 def test_no_function_outside_the_commands_has_more_than_eight_parameters() -> None:
-    """A command has a parameter for each of its options, and what numba compiles one for each array (see `solve`)."""
+    """A command has a parameter for each of its options, and the machine one for each array (see `solve`)."""
     files = [path for path in FILES if ROOT / "sld" / "cli" not in path.parents and path != MACHINE]
     found = [(path.name, f.name, n_parameters(f)) for path in files for f in functions(path)]
     assert [said for said in found if said[2] > PARAMETERS] == []

@@ -16,7 +16,7 @@ FLOORS = ("core", "chat", "formula", "data", "fit", "laws", "search", "analysis"
 ROOMS = {
     "search": ("candidates", "screening", "judging", "proposing", "choosing", "llm", "search")
 }  # its own files last
-HEAVY = ("scipy", "sympy", "matplotlib", "pandas", "numba", "pyarrow", "openai", "huggingface_hub")
+HEAVY = ("scipy", "sympy", "matplotlib", "pandas", "llvmlite", "pyarrow", "openai", "huggingface_hub")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 Sources = Mapping[str, str]  # the text of each module, by its name; a package has the name of its folder
@@ -151,8 +151,8 @@ def test_a_circle_is_found_wherever_its_imports_stand(frame: str) -> None:
 
 
 def test_heavy_modules_are_imported_where_they_are_needed() -> None:
-    # numba compiles its functions at import, so the modules that are numba's may name it
-    allowed = {("sld.fit.machine", "numba"), ("sld.fit.machine_cache", "numba")}
+    # what compiles the machine is imported with it, at the first fit
+    allowed = {("sld.fit.native", "llvmlite")}
     at_the_top = {
         (name, module.split(".")[0])
         for name, text in sources().items()

@@ -48,7 +48,7 @@ def test_machine_numpy_and_sympy_agree_in_value_and_derivative(row: Operator) ->
             [float(sympy.diff(symbolic, sympy.Symbol(c, real=True)).subs(where)) for where in at]
             for c in tape.constants
         ]
-        for backend in ("numba", "numpy"):
+        for backend in ("machine", "numpy"):
             value, jacobian = value_and_jacobian(tape, columns, theta, backend=backend)
             np.testing.assert_allclose(value[0], values, rtol=1e-12, err_msg=f"{form} with {backend}")
             np.testing.assert_allclose(jacobian[0], slopes, rtol=1e-11, err_msg=f"{form} with {backend}")

@@ -207,7 +207,7 @@ def test_nothing_secret_was_printed(attempts: dict[str, object]) -> None:
 def test_the_child_knows_only_what_it_needs(attempts: dict[str, object]) -> None:
     seen = attempts["seen"]
     assert isinstance(seen, dict)
-    allowed = {"PATH", "LANG", "HOME", "TMPDIR", "MPLCONFIGDIR", "NUMBA_CACHE_DIR", "PWD", "LC_CTYPE"}
+    allowed = {"PATH", "LANG", "HOME", "TMPDIR", "MPLCONFIGDIR", "NUMBA_CACHE_DIR", "SLD_CACHE_DIR", "PWD", "LC_CTYPE"}
     allowed |= {"JOBLIB_MULTIPROCESSING", "LOKY_MAX_CPU_COUNT"}
     others = {n for n in seen["environment"] if not n.startswith("PYTHON") and not n.endswith("_NUM_THREADS")}
     assert others <= allowed

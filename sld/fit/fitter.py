@@ -383,10 +383,10 @@ class Fitter:
 
 @lru_cache
 def _solve() -> Callable[..., None]:
-    """Return the machine's entry; numba is slow to import, and an import statement in each fit is not free either."""
+    """Return the machine's entry; LLVM is slow to import, and an import statement in each fit is not free either."""
     from sld.fit import machine
 
-    return machine.solve  # type: ignore[no-any-return]
+    return machine.solve
 
 
 @lru_cache

@@ -1,6 +1,6 @@
 """Values and derivatives of any formula, for many sets of constants at once.
 
-A formula is compiled to a tape (`tape.py`), which the numba machine (`machine.py`) and the numpy interpreter here
+A formula is compiled to a tape (`tape.py`), which the compiled machine (`machine.py`) and the numpy interpreter here
 both run; their values and derivatives (reverse mode) agree to rounding.
 """
 
@@ -94,7 +94,7 @@ def evaluate_tape(
     """
     from sld.fit import machine
 
-    # through the machine's one compiled entry: a second one would double the first run's wait
+    # through the machine's one compiled entry: a second one would make the first run wait longer
     values = np.empty((theta.shape[0], columns.shape[1]))
     unbounded = np.empty(theta.shape[2])
     machine.solve(
@@ -107,7 +107,7 @@ def evaluate_tape(
 
 
 def value_and_jacobian(
-    tape: Tape, columns: Array, theta: Array, coefficients: Array | None = None, *, backend: str = "numba"
+    tape: Tape, columns: Array, theta: Array, coefficients: Array | None = None, *, backend: str = "machine"
 ) -> tuple[Array, Array]:
     """Return values (n_vectors, n_rows) and derivatives with respect to theta (n_vectors, n_constants, n_rows).
 
@@ -116,12 +116,12 @@ def value_and_jacobian(
         columns: (n_columns, n_rows) from `Tape.column_values`.
         theta: (n_vectors, n_constants); entries of `tape.positive` are logarithms.
         coefficients: (n_vectors, n_linear) values of the linear constants (omit when there are none).
-        backend: "numba", or "numpy" for the interpreter in this module.
+        backend: "machine", or "numpy" for the interpreter in this module.
     """
     n_vectors = theta.shape[0]
     if coefficients is None:
         coefficients = np.zeros((n_vectors, len(tape.linear)))
-    if backend == "numba":
+    if backend == "machine":
         jacobians = np.empty((n_vectors, len(tape.constants), columns.shape[1]))
         one_group = np.array([0, columns.shape[1]])
         values = evaluate_tape(tape, columns, theta[:, None], coefficients[:, None], one_group, jacobians)

@@ -1,12 +1,12 @@
-r"""The numba machine: runs tapes and fits their constants, for any formula, with one compilation.
+r"""The machine: runs tapes and fits their constants, for any formula, with one compilation.
 
 Levenberg-Marquardt on the nonlinear constants with the linear ones projected out (variable projection; the Jacobian
 is Kaufman's 1975 approximation). With groups, the nonlinear constants are split in shared and per-group ones and the
 normal equations, which then have an arrow shape, are solved by Schur complements: cost grows linearly with groups.
 
-`solve` is compiled on first use and cached on disk (`machine_cache.py`). To tell whether the cache is out of date numba
-looks only at this file, and the cache at the numbers of the instructions, so all else that is compiled is here. Each
-function is compiled again inside its callers, so the functions are few, and the first wait is about 16 s. Nothing
+`solve` is compiled at its first call, which takes about 3 s, and kept on disk (`machine_cache.py`). What is compiled is
+here and nowhere else, but for the numbers of the instructions; `translation.py` says which Python it may be. Loops that
+many callers need (`inline=False`) are compiled once and not in each of them: that keeps the first wait short. Nothing
 allocates inside the iterations.
 
 A new operator (`formula/operators.py`) needs one branch in each of `_scalars`, `_forward` and `_reverse`.
@@ -14,13 +14,7 @@ A new operator (`formula/operators.py`) needs one branch in each of `_scalars`, 
 
 from __future__ import annotations
 
-from typing import Any
-
-import numba
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
 from sld.fit.machine_cache import compiled
 from sld.fit.opcodes import (
@@ -51,13 +45,7 @@ from sld.fit.opcodes import (
     SUB_SR,
     TANH,
 )
-
-# No reordering that could hide a NaN: only contraction to fused multiply-add, and reordered sums where marked.
-_PLAIN: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy"}
-# No counting of references either: the views that these functions make of arrays, many for each loop of a few dozen
-# rows, live no longer than the arrays. So none of them may allocate or give a view to `solve`, which does count.
-_OPTIONS: dict[str, Any] = {**_PLAIN, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
-_SUMS: dict[str, Any] = {**_OPTIONS, "fastmath": {"contract", "reassoc", "nsz"}}
+from sld.fit.parts import Flags, Matrix, Row, Stack, Whole, WholeTable, bits, double, part
 
 _MAGIC = 6755399441055744.0  # 1.5 * 2**52: adding it leaves the rounded integer in the low bits
 _LOG2E = 1.4426950408889634  # 1/log(2)
@@ -71,28 +59,8 @@ _BLOCK = 256  # rows worked on together, so that a tape's slots stay in the firs
 _TILE = 1024  # rows that are orthogonalised by themselves, so that all that one needs stays in the second-level cache
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _bits(typingctx: Any, x: Any) -> Any:
-    """Reinterpret a double as a 64-bit integer."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], ir.IntType(64))
-
-    return types.int64(types.float64), codegen
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _double(typingctx: Any, x: Any) -> Any:
-    """Reinterpret a 64-bit integer as a double."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], ir.DoubleType())
-
-    return types.float64(types.int64), codegen
-
-
-@numba.njit(inline="always", **_OPTIONS)
-def _exp(x):  # type: ignore[no-untyped-def]
+@part(inline=True)
+def _exp(x: float) -> float:
     """Exp without branches, so that loops over it become vector code; relative error below 3e-16.
 
     The polynomial interpolates exp at the Chebyshev points of [-log(2)/2, log(2)/2]: two terms fewer than Taylor's.
@@ -114,17 +82,17 @@ def _exp(x):  # type: ignore[no-untyped-def]
     p = p * r + 5.000000000000019e-01
     p = p * r + 1.0
     p = p * r + 1.0
-    v = p * _double((_bits(z) + 1023) << 52)
+    v = p * double((bits(z) + 1023) << 52)
     v = np.inf if x > 709.0 else v
     return 0.0 if x < -708.0 else v
 
 
-@numba.njit(inline="always", **_OPTIONS)
-def _log(x):  # type: ignore[no-untyped-def]
+@part(inline=True)
+def _log(x: float) -> float:
     """Natural logarithm without branches; NaN below zero, -inf at zero."""
-    b = _bits(x)
-    e = _double((b >> 52) + 0x4338000000000000) - _MAGIC - 1023.0
-    m = _double((b & 0x000FFFFFFFFFFFFF) | 0x3FF0000000000000)
+    b = bits(x)
+    e = double((b >> 52) + 0x4338000000000000) - _MAGIC - 1023.0
+    m = double((b & 0x000FFFFFFFFFFFFF) | 0x3FF0000000000000)
     big = m > 1.4142135623730951
     m = 0.5 * m if big else m
     e = e + 1.0 if big else e
@@ -147,47 +115,47 @@ def _log(x):  # type: ignore[no-untyped-def]
     return v if x == x else x
 
 
-@numba.njit(**_OPTIONS)
-def _fill(x, value):  # type: ignore[no-untyped-def]
+@part()
+def _fill(x: Row, value: float) -> None:
     for r in range(x.shape[0]):
         x[r] = value
 
 
-@numba.njit(**_OPTIONS)
-def _copy(x, y):  # type: ignore[no-untyped-def]
+@part()
+def _copy(x: Row, y: Row) -> None:
     for r in range(x.shape[0]):
         x[r] = y[r]
 
 
-@numba.njit(**_OPTIONS)
-def _multiply(x, y):  # type: ignore[no-untyped-def]
+@part()
+def _multiply(x: Row, y: Row) -> None:
     for r in range(x.shape[0]):
         x[r] *= y[r]
 
 
-@numba.njit(**_OPTIONS)
-def _add(x, t, y):  # type: ignore[no-untyped-def]
+@part()
+def _add(x: Row, t: float, y: Row) -> None:
     """Add t * y to x."""
     for r in range(x.shape[0]):
         x[r] += t * y[r]
 
 
-@numba.njit(**_SUMS)
-def _dot(x, y):  # type: ignore[no-untyped-def]
+@part(reassociate=True, inline=False)
+def _dot(x: Row, y: Row) -> float:
     total = 0.0
     for r in range(x.shape[0]):
         total += x[r] * y[r]
     return total
 
 
-@numba.njit(**_OPTIONS)
-def _behind(n_rows, n_linear):  # type: ignore[no-untyped-def]
+@part()
+def _behind(n_rows: int, n_linear: int) -> int:
     """Return room for what is left of the tiles of so many rows, in groups of two tiles or more: two for each."""
     return (2 * n_rows + _TILE - 1) // _TILE * n_linear
 
 
-@numba.njit(**_OPTIONS)
-def _bounds(tile, n_tiles, n_linear, lo, hi, n):  # type: ignore[no-untyped-def]
+@part()
+def _bounds(tile: int, n_tiles: int, n_linear: int, lo: int, hi: int, n: int) -> tuple[int, int]:
     """Return where a tile of the rows lo .. hi - 1 begins and ends, or what is left of all of them, the last one."""
     if tile < n_tiles:
         return lo + tile * _TILE, min(lo + (tile + 1) * _TILE, hi)
@@ -195,8 +163,8 @@ def _bounds(tile, n_tiles, n_linear, lo, hi, n):  # type: ignore[no-untyped-def]
     return begin, begin + n_tiles * n_linear
 
 
-@numba.njit(**_OPTIONS)
-def _scalars(p, literals, scalar_ops, theta, s, d):  # type: ignore[no-untyped-def]
+@part()
+def _scalars(p: int, literals: Row, scalar_ops: WholeTable, theta: Row, s: Row, d: Matrix) -> None:
     """Fill scalar slots `s` and their derivatives with respect to theta `d` (n_scalars, p)."""
     n_literals = literals.shape[0]
     for i in range(p):
@@ -247,8 +215,8 @@ def _scalars(p, literals, scalar_ops, theta, s, d):  # type: ignore[no-untyped-d
             d[o, j] = da * d[a, j] + (db * d[b, j] if db != 0.0 else 0.0)
 
 
-@numba.njit(**_OPTIONS)
-def _forward(row_ops, n_columns, s, rows, lo, hi):  # type: ignore[no-untyped-def]
+@part()
+def _forward(row_ops: WholeTable, n_columns: int, s: Row, rows: Matrix, lo: int, hi: int) -> None:
     """Run the row instructions on rows lo .. hi - 1.
 
     Instructions that differ only in a factor share one loop: each loop is compiled to vector code several times
@@ -327,97 +295,143 @@ def _forward(row_ops, n_columns, s, rows, lo, hi):  # type: ignore[no-untyped-de
                     o[r] = slope * x[r] + shift
 
 
-@numba.njit(**_OPTIONS)
-def _reverse(row_ops, n_columns, s, rows, bar, sbar, lo, hi):  # type: ignore[no-untyped-def]
+@part()
+def _give(target: Row, filled: bool, k: float, g: Row, times: int, h: Row) -> None:
+    """Add k * g, times h unless `times` is 0, to a row; or set it to that where nothing is in it yet."""
+    if times == 0 and filled:
+        _add(target, k, g)
+    elif times == 0:
+        for r in range(target.shape[0]):
+            target[r] = k * g[r]
+    elif filled:
+        for r in range(target.shape[0]):
+            target[r] += k * g[r] * h[r]
+    else:
+        for r in range(target.shape[0]):
+            target[r] = k * g[r] * h[r]
+
+
+@part()
+def _give_exponent(target: Row, filled: bool, g: Row, o: Row, x: Row) -> None:
+    """Multiply the adjoint g of a power o by it, and give the exponent that times x, the logarithm of the base.
+
+    Where the base is zero x is -inf: there the power is zero, and so is its derivative.
+    """
+    if filled:
+        for r in range(target.shape[0]):
+            g[r] *= o[r]
+            target[r] += g[r] * x[r] if o[r] != 0.0 else 0.0
+    else:
+        for r in range(target.shape[0]):
+            g[r] *= o[r]
+            target[r] = g[r] * x[r] if o[r] != 0.0 else 0.0
+
+
+@part()
+def _reverse(
+    p: int, n_literals: int, row_ops: WholeTable, n_columns: int, s: Row, rows: Matrix, bar: Matrix, sbar: Matrix,
+    filled: Flags, start: int, end: int, at: int,
+) -> None:  # fmt: skip
     """Propagate adjoints of row slots `bar` (filled at the outputs) to those of scalar slots `sbar`.
 
-    Both begin at row lo. `bar` holds row results only (slot minus n_columns); columns do not depend on theta. The
-    adjoint g of an instruction is not needed once its operands have theirs, so it is overwritten by what both share.
+    The rows are start .. end - 1. They begin at 0 in `bar`, which holds row results only (slot minus n_columns), and at
+    `at` in `sbar`. Columns and literals do not depend on theta. The adjoint g of an instruction is not needed once its
+    operands have theirs, so it is overwritten by what both share.
+
+    Nothing is set to zero before: `filled` says of each row of `bar`, and then of `sbar`, whether something is there
+    already, to which more is added.
     """
-    for start in range(lo, hi, _BLOCK):
-        end = min(start + _BLOCK, hi)
-        m = end - start
-        for i in range(row_ops.shape[0] - 1, -1, -1):
-            code, a, b = row_ops[i, 0], row_ops[i, 1], row_ops[i, 2]
-            o, x = rows[n_columns + i, start:end], rows[a, start:end]
-            g = bar[i, start - lo : end - lo]
-            two = code <= LAST_RR
-            unary = code >= FIRST_UNARY and code <= LAST_UNARY
-            y = rows[b if two else 0, start:end]
-            c = 0.0 if two else s[b]
-            first = a >= n_columns
-            second = b >= n_columns if two else not unary
-            ga = bar[a - n_columns if first else 0, start - lo : end - lo]
-            gb = sbar[0, start - lo : end - lo]
+    m = end - start
+    for i in range(row_ops.shape[0] - 1, -1, -1):
+        code, a, b = row_ops[i, 0], row_ops[i, 1], row_ops[i, 2]
+        if not filled[i]:
+            continue
+        o, x = rows[n_columns + i, start:end], rows[a, start:end]
+        g = bar[i, 0:m]
+        two = code <= LAST_RR
+        unary = code >= FIRST_UNARY and code <= LAST_UNARY
+        y = rows[b if two else 0, start:end]
+        c = 0.0 if two else s[b]
+        first = a >= n_columns
+        second = b >= n_columns if two else not unary and (b < p or b >= p + n_literals)
+        ia, ib = a - n_columns if first else 0, b - n_columns if two else b + row_ops.shape[0]
+        ga = bar[ia, 0:m]
+        gb = sbar[0, at : at + m]
+        if second:
+            gb = bar[ib, 0:m] if two else sbar[b, at : at + m]
+        # derivative by operand: factor ka (times a row: 1 = x, 2 = y, 3 = o), likewise kb
+        ka, kb, times_a, times_b = 1.0, 1.0, 0, 0
+        if code == SUB_RR or code == SUB_RS:
+            kb = -1.0
+        elif code == SUB_SR or code == NEG:
+            ka = -1.0
+        elif code == MUL_RR:
+            times_a, times_b = 2, 1
+        elif code == MUL_RS:
+            ka, times_b = c, 1
+        elif code == DIV_RR or code == DIV_SR or code == LOG or code == SQRT:
+            h = y if code == DIV_RR else o if code == SQRT else x
+            for r in range(m):
+                g[r] /= h[r]
+            if code == DIV_RR:
+                kb, times_b = -1.0, 3
+            elif code == DIV_SR:
+                ka, times_a = -1.0, 3
+            elif code == SQRT:
+                ka = 0.5
+        elif code == DIV_RS:
+            ka, kb, times_b = 1.0 / c, -1.0 / c, 3
+        elif code == EXP:
+            times_a = 3
+        elif code == TANH or code == SIGMOID:
+            t = 1.0 if code == TANH else 0.0
+            for r in range(m):
+                g[r] *= (1.0 - o[r]) * (t + o[r])
+        elif code == ABS:
+            for r in range(m):
+                g[r] = g[r] if x[r] > 0.0 else -g[r] if x[r] < 0.0 else 0.0
+        elif code == FILL:
+            first = False
+        elif code == EXPMUL_RS:
             if second:
-                gb = bar[b - n_columns, start - lo : end - lo] if two else sbar[b, start - lo : end - lo]
-            # derivative by operand: factor ka (times a row: 1 = x, 2 = y, 3 = o), likewise kb
-            ka, kb, times_a, times_b = 1.0, 1.0, 0, 0
-            if code == SUB_RR or code == SUB_RS:
-                kb = -1.0
-            elif code == SUB_SR or code == NEG:
-                ka = -1.0
-            elif code == MUL_RR:
-                times_a, times_b = 2, 1
-            elif code == MUL_RS:
-                ka, times_b = c, 1
-            elif code == DIV_RR or code == DIV_SR or code == LOG or code == SQRT:
-                h = y if code == DIV_RR else o if code == SQRT else x
-                for r in range(m):
-                    g[r] /= h[r]
-                if code == DIV_RR:
-                    kb, times_b = -1.0, 3
-                elif code == DIV_SR:
-                    ka, times_a = -1.0, 3
-                elif code == SQRT:
-                    ka = 0.5
-            elif code == DIV_RS:
-                ka, kb, times_b = 1.0 / c, -1.0 / c, 3
-            elif code == EXP:
-                times_a = 3
-            elif code == TANH or code == SIGMOID:
-                t = 1.0 if code == TANH else 0.0
-                for r in range(m):
-                    g[r] *= (1.0 - o[r]) * (t + o[r])
-            elif code == ABS:
-                for r in range(m):
-                    g[r] = g[r] if x[r] > 0.0 else -g[r] if x[r] < 0.0 else 0.0
-            elif code == FILL:
-                ka = 0.0
-            elif code == EXPMUL_RS:
-                # x is a logarithm: where the base is zero it is -inf, the value is zero and so is its derivative
-                for r in range(m):
-                    g[r] *= o[r]
-                    gb[r] += g[r] * x[r] if o[r] != 0.0 else 0.0
-                ka, second = c, False
-            elif code == MIN_RR or code == MIN_RS or code == MAX_RR or code == MAX_RS:
-                sign = 1.0 if code == MIN_RR or code == MIN_RS else -1.0
-                for r in range(m):
-                    other = y[r] if two else c
-                    keeps = sign * x[r] <= sign * other
-                    if first:
-                        ga[r] += g[r] if keeps else 0.0
-                    if second:
-                        gb[r] += 0.0 if keeps else g[r]
-                first, second = False, False
-            for side in range(2):
-                if not (first if side == 0 else second):
-                    continue
-                target = ga if side == 0 else gb
-                k = ka if side == 0 else kb
-                times = times_a if side == 0 else times_b
-                if times == 0:
-                    _add(target, k, g)
-                else:
-                    h = x if times == 1 else y if times == 2 else o
-                    for r in range(m):
-                        target[r] += k * g[r] * h[r]
+                _give_exponent(gb, filled[ib], g, o, x)
+                filled[ib] = True
+            else:
+                _multiply(g, o)
+            ka, second = c, False
+        elif code == MIN_RR or code == MIN_RS or code == MAX_RR or code == MAX_RS:
+            sign = 1.0 if code == MIN_RR or code == MIN_RS else -1.0
+            if first and not filled[ia]:
+                _fill(ga, 0.0)
+                filled[ia] = True
+            if second and not filled[ib]:
+                _fill(gb, 0.0)
+                filled[ib] = True
+            for r in range(m):
+                other = y[r] if two else c
+                keeps = sign * x[r] <= sign * other
+                if first:
+                    ga[r] += g[r] if keeps else 0.0
+                if second:
+                    gb[r] += 0.0 if keeps else g[r]
+            first, second = False, False
+        for side in range(2):
+            if not (first if side == 0 else second):
+                continue
+            target, slot = ga, ia
+            k, times = ka, times_a
+            if side == 1:
+                target, slot = gb, ib
+                k, times = kb, times_b
+            _give(target, filled[slot], k, g, times, x if times == 1 else y if times == 2 else o)
+            filled[slot] = True
 
 
-@numba.njit(**_OPTIONS)
-def _project(  # type: ignore[no-untyped-def]
-    row_ops, n_columns, s, rows, outputs, rest, y_all, w_all, weighted, q_all, tri, z_all, c, lo, hi, n
-):
+@part()
+def _project(
+    row_ops: WholeTable, n_columns: int, s: Row, rows: Matrix, outputs: Whole, rest: int, y_all: Row, w_all: Row,
+    weighted: bool, q_all: Matrix, tri: Matrix, z_all: Row, c: Row, lo: int, hi: int, n: int,
+) -> float:  # fmt: skip
     """Solve the linear constants of one group by modified Gram-Schmidt; return the residual sum of squares.
 
     q_all (n_linear, n_rows) gets the orthonormal basis, z_all the residual y - prediction (times w), c the constants.
@@ -450,15 +464,18 @@ def _project(  # type: ignore[no-untyped-def]
         for k in range(n_linear):
             qk = q_all[k, begin:end]
             if tile < n_tiles:
-                _copy(qk, rows[outputs[k], begin:end])
+                f = rows[outputs[k], begin:end]
                 if weighted:
-                    _multiply(qk, w)
+                    for r in range(m):
+                        qk[r] = f[r] * w[r]
+                else:
+                    _copy(qk, f)
             size = _dot(qk, qk)
             for j in range(k):
                 t = _dot(q_all[j, begin:end], qk)
                 tri[j, k] = t
                 _add(qk, -t, q_all[j, begin:end])
-            left = _dot(qk, qk)
+            left = _dot(qk, qk) if k > 0 else size
             if not left > 1e-22 * size or not left < 1e290:
                 if not (size == size and size < 1e290):
                     return np.inf
@@ -491,39 +508,47 @@ def _project(  # type: ignore[no-untyped-def]
     return total
 
 
-@numba.njit(**_OPTIONS)
-def _jacobian(  # type: ignore[no-untyped-def]
-    p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s, d, bar, sbar, c, jac, lo, hi
-):
-    """Derivative of the prediction with respect to theta on rows lo .. hi - 1, linear constants held: jac (p, m)."""
-    m = hi - lo
-    for i in range(bar.shape[0]):
-        _fill(bar[i, 0:m], 0.0)
-    for i in range(sbar.shape[0]):
-        _fill(sbar[i, 0:m], 0.0)
-    for k in range(outputs.shape[0]):
-        slot = outputs[k] - n_columns
-        if slot >= 0:
-            gi = bar[slot, 0:m]
-            for r in range(m):
-                gi[r] += c[k]
-    if rest >= n_columns:
-        gi = bar[rest - n_columns, 0:m]
-        for r in range(m):
-            gi[r] += 1.0
-    _reverse(row_ops, n_columns, s, rows, bar, sbar, lo, hi)
+@part()
+def _jacobian(
+    p: int, scalar_ops: WholeTable, n_literals: int, row_ops: WholeTable, outputs: Whole, rest: int, n_columns: int,
+    rows: Matrix, s: Row, d: Matrix, bar: Matrix, sbar: Matrix, filled: Flags, c: Row, lo: int, hi: int,
+) -> None:  # fmt: skip
+    """Derivative of the prediction with respect to theta on rows lo .. hi - 1, linear constants held.
+
+    It is left in the first p rows of `sbar`, from 0 on: the adjoints of theta, to which those of scalar results are
+    added. Adjoints of row results are needed in one block only, and stay in the first-level cache.
+    """
+    n_ops = row_ops.shape[0]
+    for start in range(lo, hi, _BLOCK):
+        end = min(start + _BLOCK, hi)
+        m = end - start
+        for i in range(filled.shape[0]):
+            filled[i] = False
+        for k in range(outputs.shape[0] + 1):
+            slot = (outputs[k] if k < outputs.shape[0] else rest) - n_columns
+            if slot >= 0:
+                gi = bar[slot, 0:m]
+                t = c[k] if k < outputs.shape[0] else 1.0
+                if filled[slot]:
+                    for r in range(m):
+                        gi[r] += t
+                else:
+                    _fill(gi, t)
+                filled[slot] = True
+        _reverse(p, n_literals, row_ops, n_columns, s, rows, bar, sbar, filled, start, end, start - lo)
+        for i in range(sbar.shape[0]):
+            if not filled[n_ops + i] and (i < p or i >= p + n_literals):
+                _fill(sbar[i, start - lo : end - lo], 0.0)
     first = p + n_literals
     for j in range(p):
-        jj = jac[j, 0:m]
-        _copy(jj, sbar[j, 0:m])
         for i in range(scalar_ops.shape[0]):
             t = d[first + i, j]
             if t != 0.0:
-                _add(jj, t, sbar[first + i, 0:m])
+                _add(sbar[j, 0 : hi - lo], t, sbar[first + i, 0 : hi - lo])
 
 
-@numba.njit(**_OPTIONS)
-def _cholesky_solve(a, b):  # type: ignore[no-untyped-def]
+@part()
+def _cholesky_solve(a: Matrix, b: Matrix) -> bool:
     """Solve a x = b in place for right-hand sides b (n, m); False if a is not positive definite."""
     n, m = b.shape
     for i in range(n):
@@ -551,10 +576,11 @@ def _cholesky_solve(a, b):  # type: ignore[no-untyped-def]
     return True
 
 
-@numba.njit(**_OPTIONS)
-def _step(  # type: ignore[no-untyped-def]
-    hss, hgs, hgg, grad, damping, n_shared, n_local, fixed, a_s, a_g, b_s, b_g, keep, delta
-):
+@part()
+def _step(
+    hss: Matrix, hgs: Stack, hgg: Stack, grad: Row, damping: float, n_shared: int, n_local: int, fixed: Flags,
+    a_s: Matrix, a_g: Matrix, b_s: Matrix, b_g: Matrix, keep: Stack, delta: Row,
+) -> bool:  # fmt: skip
     """Solve the damped arrow system for delta; constants marked in `fixed` do not move. False on failure."""
     n_groups = hgg.shape[0]
     for i in range(n_shared):
@@ -613,11 +639,13 @@ def _step(  # type: ignore[no-untyped-def]
     return True
 
 
-@numba.njit(**_OPTIONS)
-def _normal_equations(  # type: ignore[no-untyped-def]
-    n_shared, n_local, offsets, p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s, d,
-    bar, sbar, c, jac, q, z, w, weighted, hss, hgs, hgg, grad, n,
-):  # fmt: skip
+@part()
+def _normal_equations(
+    n_shared: int, n_local: int, offsets: Whole, p: int, scalar_ops: WholeTable, n_literals: int, row_ops: WholeTable,
+    outputs: Whole, rest: int, n_columns: int, rows: Matrix, s: Matrix, d: Stack, bar: Matrix, sbar: Matrix,
+    filled: Flags, c: Matrix, q: Matrix, z: Row, w: Row, weighted: bool, hss: Matrix, hgs: Stack, hgg: Stack,
+    grad: Row, n: int,
+) -> None:  # fmt: skip
     """Fill the blocks of J'J (hss, hgs, hgg) and J'z (grad), the linear constants projected out of J."""
     for i in range(grad.shape[0]):
         grad[i] = 0.0
@@ -628,18 +656,18 @@ def _normal_equations(  # type: ignore[no-untyped-def]
     for g in range(offsets.shape[0] - 1):
         lo, hi = offsets[g], offsets[g + 1]
         n_tiles = (hi - lo + _TILE - 1) // _TILE
-        room = jac.shape[1] - (n_tiles * n_linear if n_tiles > 1 else 0)
+        room = sbar.shape[1] - (n_tiles * n_linear if n_tiles > 1 else 0)
         for tile in range(n_tiles if n_tiles < 2 else n_tiles + 1):
             begin, end = _bounds(tile, n_tiles, n_linear, lo, hi, n)
             at = 0 if tile < n_tiles else room
             stop = at + end - begin
             if tile < n_tiles:
                 _jacobian(
-                    p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s[g], d[g], bar, sbar, c[g],
-                    jac, begin, end,
+                    p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s[g], d[g], bar, sbar,
+                    filled, c[g], begin, end,
                 )  # fmt: skip
             for j in range(p):
-                jj = jac[j, at:stop]
+                jj = sbar[j, at:stop]
                 if weighted and tile < n_tiles:
                     _multiply(jj, w[begin:end])
                 for k in range(n_linear):
@@ -647,11 +675,11 @@ def _normal_equations(  # type: ignore[no-untyped-def]
                     t = _dot(qk, jj)
                     _add(jj, -t, qk)
                     if n_tiles > 1 and tile < n_tiles:
-                        jac[j, room + tile * n_linear + k] = t
+                        sbar[j, room + tile * n_linear + k] = t
             for i in range(p):
                 for j in range(i + 2):
                     # the last one is the gradient
-                    t = _dot(jac[i, at:stop], jac[j, at:stop] if j <= i else z[begin:end])
+                    t = _dot(sbar[i, at:stop], sbar[j, at:stop] if j <= i else z[begin:end])
                     if j > i:
                         if i < n_shared:
                             grad[i] += t
@@ -669,8 +697,10 @@ def _normal_equations(  # type: ignore[no-untyped-def]
                         hgg[g, j - n_shared, i - n_shared] = t
 
 
-@numba.njit(**_OPTIONS)
-def _prior(theta, mean, weight, n_shared, n_local, n_groups, hgg, grad, add):  # type: ignore[no-untyped-def]
+@part()
+def _prior(
+    theta: Row, mean: Row, weight: Matrix, n_shared: int, n_local: int, n_groups: int, hgg: Stack, grad: Row, add: bool
+) -> float:
     """Return the sum over groups of d' weight d, d = theta - mean; if `add`, add it to the normal equations as well."""
     total = 0.0
     for g in range(n_groups):
@@ -687,14 +717,15 @@ def _prior(theta, mean, weight, n_shared, n_local, n_groups, hgg, grad, add):  #
     return total
 
 
-# Positional arguments and not records: numba finds out the types of every argument at each call, and for namedtuples in
-# Python. With five of them in place of these 26, a fit of 18 rows and 5 steps takes 53 µs instead of 30.
-@compiled(NUMBERING, **_PLAIN)
-def solve(  # type: ignore[no-untyped-def]
-    n_shared, n_local, offsets, literals, scalar_ops, row_ops, outputs, rest, columns, y, w, weighted,
-    starts, inherited, lower, upper, max_iterations, tolerance, thetas, coefficients, sums, at_best,
-    values, jacobians, prior_mean, prior_weight,
-):  # fmt: skip
+# Positional arguments and not records, which Python would have to take apart at each call.
+@compiled(NUMBERING)
+@part()
+def solve(
+    n_shared: int, n_local: int, offsets: Whole, literals: Row, scalar_ops: WholeTable, row_ops: WholeTable,
+    outputs: Whole, rest: int, columns: Matrix, y: Row, w: Row, weighted: bool, starts: Matrix, inherited: Stack,
+    lower: Row, upper: Row, max_iterations: int, tolerance: float, thetas: Stack, coefficients: Stack, sums: Row,
+    at_best: Whole, values: Matrix, jacobians: Stack, prior_mean: Row, prior_weight: Matrix,
+) -> None:  # fmt: skip
     """Fit from every start; the best result of each problem goes to thetas, coefficients, sums and at_best.
 
     With shared constants all groups are one problem; without, each group is a problem of its own. The constants of a
@@ -734,8 +765,9 @@ def solve(  # type: ignore[no-untyped-def]
     rows = np.empty((n_columns + n_row_ops, n))
     m = min(n, _TILE)
     behind = _behind(n, n_linear) if n > _TILE else 0
-    bar = np.empty((max(n_row_ops, 1), m))
-    sbar = np.empty((n_scalars, m))
+    bar = np.empty((n_row_ops, min(n, _BLOCK)))
+    sbar = np.empty((n_scalars, m + behind))
+    filled = np.empty(n_row_ops + n_scalars, dtype=np.bool_)
     s = np.empty((n_groups, n_scalars))
     d = np.zeros((n_groups, n_scalars, p))
     for g in range(n_groups):
@@ -745,7 +777,6 @@ def solve(  # type: ignore[no-untyped-def]
     q = np.empty((n_linear, n + behind))
     tri = np.zeros((n_linear, n_linear))
     z = np.empty(n + behind)
-    jac = np.empty((p, m + behind))
     c = np.zeros((n_groups, n_linear))
     best = np.zeros((n_groups, n_linear))
     hss = np.empty((n_shared, n_shared))
@@ -784,11 +815,11 @@ def solve(  # type: ignore[no-untyped-def]
                         to_row = min(from_row + _TILE, hi)
                         _jacobian(
                             p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s[g], d[g], bar, sbar,
-                            coefficients[k, first + g], jac, from_row, to_row,
+                            filled, coefficients[k, first + g], from_row, to_row,
                         )  # fmt: skip
                         for j in range(p):
                             for r in range(to_row - from_row):
-                                jacobians[k, j, begin + from_row + r] = jac[j, r]
+                                jacobians[k, j, begin + from_row + r] = sbar[j, r]
             continue
         y_p = y[begin:stop]
         w_p = w[begin:stop] if weighted else w
@@ -817,7 +848,7 @@ def solve(  # type: ignore[no-untyped-def]
                         break
                     _normal_equations(
                         n_shared, n_local, at, p, scalar_ops, n_literals, row_ops, outputs, rest, n_columns, rows, s, d,
-                        bar, sbar, c, jac, q, z, w_p, weighted, hss, hgs, hgg, grad, n,
+                        bar, sbar, filled, c, q, z, w_p, weighted, hss, hgs, hgg, grad, n,
                     )  # fmt: skip
                     if prior_weight.shape[0] > 0:
                         _prior(theta, prior_mean, prior_weight, n_shared, n_local, n_groups, hgg, grad, True)

@@ -205,4 +205,4 @@ def _versions() -> str:
         except PackageNotFoundError:
             return f"{package} (not installed)"
 
-    return ", ".join([*(of(p) for p in ("sld", "numpy", "numba")), f"Python {platform.python_version()}"])
+    return ", ".join([*(of(p) for p in ("sld", "numpy", "llvmlite")), f"Python {platform.python_version()}"])

@@ -286,7 +286,7 @@ def _bubblewrap(bwrap: str, folder: Path, hidden: Sequence[Path]) -> list[str]:
 
 def _environment(folder: Path) -> dict[str, str]:
     one = ("OPENBLAS", "OMP", "MKL", "BLIS", "NUMEXPR", "VECLIB_MAXIMUM")
-    places = dict.fromkeys(("HOME", "TMPDIR", "MPLCONFIGDIR", "NUMBA_CACHE_DIR"), str(folder))
+    places = dict.fromkeys(("HOME", "TMPDIR", "MPLCONFIGDIR", "NUMBA_CACHE_DIR", "SLD_CACHE_DIR"), str(folder))
     python = {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     joblib = {"JOBLIB_MULTIPROCESSING": "0", "LOKY_MAX_CPU_COUNT": "1"}  # it would ask other programs
     threads = {f"{name}_NUM_THREADS": "1" for name in one}
