@@ -59,6 +59,7 @@ from sld.formula.terms import CONST, FREE_CONSTANT, NONE, POS, Term, Value, coll
 _MAX_PERMUTED = 3  # constants used twice or more; beyond, their numbering is that of their first appearance
 _MAX_SHORTENED = 120  # nodes; `simplify` tries each, and a form as long as this is not made readable by it
 _REMEMBERED = 1 << 11  # formulas: a form is asked about again soon or never, and each takes 10 kB
+_TOKENS = re.compile(r"\$\d*|@|[^\W\d]\w*")
 _FOLDABLE = 1e15  # beyond this, in absolute value or its inverse, literals stay as they were written
 
 
@@ -226,13 +227,16 @@ def simplify(expression: Expression) -> Expression:
     Every step keeps the canonical key. So the family stays what it was up to the conventions at the top of this
     module: `exp(A)*x` becomes `A*x`. Signs of decay, as in `N**-a`, are kept as they were written.
     """
-    if canonical_key(expression).startswith("="):
+    key = _keyed(expression)
+    if key[0].startswith("="):
         return expression
     shortener = _Shortener(expression.variables)
     tree = shortener.folded(expression.tree)
+    if tree is not expression.tree and tree != expression.tree:
+        key = _key_of(tree, expression.variables, shortener.values)
     if sum(1 for _ in tree.walk()) <= _MAX_SHORTENED:
-        while (shorter := shortener.hoisted(tree)) is not None:
-            tree = shorter
+        while (shorter := shortener.hoisted(tree, key)) is not None:
+            tree, key = shorter
     return Expression(tree, expression.variables)
 
 
@@ -244,13 +248,14 @@ class _Shortener:
         self.values: _Memory = {}
         self.as_folded: dict[int, tuple[Node, Node]] = {}  # the node itself beside the result keeps it alive
 
-    def hoisted(self, tree: Node) -> Node | None:
-        """Put an argument in the place of the first node where the key allows it."""
+    def hoisted(self, tree: Node, key: tuple[str, int]) -> tuple[Node, tuple[str, int]] | None:
+        """Put an argument in the place of the first node where the key allows it; return the tree and its key."""
         variables = self.variables
-        text, n_positive = _key_of(tree, variables, self.values)
+        text, n_positive = key
         # most candidates lose a variable or constant that the key shows: seen without computing theirs
-        needed = set(re.findall(r"[^\W\d]\w*", text)).intersection(variables)
-        n_constants = len(set(re.findall(r"\$\d+", text))) + len(re.findall(r"\$(?!\d)|@", text))
+        tokens = _TOKENS.findall(text)
+        needed = set(tokens).intersection(variables)
+        n_constants = tokens.count("$") + tokens.count("@") + len({t for t in tokens if t[0] == "$" and len(t) > 1})
         total = _names(tree)
         spare = sum(n not in variables for n in total) - n_constants
         known = Shortenings(tree, variables, text, total, spare)
@@ -261,6 +266,9 @@ class _Shortener:
             for arg in _heirs(node, variables):
                 lost = node.names - arg.names
                 if lost:
+                    alone = [n for n in lost if total[n] == 1]
+                    if not needed.isdisjoint(alone) or sum(n not in variables for n in alone) > spare:
+                        continue
                     inside = inside or _names(node)
                     gone = [n for n in lost if inside[n] == total[n]]
                     if not needed.isdisjoint(gone) or sum(n not in variables for n in gone) > spare:
@@ -271,7 +279,7 @@ class _Shortener:
                 found = _key_of(shorter, variables, self.values)
                 # A*exp(b + k*x) loses b, not A: a form never gives up a constant's sign
                 if found[0] == text and found[1] <= n_positive:
-                    return shorter
+                    return shorter, found
         return None
 
     def folded(self, node: Node) -> Node:
@@ -321,7 +329,15 @@ class _Shortener:
 
 
 def _names(tree: Node) -> Counter[str]:
-    return Counter([node.name for node in tree.walk() if node.op == "name"])
+    found: list[str] = []
+    stack = [tree]
+    while stack:
+        node = stack.pop()
+        if node.args:
+            stack.extend(node.args)
+        elif node.op == "name":
+            found.append(node.name)
+    return Counter(found)
 
 
 def _heirs(node: Node, variables: Sequence[str]) -> Sequence[Node]:
