@@ -274,13 +274,8 @@ class Fitter:
         columns, y, offsets = self.columns, self.y, self.offsets
         present: Rows | None = None
         if rows is not None:
-            chosen = np.zeros(self.n_rows, dtype=bool)
-            chosen[rows] = True
-            kept = np.flatnonzero(chosen[self.order])
+            kept, present, offsets = self.prepared.subset(rows)
             columns, y, w = columns.take(kept, axis=1), y[kept], None if w is None else w[kept]
-            offsets = np.searchsorted(kept, offsets)
-            present = np.flatnonzero(offsets[1:] > offsets[:-1])
-            offsets = np.append(offsets[present], len(kept))
         n_present, n_theta = len(offsets) - 1, len(tape.constants)
         begin, more = self._theta(starts), NO_STACK
         if inherited is not None and n_theta:

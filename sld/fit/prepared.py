@@ -7,12 +7,14 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from sld.core.arrays import Mask, Rows
 from sld.data.table import Table
 from sld.fit.starts import Sample
 from sld.formula.evaluation import Array, walk
 from sld.formula.expression import Node
 
 _SAMPLE_ROWS = 48  # rows that starting points are drawn from
+_MAX_SUBSETS = 64  # of rows; there are about eight folds
 _MAX_COLUMNS_MB = 64  # of constant-free sub-expressions remembered for one table
 
 
@@ -41,6 +43,7 @@ class Prepared:
         self.offsets = np.searchsorted(self.group_of, np.arange(n_groups + 1))
         self._columns: dict[Node, Array] = {}
         self._stacks: dict[tuple[Node, ...], Array] = {}  # many formulas have the same columns
+        self._subsets: dict[int, tuple[Rows | Mask, tuple[Rows, Rows, Rows]]] = {}  # by identity, which is kept alive
         self._remembered = 0
         self._targets: dict[tuple[int, bool], tuple[Array, float]] = {}
 
@@ -62,6 +65,30 @@ class Prepared:
         # an odd step, so that it does not fall in with an even number of rungs
         pick = np.arange(self.n_rows)[:: step if step % 2 or step == 1 else step + 1][: 2 * _SAMPLE_ROWS]
         return Sample({s: v[pick] for s, v in self.values.items()})
+
+    def subset(self, rows: Rows | Mask) -> tuple[Rows, Rows, Rows]:
+        """Return where some rows stand in the order of the groups, the groups among them, and where each begins.
+
+        Args:
+            rows: Row numbers of the table, or a mask; not written to afterwards.
+
+        Returns:
+            Positions (n_kept,), numbers of the groups that have rows (n_present,), offsets (n_present + 1,).
+        """
+        known = self._subsets.get(id(rows))
+        if known is not None and known[0] is rows:
+            return known[1]
+        chosen = np.zeros(self.n_rows, dtype=bool)
+        chosen[rows] = True
+        kept = np.flatnonzero(chosen[self.order])
+        offsets = np.searchsorted(kept, self.offsets)
+        present = np.flatnonzero(offsets[1:] > offsets[:-1])
+        found = kept, present, np.append(offsets[present], len(kept))
+        if isinstance(rows, np.ndarray) and not rows.flags.writeable:  # those of a fold: every form is fitted to them
+            if len(self._subsets) >= _MAX_SUBSETS:
+                self._subsets.clear()
+            self._subsets[id(rows)] = rows, found
+        return found
 
     def columns(self, nodes: tuple[Node, ...]) -> Array:
         """Return the values of constant-free sub-expressions: (n_nodes, n_rows), not to be written to."""

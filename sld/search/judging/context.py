@@ -49,6 +49,8 @@ class JudgingContext:
         """Measure what all forms share."""
         targets = range(len(table.targets))
         self.table, self.folds = table, tuple(folds)
+        for fold in self.folds:
+            fold.train.setflags(write=False)  # what is prepared for its rows then holds for every form
         self.seed, self.max_constants = seed, max_constants
         self.grid = Grid.of(table)
         self.soundness = Soundness(table)

@@ -160,7 +160,7 @@ def _needs_units(expression: Expression, unit: str, table: Table) -> tuple[bool,
     drawn = {c: float(rng.uniform(0.4, 1.6)) for c in sorted({c.split(_NUMBERED)[0] for c in tape.constants})}
     theta = np.array([[drawn[c.split(_NUMBERED)[0]] if c != factor else 1.0 - moved for c in tape.constants]])
     columns = {s: rng.uniform(0.5, 3.0, _POINTS) for s in expression.variables}
-    values, jacobian = value_and_jacobian(tape, tape.column_values(columns, _POINTS), theta, backend="numpy")
+    values, jacobian = value_and_jacobian(tape, tape.column_values(columns, _POINTS), theta)
     at = tape.constants.index(factor)
     wanted, basis = jacobian[0][at], np.delete(jacobian[0], at, axis=0)
     around = np.concatenate([basis, values, np.ones((1, _POINTS))])
