@@ -271,8 +271,11 @@ class _View:
             good[:] = True
             good[list(suspects)] = False
             # the first rest lacks many good rows; with them back, what was absurd must still be so
-            sigma = _scatter(scaled[good], self.worse[good])
-            beside = {i: self._absurd(scaled, good, i, sigma, strict) for i in suspects}
+            bulk = _bulk(self.worse[good])
+            # the scatter takes longest, and most suspects are within what the bulk and their neighbours span
+            far = [i for i in suspects if self._absurd(scaled, good, i, 0.0, bulk, strict) is not None]
+            sigma = _scatter(scaled[good], self.worse[good]) if far else 0.0
+            beside = {i: self._absurd(scaled, good, i, sigma, bulk, strict) for i in far}
             named = {i: middle for i, middle in beside.items() if middle is not None}
             suspects, settled = named, len(named) == len(suspects)
             if settled:
@@ -302,6 +305,9 @@ class _View:
         distance = np.square(scaled[rest] - scaled[i]).sum(axis=1)
         # a few rows are all neighbours, and then the law itself makes them differ
         most = min(_NEIGHBOURS, max(_NEIGHBOURS // 2, len(self.rows) // 3))
+        if len(rest) > most:  # of many rows only those come into question that are as near as the last one
+            near = distance <= np.partition(distance, most - 1)[most - 1]
+            rest, distance = rest[near], distance[near]
         close = rest[np.argsort(distance, kind="stable")[:most]]
         return np.asarray(close[(np.abs(scaled[close] - scaled[i]) <= self.near).all(axis=1)])
 
@@ -309,7 +315,7 @@ class _View:
         """Return a mask of the good rows that are no worse than the neighbours of a row."""
         return np.asarray(good & (self.worse <= self.worse[self._close(scaled, good, i)].max()))
 
-    def _absurd(self, scaled: Array, good: Mask, i: int, sigma: float, strict: float) -> float | None:
+    def _absurd(self, scaled: Array, good: Mask, i: int, sigma: float, bulk: float, strict: float) -> float | None:
         """Return the median of the good neighbours of a row that is absurd beside them and all good rows, or None."""
         if good.sum() < _LEAST_ROWS - 2:
             return None
@@ -318,7 +324,6 @@ class _View:
             return None
         around = self.worse[close]
         worst = float(around.max())
-        bulk = float(np.subtract(*np.percentile(self.worse[good], [90, 10])))  # what the bulk of the runs spans
         least = strict * max(_SIGMAS * sigma, _RANGES * (worst - float(around.min())), bulk)
         return float(np.median(around)) if float(self.worse[i]) - worst > max(least, self.least) else None
 
@@ -387,6 +392,11 @@ class _View:
                     middles[i] = middle
                     break
         return sorted(middles.items())
+
+
+def _bulk(worse: Array) -> float:
+    """Return what the bulk of the runs spans."""
+    return float(np.subtract(*np.percentile(worse, [90, 10])))
 
 
 def _scatter(scaled: Array, worse: Array) -> float:
