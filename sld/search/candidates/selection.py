@@ -23,8 +23,8 @@ PRICE_PER_PROBLEM = 0.05  # in units of log error, for each check that fails far
 FAILED_FOLD = 25.0  # NMSE charged for a fold that could not be fitted or predicted
 EARLY_FOLDS = 3  # a first look at a form
 _EQUAL = 0.2  # mean log error that separates two candidates whatever the spread over folds
-_LUCK = 4  # rows: the weight of the training error beside the error on a fold's judged rows
-_FLOOR = 1e-8  # NMSE below which laws are equally good: rounding of published tables
+LUCK = 4  # rows: the weight of the training error beside the error on a fold's judged rows
+FLOOR = 1e-8  # NMSE below which laws are equally good: rounding of published tables
 
 
 def noise_floor(table: Table, target: int = 0) -> dict[str, float] | None:
@@ -79,7 +79,7 @@ def fold_score(
 
     A few judged rows can be met by luck far better than any row of the training set, and the best of thousands of
     forms has such luck. Each fold's error is therefore taken together with the training error, which counts as
-    `_LUCK` further rows.
+    `LUCK` further rows.
 
     Args:
         errors: NMSE on each fold; NaN for a fold that failed.
@@ -93,8 +93,8 @@ def fold_score(
     """
     e = np.array([FAILED_FOLD if not np.isfinite(x) else min(x, FAILED_FOLD) for x in errors])
     n = np.array(tested, dtype=np.float64)
-    e = (n * e + _LUCK * train_nmse) / (n + _LUCK)
-    mean = float(np.mean(np.log(e + _FLOOR + 0.5 * np.asarray(noise)))) if len(e) else 0.0
+    e = (n * e + LUCK * train_nmse) / (n + LUCK)
+    mean = float(np.mean(np.log(e + FLOOR + 0.5 * np.asarray(noise)))) if len(e) else 0.0
     return mean + price(n_constants, complexity, n_points) + PRICE_PER_PROBLEM * n_problems
 
 
@@ -228,12 +228,12 @@ def distinct(ranked: Iterable[Candidate], n: int, bins: float = 20.0) -> list[Ca
 def mean_log(errors: Sequence[float]) -> float:
     """Return the mean log error over folds."""
     known = np.array([e if np.isfinite(e) else FAILED_FOLD for e in errors])
-    return float(np.mean(np.log(np.minimum(known, FAILED_FOLD) + _FLOOR)))
+    return float(np.mean(np.log(np.minimum(known, FAILED_FOLD) + FLOOR)))
 
 
 def _log_errors(candidate: Candidate, rounding: float = 0.0) -> Array:
     errors = np.array([e if np.isfinite(e) else FAILED_FOLD for e in candidate.fold_errors])
-    logs: Array = np.log(np.minimum(errors, FAILED_FOLD) + _FLOOR + rounding)
+    logs: Array = np.log(np.minimum(errors, FAILED_FOLD) + FLOOR + rounding)
     return logs
 
 

@@ -12,7 +12,7 @@ from sld.data.splits import Fold
 from sld.data.table import Table
 from sld.fit.noise import ErrorScale, row_weights, standard_deviations
 from sld.formula.expression import Expression
-from sld.search.candidates.selection import fold_score
+from sld.search.candidates.selection import FAILED_FOLD, FLOOR, LUCK, PRICE_PER_PROBLEM, fold_score, price
 from sld.search.judging.admissible import Grid
 from sld.search.judging.baselines import baselines
 from sld.search.judging.judged import Judged
@@ -96,6 +96,18 @@ class JudgingContext:
     def credited(self, errors: Sequence[float], silent: Collection[int], target: int) -> tuple[float, ...]:
         """Return the errors with those of no formula where a fold says nothing: no credit, and no blame either."""
         return tuple(float(self.no_formula[k, target]) if k in silent else e for k, e in enumerate(errors))
+
+    def least_score(self, judged: Judged, expression: Expression, target: int) -> float:
+        """Return what `score` returns, up to rounding and a little less, in a tenth of the time."""
+        total = 0.0
+        for k, (n, error) in enumerate(zip(self.tested, judged.fold_errors, strict=True)):
+            if k in judged.silent:
+                error = float(self.no_formula[k, target])
+            e = min(error, FAILED_FOLD) if math.isfinite(error) else FAILED_FOLD
+            mixed = (n * e + LUCK * judged.train_nmse) / (n + LUCK)
+            total += math.log(mixed + FLOOR + 0.5 * self.noise[target][k])
+        prices = price(judged.effective, expression.complexity, self.n_points)
+        return total / max(len(self.tested), 1) + prices + PRICE_PER_PROBLEM * len(judged.problems) - 1e-9
 
     def score(self, judged: Judged, expression: Expression, target: int) -> float:
         """Return what selection minimises, see `fold_score`."""

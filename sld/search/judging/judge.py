@@ -25,7 +25,7 @@ from sld.laws.form import Form
 from sld.search.candidates.candidate import Candidate, Judgement
 from sld.search.candidates.limits import Limits
 from sld.search.candidates.rejection import OK, Rejection
-from sld.search.candidates.selection import EARLY_FOLDS, early_score
+from sld.search.candidates.selection import EARLY_FOLDS, mean_log, price
 from sld.search.judging.context import JudgingContext
 from sld.search.judging.degenerate import plays_two_roles
 from sld.search.judging.judged import Judged, constants_by_group
@@ -186,10 +186,13 @@ class Judge:
             quick = self._fit(fitter, starts[: max(1, n_starts // _QUICK)], first)
             n_fits += quick.n_fits
             if quick.ok:
-                errors, n = self._fold_errors(fitter, quick, few[:1], self.folds[:EARLY_FOLDS], target, silent)
+                cost = price(n_constants, expression.complexity, self.context.n_points)
+                behind = partial(self._behind, proposal.limits, bar + _MARGIN - cost, silent, target)
+                early = self.folds[:EARLY_FOLDS]
+                errors, n = self._fold_errors(fitter, quick, few[:1], early, target, silent, behind)
                 n_fits += n
                 errors = self.context.credited(errors, silent, target)
-                if early_score(errors, n_constants, expression.complexity, self.context.n_points) > bar + _MARGIN:
+                if len(errors) < len(early) or mean_log(errors) + cost > bar + _MARGIN:
                     return Judged(Rejection.BEHIND, n_fits)
                 starts, first = starts[max(1, n_starts // _QUICK) :], fitter.nonlinear(quick)
         solution = self._fit(fitter, starts, first)
@@ -269,10 +272,19 @@ class Judge:
         """Return whether a form will be in no hall whatever its remaining folds say; `judged` has all but errors."""
         if judged.train_nmse < _NEARLY_EXACT or len(limits.least) != len(self.folds):
             return False
-        hopeful = (*errors, *limits.least[len(errors) :])
-        score = self.context.score(replace(judged, fold_errors=hopeful), expression, target)
+        hopeful = replace(judged, fold_errors=(*errors, *limits.least[len(errors) :]))
         hard, slight = judged.checks
-        return limits.exclude(2 if hard else int(slight), score, expression.complexity)
+        least = self.context.least_score(hopeful, expression, target)
+        return limits.exclude(2 if hard else int(slight), least, expression.complexity)
+
+    def _behind(
+        self, limits: Limits | None, bar: float, silent: Collection[int], target: int, errors: Sequence[float]
+    ) -> bool:
+        """Return whether the mean log error on the early folds will be above a bar whatever the remaining ones say."""
+        if limits is None or len(limits.least) != len(self.folds):
+            return False
+        hopeful = (*errors, *limits.least[len(errors) : EARLY_FOLDS])
+        return mean_log(self.context.credited(hopeful, silent, target)) > bar
 
     @staticmethod
     def _use_hints(form: Form, fitter: Fitter, starts: Array, rng: np.random.Generator) -> None:
