@@ -126,7 +126,8 @@ def _key_of(tree: Node, variables: tuple[str, ...], memory: _Memory) -> tuple[st
 def _finished(tree: Node, names: dict[str, Value], known: _Values) -> tuple[str, str]:
     """Return the key, and the same before the positive constants that scale a term lose their sign."""
     value = _value(tree, names, known)
-    return value_text(with_any_sign(value)), value_text(value)
+    released, strict = with_any_sign(value), value_text(value)
+    return strict if released == value else value_text(released), strict
 
 
 def _released(text: str, variables: Sequence[str]) -> tuple[str, int] | None:

@@ -61,8 +61,7 @@ class Context:
 
     def variables(self, node: Node) -> list[str]:
         """Return the variables below node, in the table's order."""
-        used = {n.name for n in node.walk() if n.op == "name"}
-        return [s for s in self.table.symbols if s in used]
+        return [s for s in self.table.symbols if s in node.names]
 
     def variable(self) -> str:
         """Return a variable of the table at random."""
@@ -120,6 +119,12 @@ def _copied(node: Node) -> Node:
     depend on that.
     """
     return Node(node.op, tuple(_copied(a) for a in node.args), node.value, node.name)
+
+
+@lru_cache(maxsize=256)
+def _unshared(tree: Node) -> Node:
+    """Return `_copied`, the same for all children of a parent: a mutation makes new nodes and changes none."""
+    return _copied(tree)
 
 
 def _replaced(root: Node, old: Node, new: Node) -> Node:
@@ -388,8 +393,8 @@ def _child(
             {*table.symbols, *expression.constants},
             other.expressions[target.column].tree,
         )
-        for mutate in steps:
-            changed = mutate(_copied(tree), ctx)
+        for step, mutate in enumerate(steps):
+            changed = mutate(_copied(tree) if step else _unshared(tree), ctx)
             if changed is None:
                 return None
             tree = changed
