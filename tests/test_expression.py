@@ -13,6 +13,7 @@ from sld.formula.expression import (
     MAX_DEPTH,
     MAX_LENGTH,
     Node,
+    as_parsed,
     call,
     name,
     number,
@@ -34,6 +35,35 @@ def test_text_reads_back_as_the_same_tree(tree: Node) -> None:
     assert expression is not None
     assert expression.tree == tree
     assert parse(expression.text, VARIABLES) == expression
+
+
+@given(trees(NAMES, max_leaves=30))
+def test_a_tree_is_as_its_text_would_be_read(tree: Node) -> None:
+    read, refused = None, False
+    try:
+        read = parse(to_text(tree), VARIABLES)
+    except GrammarError:
+        refused = True
+    try:
+        assert as_parsed(tree, VARIABLES) == read
+        assert as_parsed(tree, VARIABLES).text == to_text(tree)
+    except GrammarError:
+        assert refused
+
+
+def test_a_tree_has_the_limits_of_the_grammar() -> None:
+    deep = name("x")
+    for _ in range(MAX_DEPTH + 1):
+        deep = call("exp", deep)
+    with pytest.raises(GrammarError, match="nested deeper"):
+        as_parsed(deep)
+    wide = name("x")
+    for k in range(10):
+        wide = call("+", wide, wide) if k else wide
+    with pytest.raises(GrammarError, match="nodes; at most"):
+        as_parsed(wide)
+    with pytest.raises(GrammarError, match="no finite value"):
+        as_parsed(call("/", number(1.0), number(0.0)))
 
 
 @given(trees(NAMES, max_leaves=30))

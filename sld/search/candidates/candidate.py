@@ -12,6 +12,7 @@ from sld.fit.fitting import Prior
 from sld.formula.expression import Expression
 from sld.search.candidates.rejection import OK
 
+INADMISSIBLE = 2  # the last place by checks
 MODEL = "llm:"  # how the origin of a language model's proposal begins
 _COMPOSED = "composed: "  # how the origin of parts from several candidates begins
 _SINGLE_PRECISION = 1e-12  # NMSE of its rounding: no approximation is that good on every rung that it has not seen
@@ -128,10 +129,10 @@ class Candidate:
 
     @cached_property
     def checks(self) -> int:
-        """How it passes the checks: 0 in every way or exact, 1 with bounds kept up to noise only, 2 not at all."""
+        """How it passes the checks: 0 in every way or exact, 1 with bounds kept up to noise only, `INADMISSIBLE`."""
         if self.exact:
             return 0
-        return 2 if not self.admissible else 0 if self.within_bounds else 1
+        return INADMISSIBLE if not self.admissible else 0 if self.within_bounds else 1
 
     @cached_property
     def place(self) -> tuple[int, float, int, str]:

@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sld.search.candidates.candidate import INADMISSIBLE
 from sld.search.candidates.hall_of_fame import HallOfFame
 
 _BETTER = 0.5  # times the least error on a fold
@@ -34,6 +35,8 @@ class Limits:
 
     def exclude(self, checks: int, score: float, complexity: int) -> bool:
         """Return whether a form with such checks, a score of at least `score` and so many nodes stays unseen."""
+        if checks >= INADMISSIBLE > self.last[0]:
+            return True  # the front has none where there are others
         return (checks, score) > self.last and any(c <= complexity and s <= score for c, s in self.front)
 
     @staticmethod

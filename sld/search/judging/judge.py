@@ -22,7 +22,7 @@ from sld.fit.kernel import linear_constants
 from sld.formula.canonical import canonical_key, simplify
 from sld.formula.expression import Expression
 from sld.laws.form import Form
-from sld.search.candidates.candidate import Candidate, Judgement
+from sld.search.candidates.candidate import INADMISSIBLE, Candidate, Judgement
 from sld.search.candidates.limits import Limits
 from sld.search.candidates.rejection import OK, Rejection
 from sld.search.candidates.selection import EARLY_FOLDS, mean_log, price
@@ -275,7 +275,7 @@ class Judge:
         hopeful = replace(judged, fold_errors=(*errors, *limits.least[len(errors) :]))
         hard, slight = judged.checks
         least = self.context.least_score(hopeful, expression, target)
-        return limits.exclude(2 if hard else int(slight), least, expression.complexity)
+        return limits.exclude(INADMISSIBLE if hard else int(slight), least, expression.complexity)
 
     def _behind(
         self, limits: Limits | None, bar: float, silent: Collection[int], target: int, errors: Sequence[float]
