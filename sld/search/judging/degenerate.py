@@ -80,7 +80,9 @@ class Degeneracy:
         A sum may cross zero, as `log(lr) - m` does at the optimum: largest is compared with largest, not row by row.
         """
         size = np.abs(total)
-        largest = np.max([np.broadcast_to(np.abs(t), size.shape) for t in terms], axis=0)
+        largest = np.zeros_like(size)
+        for t in terms:
+            np.maximum(largest, np.abs(t), out=largest)
         parts = (slice(0, self.n_rows), slice(self.n_rows, None))
         ratios = [float(largest[p].max() / max(size[p].max(), 1e-300)) for p in parts if len(size[p])]
         return max((r for r in ratios if r == r), default=0.0)

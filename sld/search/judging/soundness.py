@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from sld.core.arrays import Array
 from sld.data.table import Table
 from sld.formula.domain import Limits, is_even
 from sld.formula.evaluation import walk
@@ -89,17 +91,27 @@ def _is_valley(node: Node) -> bool:
     return node.op == "abs" or (node.op == "**" and is_even(node.args[1]))
 
 
+_FAR_OUT: WeakKeyDictionary[Table, dict[str, Array]] = WeakKeyDictionary()
+
+
+def _far_out(table: Table) -> dict[str, Array]:
+    """Return the one point (symbol to (1,)) where all scale variables are very large, the others at their largest."""
+    known = _FAR_OUT.get(table)
+    if known is None:
+        known = _FAR_OUT[table] = {}
+        for i, v in enumerate(table.variables):
+            x = table.X[:, i].max()
+            far = math.log(_FAR) / v.nats_per_unit
+            known[v.symbol] = np.array([x if v.role != "scale" else x + far if v.log else x * _FAR])
+    return known
+
+
 def _vanishes(term: Node, expression: Expression, table: Table) -> bool:
     """Whether a term with constants of ordinary size is gone when all scale variables are very large."""
-    columns = {}
-    for i, v in enumerate(table.variables):
-        x = table.X[:, i].max()
-        far = math.log(_FAR) / v.nats_per_unit
-        columns[v.symbol] = np.array([x if v.role != "scale" else x + far if v.log else x * _FAR])
     if not any(v.role == "scale" and v.symbol in term.names for v in table.variables):
         return False
     with np.errstate(all="ignore"):
-        value = np.asarray(walk(term, columns, dict.fromkeys(expression.constants, 0.5)))
+        value = np.asarray(walk(term, _far_out(table), dict.fromkeys(expression.constants, 0.5)))
     return bool((np.abs(value) < _GONE).all())
 
 
