@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,7 +54,7 @@ def test_sharing_never_makes_a_score_worse() -> None:
         table = noisy(apart)
         judge = Judge(table, rung_folds(table), seed=0, max_constants=20)
         form = Form(table.parse(FORM), "test")
-        alone = judge._judge_target(form, 0, thorough=True, bar=math.inf)
+        alone = judge._judge_target(form, 0, replace(Proposal.of([form]), thorough=True))
         best = judge.judge(finalist(form))[0]
         worst = np.mean(np.log(np.array(alone.fold_errors) + 1e-8))
         assert np.mean(np.log(np.array(best.fold_errors) + 1e-8)) <= worst + 1e-9
