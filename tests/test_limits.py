@@ -47,6 +47,12 @@ def test_the_last_that_is_shown_and_the_front_are_what_has_to_be_beaten() -> Non
     assert not limits.exclude(0, -3.9, 4), "simpler than all: it would be on the front"
 
 
+def test_candidates_that_were_judged_on_other_folds_set_no_limits() -> None:
+    found = hall(8)
+    found.add(candidate("other", -9.0, fold_errors=(0.1,), train_nmse=0.1))
+    assert Limits.of(found, None) is None
+
+
 def test_errors_to_come_are_half_of_the_least() -> None:
     limits = Limits.of(hall(8), 0)
     assert limits is not None

@@ -49,6 +49,8 @@ class Limits:
         if any(len(shown) < hall.size for shown in halls):
             return None
         shown = [c for some in halls for c in some]
+        if len({len(c.fold_errors) for c in shown}) > 1:
+            return None  # some were judged on other folds, and say nothing of these
         return Limits(
             last=max(some[-1].place[:2] for some in halls),
             front=tuple((c.complexity, c.score) for c in hall.front()),
