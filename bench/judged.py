@@ -73,13 +73,12 @@ else:
     plain = Judge.judge
     if job["kind"] == "texts":
         def noted(self, proposal):
-            if len(proposal.forms) == 1:
-                seen.setdefault(proposal.forms[0].expression.text, proposal.forms[0].shared)
+            seen.setdefault(tuple(f.expression.text for f in proposal.forms), proposal.forms[0].shared)
             return plain(self, proposal)
         Judge.judge = noted
         search(job["budget"])
         step = max(1, len(seen) // job["n"])
-        out = [[text, list(shared)] for text, shared in list(seen.items())[::step]]
+        out = [[list(texts), list(shared)] for texts, shared in list(seen.items())[::step]]
     else:
         class Found(Exception):
             pass
@@ -92,9 +91,12 @@ else:
             judge = error.args[0]
         out = []
         from sld.laws.form import Form
-        for text, shared in job["texts"]:
-            form = Form(judge.table.parse(text, 0), "enumeration", needs_simplify=True, shared=tuple(shared))
-            candidate, fits = judge.judge(Proposal.of([form]))
+        for texts, shared in job["texts"]:
+            forms = [
+                Form(judge.table.parse(text, j), "enumeration", needs_simplify=True, shared=tuple(shared))
+                for j, text in enumerate(texts)
+            ]
+            candidate, fits = judge.judge(Proposal.of(forms))
             out.append([candidate.status, candidate.score if candidate.ok else None,
                         list(candidate.fold_errors), candidate.key, fits])
 json.dump(out, sys.stdout)
@@ -152,13 +154,13 @@ def score_differences(trees: Sequence[Path], tasks: dict[str, Path], budget: str
         other: list[str] = []
         for (text, _), a, b in zip(texts, before, after, strict=True):
             if a[0] != b[0] or a[3] != b[3]:
-                other.append(f"{text}: {a[0]} / {b[0]}")
+                other.append(f"{' | '.join(text)}: {a[0]} / {b[0]}")
                 continue
             if a[1] is not None:
                 gap = abs(a[1] - b[1])
                 score = max(score, gap)
                 if gap > 1e-9:
-                    other.append(f"{text}: score {a[1]!r} / {b[1]!r}")
+                    other.append(f"{' | '.join(text)}: score {a[1]!r} / {b[1]!r}")
                 for x, y in zip(a[2], b[2], strict=True):
                     if x is not None and y is not None and math.isfinite(x) and math.isfinite(y):
                         fold = max(fold, abs(x - y) / max(abs(x), 1e-12))
