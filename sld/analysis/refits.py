@@ -51,7 +51,7 @@ class Refits:
         guided: Guided | None = None,
     ) -> None:
         """Compile the form; `constants` are where refits begin, `guided` what the law follows beside the rows."""
-        self.settings = settings
+        self.settings, self.expression = settings, expression
         self.fitter: Fitter = settings.fitter(expression, table, target)
         self.table = table
         self.y = table.Y[:, target]
@@ -131,6 +131,8 @@ class Refits:
         known = [e for e in errors if e is not None]
         groups = self.table.groups
         names = self.fitter.names
+        # a constant that equals another one moves with it; one that is pinned has no refits
+        free = {c: self.settings.tied.get(c, c) for c in self.expression.constants if c not in self.settings.pinned}
         return {
             "scale": "log" if scale.log else "linear",
             "widening": widening(known, level) if known else DEFAULT_WIDENING,
@@ -143,8 +145,7 @@ class Refits:
             # one line of text each: 42 groups with 40 replicates would fill thousands of lines of law.json
             "constants": {
                 group: {
-                    c: " ".join(f"{r[g, names.index(c)]:.12g}" for r in replicates)
-                    for c in self.fitter.expression.constants
+                    c: " ".join(f"{r[g, names.index(leader)]:.12g}" for r in replicates) for c, leader in free.items()
                 }
                 for g, group in enumerate(groups)
             },
@@ -182,7 +183,6 @@ class Refits:
 
     def left_open(self, replicates: Sequence[Array]) -> dict[str, list[str]]:
         """Return group to the constants that refits hardly move, though the rows leave them open by far more."""
-        expression = self.settings.formula(self.fitter.expression)
         constants = {
             g: dict(zip(self.fitter.names, row, strict=True))
             for g, row in zip(self.table.groups, self.values.tolist(), strict=True)
@@ -196,7 +196,8 @@ class Refits:
             weights = np.concatenate([weights, np.full(n, self.base.sum() / n)])
             residual = np.concatenate([residual, np.full(n, np.nan)])
             clusters = np.concatenate([clusters, np.zeros(n, dtype=np.intp)])
-        errors = standard_errors(expression, self.settings, table, weights, residual, clusters, constants)
+        own = self.settings.free
+        errors = standard_errors(self.fitter.expression, own, table, weights, residual, clusters, constants)
         if errors is None:
             return {}
         with np.errstate(invalid="ignore"):
@@ -206,7 +207,8 @@ class Refits:
             for k, name in enumerate(self.fitter.names):
                 known = moved[np.isfinite(moved[:, g, k]), g, k]
                 if len(known) >= LEAST_REFITS and np.quantile(known, 0.6827) < _STUCK * errors[group][name]:
-                    found.setdefault(group, []).append(name)
+                    alike = (c for c, leader in self.settings.tied.items() if leader == name)
+                    found.setdefault(group, []).extend((name, *alike))
         return found
 
     def judged(

@@ -71,6 +71,8 @@ class FitResult:
         residual_sd: Root mean square of the residuals.
         prediction: Fitted values (n_rows,) in the table's row order.
         prior: What the groups' shapes were pulled to, when they are partially pooled.
+        delta: Where the loss turns linear (the share of an envelope), for the losses that have one: as it was asked for
+            or, where nothing was, as it was taken.
     """
 
     status: str
@@ -86,6 +88,7 @@ class FitResult:
     n_rows: int = 0
     n_fits: int = 0
     prior: Prior | None = None
+    delta: float | None = None
 
     @property
     def ok(self) -> bool:
@@ -248,15 +251,17 @@ def fit(
     polished = fitter.solve(points[:1], inherited=fitter.nonlinear(solution), max_iterations=300, tolerance=POLISHING)
     if polished.ok and polished.sums.sum() <= solution.sums.sum():
         solution = Solution(polished.values, polished.sums, solution.at_best, n_fits)
-    objective = float(solution.sums.sum())
+    objective, delta = float(solution.sums.sum()), None
     if loss == "envelope":
-        solution, objective = _envelope(fitter, solution, table, target, chosen.delta, own)
+        delta = ENVELOPE_SHARE if chosen.delta is None else chosen.delta
+        solution, objective = _envelope(fitter, solution, table, target, delta, own)
     elif loss != "squared":
-        fitter, solution, objective = _robust(fitter, solution, table, target, loss, chosen.delta, own)
+        fitter, solution, objective, delta = _robust(fitter, solution, table, target, loss, chosen.delta, own)
         if not solution.ok:
             return FitResult("the robust fit left the domain of the formula", {}, n_rows=table.n_rows)
     result = _result(expression, table, target, fitter, solution, objective, n_starts)
-    return replace(result, n_fits=n_fits, at_bounds=_at_bounds(result.constants, chosen.positive, chosen.bounds or {}))
+    at_bounds = _at_bounds(result.constants, chosen.positive, chosen.bounds or {})
+    return replace(result, n_fits=n_fits, at_bounds=at_bounds, delta=delta)
 
 
 def _searched(
@@ -376,7 +381,7 @@ def _robust(
     loss: Loss,
     delta: float | None,
     own: Array | None,
-) -> tuple[Fitter, Solution, float]:
+) -> tuple[Fitter, Solution, float, float | None]:
     """Polish in the full space of constants: squared log residuals, or Huber's function by reweighting."""
     full = Fitter(
         fitter.expression, table, target, shared=fitter.shared, positive=fitter.positive, bounds=fitter.bounds,
@@ -408,7 +413,7 @@ def _robust(
         if huber and sigma_delta:
             weights = root * np.sqrt(np.minimum(1.0, sigma_delta / np.maximum(np.abs(residual), 1e-300)))
     sums = np.where(np.isfinite(best).all(axis=1), best_objective / max(len(best), 1), math.inf)
-    return full, Solution(best, sums, at_best, solution.n_fits), best_objective
+    return full, Solution(best, sums, at_best, solution.n_fits), best_objective, sigma_delta if huber else None
 
 
 def _envelope(

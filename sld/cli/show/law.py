@@ -135,6 +135,11 @@ def fitted(law: Law, held_out: Scores | None, out: Path | None, source: str, jso
         name = f"{target}: " if len(fits) > 1 else ""
         reached = f"{fit['n_at_best']} of {fit['n_starts']} starts reached the optimum"
         say(f"{name}training error {shown(fit['nmse'], 3)} of the variance; {reached}")
+        settings = law.settings[target]
+        if settings.loss != "squared":
+            say(f"{name}minimised: {settings.objective}")
+        if settings.tied:
+            say(f"{name}equal by --pin: {', '.join(f'{c} = {of}' for c, of in settings.tied.items())}")
         if fit["at_bounds"]:
             say(f"{name}on a bound: {', '.join(fit['at_bounds'])}")
         if where := law.provenance.get("gaps", {}).get(target):
