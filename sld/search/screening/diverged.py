@@ -270,9 +270,15 @@ class _View:
         while suspects:
             good[:] = True
             good[list(suspects)] = False
+            rest = self.worse[good]
+            bulk = float(np.subtract(*np.percentile(rest, [90, 10])))  # what the bulk of the runs spans
+            # no row is further beyond its neighbours than beyond the best: most tables end here, which costs little
+            best, least = float(rest.min()), max(strict * bulk, self.least)
+            far = [i for i in suspects if float(self.worse[i]) - best > least]
+            far = [i for i in far if self._absurd(scaled, good, i, bulk, strict) is not None]
             # the first rest lacks many good rows; with them back, what was absurd must still be so
-            sigma = _scatter(scaled[good], self.worse[good])
-            beside = {i: self._absurd(scaled, good, i, sigma, strict) for i in suspects}
+            usual = max(_SIGMAS * _scatter(scaled[good], rest), bulk) if far else 0.0
+            beside = {i: self._absurd(scaled, good, i, usual, strict) for i in far}
             named = {i: middle for i, middle in beside.items() if middle is not None}
             suspects, settled = named, len(named) == len(suspects)
             if settled:
@@ -309,8 +315,11 @@ class _View:
         """Return a mask of the good rows that are no worse than the neighbours of a row."""
         return np.asarray(good & (self.worse <= self.worse[self._close(scaled, good, i)].max()))
 
-    def _absurd(self, scaled: Array, good: Mask, i: int, sigma: float, strict: float) -> float | None:
-        """Return the median of the good neighbours of a row that is absurd beside them and all good rows, or None."""
+    def _absurd(self, scaled: Array, good: Mask, i: int, usual: float, strict: float) -> float | None:
+        """Return the median of the good neighbours of a row that is absurd beside them and all good rows, or None.
+
+        `usual` is by how much good rows differ.
+        """
         if good.sum() < _LEAST_ROWS - 2:
             return None
         close = self._close(scaled, good, i)
@@ -318,8 +327,7 @@ class _View:
             return None
         around = self.worse[close]
         worst = float(around.max())
-        bulk = float(np.subtract(*np.percentile(self.worse[good], [90, 10])))  # what the bulk of the runs spans
-        least = strict * max(_SIGMAS * sigma, _RANGES * (worst - float(around.min())), bulk)
+        least = strict * max(usual, _RANGES * (worst - float(around.min())))
         return float(np.median(around)) if float(self.worse[i]) - worst > max(least, self.least) else None
 
     def _on_peak(self, good: Mask, i: int) -> bool:
