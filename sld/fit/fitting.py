@@ -15,6 +15,7 @@ import numpy as np
 
 from sld.core.errors import UsageError, suggest
 from sld.data.table import Table
+from sld.fit import robust
 from sld.fit.fitter import POLISHING, Fitter, Prior, Solution, form_seed, log_starts, text_seed
 from sld.fit.kernel import Array, value_and_jacobian
 from sld.fit.pooling import LEAST_GROUPS, Pool, shape_constants
@@ -50,6 +51,7 @@ ENVELOPE_SHARE = 0.02  # weight of a row on the worse side of an envelope, of bo
 _MAX_DENSE = 200  # columns of a Jacobian whose singular values are all computed: beyond, that takes longer than the fit
 _POWER_STEPS = 60  # of power iteration: a few per cent, which is enough for a condition number
 _MOST_REWEIGHTINGS = 100  # each lowers the objective; most end within ten
+_ENOUGH = 1e-5  # of the objective: reweighting that gains less in a round is left to Newton's method
 _ROBUST_SD = 1.4826  # a normal's standard deviation over its median absolute deviation
 HUBER_DELTA_SIGMA = 1.345  # 95 % efficiency at the normal; Huber 1981
 
@@ -394,6 +396,8 @@ def _robust(
     root = 1.0 if own is None else np.sqrt(own)[full.order]
     weights: Array | None = None if own is None else np.asarray(root)
     best, best_objective, at_best = values, math.inf, solution.at_best
+    # far below the noise reweighting gets slow, and Newton's method ends it; a width that follows the noise is not
+    narrow = huber and (delta is not None or full.log_output)
     sigma_delta = delta
     for _ in range(_MOST_REWEIGHTINGS if huber else 1):
         found = full.solve(dummy, inherited=values, max_iterations=200, tolerance=POLISHING, weights=weights)
@@ -405,13 +409,18 @@ def _robust(
         if huber and sigma_delta is None:
             scale = _ROBUST_SD * float(np.median(np.abs(residual)))
             sigma_delta = HUBER_DELTA_LOG if full.log_output else HUBER_DELTA_SIGMA * max(scale, 1e-300)
-        costs = _huber(residual, sigma_delta) if huber and sigma_delta else residual**2
+        costs = robust.huber(residual, sigma_delta) if huber and sigma_delta else residual**2
         objective = float(np.sum(costs))
-        if not objective < best_objective * (1 - 1e-12):
+        if not objective < best_objective * (1 - (_ENOUGH if narrow else 1e-12)):
             break
         best, best_objective, values = found.values, objective, found.values
         if huber and sigma_delta:
             weights = root * np.sqrt(np.minimum(1.0, sigma_delta / np.maximum(np.abs(residual), 1e-300)))
+    if narrow and sigma_delta and np.isfinite(best).all():
+        best = robust.finished(full, best, np.broadcast_to(root, full.y.shape), sigma_delta)
+        prediction = full.predict(best)[full.order]
+        residual = root * (full.y - (np.log(prediction) if full.log_output else prediction))
+        best_objective = float(np.sum(robust.huber(residual, sigma_delta)))
     sums = np.where(np.isfinite(best).all(axis=1), best_objective / max(len(best), 1), math.inf)
     return full, Solution(best, sums, at_best, solution.n_fits), best_objective, sigma_delta if huber else None
 
@@ -477,11 +486,6 @@ def huber_weights(residual: Array) -> Array:
         )
         weights: Array = np.minimum(1.0, delta / np.maximum(size, 1e-300))
     return np.where(np.isfinite(weights), weights, 0.0)
-
-
-def _huber(residual: Array, delta: float) -> Array:
-    a = np.abs(residual)
-    return np.where(a <= delta, 0.5 * a * a, delta * (a - 0.5 * delta))
 
 
 def _at_bounds(
