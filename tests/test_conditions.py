@@ -78,6 +78,13 @@ def test_pins_and_delta_survive_law_json_and_are_refitted_with() -> None:
     assert refit.constants["all"] == pytest.approx(law.constants["loss"]["all"], rel=1e-4)
 
 
+def test_the_terminal_says_what_was_held_and_minimised(sld: Run) -> None:
+    pins = ("--pin", "E=0.7", "--pin", "b=a", "--loss", "log_huber", "--delta", "2e-3")
+    shown = sld("fit", "nanolm_chinchilla", "--law", CHINCHILLA, *pins).out
+    assert re.search(r"E +0.7 +held at this value", shown)
+    assert "held equal: b = a" in shown and "delta 0.002" in shown
+
+
 def test_a_law_without_ties_is_written_as_before() -> None:
     assert "tied" not in FitSettings(pinned={"E": 1.0}).to_json()
 
