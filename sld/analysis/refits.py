@@ -168,7 +168,9 @@ class Refits:
         kept[rows] = True
         counts = np.bincount(index[kept], minlength=n_groups)
         weights = self.rng.standard_exponential((n, int(self.clusters.max()) + 1))[:, self.clusters]
-        total = np.where(kept, weights, 0.0) @ (index[:, None] == np.arange(n_groups))  # (n, n_groups)
+        place = (np.arange(n)[:, None] * n_groups + index).ravel()
+        total = np.bincount(place, weights=np.where(kept, weights, 0.0).ravel(), minlength=n * n_groups)
+        total = total.reshape(n, n_groups)
         weights = weights * (np.maximum(counts, 1) / np.where(total > 0, total, 1.0))[:, index]
         followed = self.guided if kept.all() else None
         if followed is None and not self.fitter.shared and counts.all() and n:
