@@ -21,7 +21,7 @@ are far from it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -237,6 +237,7 @@ class _View:
     log: bool = False
     near: float = np.inf
     least: float = 0.0
+    _nearest: dict[int, Rows] = field(default_factory=dict)  # row to all rows, from the nearest on
 
     def back(self, i: int, value: float) -> float:
         """Return a value of `worse` in the target's units, at the level of row i."""
@@ -304,11 +305,13 @@ class _View:
         return any(int((np.abs(self.z[k] - self.z[i]) > self._same()).sum()) <= 1 for k in peaks)
 
     def _close(self, scaled: Array, good: Mask, i: int) -> Rows:
-        rest = np.flatnonzero(good)
-        distance = np.square(scaled[rest] - scaled[i]).sum(axis=1)
+        nearest = self._nearest.get(i)
+        if nearest is None:
+            distance = np.square(scaled - scaled[i]).sum(axis=1)
+            nearest = self._nearest[i] = np.argsort(distance, kind="stable")
         # a few rows are all neighbours, and then the law itself makes them differ
         most = min(_NEIGHBOURS, max(_NEIGHBOURS // 2, len(self.rows) // 3))
-        close = rest[np.argsort(distance, kind="stable")[:most]]
+        close = nearest[good[nearest]][:most]
         return np.asarray(close[(np.abs(scaled[close] - scaled[i]) <= self.near).all(axis=1)])
 
     def _unhurt(self, scaled: Array, good: Mask, i: int) -> Mask:
