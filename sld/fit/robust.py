@@ -28,13 +28,24 @@ _DONE = 1e-12  # of the loss: a step that gains less is rounding
 
 
 def huber(residual: Array, delta: float) -> Array:
-    """Return Huber's function of each residual."""
+    r"""Return Huber's function of each residual: $r^2/2$ up to $\delta$, beyond $\delta (|r| - \delta/2)$ (Huber 1964).
+
+    >>> huber(np.array([0.5, -3.0]), 1.0)
+    array([0.125, 2.5  ])
+    """
     a = np.abs(residual)
     return np.where(a <= delta, 0.5 * a * a, delta * (a - 0.5 * delta))
 
 
 def finished(fitter: Fitter, values: Array, root: Array, delta: float) -> Array:
     """Return constants (n_groups, n_names) with a lower sum of Huber's loss, those given where there are none.
+
+    >>> from sld.data.table import table_from
+    >>> N = [1e6, 4e6, 16e6, 64e6, 256e6]
+    >>> table = table_from({"N": N, "loss": [1.7 + 40 * n**-0.25 for n in N]}, target="loss", scale="N")
+    >>> fitter = Fitter(table.parse("1.7 + 40*N**-a"), table, project=False)
+    >>> finished(fitter, np.array([[0.2]]), np.ones(5), 1e-3).round(6)
+    array([[0.25]])
 
     Args:
         fitter: All constants are searched (`project=False`).

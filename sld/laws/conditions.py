@@ -18,6 +18,15 @@ Limits = tuple[float, float]
 def check_loss(loss: str, delta: float | None) -> None:
     """Refuse a loss that there is not, and a delta that is none or that the loss has no use for.
 
+    >>> check_loss("log_huber", 1e-3)
+    >>> check_loss("squared", 1e-3)
+    Traceback (most recent call last):
+    sld.core.errors.UsageError: loss 'squared' has no delta; those with one are huber, log_huber, envelope
+
+    Args:
+        loss: One of `fitting.LOSSES`.
+        delta: Where Huber's function turns linear, or the share of an envelope; None for what the fit takes.
+
     Raises:
         UsageError: It is so.
     """
@@ -111,6 +120,16 @@ def check_room(
     pinned: Mapping[str, float], tied: Mapping[str, str], bounds: Mapping[str, Limits], positive: frozenset[str]
 ) -> None:
     """Refuse pins outside the bounds of what they pin, and tied constants whose bounds have nothing in common.
+
+    >>> check_room({"E": 1.69}, {}, {"E": (0.0, 1.0)}, frozenset())
+    Traceback (most recent call last):
+    sld.core.errors.UsageError: 'E' is pinned to 1.69, outside its bounds from 0 to 1
+
+    Args:
+        pinned: Constant to value.
+        tied: Constant to the one that it equals.
+        bounds: Constant to (lower, upper).
+        positive: Constants that must be positive.
 
     Raises:
         UsageError: It is so.
