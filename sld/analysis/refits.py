@@ -259,9 +259,9 @@ class Refits:
         values = self.refitted(train) if len(train) and len(test) else None
         if values is None:
             return None
-        prediction = self.fitter.predict(values)
         replicates = self.replicates(train, values, min(n_replicates, _FOLD_REPLICATES))
-        others = self.fitter.predict(replicates)[:, test]
+        prediction, *moved = self.fitter.predict(np.concatenate([values[None], replicates]))
+        others = np.array(moved)[:, test]
         fits = [(rival, rival.refitted(train)) for rival in rivals]
         choices = [rival.fitter.predict(fit)[test] for rival, fit in fits if fit is not None]
         index = self.table.group_index[test]
