@@ -39,8 +39,8 @@ def standard_errors(
     """Return group to constant to standard error; infinite where the rows leave it open, None where there are too many.
 
     Args:
-        expression: The formula, pinned constants filled in.
-        settings: How it was fitted: sharing, prior and loss. Constants on a bound count as known.
+        expression: The formula in its free constants, see `FitSettings.formula`.
+        settings: How these were fitted (`FitSettings.free`): sharing, prior and loss. Those on a bound count as known.
         table: The rows; points that the law follows beside them are rows like others.
         weights: (n_rows,) of the fit.
         residual: (n_rows,) of the target, or of its logarithm for a loss of logarithms; NaN for what is no measurement.

@@ -13,7 +13,7 @@ import numpy as np
 from sld.analysis.guided import Guided
 from sld.analysis.interval_record import LEAST_REFITS, six_digits
 from sld.analysis.linearised import standard_errors
-from sld.core.arrays import Rows
+from sld.core.arrays import Mask, Rows
 from sld.data.table import Array, Table
 from sld.fit.fitter import Fitter, form_seed
 from sld.fit.fitting import worse_sign
@@ -51,7 +51,7 @@ class Refits:
         guided: Guided | None = None,
     ) -> None:
         """Compile the form; `constants` are where refits begin, `guided` what the law follows beside the rows."""
-        self.settings = settings
+        self.settings, self.expression = settings, expression
         self.fitter: Fitter = settings.fitter(expression, table, target)
         self.table = table
         self.y = table.Y[:, target]
@@ -78,7 +78,7 @@ class Refits:
             self.both = settings.fitter(expression, both, weights=np.ones(both.n_rows))
 
     def residual(self, values: Array) -> Array:
-        """Return the residuals (n_rows,) of constants (n_groups, n_names) as the loss has them."""
+        """Return the residuals (..., n_rows) of constants (..., n_groups, n_names) as the loss has them."""
         prediction = self.fitter.predict(values)
         with np.errstate(all="ignore"):
             return np.log(self.y / prediction) if self.fitter.log_output else self.y - prediction
@@ -105,9 +105,11 @@ class Refits:
         kept = np.zeros(self.table.n_rows, dtype=np.bool_)
         kept[slice(None) if rows is None else rows] = True
         for _ in range(_REWEIGHTINGS if self.settings.reweights else 1):
-            residual = np.where(kept, self.residual(values), np.nan)
-            trust = self.settings.trust(self.worse * self.root * residual, self.delta)
-            own = self.base * weights if trust is None else self.base * weights * trust
+            own = self.base * weights
+            if self.settings.reweights:
+                residual = np.where(kept, self.residual(values), np.nan)
+                trust = self.settings.trust(self.worse * self.root * residual, self.delta)
+                own = own if trust is None else own * trust
             roots = np.sqrt(np.concatenate([own, more]))[fitter.order]
             found = fitter.solve(starts, rows, inherited=values[:, :n_nonlinear], max_iterations=steps, weights=roots)
             if not found.ok:
@@ -131,6 +133,8 @@ class Refits:
         known = [e for e in errors if e is not None]
         groups = self.table.groups
         names = self.fitter.names
+        # a constant that equals another one moves with it; one that is pinned has no refits
+        free = {c: self.settings.tied.get(c, c) for c in self.expression.constants if c not in self.settings.pinned}
         return {
             "scale": "log" if scale.log else "linear",
             "widening": widening(known, level) if known else DEFAULT_WIDENING,
@@ -143,34 +147,72 @@ class Refits:
             # one line of text each: 42 groups with 40 replicates would fill thousands of lines of law.json
             "constants": {
                 group: {
-                    c: " ".join(f"{r[g, names.index(c)]:.12g}" for r in replicates)
-                    for c in self.fitter.expression.constants
+                    c: " ".join(f"{r[g, names.index(leader)]:.12g}" for r in replicates) for c, leader in free.items()
                 }
                 for g, group in enumerate(groups)
             },
         }
 
-    def replicates(self, rows: Rows, values: Array, n: int) -> list[Array]:
-        """Return constants (n_groups, n_names) of refits to `rows` with random weights; NaN where one failed.
+    def replicates(self, rows: Rows, values: Array, n: int) -> Array:
+        """Return constants (n, n_groups, n_names) of refits to `rows` with random weights; NaN where one failed.
 
         A law that follows others does so when all rows are fitted. On the rows of a fold it is on its own: the others
         have seen the rows that are judged there.
         """
         index = self.table.group_index
-        start = values[:1, : len(self.fitter.tape.constants)]
-        counts = np.maximum(np.bincount(index[rows], minlength=len(self.table.groups)), 1)
+        n_groups = len(self.table.groups)
+        # a group may be better off where the first one is; one alone begins there anyway, unless nothing is searched
+        n_nonlinear = len(self.fitter.tape.constants)
+        start = values[: int(n_groups > 1 or not n_nonlinear), :n_nonlinear]
         kept = np.zeros(self.table.n_rows, dtype=np.bool_)
         kept[rows] = True
+        counts = np.bincount(index[kept], minlength=n_groups)
+        weights = self.rng.standard_exponential((n, int(self.clusters.max()) + 1))[:, self.clusters]
+        place = (np.arange(n)[:, None] * n_groups + index).ravel()
+        total = np.bincount(place, weights=np.where(kept, weights, 0.0).ravel(), minlength=n * n_groups)
+        total = total.reshape(n, n_groups)
+        weights = weights * (np.maximum(counts, 1) / np.where(total > 0, total, 1.0))[:, index]
+        followed = self.guided if kept.all() else None
+        if followed is None and not self.fitter.shared and counts.all() and n:
+            return self.solved_together(start, values, weights, kept)
         found = []
-        for _ in range(n):
-            weights = self.rng.standard_exponential(int(self.clusters.max()) + 1)[self.clusters]
-            total = np.bincount(index, weights=np.where(kept, weights, 0.0), minlength=len(counts))
-            weights = weights * (counts / np.where(total > 0, total, 1.0))[index]
-            if self.guided is not None and kept.all():
-                solution = self.solved(start, values, weights, None, _REFIT_STEPS, self.guided.moved(weights))
+        for own in weights:
+            if followed is not None:
+                solution = self.solved(start, values, own, None, _REFIT_STEPS, followed.moved(own))
             else:
-                solution = self.solved(start, values, weights, rows, _REFIT_STEPS)
+                solution = self.solved(start, values, own, rows, _REFIT_STEPS)
             found.append(np.where(np.isfinite(solution.sums)[:, None], solution.values, np.nan))
+        return np.array(found)
+
+    def solved_together(self, start: Array, begin: Array, weights: Array, kept: Mask) -> Array:
+        """Return constants (n, n_groups, n_names) of refits to the rows kept, as `solved` finds them one by one.
+
+        Args:
+            start: (1, n_nonlinear) tried in every group, beside `begin`.
+            begin: (n_groups, n_names) constants to begin with.
+            weights: (n, n_rows) of every row in each refit.
+            kept: (n_rows,) which rows are fitted.
+        """
+        n, shape = len(weights), begin.shape
+        many = self.fitter.copies(n, kept)
+        order = self.fitter.order[kept[self.fitter.order]]
+        values = np.tile(begin, (n, 1, 1))
+        found, going = np.full(values.shape, math.nan), np.ones(n, dtype=np.bool_)
+        for _ in range(_REWEIGHTINGS if self.settings.reweights else 1):
+            own = self.base * weights
+            if self.settings.reweights:
+                trust = self.settings.trust(self.worse * self.root * self.residual(values), self.delta)
+                own = own if trust is None else own * trust
+            solution = many.solve(
+                start, inherited=values[:, :, : start.shape[1]].reshape(n * shape[0], start.shape[1]),
+                max_iterations=_REFIT_STEPS, weights=np.sqrt(own[:, order].ravel()),
+            )  # fmt: skip
+            sound = np.isfinite(solution.sums).reshape(n, shape[0])
+            new = np.where(sound[:, :, None], solution.values.reshape(values.shape), math.nan)
+            # a refit that fails stays as it failed
+            found = np.where(going[:, None, None], new, found)
+            going &= sound.all(axis=1)
+            values = np.where(np.isfinite(new), new, values)
         return found
 
     def refitted(self, train: Rows) -> Array | None:
@@ -180,9 +222,8 @@ class Refits:
         solution = self.solved(starts, self.values, np.ones(self.table.n_rows), train, _FOLD_FIT_STEPS)
         return solution.values if solution.ok else None
 
-    def left_open(self, replicates: Sequence[Array]) -> dict[str, list[str]]:
+    def left_open(self, replicates: Array) -> dict[str, list[str]]:
         """Return group to the constants that refits hardly move, though the rows leave them open by far more."""
-        expression = self.settings.formula(self.fitter.expression)
         constants = {
             g: dict(zip(self.fitter.names, row, strict=True))
             for g, row in zip(self.table.groups, self.values.tolist(), strict=True)
@@ -196,17 +237,19 @@ class Refits:
             weights = np.concatenate([weights, np.full(n, self.base.sum() / n)])
             residual = np.concatenate([residual, np.full(n, np.nan)])
             clusters = np.concatenate([clusters, np.zeros(n, dtype=np.intp)])
-        errors = standard_errors(expression, self.settings, table, weights, residual, clusters, constants)
+        own = self.settings.free
+        errors = standard_errors(self.fitter.expression, own, table, weights, residual, clusters, constants)
         if errors is None:
             return {}
         with np.errstate(invalid="ignore"):
-            moved = np.abs(np.array(replicates) - self.values)  # (n_replicates, n_groups, n_names)
+            moved = np.abs(replicates - self.values)  # (n_replicates, n_groups, n_names)
         found: dict[str, list[str]] = {}
         for g, group in enumerate(self.table.groups):
             for k, name in enumerate(self.fitter.names):
                 known = moved[np.isfinite(moved[:, g, k]), g, k]
                 if len(known) >= LEAST_REFITS and np.quantile(known, 0.6827) < _STUCK * errors[group][name]:
-                    found.setdefault(group, []).append(name)
+                    alike = (c for c, leader in self.settings.tied.items() if leader == name)
+                    found.setdefault(group, []).extend((name, *alike))
         return found
 
     def judged(
@@ -216,9 +259,9 @@ class Refits:
         values = self.refitted(train) if len(train) and len(test) else None
         if values is None:
             return None
-        prediction = self.fitter.predict(values)
         replicates = self.replicates(train, values, min(n_replicates, _FOLD_REPLICATES))
-        others = np.array([self.fitter.predict(r)[test] for r in replicates])
+        prediction, *moved = self.fitter.predict(np.concatenate([values[None], replicates]))
+        others = np.array(moved)[:, test]
         fits = [(rival, rival.refitted(train)) for rival in rivals]
         choices = [rival.fitter.predict(fit)[test] for rival, fit in fits if fit is not None]
         index = self.table.group_index[test]

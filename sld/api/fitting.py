@@ -39,8 +39,9 @@ def fit(
     $$ \sum_g \sum_{i \in g} w_i \, \rho\big(r_i\big), \qquad r_i = y_i - f(x_i; \theta_g)
        \quad\text{or}\quad \log y_i - \log f(x_i; \theta_g), $$
 
-    where $\rho$ is the square (`"squared"`, `"log"`) or Huber's function (`"huber"`, turning linear at 1.345 robust
-    standard deviations; `"log_huber"`, at $10^{-3}$, after Hoffmann et al. 2022, section 3.3). `"envelope"` counts rows
+    where $\rho$ is the square (`"squared"`, `"log"`) or Huber's function $\rho(r) = r^2/2$ for $|r| \le \delta$, else
+    $\delta (|r| - \delta/2)$: `"huber"` with $\delta$ = 1.345 robust standard deviations, `"log_huber"` with $10^{-3}$
+    (Hoffmann et al. 2022, section 3.3) if `delta` does not say otherwise. `"envelope"` counts rows
     on the worse side of the law with a weight of 0.02: a law of the best runs. Constants that enter linearly are solved
     for, the others searched from many starting points (variable projection, Golub and Pereyra 1973).
 
@@ -48,12 +49,13 @@ def fit(
         data: A task, its name or folder, or a bare table (file, DataFrame, mapping of columns, list of records).
         law: Name of one of the card's laws, id of a catalogue law (`sld laws`), or a formula: one for all targets,
             `"target: formula; target: formula"`, or a mapping.
-        loss: What is minimised: "squared", "huber", "log", "log_huber" or "envelope".
+        loss: What is minimised: "squared", "huber", "log", "log_huber" or "envelope"; where the robust ones turn linear
+            is the option `delta`.
         starts: Initial points per group.
         seed: Seed of the initial points; the same seed gives the same constants.
         out: Folder for `law.json` and `plot.png`, or a `.json` file for the law alone.
-        **options: `shared`, `positive`, `bounds`, `constants` and `outliers`, and the roles of a bare table's columns
-            (`target`, `scale`, ...): see `sld.api.options.FormOptions`.
+        **options: `delta`, `pins`, `bounds`, `shared`, `positive`, `constants` and `outliers`, and the roles of a bare
+            table's columns (`target`, `scale`, ...): see `sld.api.options.FormOptions`.
 
     Returns:
         The law with prediction intervals; `law.constants` is target to group to constant to value, in the units of the
@@ -71,6 +73,13 @@ def fit(
         >>> law = sld.fit(runs, "E + A*N**-a + B*D**-b", target="loss", scale=["N", "D"], starts=8)
         >>> {name: round(value, 3) for name, value in law.constants["loss"]["all"].items()}
         {'E': 1.7, 'A': 400.0, 'a': 0.34, 'B': 900.0, 'b': 0.3}
+
+        One constant held at a value, both exponents equal and between 0 and 1:
+
+        >>> asked = {"pins": {"E": 1.69, "b": "a"}, "bounds": {"exponents": (0, 1)}}
+        >>> law = sld.fit(runs, "E + A*N**-a + B*D**-b", loss="log_huber", target="loss", scale=["N", "D"], **asked)
+        >>> law.constants["loss"]["all"]["E"]
+        1.69
     """
     from sld.analysis import intervals
     from sld.laws.law import Law
@@ -124,24 +133,35 @@ def _settings(
         UsageError: A name is no constant of the form.
     """
     from sld.fit.noise import active_kinds
+    from sld.laws.conditions import EXPONENTS, check_loss, check_room, exponents_of, read_bounds, read_pins
 
+    check_loss(loss, options.get("delta"))
     shared, positive = options.get("shared", ()), options.get("positive", ())
-    bounds = options.get("bounds") or {}
+    bounds, pins = options.get("bounds") or {}, options.get("pins") or {}
     known = dict.fromkeys(c for e in form.expressions.values() for c in e.constants)
-    for name in (*shared, *positive, *bounds):
+    tied_to = [of for of in pins.values() if isinstance(of, str)]
+    for name in (*shared, *positive, *pins, *tied_to, *(c for c in bounds if c != EXPONENTS or c in known)):
         if name not in known:
             raise UsageError(suggest(name, known, kind="constant"))
+    if EXPONENTS in bounds and EXPONENTS not in known and not any(map(exponents_of, form.expressions.values())):
+        texts = "; ".join(dict.fromkeys(e.text for e in form.expressions.values()))
+        raise UsageError(f"no constant of {texts} is an exponent by itself; say the bounds of constants by name")
     found = {}
     for j, (column, expression) in enumerate(form.expressions.items()):
         source = form.settings[column]
         signs = {*positive, *source.positive}
-        limits = {**source.bounds, **bounds}
+        limits = {**source.bounds, **read_bounds(bounds, expression)}
+        pinned, tied = read_pins(pins, expression)
+        check_room(pinned, tied, limits, frozenset(signs))
         found[column] = replace(
             source,
-            loss=loss,  # type: ignore[arg-type]  # checked by the fit, with suggestions
+            loss=loss,  # type: ignore[arg-type]  # checked above
+            delta=options.get("delta"),
             shared=tuple(c for c in expression.constants if c in shared),
             positive=tuple(c for c in expression.constants if c in signs),
             bounds={c: b for c, b in limits.items() if c in expression.constants},
+            pinned=pinned,
+            tied=tied,
             weights=active_kinds(table, j, _kinds(table, loss)),
             set_aside=set_aside,
         )
@@ -233,7 +253,7 @@ def _gaps(law: Law, table: Table) -> dict[str, str]:
 
 def _diagnostics(result: FitResult) -> dict[str, Any]:
     names = ("nmse", "residual_sd", "condition", "n_starts", "n_at_best", "at_bounds")
-    return {name: getattr(result, name) for name in names}
+    return {name: getattr(result, name) for name in names} | ({} if result.delta is None else {"delta": result.delta})
 
 
 def _write_fit(law: Law, task: Task, path: Path) -> None:

@@ -67,16 +67,23 @@ class SearchOptions(ColumnOptions, total=False):
 
 
 class FormOptions(ColumnOptions, total=False):
-    """What is known of a form's constants; and the roles of a bare table's columns.
+    """How a form is fitted and what is known of its constants; and the roles of a bare table's columns.
 
     Attributes:
+        delta: Where Huber's function turns linear: in units of the target for loss "huber", of its logarithm for
+            "log_huber". If not given, 1.345 robust standard deviations of the residuals, and 1e-3. For "envelope" the
+            weight of a row on the worse side as a share of both sides, 0.02 if not given.
+        pins: Constant to the value that it is held at, or to the name of another constant that it equals.
         shared: Constants that all groups have in common.
         positive: Constants that must be positive.
-        bounds: Constant to (lower, upper), in the units of the columns.
+        bounds: Constant to (lower, upper), in the units of the columns; "exponents" stands for every constant that is
+            the exponent of a power, but for its sign.
         constants: Names in the formula that are constants although they look like columns, such as N or lr.
         outliers: "keep" (the default) fits to every row and says which runs look diverged, "drop" leaves these out.
     """
 
+    delta: float | None
+    pins: Mapping[str, float | str] | None
     shared: Collection[str]
     positive: Collection[str]
     bounds: Mapping[str, tuple[float, float]] | None

@@ -182,6 +182,23 @@ def numbers(values: Names, flag: str) -> dict[str, float]:
     return found
 
 
+def pins(values: Names) -> dict[str, float | str]:
+    """Read `name=number` and `name=name` parts of --pin."""
+    found: dict[str, float | str] = {}
+    for part in split(values):
+        name, equals, text = (word.strip() for word in part.partition("="))
+        if not (name and equals and text):
+            raise UsageError(f"--pin wants NAME=NUMBER or NAME=NAME, e.g. E=1.69, got {part}")
+        try:
+            value: float | str = float(text)
+        except ValueError:
+            value = text
+        if name in found and found[name] != value:
+            raise UsageError(f"--pin says two things of {name!r}: {found[name]} and {value}")
+        found[name] = value
+    return found
+
+
 def bounds(values: Names) -> dict[str, tuple[float, float]]:
     """Read `name=low:high` parts; either end may be left open."""
     found = {}

@@ -391,7 +391,9 @@ def _in_turn(*lists: Sequence[_Candidate]) -> Iterator[_Candidate]:
 
 
 def _similar(one: Fold, other: Fold) -> bool:
-    common = len(np.intersect1d(one.test, other.test, assume_unique=True))
+    judged = np.zeros(int(max(one.test[-1], other.test[-1])) + 1, dtype=np.bool_)
+    judged[one.test] = True
+    common = int(judged[other.test].sum())
     return common > _SIMILAR * (len(one.test) + len(other.test) - common)
 
 

@@ -171,8 +171,12 @@ class Table:
         """
         groups, group_index = _by_name(self.groups, self.group_index)
         runs, run_index = _by_name(self.runs, self.run_index)
+        order = self.canonical_order()
+        alike = (groups, runs) == (self.groups, self.runs) and (order[1:] > order[:-1]).all()
+        if alike and np.bincount(group_index, minlength=len(groups)).all():
+            return self  # what was computed from it need not be computed again
         named = replace(self, groups=groups, group_index=group_index, runs=runs, run_index=run_index)
-        return replace(named.take(self.canonical_order()), notes=self.notes)
+        return replace(named.take(order), notes=self.notes)
 
     def of_group(self, name: str) -> Table:
         """Return the rows of one group."""
@@ -196,7 +200,13 @@ class Table:
 
     def points(self) -> Rows:
         """Return (n_rows,) numbers of the distinct points: rows of one group that agree in all variables."""
-        return numbered([self.group_index, *self.X.T])[0]
+        return self._points
+
+    @cached_property
+    def _points(self) -> Rows:
+        found = numbered([self.group_index, *self.X.T])[0]
+        found.flags.writeable = False
+        return found
 
     def clusters(self) -> Rows:
         """Return (n_rows,) numbers of what is independent of one another: runs where they are named, else points.

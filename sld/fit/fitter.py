@@ -157,6 +157,7 @@ class Fitter:
         self.weights = None if weights is None else np.sqrt(weights[self.order])
         self._held: tuple[str, ...] = ()  # linear constants kept in the search because of their bounds
         self._twins: dict[tuple[str, ...], Fitter] = {}
+        self._copied: tuple[Fitter, int, Rows | Mask] | None = None  # what this fitter has copies of
         self._compile(())
 
     def _compile(self, nonlinear: Collection[str]) -> None:
@@ -214,6 +215,26 @@ class Fitter:
         with np.errstate(all="ignore"):
             twin.y = np.ascontiguousarray(np.log(y) if self.log_output else y, dtype=np.float64)[self.order]
         twin._twins = {}
+        return twin
+
+    def copies(self, n: int, rows: Rows | Mask) -> Fitter:
+        """Return this fitter for `n` copies of some rows, whose fits are then one call; nothing is compiled again.
+
+        Group g of copy k is group k * n_groups + g there, with constants of its own; rows are in the order of groups,
+        copy by copy. Not for constants that groups share, nor where a group has none of the rows.
+        """
+        chosen = np.zeros(self.n_rows, dtype=bool)
+        chosen[rows] = True
+        kept = np.flatnonzero(chosen[self.order])
+        ends, m = np.searchsorted(kept, self.offsets), len(kept)
+        twin = Fitter.__new__(Fitter)
+        twin.__dict__.update(self.__dict__)
+        twin.n_groups, twin.n_rows, twin.order = n * self.n_groups, n * m, np.arange(n * m)
+        twin.columns, twin.y = np.tile(self.columns.take(kept, axis=1), (1, n)), np.tile(self.y[kept], n)
+        twin.offsets = np.append((np.arange(n)[:, None] * m + ends[:-1]).ravel(), n * m)
+        twin.group_of = np.repeat(np.arange(n * self.n_groups), np.diff(twin.offsets))
+        twin.weights = None if self.weights is None else np.tile(self.weights[kept], n)
+        twin._twins, twin._copied = {}, (self, n, rows)
         return twin
 
     def _limits(self, constant: str) -> tuple[float, float]:
@@ -338,6 +359,9 @@ class Fitter:
     def holding(self, constants: Collection[str]) -> Fitter:
         """Return this fitter with some linear constants in the search, where their bounds hold."""
         twin = self._twins.get(tuple(constants))
+        if twin is None and self._copied is not None:
+            origin, n, rows = self._copied
+            twin = self._twins[tuple(constants)] = origin.holding(constants).copies(n, rows)
         if twin is None:
             twin = Fitter.__new__(Fitter)
             twin.__dict__.update(self.__dict__)
@@ -364,15 +388,21 @@ class Fitter:
         return solution.values[:, : len(self.tape.constants)]
 
     def predict(self, values: Array) -> Array:
-        """Return predictions (n_rows,) in the table's row order; NaN for groups without constants."""
+        """Return predictions (n_rows,) in the table's row order; NaN for groups without constants.
+
+        For many sets of constants (n_sets, n_groups, n_names) they are (n_sets, n_rows).
+        """
         p = len(self.tape.constants)
-        sound = np.asarray(np.isfinite(values).all(axis=1))
-        if not sound.all():
-            values = np.where(sound[:, None], values, 1.0)
-        theta = self._theta(values[None, :, :p])
-        found = evaluate_tape(self.tape, self.columns, theta, values[None, :, p:], self.offsets)[0]
-        out = np.empty(self.n_rows)
-        out[self.order] = found if sound.all() else np.where(sound[self.group_of], found, np.nan)
+        stack = values if values.ndim == 3 else values[None]
+        sound = np.asarray(np.isfinite(stack).all(axis=2))
+        everywhere = bool(sound.all())
+        if not everywhere:
+            stack = np.where(sound[:, :, None], stack, 1.0)
+        theta = self._theta(stack[:, :, :p])
+        found = evaluate_tape(self.tape, self.columns, theta, stack[:, :, p:], self.offsets)
+        out = np.empty_like(found)
+        out[:, self.order] = found if everywhere else np.where(sound[:, self.group_of], found, np.nan)
+        out = out if values.ndim == 3 else out[0]
         return np.exp(out) if self.log_output else out
 
 

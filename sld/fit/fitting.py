@@ -15,6 +15,7 @@ import numpy as np
 
 from sld.core.errors import UsageError, suggest
 from sld.data.table import Table
+from sld.fit import robust
 from sld.fit.fitter import POLISHING, Fitter, Prior, Solution, form_seed, log_starts, text_seed
 from sld.fit.kernel import Array, value_and_jacobian
 from sld.fit.pooling import LEAST_GROUPS, Pool, shape_constants
@@ -50,6 +51,7 @@ ENVELOPE_SHARE = 0.02  # weight of a row on the worse side of an envelope, of bo
 _MAX_DENSE = 200  # columns of a Jacobian whose singular values are all computed: beyond, that takes longer than the fit
 _POWER_STEPS = 60  # of power iteration: a few per cent, which is enough for a condition number
 _MOST_REWEIGHTINGS = 100  # each lowers the objective; most end within ten
+_ENOUGH = 1e-5  # of the objective: reweighting that gains less in a round is left to Newton's method
 _ROBUST_SD = 1.4826  # a normal's standard deviation over its median absolute deviation
 HUBER_DELTA_SIGMA = 1.345  # 95 % efficiency at the normal; Huber 1981
 
@@ -71,6 +73,8 @@ class FitResult:
         residual_sd: Root mean square of the residuals.
         prediction: Fitted values (n_rows,) in the table's row order.
         prior: What the groups' shapes were pulled to, when they are partially pooled.
+        delta: Where the loss turns linear (the share of an envelope), for the losses that have one: as it was asked for
+            or, where nothing was, as it was taken.
     """
 
     status: str
@@ -86,6 +90,7 @@ class FitResult:
     n_rows: int = 0
     n_fits: int = 0
     prior: Prior | None = None
+    delta: float | None = None
 
     @property
     def ok(self) -> bool:
@@ -248,15 +253,17 @@ def fit(
     polished = fitter.solve(points[:1], inherited=fitter.nonlinear(solution), max_iterations=300, tolerance=POLISHING)
     if polished.ok and polished.sums.sum() <= solution.sums.sum():
         solution = Solution(polished.values, polished.sums, solution.at_best, n_fits)
-    objective = float(solution.sums.sum())
+    objective, delta = float(solution.sums.sum()), None
     if loss == "envelope":
-        solution, objective = _envelope(fitter, solution, table, target, chosen.delta, own)
+        delta = ENVELOPE_SHARE if chosen.delta is None else chosen.delta
+        solution, objective = _envelope(fitter, solution, table, target, delta, own)
     elif loss != "squared":
-        fitter, solution, objective = _robust(fitter, solution, table, target, loss, chosen.delta, own)
+        fitter, solution, objective, delta = _robust(fitter, solution, table, target, loss, chosen.delta, own)
         if not solution.ok:
             return FitResult("the robust fit left the domain of the formula", {}, n_rows=table.n_rows)
     result = _result(expression, table, target, fitter, solution, objective, n_starts)
-    return replace(result, n_fits=n_fits, at_bounds=_at_bounds(result.constants, chosen.positive, chosen.bounds or {}))
+    at_bounds = _at_bounds(result.constants, chosen.positive, chosen.bounds or {})
+    return replace(result, n_fits=n_fits, at_bounds=at_bounds, delta=delta)
 
 
 def _searched(
@@ -376,7 +383,7 @@ def _robust(
     loss: Loss,
     delta: float | None,
     own: Array | None,
-) -> tuple[Fitter, Solution, float]:
+) -> tuple[Fitter, Solution, float, float | None]:
     """Polish in the full space of constants: squared log residuals, or Huber's function by reweighting."""
     full = Fitter(
         fitter.expression, table, target, shared=fitter.shared, positive=fitter.positive, bounds=fitter.bounds,
@@ -389,6 +396,8 @@ def _robust(
     root = 1.0 if own is None else np.sqrt(own)[full.order]
     weights: Array | None = None if own is None else np.asarray(root)
     best, best_objective, at_best = values, math.inf, solution.at_best
+    # far below the noise reweighting gets slow, and Newton's method ends it; a width that follows the noise is not
+    narrow = huber and (delta is not None or full.log_output)
     sigma_delta = delta
     for _ in range(_MOST_REWEIGHTINGS if huber else 1):
         found = full.solve(dummy, inherited=values, max_iterations=200, tolerance=POLISHING, weights=weights)
@@ -400,15 +409,20 @@ def _robust(
         if huber and sigma_delta is None:
             scale = _ROBUST_SD * float(np.median(np.abs(residual)))
             sigma_delta = HUBER_DELTA_LOG if full.log_output else HUBER_DELTA_SIGMA * max(scale, 1e-300)
-        costs = _huber(residual, sigma_delta) if huber and sigma_delta else residual**2
+        costs = robust.huber(residual, sigma_delta) if huber and sigma_delta else residual**2
         objective = float(np.sum(costs))
-        if not objective < best_objective * (1 - 1e-12):
+        if not objective < best_objective * (1 - (_ENOUGH if narrow else 1e-12)):
             break
         best, best_objective, values = found.values, objective, found.values
         if huber and sigma_delta:
             weights = root * np.sqrt(np.minimum(1.0, sigma_delta / np.maximum(np.abs(residual), 1e-300)))
+    if narrow and sigma_delta and np.isfinite(best).all():
+        best = robust.finished(full, best, np.broadcast_to(root, full.y.shape), sigma_delta)
+        prediction = full.predict(best)[full.order]
+        residual = root * (full.y - (np.log(prediction) if full.log_output else prediction))
+        best_objective = float(np.sum(robust.huber(residual, sigma_delta)))
     sums = np.where(np.isfinite(best).all(axis=1), best_objective / max(len(best), 1), math.inf)
-    return full, Solution(best, sums, at_best, solution.n_fits), best_objective
+    return full, Solution(best, sums, at_best, solution.n_fits), best_objective, sigma_delta if huber else None
 
 
 def _envelope(
@@ -472,11 +486,6 @@ def huber_weights(residual: Array) -> Array:
         )
         weights: Array = np.minimum(1.0, delta / np.maximum(size, 1e-300))
     return np.where(np.isfinite(weights), weights, 0.0)
-
-
-def _huber(residual: Array, delta: float) -> Array:
-    a = np.abs(residual)
-    return np.where(a <= delta, 0.5 * a * a, delta * (a - 0.5 * delta))
 
 
 def _at_bounds(

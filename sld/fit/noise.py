@@ -23,6 +23,7 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,6 +126,17 @@ def noise_model(table: Table, target: int = 0) -> Noise | None:
         table: The rows; rows that agree in all columns are copies, and count once.
         target: Column of the targets.
     """
+    known = _KNOWN.setdefault(table, {})
+    if target not in known:
+        known[target] = _noise_model(table, target)
+    return known[target]
+
+
+# a fit asks four times: for what to say, for weights, for its intervals and for the record
+_KNOWN: WeakKeyDictionary[Table, dict[int, Noise | None]] = WeakKeyDictionary()
+
+
+def _noise_model(table: Table, target: int) -> Noise | None:
     if table.yerr is not None and np.isfinite(table.yerr[:, target]).all():
         return _declared(table, target)
     repeats = _Repeats.of(table, target)

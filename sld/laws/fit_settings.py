@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sld.core.errors import DataError, suggest
+from sld.core.errors import DataError, UsageError, suggest
 from sld.core.toml import Keys, kind_of
 from sld.fit.fitter import Fitter, Prior, form_seed
 from sld.fit.fitting import (
@@ -29,7 +29,7 @@ from sld.fit.fitting import (
     fit,
 )
 from sld.fit.noise import COLUMN, FRONTIER, NOISE, YERR, row_weights
-from sld.formula.expression import Expression, number, substitute
+from sld.formula.expression import Expression, name, number, substitute
 
 if TYPE_CHECKING:
     from sld.data.table import Array, Table
@@ -51,10 +51,18 @@ _KEYS = (
     "positive",
     "bounds",
     "pinned",
+    "tied",
     "prior",
     "points",
     "set_aside",
 )
+
+# what the fit takes where no delta is declared
+_DELTA_TAKEN: dict[str, str] = {
+    "huber": f"{HUBER_DELTA_SIGMA:g} robust standard deviations of the residuals",
+    "log_huber": f"{HUBER_DELTA_LOG:g}",
+    "envelope": f"{ENVELOPE_SHARE:g}",
+}
 
 Limits = tuple[float, float]
 
@@ -69,13 +77,15 @@ class FitSettings:
 
     Attributes:
         loss: "squared", "huber", "log", "log_huber" or "envelope" (see `fitting.fit`).
-        delta: Where Huber's function turns linear, or the share of an envelope; None for what the fit takes.
+        delta: Where Huber's function turns linear, in units of the target for "huber" and of its logarithm for
+            "log_huber", or the share of an envelope; None for what the fit takes.
         weights: What the weight of a row is the product of, names from `WEIGHTS`; empty when all count alike.
         pooling: "partial" when the shapes of the groups are pulled together, else "none".
         shared: Constants that all groups have in common.
         positive: Constants that must be positive.
         bounds: Constant to (lower, upper); an open end is infinite.
         pinned: Constant to the value that it was held at.
+        tied: Constant to the other one that it equals; that one is itself neither tied nor pinned.
         prior: What the groups' shapes were pulled to, when they are partially pooled.
         points: Points beyond the data that the constants follow as well as the rows, all together with the weight of
             all rows: the consensus of a search (`search/choosing/consensus.py`). 0 for a fit to rows alone.
@@ -90,6 +100,7 @@ class FitSettings:
     positive: tuple[str, ...] = ()
     bounds: Mapping[str, Limits] = field(default_factory=dict)
     pinned: Mapping[str, float] = field(default_factory=dict)
+    tied: Mapping[str, str] = field(default_factory=dict)
     prior: Prior | None = None
     points: int = 0
     set_aside: int = 0
@@ -106,26 +117,76 @@ class FitSettings:
         return np.asarray(relative / relative.mean())
 
     def formula(self, expression: Expression) -> Expression:
-        """Return the expression with its pinned constants filled in."""
-        if not self.pinned:
+        """Return the expression in the constants that are free: pinned ones are filled in, tied ones are one.
+
+        >>> from sld.formula.expression import parse
+        >>> form = parse("E + A*N**-a + B*D**-b", ["N", "D"])
+        >>> FitSettings(pinned={"E": 1.69}, tied={"b": "a"}).formula(form).text
+        '1.69 + A*N**-a + B*D**-a'
+
+        Raises:
+            UsageError: What is pinned or tied is no constant of the expression, or tied to what is itself held.
+        """
+        if not (self.pinned or self.tied):
             return expression
-        values = {c: number(v) for c, v in self.pinned.items()}
+        # a column in place of a constant would make another formula of it, so this is no matter of trust
+        for c in (*self.pinned, *self.tied, *self.tied.values()):
+            if c not in expression.constants:
+                raise UsageError(suggest(c, expression.constants, kind=f"constant of {expression.text}"))
+        for c, leader in self.tied.items():
+            if c in self.pinned or leader in self.tied or leader in self.pinned:
+                raise UsageError(f"{c!r} is tied to {leader!r}, and one of them is tied or pinned otherwise as well")
+        values = {c: number(v) for c, v in self.pinned.items()} | {c: name(of) for c, of in self.tied.items()}
         return replace(expression, tree=substitute(expression.tree, values))
+
+    @property
+    def free(self) -> FitSettings:
+        """The settings of the constants that `formula` leaves; what is asked of a tied one holds for the one it equals.
+
+        >>> FitSettings(pinned={"E": 1.69}, tied={"b": "a"}, bounds={"E": (0.0, 2.0), "b": (0.0, 1.0)}).free.bounds
+        {'a': (0.0, 1.0)}
+        """
+        if not (self.pinned or self.tied):
+            return self
+
+        def kept(names: Sequence[str]) -> tuple[str, ...]:
+            return tuple(dict.fromkeys(self.tied.get(c, c) for c in names if c not in self.pinned))
+
+        bounds: dict[str, Limits] = {}
+        for c, (low, high) in self.bounds.items():
+            if c not in self.pinned:
+                leader = self.tied.get(c, c)
+                least, most = bounds.get(leader, (-math.inf, math.inf))
+                bounds[leader] = max(low, least), min(high, most)
+        return replace(
+            self, shared=kept(self.shared), positive=kept(self.positive), bounds=bounds, pinned={}, tied={}
+        )  # fmt: skip
+
+    def whole(self, free: Mapping[str, float], expression: Expression) -> dict[str, float]:
+        """Return the value of every constant of an expression from those that are free.
+
+        >>> from sld.formula.expression import parse
+        >>> settings = FitSettings(pinned={"E": 1.69}, tied={"b": "a"})
+        >>> settings.whole({"A": 400.0, "a": 0.3}, parse("E + A*N**-a*D**-b", ["N", "D"]))
+        {'E': 1.69, 'A': 400.0, 'a': 0.3, 'b': 0.3}
+        """
+        known = {**self.pinned, **free}
+        return {c: known[self.tied.get(c, c)] for c in expression.constants}
 
     def fitter(self, expression: Expression, table: Table, target: int = 0, *, weights: Array | None = None) -> Fitter:
         """Return what refits the constants to rows of `table`, by squared errors (of logarithms, if the loss has them).
 
         Args:
-            expression: The formula; pinned constants are no constants of the fitter.
+            expression: The formula; pinned and tied constants are no constants of the fitter.
             table: The rows.
             target: Column of the table's targets.
             weights: (n_rows,) in place of `row_weights`.
         """
         weights = self.row_weights(table, target) if weights is None else weights
-        log = self.loss.startswith("log")
+        log, free = self.loss.startswith("log"), self.free
         return Fitter(
-            self.formula(expression), table, target, shared=self.shared, positive=self.positive,
-            bounds=dict(self.bounds), weights=weights, prior=self.prior, log_output=log, project=not log,
+            self.formula(expression), table, target, shared=free.shared, positive=free.positive,
+            bounds=dict(free.bounds), weights=weights, prior=self.prior, log_output=log, project=not log,
         )  # fmt: skip
 
     @property
@@ -174,15 +235,21 @@ class FitSettings:
 
         The initial points depend on the seed and the form, not on how columns and constants are called.
         """
+        free = self.free
         found = fit(
             self.formula(expression), table, target=target, loss=self.loss, delta=self.delta, starts=starts,
-            seed=form_seed(seed, expression), shared=self.shared, positive=self.positive, bounds=self.bounds,
+            seed=form_seed(seed, expression), shared=free.shared, positive=free.positive, bounds=free.bounds,
             inherit=inherit, weights=self.row_weights(table, target), pooling=self.pooling,
         )  # fmt: skip
-        if not self.pinned or not found.ok:
+        return self.completed(found, expression)
+
+    def completed(self, found: FitResult, expression: Expression) -> FitResult:
+        """Return a fit of `formula(expression)` with the constants that were pinned or tied."""
+        if not (self.pinned or self.tied) or not found.ok:
             return found
-        by_group = {g: {c: {**self.pinned, **of}[c] for c in expression.constants} for g, of in found.constants.items()}
-        return replace(found, constants=by_group)
+        followers = tuple(c for c, leader in self.tied.items() if leader in found.at_bounds)
+        by_group = {g: self.whole(of, expression) for g, of in found.constants.items()}
+        return replace(found, constants=by_group, at_bounds=(*found.at_bounds, *followers))
 
     @property
     def objective(self) -> str:
@@ -193,6 +260,8 @@ class FitSettings:
         said = f"sum of {what[self.loss]}"
         if self.delta is not None:
             said += f" (delta {self.delta:g})"
+        elif self.loss in _DELTA_TAKEN:
+            said += f" (delta {_DELTA_TAKEN[self.loss]})"
         how = [_WEIGHED[kind] for kind in self.weights]
         said += f", {' and '.join(how)}" if how else ", all rows weighted alike"
         if self.prior is not None or self.pooling == "partial":
@@ -204,12 +273,12 @@ class FitSettings:
     def at_bounds(self, constants: Mapping[str, Mapping[str, float]]) -> tuple[str, ...]:
         """Return the constants (group to constant to value) that lie on a declared bound in some group."""
         on: list[str] = []
+        free = self.free
         for values in constants.values():
-            for name, value in values.items():
-                if name not in on and any(
-                    abs(value - end) <= 1e-9 * max(abs(value), 1e-12) for end in self._ends(name)
-                ):
-                    on.append(name)
+            for c, value in values.items():
+                ends = () if c in self.pinned else free._ends(self.tied.get(c, c))
+                if c not in on and any(abs(value - end) <= 1e-9 * max(abs(value), 1e-12) for end in ends):
+                    on.append(c)
         return tuple(on)
 
     def _ends(self, constant: str) -> tuple[float, ...]:
@@ -227,6 +296,8 @@ class FitSettings:
             "positive": [*self.positive],
             "bounds": {c: [end if math.isfinite(end) else None for end in ends] for c, ends in self.bounds.items()},
             "pinned": dict(self.pinned),
+            # left out where there are none, so that earlier versions read every law that they could have fitted
+            **({"tied": dict(self.tied)} if self.tied else {}),
             "prior": None if self.prior is None else self.prior.to_json(),
             "points": self.points,
             "set_aside": self.set_aside,
@@ -253,6 +324,7 @@ class FitSettings:
             positive=keys.texts("positive"),
             bounds=_limits(keys.table("bounds"), where),
             pinned={str(c): _number(v, f"{where}: pinned {c!r}") for c, v in keys.table("pinned").items()},
+            tied=_tied(keys, where),
             prior=_prior(given.get("prior"), where),
             points=_count(keys, "points"),
             set_aside=_count(keys, "set_aside"),
@@ -302,12 +374,20 @@ def _of_target(said: Any, target: str, default: Any) -> Any:
 
 def _limits(data: Any, where: str) -> dict[str, Limits]:
     found = {}
-    for name, ends in data.items():
+    for constant, ends in data.items():
         if not isinstance(ends, list | tuple) or len(ends) != 2:
-            raise DataError(f"{where}: bounds of {name!r} must be a lower and an upper end, got {kind_of(ends)}")
-        low, high = (None if e is None else _number(e, f"{where}: bounds of {name!r}") for e in ends)
-        found[str(name)] = (-math.inf if low is None else low, math.inf if high is None else high)
+            raise DataError(f"{where}: bounds of {constant!r} must be a lower and an upper end, got {kind_of(ends)}")
+        low, high = (None if e is None else _number(e, f"{where}: bounds of {constant!r}") for e in ends)
+        found[str(constant)] = (-math.inf if low is None else low, math.inf if high is None else high)
     return found
+
+
+def _tied(keys: Keys, where: str) -> dict[str, str]:
+    tied = keys.table("tied")
+    for c, leader in tied.items():
+        if not isinstance(leader, str):
+            raise DataError(f"{where}: tied {c!r} must be the name of a constant, got {kind_of(leader)}")
+    return {str(c): str(leader) for c, leader in tied.items()}
 
 
 def _prior(data: Any, where: str) -> Prior | None:

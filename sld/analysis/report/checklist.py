@@ -181,7 +181,8 @@ def _limits_of(law: Law) -> str:
     pinned = {c: v for own in law.settings.values() for c, v in own.pinned.items()}
     positive = sorted({c for own in law.settings.values() for c in own.positive})
     bounds = {c: ends for own in law.settings.values() for c, ends in own.bounds.items()}
-    fixed = ", ".join(f"{c} = {v:g}" for c, v in pinned.items())
+    tied = {c: leader for own in law.settings.values() for c, leader in own.tied.items()}
+    fixed = ", ".join([*(f"{c} = {v:g}" for c, v in pinned.items()), *(f"{c} = {of}" for c, of in tied.items())])
     parts = [f"fixed: {fixed or 'none'}"]
     parts += [f"positive: {', '.join(positive)}"] if positive else []
     limits = ", ".join(f"{c} from {_open(low)} to {_open(high)}" for c, (low, high) in bounds.items())

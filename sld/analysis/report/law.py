@@ -73,6 +73,10 @@ def formulas(facts: Facts) -> list[str]:
     for target, settings in facts.law.settings.items():
         if settings.shared:
             lines += [f"All groups share {listed(f'`{c}`' for c in settings.shared)} (`{target}`).", ""]
+        if settings.pinned or settings.tied:
+            held = [f"`{c} = {v:g}`" for c, v in settings.pinned.items()]
+            held += [f"`{c} = {leader}`" for c, leader in settings.tied.items()]
+            lines += [f"Held, not fitted: {listed(held)} (`{target}`).", ""]
         if settings.prior is not None:
             names = listed(f"`{c}`" for c in settings.prior.constants)
             lines += [f"Groups are pulled together by as much as the rows say, in {names} (`{target}`).", ""]

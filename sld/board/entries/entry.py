@@ -35,7 +35,8 @@ MAX_NAME, MAX_URL, MAX_NOTE = 80, 200, 500  # characters
 
 _TASK_KEYS = ("name", "version", "digest")
 _SCORE_KEYS = (*("r2", "r2_within", "nmse", "nmae", "are", "n_rows", "failed", "r2_interval", "train_nmse"),)
-_OF_TARGET = ("loss", "pooling", "shared", "positive", "bounds")
+_RARELY_SAID = ("delta", "pinned", "tied")  # of a fit, for some targets or none
+_OF_TARGET = ("loss", "pooling", "shared", "positive", "bounds", *_RARELY_SAID)
 _FIT_KEYS = ("loss", "weights", "pooling", "shared", "positive", "bounds", "starts", "seed", "objective")
 _HEX = re.compile(r"[0-9a-f]{64}")
 _SLUG_LENGTH = 48
@@ -57,7 +58,8 @@ class Entry:
         key: Canonical key of the formulas; for programs the hash of their source.
         constants: Target to group to constant to value; empty for programs.
         fit: What has to be minimised, and how it was: loss, weights, pooling, shared, positive, bounds, starts, seed
-            and the objective reached per target; empty where nothing was fitted.
+            and the objective reached per target, and delta, pinned and tied constants where there are any; empty where
+            nothing was fitted.
         scores: The held-out scores, `r2_interval` (90 %, bootstrap over held-out rows) and `train_nmse`.
         complexity: Nodes of the formulas together.
         n_constants: Constants per group of the target that has most, numbers written into the formula included.
@@ -110,7 +112,11 @@ class Entry:
     @property
     def identity(self) -> str:
         """Text that two entries share when they are the same law: same task, forms, loss, and constants if given."""
-        fitted = {k: self.fit[k] for k in _FIT_KEYS if k in self.fit and k not in ("starts", "seed", "objective")}
+        fitted = {
+            k: self.fit[k]
+            for k in (*_FIT_KEYS, *_RARELY_SAID)
+            if k in self.fit and k not in ("starts", "seed", "objective")
+        }
         given = self.constants if self.kind == "formula" and self.constants_from != "refitted" else {}
         same = [self.task, self.kind, self.constants_from, self.key, fitted, given]
         return hashlib.sha256(canonical_json(same)).hexdigest()
@@ -397,7 +403,7 @@ def _read_scores(keys: Keys) -> dict[str, Any]:
 
 
 def _read_fit(keys: Keys) -> dict[str, Any]:
-    fit = Keys(keys.data["fit"], f"{keys.where}: fit", _FIT_KEYS)
+    fit = Keys(keys.data["fit"], f"{keys.where}: fit", (*_FIT_KEYS, *_RARELY_SAID))
     if not fit.data:
         return {}
     for key in _FIT_KEYS:
@@ -419,6 +425,14 @@ def _read_fit(keys: Keys) -> dict[str, Any]:
         table = fit.table(key)
         if set(table) != targets or not all(fine(value) for value in table.values()):
             raise fit.wrong(key, "one of its kind per target")
+    some_targets: dict[str, Any] = {
+        "delta": lambda v: _is_number(v) and v > 0,
+        "pinned": lambda v: isinstance(v, Mapping) and all(map(_is_number, v.values())),
+        "tied": lambda v: isinstance(v, Mapping) and all(isinstance(name, str) for name in v.values()),
+    }
+    for key, fine in some_targets.items():
+        if not set(fit.table(key)) <= targets or not all(fine(value) for value in fit.table(key).values()):
+            raise fit.wrong(key, "one of its kind for targets of the entry")
     return dict(fit.data)
 
 

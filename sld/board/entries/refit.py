@@ -59,8 +59,8 @@ class FitPlan:
         return FitPlan(
             {
                 column: FitSettings(
-                    loss=own.loss, weights=weights, pooling=own.pooling, shared=own.shared, positive=own.positive,
-                    bounds=own.bounds,
+                    loss=own.loss, delta=own.delta, weights=weights, pooling=own.pooling, shared=own.shared,
+                    positive=own.positive, bounds=own.bounds, pinned=own.pinned, tied=own.tied,
                 )
                 for column, own in law.settings.items()
             }
@@ -73,18 +73,24 @@ class FitPlan:
         settings = {
             target: FitSettings(
                 loss=loss,
+                delta=data.get("delta", {}).get(target),
                 weights=weights,
                 pooling=data["pooling"].get(target, "none"),
                 shared=tuple(data["shared"].get(target, ())),
                 positive=tuple(data["positive"].get(target, ())),
                 bounds=_open_ended(data["bounds"].get(target, {})),
+                pinned=data.get("pinned", {}).get(target, {}),
+                tied=data.get("tied", {}).get(target, {}),
             )
             for target, loss in data["loss"].items()
         }
         return FitPlan(settings, data["starts"], data["seed"])
 
     def to_json(self, targets: Sequence[str]) -> dict[str, Any]:
-        """Return what an entry records, every target named."""
+        """Return what an entry records, every target named.
+
+        Of delta, pinned and tied constants it says something only where there are any: other entries stay as they were.
+        """
 
         def end(value: float) -> float | None:
             return value if math.isfinite(value) else None
@@ -99,8 +105,17 @@ class FitPlan:
             "bounds": {
                 t: {c: [end(low), end(high)] for c, (low, high) in sorted(own[t].bounds.items())} for t in targets
             },
+            **{key: of for key, of in self._rarely_said(own).items() if of},
             "starts": self.starts,
             "seed": self.seed,
+        }
+
+    @staticmethod
+    def _rarely_said(own: Mapping[str, FitSettings]) -> dict[str, dict[str, Any]]:
+        return {
+            "delta": {t: s.delta for t, s in own.items() if s.delta is not None},
+            "pinned": {t: dict(sorted(s.pinned.items())) for t, s in own.items() if s.pinned},
+            "tied": {t: dict(sorted(s.tied.items())) for t, s in own.items() if s.tied},
         }
 
 
@@ -118,20 +133,23 @@ def fit_target(
     from sld.fit import fitting
 
     own = plan.of(scored.targets[target])
-    return fitting.fit(
-        expression,
+    free = own.free
+    found = fitting.fit(
+        own.formula(expression),
         scored.train,
         target=target,
         loss=own.loss,
+        delta=own.delta,
         pooling=own.pooling,
         starts=starts,
         seed=plan.seed,
-        shared=own.shared,
-        positive=own.positive,
-        bounds=own.bounds,
+        shared=free.shared,
+        positive=free.positive,
+        bounds=free.bounds,
         weights=scored.frontier if FRONTIER in own.weights and own.loss == "squared" else None,
         inherit=inherit,
     )
+    return own.completed(found, expression)
 
 
 def refitted(scored: ScoredTask, forms: Mapping[str, Form], plan: FitPlan) -> tuple[Law, dict[str, float]]:

@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
         "sld fit nanolm_chinchilla --law Chinchilla",
         'sld fit nanolm_chinchilla --law "E + A*N**-a + B*D**-b" --out my_law/',
         'sld fit runs.csv --target loss --scale N --law "E + A*N**-a" --bounds a=0:1 --loss huber',
+        "sld fit nanolm_chinchilla --law Chinchilla --loss log_huber --delta 1e-3 --pin alpha=beta",
     )(fit)
 
 
@@ -32,6 +33,15 @@ def fit(
     loss: Annotated[
         str, typer.Option("--loss", metavar="LOSS", help="squared, huber, log, log_huber or envelope.")
     ] = "squared",
+    delta: Annotated[
+        float | None,
+        typer.Option(
+            "--delta",
+            metavar="X",
+            help="Where Huber's loss turns linear, in units of the target (huber; 1.345 robust standard deviations "
+            "of the residuals if not given) or of its logarithm (log_huber; 1e-3 if not given).",
+        ),
+    ] = None,
     weighing: options.Weighing,
     outliers: Annotated[
         str, typer.Option("--outliers", metavar="drop|keep", help="What to do with runs that look diverged.")
@@ -42,8 +52,15 @@ def fit(
     positive: Annotated[
         options.Names, typer.Option("--positive", metavar="NAMES", help="Constants that are positive.")
     ] = None,
+    pin: Annotated[
+        options.Names,
+        typer.Option("--pin", metavar="E=1.69|a=b", help="Hold a constant at a value, or equal to another constant."),
+    ] = None,
     bounds: Annotated[
-        options.Names, typer.Option("--bounds", metavar="a=0:1", help="Bounds of constants; open: a=0:")
+        options.Names,
+        typer.Option(
+            "--bounds", metavar="a=0:1", help="Bounds of constants; open: a=0: - of all exponents: exponents=0:1"
+        ),
     ] = None,
     constants: options.Constants = None,
     starts: Annotated[int, typer.Option("--starts", metavar="N", help="Starting points per group.")] = 32,
@@ -62,6 +79,8 @@ def fit(
         task,
         law,
         loss=loss,
+        delta=delta,
+        pins=options.pins(pin),
         shared=options.split(shared),
         positive=options.split(positive),
         bounds=options.bounds(bounds),

@@ -80,14 +80,17 @@ def _constants_by_group(law: Law, target: str) -> None:
 
 def _span_texts(law: Law, target: str) -> dict[str, dict[str, str]]:
     """Return the interval of each constant in words, by group."""
-    from sld.analysis.intervals import constant_intervals, unknown_constants
+    from sld.analysis.intervals import PINNED, constant_intervals, unknown_constants
 
     unknown = unknown_constants(law)[target]
+
+    def text(group: str, name: str, ends: tuple[float, float] | None) -> str:
+        if ends is not None:
+            return f"{shown(ends[0], 3)} to {shown(ends[1], 3)}"
+        return PINNED if unknown[group][name] == PINNED else f"unknown: {unknown[group][name]}"
+
     return {
-        group: {
-            name: f"unknown: {unknown[group][name]}" if ends is None else f"{shown(ends[0], 3)} to {shown(ends[1], 3)}"
-            for name, ends in by_name.items()
-        }
+        group: {name: text(group, name, ends) for name, ends in by_name.items()}
         for group, by_name in constant_intervals(law)[target].items()
     }
 
@@ -135,6 +138,11 @@ def fitted(law: Law, held_out: Scores | None, out: Path | None, source: str, jso
         name = f"{target}: " if len(fits) > 1 else ""
         reached = f"{fit['n_at_best']} of {fit['n_starts']} starts reached the optimum"
         say(f"{name}training error {shown(fit['nmse'], 3)} of the variance; {reached}")
+        settings = law.settings[target]
+        if settings.loss != "squared":
+            say(f"{name}minimised: {settings.objective}")
+        if settings.tied:
+            say(f"{name}held equal: {', '.join(f'{c} = {of}' for c, of in settings.tied.items())}")
         if fit["at_bounds"]:
             say(f"{name}on a bound: {', '.join(fit['at_bounds'])}")
         if where := law.provenance.get("gaps", {}).get(target):

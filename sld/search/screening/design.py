@@ -136,12 +136,15 @@ def notes_for(expressions: Mapping[str, Expression], table: Table) -> list[str]:
     """Return notes for formulas that somebody gave: redundant columns used together, effects that go together."""
     used = {s for e in expressions.values() for s in e.used_variables}
     notes = []
-    for r in without_redundant(table)[1]:
+    least, relations = without_redundant(table)
+    for r in relations:
         if {r.variable.symbol, *(v.symbol for v, _ in r.exponents)} <= used:
             notes.append(f"{r.text} in every row, and the formula uses all of them: their effects cannot be told apart")
     kept = [i for i, v in enumerate(table.variables) if v.symbol in used or v.role == "proportion"]
-    part = replace(table, variables=tuple(table.variables[i] for i in kept), X=table.X[:, kept])
-    return [*notes, *design_notes(without_redundant(part)[0])]
+    if len(kept) < len(table.variables):
+        part = replace(table, variables=tuple(table.variables[i] for i in kept), X=table.X[:, kept])
+        least = without_redundant(part)[0]
+    return [*notes, *design_notes(least)]
 
 
 def design_notes(table: Table) -> list[str]:

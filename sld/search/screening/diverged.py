@@ -21,7 +21,7 @@ are far from it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -237,6 +237,7 @@ class _View:
     log: bool = False
     near: float = np.inf
     least: float = 0.0
+    _nearest: dict[int, Rows] = field(default_factory=dict)  # row to all rows, from the nearest on
 
     def back(self, i: int, value: float) -> float:
         """Return a value of `worse` in the target's units, at the level of row i."""
@@ -270,12 +271,15 @@ class _View:
         while suspects:
             good[:] = True
             good[list(suspects)] = False
+            rest = self.worse[good]
+            bulk = float(np.subtract(*np.percentile(rest, [90, 10])))  # what the bulk of the runs spans
+            # no row is further beyond its neighbours than beyond the best: most tables end here, which costs little
+            best, least = float(rest.min()), max(strict * bulk, self.least)
+            far = [i for i in suspects if float(self.worse[i]) - best > least]
+            far = [i for i in far if self._absurd(scaled, good, i, bulk, strict) is not None]
             # the first rest lacks many good rows; with them back, what was absurd must still be so
-            bulk = _bulk(self.worse[good])
-            # the scatter takes longest, and most suspects are within what the bulk and their neighbours span
-            far = [i for i in suspects if self._absurd(scaled, good, i, 0.0, bulk, strict) is not None]
-            sigma = _scatter(scaled[good], self.worse[good]) if far else 0.0
-            beside = {i: self._absurd(scaled, good, i, sigma, bulk, strict) for i in far}
+            usual = max(_SIGMAS * _scatter(scaled[good], rest), bulk) if far else 0.0
+            beside = {i: self._absurd(scaled, good, i, usual, strict) for i in far}
             named = {i: middle for i, middle in beside.items() if middle is not None}
             suspects, settled = named, len(named) == len(suspects)
             if settled:
@@ -301,22 +305,24 @@ class _View:
         return any(int((np.abs(self.z[k] - self.z[i]) > self._same()).sum()) <= 1 for k in peaks)
 
     def _close(self, scaled: Array, good: Mask, i: int) -> Rows:
-        rest = np.flatnonzero(good)
-        distance = np.square(scaled[rest] - scaled[i]).sum(axis=1)
+        nearest = self._nearest.get(i)
+        if nearest is None:
+            distance = np.square(scaled - scaled[i]).sum(axis=1)
+            nearest = self._nearest[i] = np.argsort(distance, kind="stable")
         # a few rows are all neighbours, and then the law itself makes them differ
         most = min(_NEIGHBOURS, max(_NEIGHBOURS // 2, len(self.rows) // 3))
-        if len(rest) > most:  # of many rows only those come into question that are as near as the last one
-            near = distance <= np.partition(distance, most - 1)[most - 1]
-            rest, distance = rest[near], distance[near]
-        close = rest[np.argsort(distance, kind="stable")[:most]]
+        close = nearest[good[nearest]][:most]
         return np.asarray(close[(np.abs(scaled[close] - scaled[i]) <= self.near).all(axis=1)])
 
     def _unhurt(self, scaled: Array, good: Mask, i: int) -> Mask:
         """Return a mask of the good rows that are no worse than the neighbours of a row."""
         return np.asarray(good & (self.worse <= self.worse[self._close(scaled, good, i)].max()))
 
-    def _absurd(self, scaled: Array, good: Mask, i: int, sigma: float, bulk: float, strict: float) -> float | None:
-        """Return the median of the good neighbours of a row that is absurd beside them and all good rows, or None."""
+    def _absurd(self, scaled: Array, good: Mask, i: int, usual: float, strict: float) -> float | None:
+        """Return the median of the good neighbours of a row that is absurd beside them and all good rows, or None.
+
+        `usual` is by how much good rows differ.
+        """
         if good.sum() < _LEAST_ROWS - 2:
             return None
         close = self._close(scaled, good, i)
@@ -324,7 +330,7 @@ class _View:
             return None
         around = self.worse[close]
         worst = float(around.max())
-        least = strict * max(_SIGMAS * sigma, _RANGES * (worst - float(around.min())), bulk)
+        least = strict * max(usual, _RANGES * (worst - float(around.min())))
         return float(np.median(around)) if float(self.worse[i]) - worst > max(least, self.least) else None
 
     def _on_peak(self, good: Mask, i: int) -> bool:
@@ -393,10 +399,6 @@ class _View:
                     break
         return sorted(middles.items())
 
-
-def _bulk(worse: Array) -> float:
-    """Return what the bulk of the runs spans."""
-    return float(np.subtract(*np.percentile(worse, [90, 10])))
 
 
 def _scatter(scaled: Array, worse: Array) -> float:
