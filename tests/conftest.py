@@ -39,6 +39,14 @@ def _no_test_sees_the_users_folders(tmp_path_factory: pytest.TempPathFactory) ->
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_client_reads_certificates() -> Iterator[None]:
+    """Servers here are on loopback and speak plain HTTP; a client reads 30 ms of certificates before it knows that."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ssl.SSLContext.load_verify_locations", lambda *_, **__: None)
+        yield
+
+
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> ScoredTask:
     """The small task of the leaderboard's tests."""

@@ -85,6 +85,7 @@ def benchmark_hub() -> Iterator[Hub]:
     sleep = time.sleep
     with pytest.MonkeyPatch.context() as patch, serving(Hub({"main": dataset()})) as served:
         patch.setattr("time.sleep", lambda seconds: sleep(min(seconds, 0.01)))
+        patch.setattr("sld.board.suites.fetch.load_suite", lambda _name: SUITE)
         yield served
         close_session()
 

@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from cases import case
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from trees import formula, trees, value
@@ -75,9 +76,10 @@ SAME = [
 ]
 
 
-@pytest.mark.parametrize(("one", "other"), SAME)
-def test_two_writings_have_one_key(one: str, other: str) -> None:
-    assert key(one) == key(other)
+def test_two_writings_have_one_key() -> None:
+    for one, other in SAME:
+        with case((one, other)):
+            assert key(one) == key(other)
 
 
 DIFFERENT = [
@@ -124,9 +126,10 @@ DIFFERENT = [
 ]
 
 
-@pytest.mark.parametrize(("one", "other"), DIFFERENT)
-def test_two_families_have_two_keys(one: str, other: str) -> None:
-    assert key(one) != key(other)
+def test_two_families_have_two_keys() -> None:
+    for one, other in DIFFERENT:
+        with case((one, other)):
+            assert key(one) != key(other)
 
 
 def test_key_does_not_confuse_a_variable_with_a_placeholder() -> None:

@@ -32,15 +32,38 @@ DAMAGED = "sld: the compiled fitting machine was damaged; compiling it again, ab
 _number = count()
 
 
-@pytest.fixture
-def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A module with one small compiled function, whose cache is `__pycache__` beside it."""
+@pytest.fixture(autouse=True)
+def _beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache of a small module is `__pycache__` beside it."""
     monkeypatch.setattr("numba.core.config.CACHE_DIR", "")
     # a module that is written anew within a second, and as long as before, is not read from its byte code
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> Path:
+    """A module with one small compiled function, and no cache yet."""
     path = tmp_path / "small_machine.py"
     path.write_text(SOURCE.format(step="1.0"))
     return path
+
+
+@pytest.fixture(scope="module")
+def _once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same module with its cache, compiled once for all that start from a whole one."""
+    path = tmp_path_factory.mktemp("once") / "small_machine.py"
+    path.write_text(SOURCE.format(step="1.0"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("numba.core.config.CACHE_DIR", "")
+        patch.setattr(sys, "dont_write_bytecode", True)
+        assert hits(path) == 0
+    return path
+
+
+@pytest.fixture
+def kept(_once: Path, tmp_path: Path) -> Path:
+    """A copy of that module and its cache, with the times of files that numba looks at."""
+    return Path(shutil.copytree(_once.parent, tmp_path / "kept")) / _once.name
 
 
 def load(path: Path) -> ModuleType:
@@ -103,30 +126,27 @@ def _unsealed(path: Path) -> None:
 DAMAGES: tuple[Callable[[Path], None], ...] = (_empty, _half, _last_byte, _zeros, _garbage, _one_bit, _unsealed)
 
 
-def test_a_whole_cache_is_read_and_nothing_is_said(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert hits(module) == 0
-    assert hits(module) == 1
+def test_a_whole_cache_is_read_and_nothing_is_said(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert hits(kept) == 1
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["index", "code"])
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda d: d.__name__)
 def test_a_damaged_file_is_removed_and_compiled_again(
-    module: Path, capsys: pytest.CaptureFixture[str], which: int, damage: Callable[[Path], None]
+    kept: Path, capsys: pytest.CaptureFixture[str], which: int, damage: Callable[[Path], None]
 ) -> None:
-    hits(module)
-    damage(files(module)[which])
-    assert hits(module) == 0
+    damage(files(kept)[which])
+    assert hits(kept) == 0
     assert capsys.readouterr().err == DAMAGED
-    assert hits(module) == 1
+    assert hits(kept) == 1
     assert capsys.readouterr().err == ""
 
 
-def test_an_index_that_names_a_missing_file_is_made_anew(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    hits(module)
-    files(module)[1].unlink()
-    assert hits(module) == 0
-    assert hits(module) == 1
+def test_an_index_that_names_a_missing_file_is_made_anew(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files(kept)[1].unlink()
+    assert hits(kept) == 0
+    assert hits(kept) == 1
     assert capsys.readouterr().err == DAMAGED
 
 
@@ -144,13 +164,12 @@ def test_code_of_another_version_under_a_new_index_is_not_run(module: Path, caps
     assert hits(module, 2.0) == 1
 
 
-def test_files_that_cannot_be_removed_do_not_stop_the_work(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    hits(module)
-    index, code = files(module)
+def test_files_that_cannot_be_removed_do_not_stop_the_work(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    index, code = files(kept)
     for path in (index, code):
         path.unlink()
         path.mkdir()
-    assert hits(module) == 0
+    assert hits(kept) == 0
     said = capsys.readouterr().err.splitlines()
     assert said[0] == DAMAGED.strip()
     assert len(said) == 2 and "could not be kept in" in said[1] and "Is a directory" in said[1]
