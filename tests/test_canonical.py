@@ -8,9 +8,9 @@ import time
 
 import numpy as np
 import pytest
-from cases import case
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from many_cases import case
 from trees import formula, trees, value
 
 from sld.fit.kernel import evaluate

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cases import case
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from many_cases import case
 
 from sld.core.errors import DataError
 from sld.data.card import Card, PublishedLaw, Target, Variable, symbol_of, unique_symbols

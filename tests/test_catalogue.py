@@ -4,7 +4,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from cases import case
+from many_cases import case
 
 from sld.core.errors import UsageError
 from sld.data.card import Role, Variable

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 import typer.main
-from cases import case
 from hatchling.metadata.core import ProjectMetadata
 from hatchling.plugin.manager import PluginManager
+from many_cases import case
 from prose import mean_length
 
 import sld

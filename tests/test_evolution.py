@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cases import case
+from many_cases import case
 
 from sld.data.card import Role, Target, Variable
 from sld.data.table import Table

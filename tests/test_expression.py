@@ -4,9 +4,9 @@ import math
 import pickle
 
 import pytest
-from cases import case
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from many_cases import case
 from trees import formula, trees, value
 
 from sld.core.errors import GrammarError

@@ -12,7 +12,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from cases import case
+from many_cases import case
 from programs import GOOD, PROTECTIONS, TRAIN, VARIANTS, law, run, variant
 
 import sld

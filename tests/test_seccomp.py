@@ -5,7 +5,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from cases import case
+from many_cases import case
 
 from sld.board.programs.seccomp import (
     ALLOW,

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from cases import case
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from many_cases import case
 
 from sld.core.errors import DataError, UsageError
 from sld.data import task as task_module
