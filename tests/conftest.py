@@ -36,6 +36,24 @@ def _no_test_sees_the_users_folders(tmp_path_factory: pytest.TempPathFactory) ->
         patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hub")))
         for name in ("HF_TOKEN", "HF_ENDPOINT", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "XDG_DATA_HOME", "COLUMNS"):
             patch.delenv(name, raising=False)
+        # hundreds of children start; from byte code in half the time
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_test_waits_for_the_disk() -> Iterator[None]:
+    """No test survives a power cut, so none has to; what is done where the disk is full replaces this for itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda _descriptor: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_client_reads_certificates() -> Iterator[None]:
+    """Servers here are on loopback and speak plain HTTP; a client reads 30 ms of certificates before it knows that."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ssl.SSLContext.load_verify_locations", lambda *_, **__: None)
         yield
 
 

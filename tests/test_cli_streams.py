@@ -163,6 +163,7 @@ def test_ctrl_c_before_anything_was_found(sld: Run, runs: Path, monkeypatch: pyt
     one_line(sld("discover", runs, *COLUMNS), "interrupted", code=130)
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_best_law_so_far(runs: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sld", "discover", str(runs), *COLUMNS, "--budget", "10min", "--out", "here"]
     process = subprocess.Popen(

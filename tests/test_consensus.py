@@ -157,7 +157,7 @@ def test_a_discovery_offers_both_laws(tmp_path: Path, monkeypatch: pytest.Monkey
     table = two_scales(0.01)
     # a form that explained the table would be handed out alone
     monkeypatch.setattr(finishing, "explanation", lambda *_: None)
-    found = search(table, "6000fits", out=tmp_path)
+    found = search(table, "2500fits", out=tmp_path)
     assert found.chosen.consensus > 3
     assert found.single is not None
     assert found.best is not None

@@ -16,6 +16,7 @@ import pytest
 import typer.main
 from hatchling.metadata.core import ProjectMetadata
 from hatchling.plugin.manager import PluginManager
+from many_cases import case
 from prose import mean_length
 
 import sld
@@ -73,13 +74,14 @@ def check_arguments(words: list[str]) -> None:
     COMMANDS[path].make_context(path[-1], words[len(path) :])
 
 
-@pytest.mark.parametrize("arguments", dict.fromkeys(a for text in DOCUMENTS.values() for a in mentioned(text)))
-def test_commands_in_the_documents_parse(arguments: str) -> None:
-    words = shlex.split(arguments)
-    if len(words) > 1:
-        check_arguments(words)
-    else:  # a sentence that only names the command
-        assert tuple(words) in COMMANDS or words[0].startswith("--")
+def test_commands_in_the_documents_parse() -> None:
+    for arguments in dict.fromkeys(a for text in DOCUMENTS.values() for a in mentioned(text)):
+        with case(arguments):
+            words = shlex.split(arguments)
+            if len(words) > 1:
+                check_arguments(words)
+            else:  # a sentence that only names the command
+                assert tuple(words) in COMMANDS or words[0].startswith("--")
 
 
 def test_every_command_is_in_readme_and_in_docs() -> None:
@@ -101,9 +103,10 @@ def test_help_shows_examples_that_parse(path: tuple[str, ...], capsys: pytest.Ca
         check_arguments(words)
 
 
-@pytest.mark.parametrize("path", [path for path in COMMANDS if path], ids=" ".join)
-def test_every_command_has_json(path: tuple[str, ...]) -> None:
-    assert any("--json" in parameter.opts for parameter in COMMANDS[path].params)
+def test_every_command_has_json() -> None:
+    for path in filter(None, COMMANDS):
+        with case(path):
+            assert any("--json" in parameter.opts for parameter in COMMANDS[path].params)
 
 
 def test_the_two_commands_set_up_everything_themselves() -> None:
@@ -124,9 +127,10 @@ def test_readme_is_short() -> None:
     assert len(README.splitlines()) <= MOST_LINES
 
 
-@pytest.mark.parametrize("name", WRITTEN)
-def test_sentences_are_short_on_average(name: str) -> None:
-    assert mean_length(WRITTEN[name]) <= MOST_WORDS
+def test_sentences_are_short_on_average() -> None:
+    for name in WRITTEN:
+        with case(name):
+            assert mean_length(WRITTEN[name]) <= MOST_WORDS
 
 
 def test_long_sentences_would_be_seen() -> None:
@@ -218,24 +222,26 @@ def test_every_room_of_the_house_is_named() -> None:
     assert [room for room in inner if f"`{room[1]}/`" not in rows[room[0]]] == []
 
 
-@pytest.mark.parametrize("name", [*DOCUMENTS, "CHANGELOG.md"])
-def test_files_named_in_the_documents_exist(name: str) -> None:
-    text = {**DOCUMENTS, "CHANGELOG.md": CHANGELOG}[name]
-    named = re.findall(r"`((?:sld|tests|bench|tasks|examples|docs|leaderboard|\.ci)/[\w./]+)`", text)
-    named += re.findall(r"python ((?:bench|docs|examples)/[\w./]+\.py)", text)
-    new = re.findall(r"^ *```python title=\"(\S+)\"$", text, flags=re.MULTILINE)  # what the reader is to write
-    made_up = {"tasks/NAME", *new, *(f"{Path(path).parent.as_posix()}/" for path in new)}
-    assert [path for path in named if path not in made_up and not (ROOT / path).exists()] == []
-    links = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if ":" not in link]
-    assert [link for link in links if not ((ROOT / name).parent / link).exists()] == []
+def test_files_named_in_the_documents_exist() -> None:
+    for name in (*DOCUMENTS, "CHANGELOG.md"):
+        with case(name):
+            text = {**DOCUMENTS, "CHANGELOG.md": CHANGELOG}[name]
+            named = re.findall(r"`((?:sld|tests|bench|tasks|examples|docs|leaderboard|\.ci)/[\w./]+)`", text)
+            named += re.findall(r"python ((?:bench|docs|examples)/[\w./]+\.py)", text)
+            new = re.findall(r"^ *```python title=\"(\S+)\"$", text, flags=re.MULTILINE)  # what the reader is to write
+            made_up = {"tasks/NAME", *new, *(f"{Path(path).parent.as_posix()}/" for path in new)}
+            assert [path for path in named if path not in made_up and not (ROOT / path).exists()] == []
+            links = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if ":" not in link]
+            assert [link for link in links if not ((ROOT / name).parent / link).exists()] == []
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
-def test_links_lead_to_headings_that_exist(name: str) -> None:
-    for page, heading in re.findall(r"\]\(([\w./-]*\.md)?#([\w-]+)\)", DOCUMENTS[name]):
-        target = ((ROOT / name).parent / page).resolve() if page else ROOT / name
-        headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), flags=re.MULTILINE)
-        assert heading in [re.sub(r"[^\w -]", "", h).strip().lower().replace(" ", "-") for h in headings]
+def test_links_lead_to_headings_that_exist() -> None:
+    for name in DOCUMENTS:
+        with case(name):
+            for page, heading in re.findall(r"\]\(([\w./-]*\.md)?#([\w-]+)\)", DOCUMENTS[name]):
+                target = ((ROOT / name).parent / page).resolve() if page else ROOT / name
+                headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), flags=re.MULTILINE)
+                assert heading in [re.sub(r"[^\w -]", "", h).strip().lower().replace(" ", "-") for h in headings]
 
 
 def test_every_page_of_docs_is_in_the_navigation() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from many_cases import case
 
 from sld.data.card import Role, Target, Variable
 from sld.data.table import Table
@@ -71,21 +72,22 @@ def bred(table: Table, parents: list[Candidate], n: int = 40, seed: int = 0, max
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda m: m.__name__)
-@pytest.mark.parametrize("text", TEXTS)
-def test_a_mutation_makes_a_formula_of_the_grammar_or_gives_up(mutation: Mutation, text: str) -> None:
-    for kind in ("scales", "log columns", "shares"):
-        table = TABLES[kind]
-        expression = table.parse(text)
-        for seed in range(12):
-            other = table.parse(TEXTS[seed % len(TEXTS)])
-            taken = {*table.symbols, *expression.constants}
-            ctx = Context(np.random.default_rng(seed), table, taken, other.tree)
-            changed = mutation(expression.tree, ctx)
-            assert to_text(expression.tree) == text
-            if changed is not None:
-                child = table.parse(to_text(changed))
-                # no name comes out of nowhere, and none that is new is a variable's
-                assert set(child.constants) <= ctx.taken
+def test_a_mutation_makes_a_formula_of_the_grammar_or_gives_up(mutation: Mutation) -> None:
+    for text in TEXTS:
+        with case(text):
+            for kind in ("scales", "log columns", "shares"):
+                table = TABLES[kind]
+                expression = table.parse(text)
+                for seed in range(12):
+                    other = table.parse(TEXTS[seed % len(TEXTS)])
+                    taken = {*table.symbols, *expression.constants}
+                    ctx = Context(np.random.default_rng(seed), table, taken, other.tree)
+                    changed = mutation(expression.tree, ctx)
+                    assert to_text(expression.tree) == text
+                    if changed is not None:
+                        child = table.parse(to_text(changed))
+                        # no name comes out of nowhere, and none that is new is a variable's
+                        assert set(child.constants) <= ctx.taken
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda m: m.__name__)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from statements import statements
 
 PACKAGE = Path(__file__).resolve().parents[1] / "sld"
 # each imports downwards; `sld/__init__.py` gives the names of what lies below it to who writes `import sld`
@@ -43,6 +44,11 @@ def imported(node: ast.AST) -> Iterator[tuple[str, str]]:
 
 
 @functools.cache
+def parsed(text: str) -> ast.Module:
+    return ast.parse(text)
+
+
+@functools.cache
 def imports() -> Imports:
     return imports_of(sources())
 
@@ -51,7 +57,7 @@ def imports_of(sources: Sources) -> Imports:
     """Return every import wherever it stands: at the top, inside a function, under TYPE_CHECKING."""
     found = {}
     for name, text in sources.items():
-        pairs = [pair for node in ast.walk(ast.parse(text)) for pair in imported(node)]
+        pairs = [pair for node in statements(parsed(text)) for pair in imported(node)]
         named = (f"{module}.{what}" if f"{module}.{what}" in sources else module for module, what in pairs)
         found[name] = frozenset(module for module in named if module.split(".")[0] == "sld") - {name}
         assert found[name] <= set(sources), f"{name} imports a module that is not there"
@@ -156,7 +162,7 @@ def test_heavy_modules_are_imported_where_they_are_needed() -> None:
     at_the_top = {
         (name, module.split(".")[0])
         for name, text in sources().items()
-        for node in ast.parse(text).body
+        for node in parsed(text).body
         for module, _ in imported(node)
     }
     assert {(name, module) for name, module in at_the_top if module in HEAVY} == allowed

@@ -135,7 +135,7 @@ def test_a_fit_does_not_depend_on_the_order_of_the_file(order: Any) -> None:
 def test_a_discovery_does_not_depend_on_the_order_of_the_file(tmp_path: Path) -> None:
     (order,) = shuffles(1)
     found = [
-        search(table_of(o), "600fits", out=tmp_path / f"{k}", complete=with_intervals)
+        search(table_of(o), "300fits", out=tmp_path / f"{k}", complete=with_intervals)
         for k, o in enumerate((None, order))
     ]
     texts = [(tmp_path / name / "law.json").read_text(encoding="utf-8") for name in "01"]
@@ -152,7 +152,7 @@ def test_the_case_of_groups_in_two_orders(tmp_path: Path) -> None:
     points = CASES / "groups_points.csv"
     found = {}
     for first in ("alpha", "zeta"):
-        law = api.discover(CASES / f"groups_{first}_first.csv", budget="600fits", workers=1, **ROLES).law
+        law = api.discover(CASES / f"groups_{first}_first.csv", budget="300fits", workers=1, **ROLES).law
         law.save(tmp_path / f"{first}.json")
         for name, one in ((f"{first} in memory", law), (f"{first} from disk", Law.load(tmp_path / f"{first}.json"))):
             found[name] = everything(one, points)

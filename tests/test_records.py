@@ -36,7 +36,7 @@ def found() -> Discovery:
     with pytest.MonkeyPatch.context() as patch:
         # a form that explained the table would be handed out alone
         patch.setattr(finishing, "explanation", lambda *_: None)
-        found = search(two_scales(0.01), "3000fits", complete=with_intervals)
+        found = search(two_scales(0.01), "1500fits", complete=with_intervals)
     assert found.single is not None
     return found
 
@@ -57,7 +57,7 @@ def test_both_laws_are_written_once_and_with_intervals(tmp_path: Path, monkeypat
         write(path, text)
 
     monkeypatch.setattr("sld.laws.law.write_text_atomic", counted)
-    api.discover(columns(), budget="2000fits", workers=1, out=tmp_path, target="loss", scale=["N", "D"])
+    api.discover(columns(), budget="800fits", workers=1, out=tmp_path, target="loss", scale=["N", "D"])
     assert written == {"law.json": 1, "single.json": 1}
     for name in written:
         assert Law.load(tmp_path / name).intervals is not None

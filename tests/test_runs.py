@@ -305,7 +305,7 @@ sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "op
 from sld.data.task import load_task
 from sld.search.discovery import SearchSettings, discover
 task = load_task(sys.argv[1])
-found = discover(task.train, SearchSettings(budget="300fits", workers=int(sys.argv[2])), out=sys.argv[3])
+found = discover(task.train, SearchSettings(budget="60fits", workers=int(sys.argv[2])), out=sys.argv[3])
 assert any(name.endswith("train.csv") for name in opened)
 assert not any(name.endswith("held_out.csv") for name in opened)
 print(found.law.text())
@@ -323,9 +323,10 @@ def poisoned(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_held_out_rows_never_reach_discovery(poisoned: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
+def test_held_out_rows_never_reach_discovery(poisoned: Path, tmp_path: Path, workers: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", WATCHED, str(poisoned), "2", str(tmp_path / "run")],
+        [sys.executable, "-c", WATCHED, str(poisoned), workers, str(tmp_path / "run")],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

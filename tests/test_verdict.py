@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import math
 from collections.abc import Callable
@@ -171,28 +173,31 @@ def write(path: Path, columns: dict[str, Any]) -> Path:
     return path
 
 
+ROLES = ("--target", "y", "--scale", "N", "--budget", "100fits", "--workers", "1")
+
+
 @pytest.fixture(scope="module")
-def noise(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def noise(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
+    """A table of noise, what a search left of it, and what the search said."""
     folder = tmp_path_factory.mktemp("noise")
     y = np.random.default_rng(1).normal(size=24)
     csv = write(folder / "noise.csv", {"N": np.geomspace(1e6, 1e9, 24), "y": 3 + 0.1 * y})
-    api.discover(csv, target="y", scale="N", budget="100fits", workers=1, out=folder / "run")
-    return csv, folder / "run"
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert main(["discover", str(csv), *ROLES, "--out", str(folder / "run")]) == 0
+    return csv, folder / "run", said.getvalue()
 
 
-def test_no_law_is_the_first_thing_said(noise: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    csv, run = noise
-    words = ["discover", str(csv), "--target", "y", "--scale", "N", "--budget", "100fits", "--workers", "1"]
-    assert main([*words, "--out", str(run)]) == 0
-    assert capsys.readouterr().out.startswith("no law: y does not depend on the variables")
+def test_no_law_is_the_first_thing_said(noise: tuple[Path, Path, str], capsys: pytest.CaptureFixture[str]) -> None:
+    csv, run, said = noise
+    assert said.startswith("no law: y does not depend on the variables")
     report = (run / "report.md").read_text(encoding="utf-8").splitlines()
     assert report[2].startswith("**No law: y does not depend")
-    assert main([*words, "--out", str(run), "--json"]) == 0
+    assert main(["discover", str(csv), *ROLES, "--out", str(run), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["verdict"]["kind"] == "no law"
 
 
-def test_predicting_with_no_law_warns_once(noise: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    csv, run = noise
+def test_predicting_with_no_law_warns_once(noise: tuple[Path, Path, str], capsys: pytest.CaptureFixture[str]) -> None:
+    csv, run, _ = noise
     assert main(["predict", str(run), str(csv)]) == 0
     shown = capsys.readouterr()
     assert " ".join(shown.err.split()).startswith("warning: no law: y does not depend")

@@ -400,7 +400,6 @@ class _View:
         return sorted(middles.items())
 
 
-
 def _scatter(scaled: Array, worse: Array) -> float:
     """Return the robust standard deviation of rows about the plane through their nearest ones."""
     n, v = scaled.shape
