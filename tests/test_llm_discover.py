@@ -28,7 +28,7 @@ from sld.search.proposing import proposers
 KEY = "sk-very-secret-key-0123456789"
 TABLE = two_scales(0.01)
 SMALL = two_scales(0.01, 4, 4)
-FITS = "1000fits"
+FITS = "4000fits"  # long enough for several answers
 PLAIN: dict[str, Any] = {"proposers": ["enumeration", "evolution"]}
 LAW = "E + A*N**-a + B*D**-b"
 
