@@ -98,7 +98,7 @@ def translate(function: Callable[..., None]) -> str:
     trees = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     module = Module({**function.__globals__, function.__name__: function}, trees, file, translated)
     entry = _entry(module.function(function.__name__))
-    declared = [f"declare double @{name}(double)" for name in sorted(module.library)]
+    declared = [f"declare double @{name}(double)" for name in sorted(module.in_c)]
     return "\n".join([*declared, _DECLARED, *module.texts, entry, *module.notes])
 
 

@@ -47,7 +47,7 @@ class Module:
     done: dict[str, Signature] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what LLVM is told of loops
-    library: set[str] = field(default_factory=set)
+    in_c: set[str] = field(default_factory=set)
 
     def function(self, name: str) -> Signature:
         """Return the signature of a part, translated before its callers."""
@@ -368,7 +368,7 @@ class Expressions:
         if node.keywords:
             raise self.refuse(node, "a call with named arguments, or an array that is not made by an assignment,")
         if isinstance(node.func, ast.Attribute):
-            return self.library_call(node, node.func.attr)
+            return self.call_in_c(node, node.func.attr)
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         if name in ("min", "max"):
             value = self.value(node.args[0])
@@ -376,7 +376,7 @@ class Expressions:
                 value = self.lesser(ast.Lt if name == "min" else ast.Gt, self.value(argument), value)
             return value
         if name == "abs":
-            return self.library_call(node, name)
+            return self.call_in_c(node, name)
         function = self.module.names.get(name)
         if function is bits:
             return Value(
@@ -394,12 +394,12 @@ class Expressions:
         less = self.compared(op, a, b).parts[0]
         return Value(kind, (self.emit(f"select i1 {less}, {kind} {a.parts[0]}, {kind} {b.parts[0]}"),))
 
-    def library_call(self, node: ast.Call, name: str) -> Value:
+    def call_in_c(self, node: ast.Call, name: str) -> Value:
         """Call a function of the C library, or an instruction of the processor."""
         function = _INTRINSIC.get(name) or IN_C.get(name)
         if function is None or len(node.args) != 1:
             raise self.refuse(node, f"a call of `{name}`")
-        self.module.library.add(function)
+        self.module.in_c.add(function)
         flags = f"{self.signature.options.flags} " if name in _INTRINSIC else ""
         argument = self.as_kind(self.value(node.args[0]), "double")
         return Value("double", (self.emit(f"call {flags}double @{function}(double {argument})"),))
