@@ -7,12 +7,11 @@ from collections.abc import Mapping
 
 from sld.core.errors import UsageError, suggest
 from sld.fit.fitting import LOSSES
+from sld.formula.domain import Limits
 from sld.formula.expression import Expression, Node
 
 EXPONENTS = "exponents"  # in bounds: all of a formula's exponents
 WITH_DELTA = ("huber", "log_huber", "envelope")
-
-Limits = tuple[float, float]
 
 
 def check_loss(loss: str, delta: float | None) -> None:

@@ -29,6 +29,7 @@ from sld.fit.fitting import (
     fit,
 )
 from sld.fit.noise import COLUMN, FRONTIER, NOISE, YERR, row_weights
+from sld.formula.domain import Limits
 from sld.formula.expression import Expression, name, number, substitute
 
 if TYPE_CHECKING:
@@ -63,8 +64,6 @@ _DELTA_TAKEN: dict[str, str] = {
     "log_huber": f"{HUBER_DELTA_LOG:g}",
     "envelope": f"{ENVELOPE_SHARE:g}",
 }
-
-Limits = tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
