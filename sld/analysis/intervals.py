@@ -34,7 +34,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sld.analysis.guided import Guided, settings_in_search
-from sld.analysis.interval_record import (
+from sld.analysis.refits import Refits
+from sld.core.arrays import Rows
+from sld.core.errors import SldError, UsageError
+from sld.data.splits import Fold, rung_folds
+from sld.data.table import ALL_ROWS, Array, Table, read_points
+from sld.formula.expression import Expression
+from sld.laws.fit_settings import FitSettings
+from sld.laws.interval_record import (
     LEAST_REFITS,
     STILL,
     about_target,
@@ -43,21 +50,11 @@ from sld.analysis.interval_record import (
     is_exact,
     known_size,
     level_of,
-    moving,
-    noise_shape,
     replicates_of,
-    rivals_of,
     six_digits,
 )
-from sld.analysis.refits import Refits, Scale
-from sld.core.arrays import Rows
-from sld.core.errors import SldError, UsageError
-from sld.data.splits import Fold, rung_folds
-from sld.data.table import ALL_ROWS, Array, Table, read_points
-from sld.fit.kernel import evaluate
-from sld.formula.expression import Expression
-from sld.laws.fit_settings import FitSettings
 from sld.laws.law import Constants, Law
+from sld.laws.uncertainty import Surroundings
 from sld.search.judging.soundness import Soundness
 
 if TYPE_CHECKING:
@@ -262,25 +259,13 @@ def predict_intervals(law: Law, points: object) -> tuple[Array, Array]:
         name = group if law.grouped else ALL_ROWS
         all_rows = np.flatnonzero(table.group_index == g)
         for j, target in enumerate(law.targets):
-            about = about_target(law, target.column)
-            values = law.constants[target.column][name]
-            replicates = [{**values, **r} for r in moving(about, target.column, name, values)]
-            rivals = rivals_of(law, about, j, name)
-            sigma, inflation = np.array(known_size(entry(about["noise"], name))), inflation_of(about, name)
-            shape = noise_shape(about)
-            least = entry(about.get("range", {name: None}), name) if lawless else None
-            scale = Scale(about["scale"] == "log")
+            around = Surroundings(law, j, name)
+            least = entry(about_target(law, target.column).get("range", {name: None}), name) if lawless else None
             for rows in np.array_split(all_rows, max(1, math.ceil(len(all_rows) / _CHUNK))):
                 columns = {symbol: np.ascontiguousarray(values[rows]) for symbol, values in inputs.items()}
-                middle = predictions[rows, j]
-                noise = sigma if shape is None else sigma * shape.at(table.take(rows), middle, scale.log)
-                others = np.empty((len(replicates), len(rows)))
-                for k, constants in enumerate(replicates):
-                    others[k] = evaluate(law.expressions[target.column], columns, constants)
-                choices = [evaluate(expression, columns, constants) for expression, constants in rivals]
-                spread = scale.together(middle, inflation * scale.spread(middle, others), choices, noise)
-                half = z * np.hypot(noise, float(about["widening"]) * spread)
-                lower[rows, j], upper[rows, j] = scale.ends(middle, half)
+                at = around.at(columns)
+                half = z * np.hypot(at.noise, at.spread)
+                lower[rows, j], upper[rows, j] = around.scale.ends(at.middle, half)
                 if least is not None:
                     lower[rows, j] = np.minimum(lower[rows, j], least[0])
                     upper[rows, j] = np.maximum(upper[rows, j], least[1])

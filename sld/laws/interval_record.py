@@ -10,27 +10,30 @@ from sld.core.errors import DataError, GrammarError, UsageError
 from sld.data.card import parse_for
 from sld.fit.noise import NoiseShape
 from sld.formula.expression import Expression
-from sld.laws.law import Law
+from sld.laws.fitted import Fitted
 
 LEAST_REFITS = 5  # that succeeded; fewer say nothing
 STILL = 1e-9  # relative: a refit that moves a constant by less has not moved it
 _EXACT = 1e-7  # of the range: smaller residuals are rounding errors of an exact law, whose refits need not move
 
 
-def level_of(law: Law) -> float:
+def level_of(law: Fitted) -> float:
     """Return the share of new runs that the intervals shall cover; raises UsageError for a law without intervals."""
-    if law.intervals is None:
-        raise UsageError("this law carries no intervals; discover or fit it again to get them")
-    return float(entry(law.intervals, "level"))
+    return float(entry(_record(law), "level"))
 
 
-def about_target(law: Law, target: str) -> Mapping[str, Any]:
-    """Return what is known of one target; raises DataError where a part of it is absent."""
-    assert law.intervals is not None
-    about = entry(entry(law.intervals, "targets"), target)
+def about_target(law: Fitted, target: str) -> Mapping[str, Any]:
+    """Return what is known of one target; raises UsageError without a record, DataError where a part of it is absent."""
+    about = entry(entry(_record(law), "targets"), target)
     for key in ("scale", "widening", "noise", "rows", "free", "constants"):
         entry(about, key)
     return dict(about)
+
+
+def _record(law: Fitted) -> Mapping[str, Any]:
+    if law.intervals is None:
+        raise UsageError("this law carries no intervals; discover or fit it again to get them")
+    return law.intervals
 
 
 def entry(data: Any, key: str) -> Any:
@@ -70,7 +73,9 @@ def moving(about: Mapping[str, Any], target: str, group: str, values: Mapping[st
     return [r for r in found if any(not abs(r[c] - values[c]) <= STILL * abs(values[c]) for c in r)]
 
 
-def rivals_of(law: Law, about: Mapping[str, Any], target: int, group: str) -> list[tuple[Expression, dict[str, float]]]:
+def rivals_of(
+    law: Fitted, about: Mapping[str, Any], target: int, group: str
+) -> list[tuple[Expression, dict[str, float]]]:
     """Return what runners-up say in a group, those that have constants for it."""
     found = []
     for rival in about.get("rivals", ()):
