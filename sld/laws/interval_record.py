@@ -23,7 +23,7 @@ def level_of(law: Fitted) -> float:
 
 
 def about_target(law: Fitted, target: str) -> Mapping[str, Any]:
-    """Return what is known of one target; raises UsageError without a record, DataError where a part of it is absent."""
+    """Return what is known of one target; raises UsageError without a record, DataError without a part."""
     about = entry(entry(_record(law), "targets"), target)
     for key in ("scale", "widening", "noise", "rows", "free", "constants"):
         entry(about, key)
