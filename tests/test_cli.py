@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-from cli_runs import COLUMNS, QUICK, SCORE_KEYS, child, loss, write_runs, write_task
-from commands import Run, one_line
+from cli_runs import COLUMNS, QUICK, SCORE_KEYS, child, loss, one_line, write_runs, write_task
+from commands import Run
 
 from sld.cli.show import laws as show_laws
 from sld.data import task as core_task
