@@ -9,6 +9,7 @@ from sld.api.discovery import discover, dry_run
 from sld.api.fitting import fit
 from sld.api.forms import ChosenForm, find_form
 from sld.api.laws import as_law, caution, held_out_scores, predict, rows_to_score, score, warnings
+from sld.api.settings import optimum, worth
 from sld.api.tasks import as_task, known_tasks, task_details, task_list
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "held_out_scores",
     "known_tasks",
     "leaderboard",
+    "optimum",
     "predict",
     "rows_to_score",
     "score",
@@ -32,4 +34,5 @@ __all__ = [
     "task_details",
     "task_list",
     "warnings",
+    "worth",
 ]
