@@ -13,7 +13,7 @@ from sld.core.errors import UsageError
 if TYPE_CHECKING:
     from sld.analysis.decisions.equivalents import Worth
     from sld.analysis.decisions.surface import Surface
-    from sld.analysis.decisions.tuning import Tuning
+    from sld.analysis.decisions.tuning import Tuner, Tuning
 
 _MOST = 400  # scales that are asked for at once
 
@@ -93,16 +93,17 @@ def optimum(
 
     found_law = as_law(law)
     surface = _surface(found_law, options)
-    tuner = Tuner(surface, [of] if isinstance(of, str) else list(of))
+    tuner = Tuner(surface, [of] if isinstance(of, str) else list(of), at or ())
     values = {s: [float(x) for x in ([v] if isinstance(v, int | float) else v)] for s, v in (at or {}).items()}
     _known(values, [v.symbol for v in found_law.variables], tuner.of)
     held = [dict(zip(values, one, strict=True)) for one in itertools.product(*values.values())]
-    if len(held) > _MOST:
-        raise UsageError(f"{len(held)} scales are too many to ask for at once; at most {_MOST}")
     moving = {v.symbol for v in tuner.scales if v.role == "scale"}
-    whole = moving <= set(values)
-    grid = tuner.grid({s: x[0] for s, x in values.items() if s not in moving}) if _has_grid(tuner, values) else []
-    asked = held if whole else _along(grid)
+    grid = tuner.grid({s: x[0] for s, x in values.items() if s not in moving}) if _has_grid(tuner) else []
+    # scales that nobody gives run over the rows' range; where none is given, three points along it say enough
+    spread_out = bool(grid) and bool(moving) and not moving & set(values)
+    asked = _along(grid) if spread_out else [one for given in held for one in tuner.grid(given)]
+    if len(asked) > _MOST:
+        raise UsageError(f"{len(asked)} scales are too many to ask for at once; at most {_MOST}")
     points = [tuner.best(one) for one in asked]
     spread = [tuner.best(one) for one in grid] if grid else points
     notes = list(found_law.notes)
@@ -120,15 +121,14 @@ def optimum(
     )
 
 
-def _has_grid(tuner: Any, values: Mapping[str, Sequence[float]]) -> bool:
-    """Whether best settings are looked for over the range of the rows: where it is known, or has to be."""
+def _has_grid(tuner: Tuner) -> bool:
+    """Whether best settings can be looked for over the range of the rows, for hyperparameters."""
     from sld.analysis.decisions.surface import seen
 
     scales = [v.symbol for v in tuner.scales if v.role == "scale"]
     domain = tuner.surface.law.provenance.get("domain") or {}
     known = seen(tuner.surface.law, tuner.surface.group)
-    needed = any(s not in values for s in scales)
-    return bool(scales) and not tuner.shares and (needed or all(s in known or s in domain for s in scales))
+    return bool(scales) and not tuner.shares and all(s in known or s in domain for s in scales)
 
 
 def _along(grid: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
@@ -143,7 +143,7 @@ def _known(values: Mapping[str, Sequence[float]], symbols: Sequence[str], of: Se
         if symbol not in symbols:
             raise UsageError(suggest(symbol, symbols, kind="variable of the law"))
         if symbol in of:
-            raise UsageError(f"{symbol} is both chosen and given; take it out of one of them (of, at)")
+            raise UsageError(f"{symbol} is both chosen (of) and given (at); take it out of one of them")
         if not numbers:
             raise UsageError(f"at needs a value for {symbol}, e.g. {symbol}=1e9")
 

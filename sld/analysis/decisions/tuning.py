@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 OFF = 2.0  # factor by which a hyperparameter is off where its price is said
 _LEVELS = 5  # of each scale variable on the grid that the power law is fitted to
 _MOST_POINTS = 64  # of that grid
+_SLACK = 1e-6  # relative: what is on the grid is at its end, not beyond
+_NOTHING = 1e-9  # an exponent below this is rounding
+_MOST_PANELS = 6  # more cannot be read on a page
 _ZERO = 4e-3  # a share below this is tried at zero
 
 
@@ -141,14 +145,17 @@ class Tuning:
         said = []
         for symbol, power in self.powers.items():
             where = ", ".join(f"{s} {short(a)} to {short(b)}" for s, (a, b) in power.ranges.items())
-            said.append(f"{power.text(symbol)} (for {where}; off by a factor of {power.miss:.3g} at most)")
+            said.append(f"{power.text(symbol)} (over {where}, {_within(power.miss)})")
         for p in self.points:
             at = ", ".join(f"{s} = {short(x)}" for s, x in p.scale.items())
             for symbol, power in self.powers.items():
-                if any(not a <= p.scale[s] <= b for s, (a, b) in power.ranges.items()):
+                if any(not a * (1 - _SLACK) <= p.scale[s] <= b * (1 + _SLACK) for s, (a, b) in power.ranges.items()):
                     said.append(f"at {at}, beyond the grid, that power law gives {symbol} = {short(power.at(p.scale))}")
             for symbol, (half, twice) in p.off.items():
                 said.append(f"at {at} half the best {symbol} adds {half.text()} to {self.target}, twice {twice.text()}")
+            if p.status == "edge of the mixture":
+                left = [s for s, e in p.best.items() if e.value == 0]
+                said.append(f"{f'at {at} ' if at else ''}the best mixture has nothing of {', '.join(left)}")
             if p.beyond:
                 said.append(f"warning: {at} lies beyond what the law is supported for, in {', '.join(p.beyond)}")
         return said
@@ -160,14 +167,36 @@ class Tuning:
         table = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
         return "\n".join([self.law, "", *table, "", *self.sentences(), *self.notes])
 
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw best settings along the first scale variable, with intervals; return the axes."""
+    def plot(self, ax: Axes | None = None, *, of: str | None = None) -> Axes:
+        """Draw a best setting along the first scale variable, with intervals; return the axes.
+
+        Args:
+            ax: Axes to draw on; new ones if not given.
+            of: The setting; the first if not given.
+        """
         from sld.analysis.decisions import style
 
+        chosen = list(self.points[0].best)
+        if of is not None and of not in chosen:
+            raise UsageError(suggest(of, chosen, kind="setting"))
         with style.style():
             ax = style.axes(ax)
-            _draw(self, ax)
+            _draw(self, ax, of or chosen[0])
         return ax
+
+    def save_plot(self, path: str | Path) -> None:
+        """Write the picture as PNG, SVG or PDF, a panel for each setting; raises UsageError."""
+        from sld.analysis.decisions import style
+
+        chosen = list(self.points[0].best)[:_MOST_PANELS]
+        with style.style():
+            columns = min(len(chosen), 2)
+            figure, panels = style.new_figure(-(-len(chosen) // columns), columns)
+            for ax in panels.ravel()[len(chosen) :]:
+                ax.set_visible(False)
+            for ax, symbol in zip(panels.ravel(), chosen, strict=False):
+                _draw(self, ax, symbol)
+            style.save(figure, path)
 
     def __repr__(self) -> str:
         """Return the best settings in a line."""
@@ -182,8 +211,8 @@ class Tuning:
 class Tuner:
     """Best settings of one surface at any scale."""
 
-    def __init__(self, surface: Surface, of: Sequence[str] = ()) -> None:
-        """Say what is chosen: the variables named, or every hyperparameter and share.
+    def __init__(self, surface: Surface, of: Sequence[str] = (), given: Collection[str] = ()) -> None:
+        """Say what is chosen: the variables named, or every hyperparameter and share that is not given.
 
         Raises:
             UsageError: A name is no variable, or the law has nothing to choose.
@@ -198,9 +227,10 @@ class Tuner:
         shares = [v for v in law.variables if v.role == "proportion"]
         if not of:
             of = [v.symbol for v in self.variables if v.role == "hyperparameter"] + [v.symbol for v in shares]
+            of = [s for s in of if s not in given]
         if not of:
             has = ", ".join(f"{v.symbol} ({v.role})" for v in self.variables)
-            raise UsageError(f"the law has no hyperparameter and no share to choose; name one of {has} (of)")
+            raise UsageError(f"the law has no hyperparameter and no share to choose; say which of {has} is chosen")
         self.of = list(of)
         # shares sum to one, so that those which are free are all of them that nobody gives
         self.shares = [v.symbol for v in shares if v.symbol in self.of]
@@ -327,6 +357,7 @@ def powers_of(tuner: Tuner, found: Sequence[tuple[Best, Curves | None]]) -> dict
     for symbol in (s for s in tuner.of if s not in tuner.shares and tuner.axes[s].log):
         y = np.log([b.best[symbol].value for b, _ in found])
         fitted = solve @ y
+        fitted = np.where(np.abs(fitted) < _NOTHING, 0.0, fitted)
         draws = None
         if all(c is not None for _, c in found):
             each = np.log(np.array([c.point[symbol] for _, c in found if c is not None]))  # (n_points, n_draws)
@@ -345,30 +376,34 @@ def powers_of(tuner: Tuner, found: Sequence[tuple[Best, Curves | None]]) -> dict
     return powers
 
 
-def _draw(tuning: Tuning, ax: Axes) -> None:
-    """Draw each best setting along the first scale variable that moves."""
+def _within(miss: float) -> str:
+    """Return how well a power law says what the optima are."""
+    return "exactly" if miss < 1.0005 else f"within {100 * (miss - 1):.2g} %"
+
+
+def _draw(tuning: Tuning, ax: Axes, symbol: str) -> None:
+    """Draw a best setting along the first scale variable that moves, for a few values of the others."""
     from sld.analysis.decisions import style
 
     points = tuning.grid if len(tuning.grid) > len(tuning.points) else tuning.points
     scale = next((s for s in points[0].scale if len({p.scale[s] for p in points}) > 1), None)
     if scale is None:
         raise UsageError("a picture needs best settings at several scales; say at which, e.g. at N=1e8,1e9,1e10")
-    chosen = list(points[0].best)
-    for k, (symbol, colour) in enumerate(zip(chosen, style.colours(len(chosen)), strict=True)):
-        others = [s for s in points[0].scale if s != scale]
-        lines: dict[tuple[float, ...], list[Best]] = {}
-        for p in points:
-            lines.setdefault(tuple(p.scale[s] for s in others), []).append(p)
-        for at, line in lines.items():
-            line.sort(key=lambda p: p.scale[scale])
-            x = np.array([p.scale[scale] for p in line])
-            e = [p.best[symbol] for p in line]
-            label = ", ".join([f"best {symbol}", *(f"{s} = {short(v, 2)}" for s, v in zip(others, at, strict=True))])
-            style.band(ax, x, _ends(e, low=True), _ends(e, low=False), colour)
-            ax.plot(x, [i.value for i in e], color=colour, ls=style.LINES[k % len(style.LINES)],
-                    marker=style.MARKERS[len(ax.lines) % len(style.MARKERS)], ms=5, label=label)  # fmt: skip
-    ax.set(xscale="log", xlabel=scale, ylabel=f"best {', '.join(chosen)}")
-    if not any(v.value <= 0 for p in points for v in p.best.values()) and len(chosen) == 1:
+    others = [s for s in points[0].scale if s != scale]
+    lines: dict[tuple[float, ...], list[Best]] = {}
+    for p in points:
+        lines.setdefault(tuple(p.scale[s] for s in others), []).append(p)
+    kept = list(dict.fromkeys((0, len(lines) // 2, len(lines) - 1)))
+    for k, (which, colour) in enumerate(zip(kept, style.colours(len(kept)), strict=True)):
+        at, line = list(lines.items())[which]
+        line.sort(key=lambda p: p.scale[scale])
+        x = np.array([p.scale[scale] for p in line])
+        e = [p.best[symbol] for p in line]
+        label = ", ".join(f"{s} = {short(v, 2)}" for s, v in zip(others, at, strict=True)) or f"best {symbol}"
+        style.band(ax, x, _ends(e, low=True), _ends(e, low=False), colour)
+        ax.plot(x, [i.value for i in e], color=colour, ls=style.LINES[k], marker=style.MARKERS[k], ms=5, label=label)
+    ax.set(xscale="log", xlabel=scale, ylabel=f"best {symbol}")
+    if all(p.best[symbol].value > 0 for p in points) and symbol in tuning.powers:
         ax.set_yscale("log")
     ax.legend()
 

@@ -74,10 +74,7 @@ def optimum(
         law, options.split(of), held or None, draws=draws, seed=seed, **{k: v for k, v in wanted.items() if v}
     )
     if plot is not None:
-        with style.style():
-            figure, panels = style.new_figure()
-            found.plot(panels[0, 0])
-            style.save(figure, plot)
+        found.save_plot(plot)
         output.remark(f"written to {plot}")
     show.tuning(found, json)
 
