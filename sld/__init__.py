@@ -17,7 +17,18 @@ from typing import TYPE_CHECKING, Any
 from sld.core.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from sld.api import diagnose, discover, fit, leaderboard, predict, score, submit
+    from sld.api import (
+        allocate,
+        diagnose,
+        discover,
+        fit,
+        leaderboard,
+        optimum,
+        predict,
+        score,
+        submit,
+        worth,
+    )
     from sld.core.errors import DataError, GrammarError, SldError, UsageError
     from sld.data.bundled import add_tasks_root, bundled_tasks
     from sld.data.card import Card, Target, Variable
@@ -32,7 +43,18 @@ if TYPE_CHECKING:
 
 # `import sld` takes a few milliseconds: what a name needs is imported when the name is first used
 _HOMES = {
-    "sld.api": ("diagnose", "discover", "fit", "leaderboard", "predict", "score", "submit"),
+    "sld.api": (
+        "allocate",
+        "diagnose",
+        "discover",
+        "fit",
+        "leaderboard",
+        "optimum",
+        "predict",
+        "score",
+        "submit",
+        "worth",
+    ),
     "sld.data.bundled": ("add_tasks_root", "bundled_tasks"),
     "sld.data.card": ("Card", "Target", "Variable"),
     "sld.core.errors": ("DataError", "GrammarError", "SldError", "UsageError"),
@@ -63,6 +85,7 @@ __all__ = [
     "UsageError",
     "Variable",
     "add_tasks_root",
+    "allocate",
     "bundled_tasks",
     "diagnose",
     "discover",
@@ -70,12 +93,14 @@ __all__ = [
     "fit",
     "leaderboard",
     "load_task",
+    "optimum",
     "parse",
     "predict",
     "score",
     "submit",
     "table_from",
     "task_from",
+    "worth",
 ]
 
 

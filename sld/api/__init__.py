@@ -3,17 +3,20 @@
 Heavy modules are imported by the function that needs them, so that `sld tasks` does not wait for the engine.
 """
 
+from sld.api.allocation import allocate
 from sld.api.board import Submitted, leaderboard, submit
 from sld.api.diagnosing import diagnose
 from sld.api.discovery import discover, dry_run
 from sld.api.fitting import fit
 from sld.api.forms import ChosenForm, find_form
 from sld.api.laws import as_law, caution, held_out_scores, predict, rows_to_score, score, warnings
+from sld.api.settings import optimum, worth
 from sld.api.tasks import as_task, known_tasks, task_details, task_list
 
 __all__ = [
     "ChosenForm",
     "Submitted",
+    "allocate",
     "as_law",
     "as_task",
     "caution",
@@ -25,6 +28,7 @@ __all__ = [
     "held_out_scores",
     "known_tasks",
     "leaderboard",
+    "optimum",
     "predict",
     "rows_to_score",
     "score",
@@ -32,4 +36,5 @@ __all__ = [
     "task_details",
     "task_list",
     "warnings",
+    "worth",
 ]
