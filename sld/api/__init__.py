@@ -8,6 +8,7 @@ from sld.api.discovery import discover, dry_run
 from sld.api.fitting import fit
 from sld.api.forms import ChosenForm, find_form
 from sld.api.laws import as_law, caution, held_out_scores, predict, rows_to_score, score, warnings
+from sld.api.sweeps import isoflop
 from sld.api.tasks import as_task, known_tasks, task_details, task_list
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "find_form",
     "fit",
     "held_out_scores",
+    "isoflop",
     "known_tasks",
     "leaderboard",
     "predict",

@@ -182,6 +182,17 @@ def numbers(values: Names, flag: str) -> dict[str, float]:
     return found
 
 
+def amounts(values: Names, flag: str) -> list[float]:
+    """Read the comma-separated numbers of the option `flag`."""
+    found = []
+    for part in split(values):
+        try:
+            found.append(float(part))
+        except ValueError:
+            raise UsageError(f"{flag} wants numbers, e.g. 1e22, got {part}") from None
+    return found
+
+
 def pins(values: Names) -> dict[str, float | str]:
     """Read `name=number` and `name=name` parts of --pin."""
     found: dict[str, float | str] = {}
