@@ -193,6 +193,15 @@ def amounts(values: Names, flag: str) -> list[float]:
     return found
 
 
+def span(value: str, flag: str) -> tuple[float, float]:
+    """Read `low:high` of the option `flag`."""
+    low, _, high = value.partition(":")
+    try:
+        return float(low), float(high)
+    except ValueError:
+        raise UsageError(f"{flag} wants LOW:HIGH, e.g. 1e18:1e24, got {value}") from None
+
+
 def pins(values: Names) -> dict[str, float | str]:
     """Read `name=number` and `name=name` parts of --pin."""
     found: dict[str, float | str] = {}

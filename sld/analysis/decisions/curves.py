@@ -14,7 +14,7 @@ from sld.core.arrays import Array
 from sld.core.errors import UsageError, suggest
 from sld.data.card import Target, Variable
 from sld.formula.evaluation import evaluate
-from sld.formula.expression import Expression
+from sld.formula.expression import Expression, number, substitute, to_text
 from sld.laws.draws import CurveDraws, curve_draws
 from sld.laws.law import Law
 
@@ -50,6 +50,12 @@ class Curve:
     def constants(self) -> Mapping[str, float]:
         """Values of the constants."""
         return self.law.constants[self.target.column][self.group]
+
+    @property
+    def text(self) -> str:
+        """The formula with the constants filled in."""
+        filled = {c: number(float(f"{v:.6g}")) for c, v in self.constants.items()}
+        return to_text(substitute(self.expression.tree, filled))
 
     @cached_property
     def free(self) -> tuple[Variable, ...]:
@@ -131,6 +137,7 @@ _GRID = 400  # sizes of the first look, from one parameter to one token: a tenth
 _FINE = 61  # sizes about the optimum of the law, for its draws
 _REACH = math.log(300.0)  # how far from the law's own optimum those of its draws are looked for, either side
 _SMOOTH = 3  # grid points on either side of the lowest one through which a parabola is laid
+_FLAT = 1e-9  # of a value: what is smaller is rounding
 _HALVINGS = 80  # of an interval of sizes by the golden section: far beyond rounding
 
 
@@ -240,7 +247,10 @@ def optima(curve: Curve, C: Array, names: Sequence[str], second: Second, draws: 
     z = most[:, None] * shares
     grid = value(z)
     k = np.argmin(grid, axis=1)
-    inside = (k > 0) & (k < _GRID - 1) & np.isfinite(grid[np.arange(len(C)), k])
+    low, edges = grid[np.arange(len(C)), k], np.minimum(grid[:, 0], grid[:, -1])
+    # a law that is as good at every size has its lowest point where rounding puts it
+    with np.errstate(invalid="ignore"):
+        inside = (k > 0) & (k < _GRID - 1) & np.isfinite(low) & (edges - low > _FLAT * np.abs(low))
     k = np.clip(k, 1, _GRID - 2)
     rows = np.arange(len(C))
     best = _golden(value, z[rows, k - 1], z[rows, k + 1])

@@ -32,7 +32,7 @@ def said(found: Reading) -> Said:
     for k, optimum in enumerate(_asked(found)):
         parts.append(f"at C = {short(optimum, 4)}:")
         parts.append(_at(found, k, size, data))
-    parts.append(f"law: {target} = {found.curve.law.text(target) if not found.group else _formula(found)}")
+    parts.append(f"law: {target} = {found.curve.text}")
     if found.bias is not None and found.quadratic.ok:
         off = ", ".join(
             f"{size} by {percent(n)} and {data} by {percent(d)} at C = {short(c, 4)}"
@@ -48,13 +48,6 @@ def said(found: Reading) -> Said:
         parts.append(f"believe {WHAT[found.believe][0]} ({WHAT[found.believe][2:]}): {found.why}")
     parts += [f"note: {note}" for note in found.notes]
     return parts
-
-
-def _formula(found: Reading) -> str:
-    from sld.formula.expression import number, substitute, to_text
-
-    filled = {c: number(float(f"{v:.6g}")) for c, v in found.curve.constants.items()}
-    return to_text(substitute(found.curve.expression.tree, filled))
 
 
 def _asked(found: Reading) -> list[float]:

@@ -10,6 +10,7 @@ from sld.cli.output import remark, say, say_json, say_table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from sld.analysis.decisions.comparison import Comparison
     from sld.analysis.decisions.sweeps import Isoflops
     from sld.analysis.decisions.words import Said
 
@@ -57,6 +58,16 @@ def isoflop(found: Isoflops, plot: Path | None, json: bool) -> None:
             print()
         say_all(said(part))
     _notes(found.notes)
+
+
+def comparison(found: Comparison, plot: Path | None, json: bool) -> None:
+    """Show `sld compare`."""
+    if json:
+        say_json({**found.to_json(), "plot": None if plot is None else str(plot)})
+        return
+    from sld.analysis.decisions.comparison_words import said
+
+    say_all(said(found))
 
 
 def _notes(notes: Any) -> None:
