@@ -121,8 +121,10 @@ def test_a_published_law_that_cannot_be_had_says_why(text: str, said: str) -> No
 
 def test_other_texts_are_no_laws() -> None:
     assert named_law("runs/law.json") is None and named_law("chincilla") is None
-    with pytest.raises(UsageError, match=r"no file 'chincilla'; wanted a law.json or a run directory"):
+    with pytest.raises(UsageError, match=r"no file 'chincilla' and no law of that name; did you mean 'chinchilla'"):
         as_law("chincilla")
+    with pytest.raises(UsageError, match=r"no file 'runs'; wanted a law.json or a run directory"):
+        as_law("runs")
     with pytest.raises(GrammarError, match="has no variable"):
         named_law("1 + 2")
 

@@ -31,10 +31,13 @@ def as_law(law: object) -> Law:
         return law
     if isinstance(law, str | Path):
         if not _there(law):
-            from sld.laws.published import named_law
+            from sld.laws.published import close_names, named_law
 
             if (named := named_law(str(law))) is not None:
                 return named
+            if (close := close_names(str(law))) and not str(law).endswith(".json"):
+                wanted = f"no file {str(law)!r} and no law of that name"
+                raise UsageError(f"{wanted}; did you mean {' or '.join(map(repr, close))}? (sld laws lists all)")
         return Law.load(law)
     found = getattr(law, "law", None)
     if isinstance(found, Law):

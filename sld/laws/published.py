@@ -46,6 +46,16 @@ def named_law(text: str) -> Law | None:
     return None
 
 
+def close_names(text: str) -> list[str]:
+    """Return the laws of the catalogue whose names are nearly a text; none for what looks like a path."""
+    import difflib
+
+    first = text.strip().partition("@")[0]
+    if "/" in first or "\\" in first:
+        return []
+    return difflib.get_close_matches(first, [law.id for law in load_catalogue()], n=2, cutoff=0.75)
+
+
 def published_law(law: CatalogueLaw, chosen: str = "") -> Law:
     """Return a law of the catalogue with published constants.
 

@@ -16,6 +16,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -71,6 +72,7 @@ class Found:
         limited: What a limit holds: symbols, or texts of limits.
         chosen: What was chosen among listed values.
         tried: For each combination of listed values what it gives.
+        refused: Those that give no run, and why.
     """
 
     problem: Problem
@@ -79,6 +81,7 @@ class Found:
     limited: tuple[str, ...] = ()
     chosen: Mapping[str, float] = field(default_factory=dict)
     tried: tuple[tuple[Mapping[str, float], Problem, Minimum], ...] = ()
+    refused: tuple[tuple[Mapping[str, float], str], ...] = ()
 
 
 class Allocator:
@@ -172,19 +175,23 @@ class Allocator:
         if len(combinations) > _MOST_CHOICES:
             raise UsageError(f"{len(combinations)} combinations of choices are too many; at most {_MOST_CHOICES}")
         tried: list[tuple[dict[str, float], Found]] = []
-        refused: NoOptimum | None = None
+        refused: list[tuple[dict[str, float], NoOptimum]] = []
         for chosen in combinations:
             try:
                 tried.append((chosen, self._limited(budget, chosen, near)))
             except NoOptimum as error:
-                refused = error
+                refused.append((chosen, error))
         if not tried:
-            assert refused is not None
-            raise refused
+            raise refused[0][1]
         chosen, best = min(tried, key=lambda t: t[1].best.value)
         if not choices:
             return best
-        return replace(best, chosen=chosen, tried=tuple((c, f.problem, f.best) for c, f in tried))
+        return replace(
+            best,
+            chosen=chosen,
+            tried=tuple((c, f.problem, f.best) for c, f in tried),
+            refused=tuple((c, str(error)) for c, error in refused),
+        )
 
     def _limited(self, budget: float, held: Mapping[str, float], near: Array | None) -> Found:
         """Return the best run with limits: one that the free optimum breaks becomes a value, one after the other."""
@@ -326,7 +333,9 @@ class Allocator:
         if not low < high:
             seen_at = found[min(found) if down else max(found)] if found else None
             raise NoOptimum(self._nowhere(what, seen_at, end))
-        z = crossing(lambda x: np.array([at(float(v)) for v in x]), np.array([low]), np.array([high]), steps=60)
+        z = crossing(
+            lambda x: np.array([at(float(v)) for v in x]), np.array([low]), np.array([high]), steps=60, small=1e-12
+        )
         if math.isnan(z[0]):
             raise NoOptimum(self._nowhere(what, None, math.nan))
         return found.get(float(z[0])) or self.solve(math.exp(float(z[0])))
@@ -385,19 +394,22 @@ class Allocator:
         rest = tuple(a for a in found.problem.axes if a is not axis)
         most = found.best.value + FLAT * abs(found.best.value)
         near = np.delete(found.best.z, k)
-        low, high = (float(x[k]) for x in found.problem.box(found.budget))
+        low, high = (float(x[k]) for x in found.best.box or found.problem.box(found.budget))
 
         def excess(z: Array) -> Array:
+            if not rest:
+                return found.problem.values(z[:, None], found.budget) - most
             out = []
             for one in z:
                 held = {**found.problem.held, axis.symbol: float(axis.quantity(np.array(one)))}
                 problem = replace(found.problem, axes=rest, held=held)
-                out.append(minimum(problem, found.budget, near if len(rest) else None).value - most)
+                out.append(minimum(problem, found.budget, near).value - most)
             return np.array(out)
 
         here = float(found.best.z[k])
-        up = crossing(excess, np.array([here]), np.array([high]), steps=60)[0]
-        down = -crossing(lambda z: excess(-z), np.array([-here]), np.array([-low]), steps=60)[0]
+        about: Any = {"steps": 60, "small": 1e-3 * FLAT * abs(found.best.value)}
+        up = crossing(excess, np.array([here]), np.array([high]), **about)[0]
+        down = -crossing(lambda z: excess(-z), np.array([-here]), np.array([-low]), **about)[0]
         ends = [float(axis.quantity(np.array(z))) for z in (down, up)]
         return axis.symbol, 0.0 if math.isnan(ends[0]) else ends[0], math.inf if math.isnan(ends[1]) else ends[1]
 

@@ -24,7 +24,7 @@ from sld.laws.catalogue import kind_of
 
 FLOP = "FLOP"
 BYTES = "bytes"
-OWN_UNIT = "units of --cost"  # of a formula of the user's
+OWN_UNIT = "the unit of that formula"  # of a cost that was written out
 
 _WIDTH = "(aspect*N/12)**(1/3)"
 _LAYERS_TIMES_WIDTH = "(aspect*N/12)**(2/3)/aspect"
@@ -129,12 +129,12 @@ def cost_of(
     '6*params*tokens'
     >>> cost_of("attention", [Variable("N"), Variable("D")], settings={"context": 8192.0}).uses == {"N", "D"}
     True
-    >>> cost_of("6*N*D + 2*N*1e13", [Variable("N"), Variable("D")]).unit
-    'units of --cost'
+    >>> cost_of("6*N*D + 2*N*1e13", [Variable("N"), Variable("D")]).uses == {"N", "D"}
+    True
 
     Args:
         text: Name of one of `MODELS`, or a formula over the law's symbols and settings; without one 6*N*D for a law in
-            parameters and tokens, and the variable itself for a law in compute alone.
+            parameters and tokens, and the variable itself for a law in one scale variable.
         variables: The law's.
         settings: Values of names in the formula that are no variables.
         ends: Symbol to the largest value in the rows behind the law; a column of tokens that never reaches a million is
@@ -145,6 +145,8 @@ def cost_of(
         GrammarError: The formula cannot be read.
     """
     given = dict(settings or {})
+    if text is None and (alone := _alone(variables)) is not None:
+        return alone
     if text is None:
         text = _default(variables)
     model = MODELS.get(text.strip())
@@ -159,12 +161,19 @@ def cost_of(
     return cost
 
 
+def _alone(variables: Sequence[Variable]) -> Cost | None:
+    """Return the only scale variable of a law as what runs cost; None where there are others."""
+    scale = [v for v in variables if v.role == "scale"]
+    if len(scale) != 1:
+        return None
+    expression = Expression(_quantity(scale[0]), tuple(v.symbol for v in variables))
+    return Cost(expression.text, expression, scale[0].unit or scale[0].column)
+
+
 def _default(variables: Sequence[Variable]) -> str:
     if find(variables, "N") and find(variables, "D"):
         return "6ND"
     scale = [v for v in variables if v.role == "scale"]
-    if len(scale) == 1:
-        return _quantity(scale[0]).__str__()
     has = ", ".join(v.symbol for v in variables)
     raise UsageError(
         f"what a run costs is not known: wanted variables for parameters and tokens, the law has {has}; say it with "

@@ -27,7 +27,7 @@ class Estimate:
 
     def text(self, digits: int = 3) -> str:
         """Return the number and its interval for people."""
-        if self.low is None or self.high is None:
+        if self.low is None or self.high is None or self.high - self.low <= 1e-9 * abs(self.value):
             return short(self.value, digits)
         low = "open" if math.isinf(self.low) else short(self.low, digits)
         high = "open" if math.isinf(self.high) else short(self.high, digits)

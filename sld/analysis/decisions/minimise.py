@@ -159,6 +159,7 @@ class Minimum:
         starts: From how many points the search went down.
         agreed: How many of them came to this minimum.
         falling: Symbols of what was at its end, and whether at the lower one.
+        box: Ends (n_axes,) of where was looked.
     """
 
     status: Status
@@ -170,6 +171,7 @@ class Minimum:
     starts: int = 0
     agreed: int = 0
     falling: Mapping[str, bool] = field(default_factory=dict)
+    box: tuple[Array, Array] | None = None
 
     @property
     def certified(self) -> bool:
@@ -182,8 +184,12 @@ def finite(values: Array) -> Array:
     return np.where(np.isfinite(values), values, math.inf)
 
 
-def crossing(excess: Callable[[Array], Array], low: Array, high: Array, steps: int = 200) -> Array:
+def crossing(
+    excess: Callable[[Array], Array], low: Array, high: Array, *, steps: int = 200, small: float = 2e-14
+) -> Array:
     """Return where growing functions (n,) cross zero between two ends each; NaN where they do not.
+
+    It stops after so many steps, or where all functions are smaller than `small`.
 
     Regula falsi with the Illinois weights, and halving where it is slow (Dahlquist and Björck 1974, section 6.2).
     """
@@ -202,7 +208,7 @@ def crossing(excess: Callable[[Array], Array], low: Array, high: Array, steps: i
             fb = np.where(left & same, fb * 0.5, np.where(left, fb, f))
             fa = np.where(~left & same, fa * 0.5, np.where(left, f, fa))
             a, b = np.where(left, middle, a), np.where(left, b, middle)
-            done = (np.abs(f) <= 4e-16 * 50) | (b - a <= 1e-15 * (np.abs(a) + np.abs(b))) | ~known
+            done = (np.abs(f) <= small) | (b - a <= 1e-15 * (np.abs(a) + np.abs(b))) | ~known
             if done.all():
                 break
     return np.where(known, middle, math.nan)
@@ -368,7 +374,7 @@ def _certified(
         if curvature > 0:
             move = float(np.abs(np.linalg.solve(H, gradient)).max())
     falling = _at_ends(problem, z, point, low, high)
-    about = {"move": move, "curvature": curvature, "starts": starts, "agreed": agreed}
+    about = {"move": move, "curvature": curvature, "starts": starts, "agreed": agreed, "box": box}
     # a curvature that rounding alone would give is none: the function is flat there
     noise = 1e-13 * max(1.0, abs(value)) / _STENCIL**2
     if move < CLOSE and curvature > noise and not falling:
@@ -459,7 +465,7 @@ def minima(problem: Problem, drawn: Drawn, own: Own, budget: float, centre: Mini
         value = drawn(columns)[:, 0]
         inside = np.isfinite(value)
         return Curves({s: np.where(inside, x[0], math.nan) for s, x in columns.items()}, value, inside)
-    low, high = problem.box(budget)
+    low, high = problem.box(budget) if centre.box is None else centre.box
     if k > 1:
         return _own_minima(problem, own, budget, centre, (low, high))
     z = np.linspace(low[0], high[0], _FIRST)

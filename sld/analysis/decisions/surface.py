@@ -161,7 +161,8 @@ def limits(law: Law, group: str | None = None) -> Limits:
     if isinstance(reach, Mapping) and reach:
         return Limits({s: float(x) for s, x in reach.items()}, "the law is supported up to there", against)
     scales = {v.symbol for v in law.variables if v.role == "scale"}
-    ends = {s: high for s, (_, high) in seen(law, group).items() if s in scales}
+    known = seen(law, group)
+    ends = {v.symbol: known[v.symbol][1] for v in law.variables if v.symbol in scales and v.symbol in known}
     return Limits(ends, "its rows end there" if ends else "", against)
 
 
