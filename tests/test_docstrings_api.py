@@ -16,7 +16,7 @@ from sld.api.allocation import AllocateOptions
 
 VERBS = (
     *(sld.discover, sld.fit, sld.predict, sld.score, sld.submit, sld.leaderboard),
-    *(sld.allocate, sld.compare, sld.isoflop),
+    *(sld.allocate, sld.compare, sld.isoflop, sld.sensitivity),
 )
 
 

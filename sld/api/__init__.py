@@ -10,6 +10,7 @@ from sld.api.discovery import discover, dry_run
 from sld.api.fitting import fit
 from sld.api.forms import ChosenForm, find_form
 from sld.api.laws import as_law, caution, held_out_scores, predict, rows_to_score, score, warnings
+from sld.api.sensitivities import sensitivity
 from sld.api.sweeps import isoflop
 from sld.api.tasks import as_task, known_tasks, task_details, task_list
 
@@ -32,6 +33,7 @@ __all__ = [
     "predict",
     "rows_to_score",
     "score",
+    "sensitivity",
     "submit",
     "task_details",
     "task_list",

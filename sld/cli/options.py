@@ -210,6 +210,22 @@ def span(value: str, flag: str) -> tuple[float, float]:
         raise UsageError(f"{flag} wants LOW:HIGH, e.g. 1e18:1e24, got {value}") from None
 
 
+def several(values: Names, flag: str) -> dict[str, list[float]]:
+    """Read `name=number,number` parts of the option `flag`."""
+    found: dict[str, list[float]] = {}
+    name = ""
+    for part in split(values):
+        before, equals, after = part.rpartition("=")
+        name = before.strip() if equals else name
+        try:
+            if not name:
+                raise ValueError
+            found.setdefault(name, []).append(float(after))
+        except ValueError:
+            raise UsageError(f"{flag} wants NAME=NUMBER,NUMBER, e.g. E=1.6,1.7, got {part}") from None
+    return found
+
+
 def pins(values: Names) -> dict[str, float | str]:
     """Read `name=number` and `name=name` parts of --pin."""
     found: dict[str, float | str] = {}

@@ -138,7 +138,7 @@ _FINE = 61  # sizes about the optimum of the law, for its draws
 _REACH = math.log(300.0)  # how far from the law's own optimum those of its draws are looked for, either side
 _SMOOTH = 3  # grid points on either side of the lowest one through which a parabola is laid
 _FLAT = 1e-9  # of a value: what is smaller is rounding
-_HALVINGS = 80  # of an interval of sizes by the golden section: far beyond rounding
+_HALVINGS = 55  # of an interval of sizes by the golden section: to 1e-12 of it, far beyond what a flat minimum shows
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+_NOTHING = 5e-5  # of a share: less than nothing that anybody acts on
+
 
 @dataclass(frozen=True)
 class Block:
@@ -43,7 +45,7 @@ def as_text(said: Said) -> str:
 def percent(share: float, digits: int = 2) -> str:
     """Return a share as percent with its sign.
 
-    >>> percent(-0.1391), percent(0.0002)
-    ('-14 %', '+0.02 %')
+    >>> percent(-0.1391), percent(0.0002), percent(-3e-9)
+    ('-14 %', '+0.02 %', '0 %')
     """
-    return f"{100 * share:+.{digits}g} %"
+    return f"{100 * share:+.{digits}g} %" if abs(share) >= _NOTHING else "0 %"

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from sld.analysis.decisions.comparison import Comparison
+    from sld.analysis.decisions.sensitivity import Sensitivity
     from sld.analysis.decisions.sweeps import Isoflops
     from sld.analysis.decisions.words import Said
 
@@ -41,7 +42,8 @@ def say_all(said: Said) -> None:
     """Print paragraphs and tables as wide as the terminal is."""
     for part in said:
         if isinstance(part, str):
-            say(part)
+            # what speaks against a result is for the reader, not part of it
+            remark(part) if part.startswith("warning: ") else say(part)
         else:
             say_table(part.rows, part.header)
 
@@ -66,6 +68,16 @@ def comparison(found: Comparison, plot: Path | None, json: bool) -> None:
         say_json({**found.to_json(), "plot": None if plot is None else str(plot)})
         return
     from sld.analysis.decisions.comparison_words import said
+
+    say_all(said(found))
+
+
+def sensitivity(found: Sensitivity, plot: Path | None, json: bool) -> None:
+    """Show `sld sensitivity`."""
+    if json:
+        say_json({**found.to_json(), "plot": None if plot is None else str(plot)})
+        return
+    from sld.analysis.decisions.sensitivity_words import said
 
     say_all(said(found))
 
