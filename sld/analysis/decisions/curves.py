@@ -176,6 +176,9 @@ def second_of(cost: Cost, first: str, second: str) -> Second:
     >>> D(np.array([6e18]), np.array([1e9])).round(-3)
     array([1.e+09])
     """
+    if (power := _power(cost, first, second)) is not None:
+        scale, p, q = power
+        return lambda C, N: np.exp((np.log(C) - scale - p * np.log(N)) / q)
 
     def found(C: Array, N: Array) -> Array:
         C, N = np.broadcast_arrays(C, N)
@@ -184,6 +187,18 @@ def second_of(cost: Cost, first: str, second: str) -> Second:
     return found
 
 
+def _power(cost: Cost, first: str, second: str) -> tuple[float, float, float] | None:
+    """Return logarithm of the factor and the powers of a cost that is a product of powers; None for any other."""
+    z = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [25.0, 20.0], [3.0, 40.0]])  # of log sizes and log data
+    with np.errstate(all="ignore"):
+        spent = np.log(cost({first: np.exp(z[:, 0]), second: np.exp(z[:, 1])}))
+    scale, p, q = float(spent[0]), float(spent[1] - spent[0]), float(spent[2] - spent[0])
+    if not np.isfinite(spent).all() or not q > 0 or np.abs(scale + z @ [p, q] - spent).max() > _SAME:
+        return None
+    return scale, p, q
+
+
+_SAME = 1e-10  # of a logarithm: rounding
 _LOW, _HIGH = -40.0, 120.0  # of a logarithm: from less than a token to more than anybody could count
 _HALVED = 70  # times, from there to rounding
 
