@@ -17,7 +17,20 @@ from typing import TYPE_CHECKING, Any
 from sld.core.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from sld.api import allocate, compare, discover, fit, isoflop, leaderboard, predict, score, sensitivity, submit
+    from sld.api import (
+        allocate,
+        compare,
+        discover,
+        fit,
+        isoflop,
+        leaderboard,
+        optimum,
+        predict,
+        score,
+        sensitivity,
+        submit,
+        worth,
+    )
     from sld.core.errors import DataError, GrammarError, SldError, UsageError
     from sld.data.bundled import add_tasks_root, bundled_tasks
     from sld.data.card import Card, Target, Variable
@@ -33,8 +46,8 @@ if TYPE_CHECKING:
 # `import sld` takes a few milliseconds: what a name needs is imported when the name is first used
 _HOMES = {
     "sld.api": (
-        *("allocate", "compare", "discover", "fit", "isoflop", "leaderboard", "predict", "score", "sensitivity"),
-        "submit",
+        *("allocate", "compare", "discover", "fit", "isoflop", "leaderboard", "optimum", "predict", "score"),
+        *("sensitivity", "submit", "worth"),
     ),
     "sld.data.bundled": ("add_tasks_root", "bundled_tasks"),
     "sld.data.card": ("Card", "Target", "Variable"),
@@ -75,6 +88,7 @@ __all__ = [
     "isoflop",
     "leaderboard",
     "load_task",
+    "optimum",
     "parse",
     "predict",
     "score",
@@ -82,6 +96,7 @@ __all__ = [
     "submit",
     "table_from",
     "task_from",
+    "worth",
 ]
 
 

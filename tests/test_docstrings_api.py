@@ -13,10 +13,11 @@ import pytest
 import sld
 from sld.api import options
 from sld.api.allocation import AllocateOptions
+from sld.api.settings import OptimumOptions
 
 VERBS = (
     *(sld.discover, sld.fit, sld.predict, sld.score, sld.submit, sld.leaderboard),
-    *(sld.allocate, sld.compare, sld.isoflop, sld.sensitivity),
+    *(sld.allocate, sld.compare, sld.isoflop, sld.optimum, sld.sensitivity, sld.worth),
 )
 
 
@@ -39,7 +40,15 @@ def test_a_verb_says_every_argument_its_result_and_its_failures(verb: Callable[.
 
 
 @pytest.mark.parametrize(
-    "record", [options.ColumnOptions, options.SearchOptions, options.FormOptions, options.EntryOptions, AllocateOptions]
+    "record",
+    [
+        options.ColumnOptions,
+        options.SearchOptions,
+        options.FormOptions,
+        options.EntryOptions,
+        AllocateOptions,
+        OptimumOptions,
+    ],
 )
 def test_every_option_says_what_it_is(record: type) -> None:
     told = re.findall(r"^    (\w+): ", inspect.getdoc(record) or "", flags=re.MULTILINE)

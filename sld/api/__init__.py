@@ -11,6 +11,7 @@ from sld.api.fitting import fit
 from sld.api.forms import ChosenForm, find_form
 from sld.api.laws import as_law, caution, held_out_scores, predict, rows_to_score, score, warnings
 from sld.api.sensitivities import sensitivity
+from sld.api.settings import optimum, worth
 from sld.api.sweeps import isoflop
 from sld.api.tasks import as_task, known_tasks, task_details, task_list
 
@@ -30,6 +31,7 @@ __all__ = [
     "isoflop",
     "known_tasks",
     "leaderboard",
+    "optimum",
     "predict",
     "rows_to_score",
     "score",
@@ -38,4 +40,5 @@ __all__ = [
     "task_details",
     "task_list",
     "warnings",
+    "worth",
 ]

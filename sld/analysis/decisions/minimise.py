@@ -191,27 +191,27 @@ def crossing(
 
     It stops after so many steps, or where all functions are smaller than `small`.
 
-    Regula falsi with the Illinois weights, and halving where it is slow (Dahlquist and Björck 1974, section 6.2).
+    Secants through the last two points, held between the ends, and halving where they are slow (Dekker 1969).
     """
     a, b = low.astype(np.float64).copy(), high.astype(np.float64).copy()
     fa, fb = excess(a), excess(b)
     known = (fa <= 0) & (fb >= 0)
-    middle = np.where(fa == 0, a, b)
+    before, f_before, here, f_here = a.copy(), fa, b.copy(), fb
     with np.errstate(all="ignore"):
         for step in range(steps):
-            share = fa / (fa - fb)
-            share = np.where(np.isfinite(share), np.clip(share, 0.0, 1.0), 0.5)
-            middle = a + (b - a) * (0.5 if step % 5 == 4 else share)
-            f = excess(middle)
-            left = f < 0
-            same = np.where(left, f * fa > 0, f * fb > 0)
-            fb = np.where(left & same, fb * 0.5, np.where(left, fb, f))
-            fa = np.where(~left & same, fa * 0.5, np.where(left, f, fa))
-            a, b = np.where(left, middle, a), np.where(left, b, middle)
-            done = (np.abs(f) <= small) | (b - a <= 1e-15 * (np.abs(a) + np.abs(b))) | ~known
+            new = here - f_here * (here - before) / (f_here - f_before)
+            inside = (new >= a) & (new <= b)
+            new = np.where(inside & (step % 6 != 5), new, 0.5 * (a + b))
+            f = excess(new)
+            a, b = np.where(f < 0, new, a), np.where(f < 0, b, new)
+            # where it is known already, rounding would only move it
+            still = np.abs(f_here) <= small
+            before, f_before = np.where(still, before, here), np.where(still, f_before, f_here)
+            here, f_here = np.where(still, here, new), np.where(still, f_here, f)
+            done = (np.abs(f_here) <= small) | (b - a <= 1e-15 * (np.abs(a) + np.abs(b))) | ~known
             if done.all():
                 break
-    return np.where(known, middle, math.nan)
+    return np.where(known, here, math.nan)
 
 
 def minimum(problem: Problem, budget: float = math.nan, near: Array | None = None) -> Minimum:
@@ -385,8 +385,10 @@ def _certified(
         directions = np.vstack([np.eye(k), -np.eye(k), rng.standard_normal((16, k))])
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
         around = (z + sizes[:, None, None] * directions).reshape(-1, k)
-        values = problem.values(around, budget)
-        if (values > value).all():
+        rise = problem.values(around, budget).reshape(len(sizes), -1) - value
+        # what rounding alone would give is no rise: the function is flat there
+        least = 1e-11 * max(1.0, abs(value))
+        if (rise >= 0).all() and (rise[-1] > least).all():
             return Minimum("kink", point, value, z, **about)  # type: ignore[arg-type]
     return Minimum("edge", point, value, z, falling=falling, **about)  # type: ignore[arg-type]
 

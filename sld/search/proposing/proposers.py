@@ -39,7 +39,7 @@ _COUNT = 64  # candidates that may still become parents, members of a consensus 
 def from_catalogue(table: Table) -> Iterator[Proposal]:
     """Published laws, the table's variables in every role that makes sense."""
     found: list[Proposal] = []
-    for law in load_catalogue():
+    for law in (law for law in load_catalogue() if law.proposed):
         per_target = [list(match(law, table.variables, own=table.own_share(j))) for j in range(len(table.targets))]
         if len({len(forms) for forms in per_target}) == 1:
             found.extend(Proposal.of(forms) for forms in zip(*per_target, strict=True))
