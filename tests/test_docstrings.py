@@ -9,8 +9,10 @@ import pytest
 
 MODULES = (
     "sld.data.card",
+    "sld.data.counting.settings",
     "sld.data.logarithms",
     "sld.data.numbers",
+    "sld.data.quantities",
     "sld.data.roles",
     "sld.data.row_filter",
     "sld.data.scoring",
@@ -33,6 +35,7 @@ MODULES = (
     "sld.formula.symbolic",
     "sld.laws.catalogue",
     "sld.laws.conditions",
+    "sld.laws.conventions",
     "sld.laws.equivalence",
     "sld.laws.fit_settings",
     "sld.laws.law",
@@ -40,8 +43,10 @@ MODULES = (
 )
 WITH_EXAMPLE = (
     "sld.data.card:Variable",
+    "sld.data.counting.settings:counted_settings",
     "sld.data.logarithms:base_of_name",
     "sld.data.numbers:number",
+    "sld.data.quantities:quantity_of",
     "sld.data.row_filter:parse_filter",
     "sld.data.scoring:scores",
     "sld.data.splits:extrapolation_split",
@@ -79,6 +84,8 @@ WITH_EXAMPLE = (
     "sld.laws.conditions:exponents_of",
     "sld.laws.conditions:read_bounds",
     "sld.laws.conditions:read_pins",
+    "sld.laws.conventions:convention_of",
+    "sld.laws.conventions:conventions_differ",
     "sld.laws.equivalence:equivalent",
     "sld.laws.fit_settings:FitSettings",
     "sld.laws.law:Law",

@@ -13,7 +13,7 @@ import pytest
 import sld
 from sld.api import options
 
-VERBS = (sld.count, sld.discover, sld.fit, sld.predict, sld.score, sld.submit, sld.leaderboard)
+VERBS = (sld.count, sld.plausibility, sld.discover, sld.fit, sld.predict, sld.score, sld.submit, sld.leaderboard)
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)

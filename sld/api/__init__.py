@@ -4,12 +4,12 @@ Heavy modules are imported by the function that needs them, so that `sld tasks` 
 """
 
 from sld.api.board import Submitted, leaderboard, submit
-from sld.api.counting import count
+from sld.api.counting import count, plausibility
 from sld.api.discovery import discover, dry_run
 from sld.api.fitting import fit
 from sld.api.forms import ChosenForm, find_form
 from sld.api.laws import as_law, caution, held_out_scores, predict, rows_to_score, score, warnings
-from sld.api.tasks import as_task, known_tasks, task_details, task_list
+from sld.api.tasks import as_task, check, known_tasks, task_details, task_list
 
 __all__ = [
     "ChosenForm",
@@ -17,6 +17,7 @@ __all__ = [
     "as_law",
     "as_task",
     "caution",
+    "check",
     "count",
     "discover",
     "dry_run",
@@ -25,6 +26,7 @@ __all__ = [
     "held_out_scores",
     "known_tasks",
     "leaderboard",
+    "plausibility",
     "predict",
     "rows_to_score",
     "score",

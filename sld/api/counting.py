@@ -1,11 +1,13 @@
-"""Parameters and FLOPs of a model from its configuration."""
+"""Parameters and FLOPs of a model from its configuration; and what is not plausible in a table of runs."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sld.data.counting.counted import ModelCount
+    from sld.data.plausibility import Finding
 
 
 def count(config: object, *, sequence: int | None = None, approximate: bool = False) -> ModelCount:
@@ -51,3 +53,46 @@ def count(config: object, *, sequence: int | None = None, approximate: bool = Fa
     from sld.data.counting.counted import count as counted
 
     return counted(config, sequence=sequence, approximate=approximate)
+
+
+def plausibility(
+    data: object, roles: Mapping[str, str] | None = None, *, counts: Mapping[str, ModelCount] | None = None
+) -> tuple[Finding, ...]:
+    r"""Look for what cannot be, or hardly can, in a table of runs, before anything is fitted to it.
+
+    Where columns hold the same thing twice they are compared, each in its own way:
+
+    - compute $C$ with $6 N D$: a utilisation $6 N D / C$ above 100 % or below 0.1 %;
+    - tokens with steps x batch x sequence;
+    - a loss with $\ln V$, what guessing among $V$ tokens costs; losses of exactly 0, and infinity as a number;
+    - counters of a run (steps, tokens, compute, time) that fall;
+    - parameters and tokens in thousands, millions or billions, and columns of two units;
+    - parameters with the counts of the run's configuration: a column counted in two ways;
+    - runs that agree in every number under two names; a fixed ratio of tokens to parameters; rows that differ in seed.
+
+    Args:
+        data: A path, DataFrame, mapping of columns, list of records, or a Table.
+        roles: Column to what it holds: a quantity (`sld.data.quantities.QUANTITIES`: N, D, C, loss, steps, batch,
+            batch_tokens, sequence, vocabulary, convention, run, seed, time), or a role, of which "target" is read. What
+            is not said is told by the column's name, where that leaves no doubt.
+        counts: Name of a run to what `sld.count` says of its configuration.
+
+    Returns:
+        Findings, each with its line in `text`, a `grade` (impossible, doubtful or note) and the rows that it is about;
+        what is impossible comes first. Empty where all is plausible.
+
+    Raises:
+        DataError: The data cannot be read as a table.
+
+    Examples:
+        >>> import sld
+        >>> runs = {"run": ["a", "b"], "N": [1e8, 2e8], "tokens": [2e9, 4e9], "flops": [1.2e18, 1.2e18]}
+        >>> (found,) = sld.plausibility(runs)
+        >>> found.grade, found.rows
+        ('impossible', (1,))
+        >>> found.text[:55]
+        'run b: 6*N*tokens = 4.8e+18 is 400 % of flops = 1.2e+18'
+    """
+    from sld.data.plausibility import plausibility as findings
+
+    return findings(data, roles, counts=counts)

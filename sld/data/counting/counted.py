@@ -76,6 +76,7 @@ class ModelCount:
         model_type: The family.
         sequence: Tokens of a sequence, where nothing else is asked.
         model: Parts and attention.
+        vocabulary: Tokens in the vocabulary; None where there is none.
         notes: What a reader should know, in sentences.
     """
 
@@ -83,6 +84,7 @@ class ModelCount:
     model_type: str
     sequence: int
     model: Model
+    vocabulary: int | None = None
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -201,6 +203,7 @@ def count(config: object, *, sequence: int | None = None, approximate: bool = Fa
         model_type=read.model_type,
         sequence=chosen if sequence is None else sequence,
         model=model,
+        vocabulary=read.optional("vocab_size"),
         notes=(*notes, *model.notes),
     )
     counted.flops()  # refuses a length that the model cannot have
