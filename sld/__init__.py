@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from sld.api import (
         allocate,
         compare,
+        count,
         discover,
         fit,
         isoflop,
         leaderboard,
         optimum,
+        plausibility,
         predict,
         score,
         sensitivity,
@@ -46,8 +48,8 @@ if TYPE_CHECKING:
 # `import sld` takes a few milliseconds: what a name needs is imported when the name is first used
 _HOMES = {
     "sld.api": (
-        *("allocate", "compare", "discover", "fit", "isoflop", "leaderboard", "optimum", "predict", "score"),
-        *("sensitivity", "submit", "worth"),
+        *("allocate", "compare", "count", "discover", "fit", "isoflop", "leaderboard", "optimum", "plausibility"),
+        *("predict", "score", "sensitivity", "submit", "worth"),
     ),
     "sld.data.bundled": ("add_tasks_root", "bundled_tasks"),
     "sld.data.card": ("Card", "Target", "Variable"),
@@ -82,6 +84,7 @@ __all__ = [
     "allocate",
     "bundled_tasks",
     "compare",
+    "count",
     "discover",
     "equivalent",
     "fit",
@@ -90,6 +93,7 @@ __all__ = [
     "load_task",
     "optimum",
     "parse",
+    "plausibility",
     "predict",
     "score",
     "sensitivity",

@@ -17,7 +17,7 @@ from sld.api.settings import OptimumOptions
 
 VERBS = (
     *(sld.discover, sld.fit, sld.predict, sld.score, sld.submit, sld.leaderboard),
-    *(sld.allocate, sld.compare, sld.isoflop, sld.optimum, sld.sensitivity, sld.worth),
+    *(sld.count, sld.plausibility, sld.allocate, sld.compare, sld.isoflop, sld.optimum, sld.sensitivity, sld.worth),
 )
 
 
