@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,16 @@ def test_targets_and_units_that_differ_are_refused() -> None:
         sld.compare(one, billions)
 
 
+def test_laws_that_count_differently_are_warned_of() -> None:
+    laws = {}
+    for name, convention in (("ours", "total"), ("theirs", "non-embedding")):
+        law = fitted(FIRST, 0)
+        (C_,) = law.variables
+        laws[name] = replace(law, variables=(replace(C_, convention=convention),))
+    found = sld.compare(laws)
+    assert any("is counted as total in one law and as non-embedding in the other" in w for w in found.warnings)
+
+
 def test_the_command_compares_run_folders_and_draws(run: Run, tmp_path: Path) -> None:
     for name, of in (("dense", FIRST), ("sparse", SECOND)):
         (tmp_path / name).mkdir()
@@ -199,5 +210,6 @@ def test_the_command_compares_run_folders_and_draws(run: Run, tmp_path: Path) ->
     assert json.dumps(document) and "<svg" in (tmp_path / "both.svg").read_text(encoding="utf-8")
     text = run("compare", "dense", "sparse").out
     assert "they cross at C = " in text and "dense is better below, sparse above" in text
-    outcome = run("compare", "dense", "nowhere")
-    assert outcome.code == 2 and outcome.err.count("\n") == 1
+    for words in (("dense", "nowhere"), ("dense", "sparse", "--plot", "both.jpg")):
+        outcome = run("compare", *words)
+        assert outcome.code == 2 and outcome.err.count("\n") == 1 and not outcome.out

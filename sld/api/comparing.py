@@ -103,7 +103,8 @@ def compare(
         task, curves = None, _curves(laws, at, _target(options))
     contenders = [_contender(c, k, cost, seed, None if task is None else task.train) for k, c in enumerate(curves)]
     way = _way(contenders, setting)
-    return compared(contenders, way, between=between, level=level, exponents=test, notes=[*notes, *_remarks(curves)])
+    against = _uncomparable(curves)
+    return compared(contenders, way, between=between, level=level, exponents=test, warnings=against, notes=notes)
 
 
 def _target(options: Mapping[str, Any]) -> list[str | None]:
@@ -292,16 +293,15 @@ def _exponents(law: Law, table: Table, seed: int) -> ExponentTest | None:
     return shared_or_separate(law.expressions[column], rows, folds, law.settings[column], seed=seed)
 
 
-def _remarks(curves: Sequence[Curve]) -> list[str]:
-    """Return what stands against comparing these laws, in sentences: what their columns count."""
-    meanings: dict[str, dict[str, str]] = {}
-    for c in curves:
-        for v in c.free:
-            if v.meaning:
-                meanings.setdefault(v.symbol, {}).setdefault(v.meaning, c.name)
+def _uncomparable(curves: Sequence[Curve]) -> list[str]:
+    """Return what stands against comparing these laws as they are, in sentences: what their columns count."""
+    from itertools import combinations
+
+    from sld.laws.conventions import conventions_differ
+
     return [
-        f"{symbol} is {one!r} in {found[one]}, {other!r} in {found[other]}: they may count differently"
-        for symbol, found in meanings.items()
-        if len(found) > 1
-        for one, other in [list(found)[:2]]
+        f"{one.name} and {other.name}: {sentence}"
+        for one, other in combinations(curves, 2)
+        if one.law is not other.law
+        for sentence in conventions_differ(one.law, other.law)
     ]

@@ -63,6 +63,7 @@ def compare(
     between: tuple[float, float] | None = None,
     level: float = 0.9,
     exponents: ExponentTest | None = None,
+    warnings: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> Comparison:
     """Compare laws along a scale.
@@ -73,6 +74,7 @@ def compare(
         between: From where to where; from the smallest of their rows to a hundred times the largest if not given.
         level: Of the intervals.
         exponents: What the rows say of shared exponents, where they were asked.
+        warnings: What is known to speak against it, to carry along.
         notes: Remarks to carry along.
 
     Raises:
@@ -107,7 +109,7 @@ def compare(
         for i, j in itertools.combinations(range(len(tracks)), 2)
     ]
     best, switches = _envelope(tracks, pairs, low, high)
-    remarks = _warnings(contenders, pairs, switches, way)
+    remarks = [*warnings, *_warnings(contenders, pairs, switches, way)]
     return Comparison(
         way, tracks[0].curve.target.column, (low, high), tuple(tracks), tuple(pairs), best, tuple(switches), exponents,
         level, tuple(dict.fromkeys(remarks)), tuple(dict.fromkeys(notes)),

@@ -74,6 +74,8 @@ def _crossing(c: Crossing, scale: str) -> str:
 
 def _never(found: Findings, pair: Pair) -> str:
     low, high = pair.looked_at
+    if all(p.difference.value == 0 for p in pair.places):
+        return f"they say the same everywhere between {short(low)} and {short(high)}"
     first = pair.places[0] if pair.places else None
     ahead = pair.one if first is not None and first.difference.value * found.tracks[0].sign < 0 else pair.other
     sure = [p.better if ahead == pair.one else 1 - p.better for p in pair.places if not math.isnan(p.better)]

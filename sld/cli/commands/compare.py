@@ -70,6 +70,7 @@ def compare(
     from sld import api
     from sld.cli.show import decisions as show
 
+    show.check_picture(plot)
     more = {"shared": options.split(shared), "constants": options.split(constants)}
     found = api.compare(
         *(laws if by is None else [options.given(name) for name in laws]),

@@ -67,6 +67,7 @@ def isoflop(
     from sld import api
     from sld.cli.show import decisions as show
 
+    show.check_picture(plot)
     found = api.isoflop(
         options.given(data),
         law,

@@ -84,6 +84,7 @@ def sensitivity(
     from sld import api
     from sld.cli.show import decisions as show
 
+    show.check_picture(plot)
     more: dict[str, Any] = {
         "hold": options.several(hold, "--hold"),
         "alternatives": options.pairs(alternative),

@@ -23,6 +23,14 @@ class Drawn(Protocol):
         """Draw it."""
 
 
+def check_picture(path: Path | None) -> None:
+    """Refuse a picture of a type that there is not, before the work is done; raises UsageError."""
+    if path is not None:
+        from sld.analysis.decisions import style
+
+        style.format_of(path)
+
+
 def draw(found: Drawn, path: Path | None) -> None:
     """Write the picture of a decision, if one is wanted."""
     if path is None:
@@ -31,7 +39,6 @@ def draw(found: Drawn, path: Path | None) -> None:
 
     from sld.analysis.decisions import style
 
-    style.format_of(path)
     mpl.use("Agg")  # no window, wherever this runs
     figure = found.plot().get_figure()
     style.save(figure, path)  # type: ignore[arg-type]
