@@ -8,9 +8,16 @@ import numpy as np
 import pytest
 
 MODULES = (
+    "sld.analysis.decisions.budgets",
     "sld.analysis.decisions.cost",
+    "sld.analysis.decisions.crossings",
+    "sld.analysis.decisions.curves",
     "sld.analysis.decisions.estimate",
     "sld.analysis.decisions.minimise",
+    "sld.analysis.decisions.multiplier",
+    "sld.analysis.decisions.parabola",
+    "sld.analysis.decisions.spans",
+    "sld.analysis.decisions.words",
     "sld.data.card",
     "sld.data.counting.settings",
     "sld.data.logarithms",

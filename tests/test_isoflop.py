@@ -167,7 +167,12 @@ def test_budgets_are_found_where_computes_differ_by_a_few_per_cent_and_three_siz
     # a cloud of runs is no sweep
     assert clustered(np.exp(rng.uniform(40, 45, 60)), rng.uniform(1e8, 1e9, 60)).max() == -1
     two = clustered(np.repeat([1e18, 1e19], [2, 4]), np.array([1.0, 2, 1, 2, 3, 4]))
-    assert two.tolist() == [-1, -1, 0, 0, 0, 0]
+    assert two.tolist() == [0, 0, 1, 1, 1, 1]
+    runs = sweep("chinchilla", 8)
+    few = {k: np.concatenate([v[:2], v[15:]]) for k, v in runs.items()}
+    first, *others = sld.isoflop(few, **COLUMNS).only.parabolas
+    assert first.status == "too few sizes" and "needs 3 or more" in first.reason
+    assert {p.status for p in others} == {"ok"}
 
 
 def test_the_budget_may_be_a_column_and_the_data_follow_from_it() -> None:
@@ -211,6 +216,7 @@ def test_along_training_curves_the_envelope_has_the_exponents() -> None:
         ({"cost": "6*N"}, "must use both N and D"),
         ({"cost": "6*N*T"}, "T"),
         ({"level": 1.5}, "level"),
+        ({"higher_is_better": True}, "higher is better"),
     ],
 )
 def test_bad_input_is_one_clear_line(change: dict[str, Any], words: str) -> None:

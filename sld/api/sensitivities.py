@@ -140,13 +140,15 @@ def _question(
     cost: Cost | None = None
     names: tuple[str, ...] = tuple(v.symbol for v in free)
     scales = [v for v in free if v.role == "scale"]
-    if len(free) == 2 and len(scales) == 2:
+    if len(free) == 2 and len(scales) == 2 and not any(v.log for v in free):
         names = tuple(v.symbol for v in ordered(free))
         ends = {s: high for s, (_, high) in curve.ranges.items()}
         cost = cost_of(options.get("cost"), free, ends=ends)
     elif budget is not None:
         has = ", ".join(v.column for v in free)
-        raise UsageError(f"a budget is split between a size and its data; the form has {has} (hold others with at)")
+        raise UsageError(
+            f"a budget is split between a size and its data; the form has {has} (hold others with at; no logarithms)"
+        )
     if budget is not None and not (math.isfinite(budget) and budget > 0):
         raise UsageError(f"a budget must be a number above 0, got {budget:g}")
     if cost is not None and budget is None:

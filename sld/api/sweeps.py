@@ -135,6 +135,11 @@ def _task(data: object, budget_column: str | None, columns: dict[str, Any]) -> t
     task = as_task(data, **columns)
     if len(task.train.targets) > 1:
         raise UsageError(f"a sweep has one target, got {', '.join(t.column for t in task.train.targets)}")
+    (target,) = task.train.targets
+    if target.better == "higher":
+        raise UsageError(
+            f"a sweep looks for the lowest {target.column!r}, of which higher is better: give 1 - it, or a loss"
+        )
     column = compute_column(task.train, budget_column)
     if column is None:
         return task, None

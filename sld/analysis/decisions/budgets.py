@@ -22,6 +22,7 @@ _APART = 1.3  # how many times as far budgets lie from each other as neighbours 
 _WIDEST = 0.5  # from the first row of a budget to its last: no more than 65 %, or a cloud of runs would be one budget
 ALIKE = 0.1  # of a natural logarithm: budgets that are wider are worth a word
 LEAST_SIZES = 3  # of a budget: through fewer goes every parabola
+_LEAST_SHARED = 2  # sizes that make a budget at all; with two it has no parabola, and that is said
 
 
 @dataclass(frozen=True)
@@ -119,10 +120,10 @@ def sweep_of(table: Table, cost: Cost, *, target: int = 0, compute: Array | None
 
 
 def clustered(compute: Array, sizes: Array) -> Rows:
-    """Return the number of each row's budget, from the smallest; -1 where fewer than three sizes share one.
+    """Return the number of each row's budget, from the smallest; -1 for a row that shares it with no other size.
 
     Rows next to each other belong together when they are closer than a width; of several widths the widest is taken at
-    which most rows have a budget, and budgets are narrow and lie apart.
+    which most rows have a budget of three sizes, and budgets are narrow and lie apart.
 
     >>> clustered(np.array([1e18, 1.01e18, 0.99e18, 3e18, 3e18, 3.02e18, 8e18]), np.array([1., 2, 3, 1, 2, 3, 1]))
     array([ 0,  0,  0,  1,  1,  1, -1])
@@ -139,10 +140,9 @@ def clustered(compute: Array, sizes: Array) -> Rows:
         found[order] = np.concatenate([[0], np.cumsum(np.diff(z[order]) > width)])
         if not _apart(z[order], found[order]):
             continue
-        numbers = _with_sizes(found, sizes)
-        covered = int((numbers >= 0).sum())
+        covered = int((_with_sizes(found, sizes, LEAST_SIZES) >= 0).sum())
         if covered and covered >= most:
-            best, most = numbers, covered
+            best, most = _with_sizes(found, sizes, _LEAST_SHARED), covered
     return best
 
 
@@ -154,9 +154,9 @@ def _apart(z: Array, number: Rows) -> bool:
     return widest <= _WIDEST and bool(gaps[between].min(initial=math.inf) >= _APART * inside)
 
 
-def _with_sizes(number: Rows, sizes: Array) -> Rows:
+def _with_sizes(number: Rows, sizes: Array, least: int) -> Rows:
     """Return clusters numbered anew, those of too few sizes left out as -1."""
-    enough = [k for k in range(int(number.max()) + 1) if len(np.unique(sizes[number == k])) >= LEAST_SIZES]
+    enough = [k for k in range(int(number.max()) + 1) if len(np.unique(sizes[number == k])) >= least]
     place = {k: i for i, k in enumerate(enough)}
     return np.array([place.get(int(k), -1) for k in number], dtype=np.intp)
 

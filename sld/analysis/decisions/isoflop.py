@@ -236,6 +236,8 @@ def _believed(
     if law.ok and (close or not quadratic.ok):
         if not quadratic.ok:
             return "law", f"parabolas give no exponents here: {quadratic.reason}"
+        if math.isnan(of_parabolas):
+            return "law", f"it uses all runs together (typically {of_law:.2g} away){off}"
         how = f"typically {of_law:.2g} away, parabolas {of_parabolas:.2g}"
         return "law", f"it is as close to the runs as parabolas are ({how}){off}"
     if quadratic.ok:
@@ -260,6 +262,6 @@ def _notes(sweep: Sweep, lines: Sequence[Parabola]) -> list[str]:
             f"runs that were taken for one budget differ in compute by up to {100 * (sweep.widest - 1):.0f} %: "
             "parabolas suffer from it; say what a run costs (cost), or name the column that holds its budget"
         )
-    if len(lines) and not sum(len(p.N) - 3 for p in lines):
-        notes.append("three sizes a budget leave UNKNOWN to judge a parabola by, so its minimum has no interval")
+    if not sum(len(p.N) - 3 for p in lines if np.isfinite(p.coefficients).all()):
+        notes.append("three sizes a budget leave nothing to judge a parabola by, so its minimum has no interval")
     return notes

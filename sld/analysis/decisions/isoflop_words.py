@@ -40,7 +40,7 @@ def said(found: Reading) -> Said:
         )
         parts.append(
             f"parabolas on these very sizes are off by themselves, without any noise, if the law is right: {off}; "
-            f"a by {found.bias.a:+.4f}, b by {found.bias.b:+.4f}"
+            f"a by {round(found.bias.a, 4) + 0.0:+.4f}, b by {round(found.bias.b, 4) + 0.0:+.4f}"
         )
     if found.believe is None:
         parts.append(f"believe none of them: {found.why}")

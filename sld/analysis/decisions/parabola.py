@@ -220,7 +220,7 @@ def _parabola(sweep: Sweep, k: int, fit: _Fit | None, y: Array, variance: float,
 
     if fit is None:
         n = len(np.unique(N))
-        return refused("too few sizes", f"{n} sizes: a parabola has three constants, so it needs more")
+        return refused("too few sizes", f"{n} sizes: a parabola needs {LEAST_SIZES} or more")
     _, c1, c2 = fit.coefficients
     low, high = float(np.log(N).min()), float(np.log(N).max())
     plain = _about_zero(fit.coefficients, fit.middle)

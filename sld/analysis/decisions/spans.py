@@ -18,8 +18,8 @@ def from_draws(value: float, draws: Array, level: float) -> Estimate:
 
     The value is never outside its own interval. With fewer than half of the draws known there is none.
 
-    >>> from_draws(0.5, np.linspace(0.0, 1.0, 101), 0.9)
-    Estimate(value=0.5, low=0.05, high=0.95)
+    >>> from_draws(50.0, np.arange(101.0), 0.9)
+    Estimate(value=50.0, low=5.0, high=95.0)
     >>> from_draws(0.5, np.array([0.1, 0.4, 0.6, np.inf]), 0.9)
     Estimate(value=0.5, low=0.1, high=inf)
     """

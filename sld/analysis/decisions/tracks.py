@@ -112,9 +112,11 @@ def contender(curve: Curve, cost: Cost | None, seed: int = 0, spent: Array | Non
     """Return a law ready to be compared: with a cost it has two free variables, without one it has one.
 
     Raises:
-        UsageError: It has more or fewer.
+        UsageError: It has more or fewer, or one that is a logarithm.
     """
     free = curve.free
+    if logs := [v.column for v in free if v.log]:
+        raise UsageError(f"{curve.name}: {logs[0]!r} is a logarithm; laws are compared over the quantity itself")
     if cost is None and len(free) == 1:
         names: tuple[str, ...] = (free[0].symbol,)
     elif cost is not None and len(free) == 2:
