@@ -242,10 +242,21 @@ def test_the_command_says_the_same_as_python_and_draws_it(run: Run, tmp_path: Pa
     assert part["approaches"]["law"]["a"]["value"] == pytest.approx(found.law.a.value, rel=1e-9)
     assert part["bias"]["D"][0] == pytest.approx(found.bias.D[0] if found.bias else None, rel=1e-9)
     assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
-    text = run(*words).out
+    text = found.summary()
     assert "believe 3" in text and "3 law fitted to all runs" in text and "2 without its bias" in text
-    assert [len(line) for line in found.summary().splitlines()] and found.to_frame().shape[0] == 5
+    assert found.to_frame().shape[0] == 5
     assert "sweep of 5 budgets" in repr(found)
+
+
+def test_a_law_that_was_fitted_already_is_asked_as_it_is(tmp_path: Path) -> None:
+    runs = sweep("chinchilla", 8)
+    law = sld.fit(runs, "E + A*N**-a + B*D**-b", **COLUMNS, out=tmp_path / "mine")
+    for given in (law, tmp_path / "mine"):
+        found = sld.isoflop(runs, given, **COLUMNS, budget=1e24).only
+        assert found.law.at[0].N.value == pytest.approx(4.130e10, rel=1e-3)  # published-optima: rounded Hoffmann
+    with pytest.raises(sld.UsageError, match="the law uses N, which the sweep does not have"):
+        other = {"params": runs["N"], "tokens": runs["D"], "loss": runs["loss"]}
+        sld.isoflop(other, law, target="loss", scale=["params", "tokens"])
 
 
 def test_groups_have_sweeps_of_their_own() -> None:

@@ -10,7 +10,7 @@ from sld.api.fitting import fit
 from sld.api.laws import as_law
 from sld.api.options import FormOptions, check_keywords, columns_of
 from sld.api.tasks import as_task
-from sld.core.errors import UsageError
+from sld.core.errors import UsageError, suggest
 
 if TYPE_CHECKING:
     from sld.analysis.decisions.comparison import Comparison
@@ -171,17 +171,19 @@ def _curves(laws: Sequence[object], at: Mapping[str, float] | None, targets: Seq
     named = _named(laws)
     if len(targets) not in (0, 1, len(named)):
         raise UsageError(f"name one target for all laws, or one for each of {len(named)}, got {len(targets)}")
+    loaded = [as_law(of) for _, of in named]
+    known = {x for of in loaded for v in of.variables for x in (v.column, v.symbol)}
+    if unknown := [column for column in at or {} if column not in known]:
+        raise UsageError("at: " + suggest(unknown[0], sorted(known), kind="variable of these laws"))
     wanted = list(targets) * len(named) if len(targets) == 1 else list(targets) or [None] * len(named)
     found = []
-    for (name, of), target in zip(named, wanted, strict=True):
-        found_law = as_law(of)
-        if len(found_law.groups) == 1:
-            found.append(curve_of(found_law, name=name, target=target, fixed=at))
-            continue
-        for group in found_law.groups:
-            own = _of_group(found_law, group)
-            label = own if len(named) == 1 else f"{name} {own}"
-            found.append(curve_of(found_law, name=label, target=target, group=group, fixed=at))
+    for (name, _), law, target in zip(named, loaded, wanted, strict=True):
+        # what one law has not, another may have
+        own = {c: x for c, x in (at or {}).items() if any(c in (v.column, v.symbol) for v in law.variables)}
+        for group in law.groups:
+            label = name if len(law.groups) == 1 else _of_group(law, group)
+            label = f"{name} {label}" if len(law.groups) > 1 and len(named) > 1 else label
+            found.append(curve_of(law, name=label, target=target, group=group, fixed=own))
     columns = {c.target.column for c in found}
     if len(columns) > 1 and not targets:
         first, other = found[0], next(c for c in found if c.target.column != found[0].target.column)

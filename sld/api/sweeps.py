@@ -190,13 +190,8 @@ def _n_rows(table: Table, group: str) -> int:
 
 def _law(task: Task, law: object, loss: str, seed: int, options: FormOptions) -> Law:
     """Return the law: fitted to the task, or one that is fitted already."""
-    from sld.data.reading import is_table
-
-    path = law if isinstance(law, str | Path) else None
-    if path is None and not isinstance(law, Mapping):
+    if _is_fitted(law):
         found = as_law(law)
-    elif path is not None and Path(path).exists() and not is_table(path):
-        found = as_law(path)
     else:
         how: dict[str, Any] = {k: v for k, v in options.items() if k not in columns_of(options)}
         return fit(task, law, loss=loss, seed=seed, **how)  # type: ignore[arg-type]  # a text or a mapping here
@@ -204,3 +199,15 @@ def _law(task: Task, law: object, loss: str, seed: int, options: FormOptions) ->
     if missing := [s for s in sorted(found.used_variables) if s not in known]:
         raise UsageError(f"the law uses {missing[0]}, which the sweep does not have; it has {', '.join(sorted(known))}")
     return found
+
+
+def _is_fitted(law: object) -> bool:
+    """Tell whether this stands for a law with constants: a Law or a discovery, a run folder, a law.json."""
+    from sld.laws.law import LAW_FILE
+
+    if not isinstance(law, str | Path):
+        return not isinstance(law, Mapping)
+    try:
+        return (Path(law) / LAW_FILE).is_file() or Path(law).suffix == ".json"
+    except (OSError, ValueError):  # too long for a file's name, as a formula may be
+        return False

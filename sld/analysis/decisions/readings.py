@@ -113,7 +113,7 @@ class Reading:
         envelope: Approach 1.
         quadratic: Approach 2.
         law: Approach 3.
-        bias: Of approach 2 on this design; None where the law or the parabolas give UNKNOWN to compare.
+        bias: Of approach 2 on this design; None where the law or the parabolas give nothing to compare.
         misfit: Root mean square of what parabolas and law miss the rows by.
         believe: The approach to believe; None where none gives an answer.
         why: Why that one.
