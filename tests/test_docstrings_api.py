@@ -16,15 +16,8 @@ from sld.api.allocation import AllocateOptions
 from sld.api.settings import OptimumOptions
 
 VERBS = (
-    sld.discover,
-    sld.fit,
-    sld.predict,
-    sld.score,
-    sld.submit,
-    sld.leaderboard,
-    sld.allocate,
-    sld.optimum,
-    sld.worth,
+    *(sld.discover, sld.fit, sld.predict, sld.score, sld.submit, sld.leaderboard),
+    *(sld.count, sld.plausibility, sld.allocate, sld.compare, sld.isoflop, sld.optimum, sld.sensitivity, sld.worth),
 )
 
 
