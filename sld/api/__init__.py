@@ -5,6 +5,7 @@ Heavy modules are imported by the function that needs them, so that `sld tasks` 
 
 from sld.api.board import Submitted, leaderboard, submit
 from sld.api.counting import count, plausibility
+from sld.api.diagnosing import diagnose
 from sld.api.discovery import discover, dry_run
 from sld.api.fitting import fit
 from sld.api.forms import ChosenForm, find_form
@@ -19,6 +20,7 @@ __all__ = [
     "caution",
     "check",
     "count",
+    "diagnose",
     "discover",
     "dry_run",
     "find_form",

@@ -18,6 +18,7 @@ from sld.data.card import Target, Variable, parse_for
 from sld.data.table import ALL_ROWS, Array, Table, read_points
 from sld.fit.kernel import evaluate
 from sld.formula.expression import Expression, number, substitute, to_text
+from sld.laws.draws import Of, draws
 from sld.laws.fit_settings import FitSettings, settings_of
 
 LAW_FILE = "law.json"
@@ -150,6 +151,37 @@ class Law:
                 if len(rows):
                     prediction[rows, j] = evaluate(expression, columns, self.constants[target.column][group])
         return prediction
+
+    def draws(self, points: object, n: int = 1000, *, seed: int = 0, of: Of = "law") -> Array:
+        r"""Return draws (n, n_points, n_targets) of what the law may say at points.
+
+        They answer what intervals do not. Draw $k$ is one curve at all points, groups and targets, so differences and
+        ratios of points, and optima over many of them, are computed draw by draw. Quantiles of the draws at a point are
+        the law's interval there, up to chance.
+
+        >>> import numpy as np
+        >>> import sld
+        >>> N = np.geomspace(1e6, 1e9, 8)
+        >>> loss = 1.7 + 400 * N**-0.34 + 0.01 * np.cos(np.arange(8))
+        >>> law = sld.fit({"N": N, "loss": loss}, "E + A*N**-a", target="loss", scale="N", starts=8)
+        >>> curves = law.draws({"N": [1e10, 1e11]}, n=500)
+        >>> curves.shape
+        (500, 2, 1)
+        >>> gain = curves[:, 0, 0] - curves[:, 1, 0]
+        >>> bool(np.quantile(gain, 0.05) < np.quantile(gain, 0.95))
+        True
+
+        Args:
+            points: Table, DataFrame, mapping of columns, or path, with the law's variables.
+            n: How many draws.
+            seed: Of the draws.
+            of: "law" for where the curve is; "run" for where a new run would be, with its noise.
+
+        Raises:
+            UsageError: The law carries no intervals, or a row's group has no constants in this law.
+            DataError: A column is missing or a cell is not a number.
+        """
+        return draws(self, self._points(points), n=n, seed=seed, of=of)
 
     def _points(self, points: object) -> Table:
         if not isinstance(points, Table):

@@ -10,27 +10,30 @@ from sld.core.errors import DataError, GrammarError, UsageError
 from sld.data.card import parse_for
 from sld.fit.noise import NoiseShape
 from sld.formula.expression import Expression
-from sld.laws.law import Law
+from sld.laws.fitted import Fitted
 
 LEAST_REFITS = 5  # that succeeded; fewer say nothing
 STILL = 1e-9  # relative: a refit that moves a constant by less has not moved it
 _EXACT = 1e-7  # of the range: smaller residuals are rounding errors of an exact law, whose refits need not move
 
 
-def level_of(law: Law) -> float:
+def level_of(law: Fitted) -> float:
     """Return the share of new runs that the intervals shall cover; raises UsageError for a law without intervals."""
-    if law.intervals is None:
-        raise UsageError("this law carries no intervals; discover or fit it again to get them")
-    return float(entry(law.intervals, "level"))
+    return float(entry(_record(law), "level"))
 
 
-def about_target(law: Law, target: str) -> Mapping[str, Any]:
-    """Return what is known of one target; raises DataError where a part of it is absent."""
-    assert law.intervals is not None
-    about = entry(entry(law.intervals, "targets"), target)
+def about_target(law: Fitted, target: str) -> Mapping[str, Any]:
+    """Return what is known of one target; raises UsageError without a record, DataError without a part."""
+    about = entry(entry(_record(law), "targets"), target)
     for key in ("scale", "widening", "noise", "rows", "free", "constants"):
         entry(about, key)
     return dict(about)
+
+
+def _record(law: Fitted) -> Mapping[str, Any]:
+    if law.intervals is None:
+        raise UsageError("this law carries no intervals; discover or fit it again to get them")
+    return law.intervals
 
 
 def entry(data: Any, key: str) -> Any:
@@ -38,6 +41,26 @@ def entry(data: Any, key: str) -> Any:
     if not isinstance(data, Mapping) or key not in data:
         raise DataError(f"the law's intervals lack {key!r}; discover or fit it again")
     return data[key]
+
+
+def tails_of(about: Mapping[str, Any]) -> float:
+    """Return the degrees of freedom of Student's t with which a spread is meant; infinite for a normal distribution."""
+    return float(about.get("tails", math.inf))
+
+
+def spans_of(about: Mapping[str, Any], group: str) -> tuple[dict[str, tuple[float, float]], tuple[float, float]]:
+    """Return between which ends the rows of a group lie: of each variable (by symbol), and of the target.
+
+    A record from before 0.9.0 does not say: then no variable, and infinite ends.
+    """
+    if "spans" not in about:
+        return {}, (-math.inf, math.inf)
+    try:
+        spans = entry(about["spans"], group)
+        low, high = spans["target"]
+        return {s: (float(a), float(b)) for s, (a, b) in spans["variables"].items()}, (float(low), float(high))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"the spans in the law's intervals cannot be read: {error!r}") from error
 
 
 def noise_shape(about: Mapping[str, Any]) -> NoiseShape | None:
@@ -70,8 +93,10 @@ def moving(about: Mapping[str, Any], target: str, group: str, values: Mapping[st
     return [r for r in found if any(not abs(r[c] - values[c]) <= STILL * abs(values[c]) for c in r)]
 
 
-def rivals_of(law: Law, about: Mapping[str, Any], target: int, group: str) -> list[tuple[Expression, dict[str, float]]]:
-    """Return what runners-up say in a group, those that have constants for it."""
+def rivals_of(
+    law: Fitted, about: Mapping[str, Any], target: int, group: str
+) -> list[tuple[Expression, dict[str, float], float]]:
+    """Return what runners-up say in a group, those that have constants for it, and by what share each counts."""
     found = []
     for rival in about.get("rivals", ()):
         try:
@@ -82,9 +107,10 @@ def rivals_of(law: Law, about: Mapping[str, Any], target: int, group: str) -> li
             if group not in said:
                 continue
             constants = {c: float(entry(said[group], c)) for c in expression.constants}
+            share = float(rival.get("share", 1.0))
         except (AttributeError, TypeError, ValueError, IndexError, GrammarError) as error:
             raise DataError(f"a rival in the law's intervals cannot be read: {error}") from error
-        found.append((expression, constants))
+        found.append((expression, constants, share))
     return found
 
 
