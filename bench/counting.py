@@ -197,6 +197,44 @@ PUBLIC: dict[str, tuple[str, str, Keys]] = {
     ),
     "bert-base-uncased": ("bert", "BertForMaskedLM", _bert_like(30522, 512, 2)),
     "bert-base-uncased, bare": ("bert", "BertModel", _bert_like(30522, 512, 2)),
+    "distilbert-base-uncased": (
+        "distilbert", "DistilBertForMaskedLM",
+        {"vocab_size": 30522, "dim": 768, "n_layers": 6, "n_heads": 12, "hidden_dim": 3072,
+         "max_position_embeddings": 512},
+    ),
+    "bloom-560m": (
+        "bloom", "BloomForCausalLM", {"vocab_size": 250880, "hidden_size": 1024, "n_layer": 24, "n_head": 16},
+    ),
+    "gpt-j-6b": (
+        "gptj", "GPTJForCausalLM",
+        {"vocab_size": 50400, "n_positions": 2048, "n_embd": 4096, "n_layer": 28, "n_head": 16, "rotary_dim": 64,
+         "tie_word_embeddings": False},
+    ),
+    "gpt-neo-125m": (
+        "gpt_neo", "GPTNeoForCausalLM",
+        {"vocab_size": 50257, "hidden_size": 768, "num_layers": 12, "num_heads": 12, "max_position_embeddings": 2048,
+         "attention_types": [[["global", "local"], 6]], "window_size": 256},
+    ),
+    "starcoder": (
+        "gpt_bigcode", "GPTBigCodeForCausalLM",
+        {"vocab_size": 49152, "n_positions": 8192, "n_embd": 6144, "n_layer": 40, "n_head": 48, "n_inner": 24576,
+         "multi_query": True},
+    ),
+    "olmo-3-7b": (
+        "olmo3", "Olmo3ForCausalLM", _llama_like(100278, 4096, 32, 32, 32, 11008, tie_word_embeddings=False),
+    ),
+    "command-r-v01": ("cohere", "CohereForCausalLM", _llama_like(256000, 8192, 40, 64, 64, 22528)),
+    "gpt-oss-20b": (
+        "gpt_oss", "GptOssForCausalLM",
+        _llama_like(201088, 2880, 24, 64, 8, 2880, head_dim=64, num_local_experts=32, num_experts_per_tok=4,
+                    sliding_window=128, attention_bias=True, tie_word_embeddings=False),
+    ),
+    "glm-4.5-air": (
+        "glm4_moe", "Glm4MoeForCausalLM",
+        _llama_like(151552, 4096, 46, 96, 8, 10944, head_dim=128, moe_intermediate_size=1408, n_routed_experts=128,
+                    n_shared_experts=1, num_experts_per_tok=8, first_k_dense_replace=1, attention_bias=True,
+                    use_qk_norm=False, tie_word_embeddings=False),
+    ),
     "roberta-base": ("roberta", "RobertaForMaskedLM", _bert_like(50265, 514, 1)),
 }  # fmt: skip
 
@@ -250,6 +288,16 @@ SMALL: dict[str, tuple[str, str, Keys]] = {
     "mamba": (
         "mamba", "MambaForCausalLM",
         {"vocab_size": 1000, "hidden_size": 128, "num_hidden_layers": 3, "state_size": 16},
+    ),
+    "bloom": ("bloom", "BloomForCausalLM", {"vocab_size": 1000, "hidden_size": 128, "n_layer": 3, "n_head": 4}),
+    "gpt_oss": (
+        "gpt_oss", "GptOssForCausalLM",
+        {**_D, "head_dim": 32, "num_local_experts": 16, "num_experts_per_tok": 4, "sliding_window": 512},
+    ),
+    "glm4_moe": (
+        "glm4_moe", "Glm4MoeForCausalLM",
+        {**_D, "head_dim": 32, "moe_intermediate_size": 96, "n_routed_experts": 16, "num_experts_per_tok": 4,
+         "n_group": 1, "topk_group": 1},
     ),
     "phi": ("phi", "PhiForCausalLM", {**_D, "num_key_value_heads": 8}),
     "falcon": (
@@ -384,6 +432,16 @@ _SWITCHES: dict[str, dict[str, tuple[Any, ...]]] = {
     "t5": {"feed_forward_proj": (None, "relu", "gated-gelu"), "num_decoder_layers": (None, 2)},
     "mt5": {"feed_forward_proj": (None, "gated-gelu"), "num_decoder_layers": (None, 2)},
     "bert": {"type_vocab_size": (None, 3)},
+    "distilbert": {},
+    "bloom": {},
+    "gptj": {"n_inner": (None, 72)},
+    "gpt_neo": {"intermediate_size": (None, 72)},
+    "gpt_bigcode": {"multi_query": (None, False), "n_inner": (None, 72)},
+    "olmo3": {"attention_bias": (None, True)},
+    "cohere": {"attention_bias": (None, True), "use_qk_norm": (None, True)},
+    "gpt_oss": {"attention_bias": (None, False), "num_local_experts": (None, 8)},
+    "glm4_moe": {"attention_bias": (None, True), "use_qk_norm": (None, True), "n_routed_experts": (16,),
+                 "n_shared_experts": (None, 2), "first_k_dense_replace": (None, 0, 2), "moe_intermediate_size": (24,)},
     "roberta": {"type_vocab_size": (None, 1)},
 }  # fmt: skip
 _CLASSES = {
@@ -392,6 +450,7 @@ _CLASSES = {
     "t5": ("T5ForConditionalGeneration", "T5EncoderModel", "T5Model"),
     "mt5": ("MT5ForConditionalGeneration", "MT5EncoderModel"),
     "bert": ("BertForMaskedLM", "BertModel", "BertForPreTraining", "BertForSequenceClassification"),
+    "distilbert": ("DistilBertForMaskedLM", "DistilBertModel", "DistilBertForSequenceClassification"),
     "roberta": ("RobertaForMaskedLM", "RobertaModel", "RobertaForSequenceClassification"),
 }
 
@@ -404,13 +463,20 @@ def variant(kind: str, random: Random) -> tuple[str, Keys]:
     width, heads = random.choice((32, 48)), random.choice((2, 4))
     sizes: Keys
     common = {"vocab_size": random.choice((50, 96)), "num_hidden_layers": random.choice((1, 3))}
-    if kind == "gpt2":
+    if kind in ("gpt2", "gptj", "gpt_bigcode"):
         sizes = {"vocab_size": 50, "n_embd": width, "n_layer": 2, "n_head": heads, "n_positions": 40}
     elif kind in ("t5", "mt5"):
         sizes = {"vocab_size": 50, "d_model": width, "d_kv": random.choice((8, 10)), "d_ff": 64, "num_layers": 3,
                  "num_heads": heads}  # fmt: skip
     elif kind == "mamba":
         sizes = {**common, "hidden_size": width}
+    elif kind == "bloom":
+        sizes = {"vocab_size": 50, "hidden_size": width, "n_layer": 2, "n_head": heads}
+    elif kind == "distilbert":
+        sizes = {"vocab_size": 50, "dim": width, "n_layers": 2, "n_heads": heads, "hidden_dim": 72}
+    elif kind == "gpt_neo":
+        sizes = {"vocab_size": 50, "hidden_size": width, "num_layers": 4, "num_heads": heads,
+                 "max_position_embeddings": 40, "attention_types": [[["global", "local"], 2]]}  # fmt: skip
     else:
         sizes = {**common, "hidden_size": width, "num_attention_heads": heads, "pad_token_id": 0}
         sizes |= {"ffn_dim": 72} if kind == "opt" else {} if kind == "falcon" else {"intermediate_size": 72}
@@ -424,7 +490,7 @@ def variant(kind: str, random: Random) -> tuple[str, Keys]:
             sizes |= {"num_key_value_heads": heads, "n_group": 2, "topk_group": 1}
     chosen: Keys = {key: random.choice(values) for key, values in _SWITCHES[kind].items()}
     sizes |= {key: None if value == _NULL else value for key, value in chosen.items() if value is not None}
-    if kind not in ("vit", "t5", "mt5", "bert", "roberta"):
+    if kind not in ("vit", "t5", "mt5", "bert", "roberta", "distilbert"):
         tied = random.choice((None, True, False))
         sizes |= {} if tied is None else {"tie_word_embeddings": tied}
     if kind in _CLASSES:

@@ -24,6 +24,7 @@ COMMANDS = [
     ("discover",),
     ("fit",),
     ("predict",),
+    ("count",),
     ("score",),
     ("laws",),
     ("laws", "show"),

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from cli_runs import write_task
+from commands import runner
 from many_cases import case
 
 from sld.data.card import Card, Target, Variable
@@ -86,6 +88,13 @@ def test_a_law_and_a_card_keep_the_convention(tmp_path: Path) -> None:
     card = Card("mine", variables=(OTHER,), targets=(Target("loss"),))
     (tmp_path / "task.toml").write_text(card.to_toml(), encoding="utf-8")
     assert Card.read(tmp_path).variables == (OTHER,)
+
+
+def test_the_command_shows_the_convention_of_a_card(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write_task(tmp_path / "mine", 'convention = "non-embedding"')
+    assert "counted as non-embedding" in runner(capsys, monkeypatch, tmp_path)("tasks", "show", "mine").out
 
 
 def test_settings_of_a_run_are_counted_where_they_describe_a_model() -> None:

@@ -77,6 +77,16 @@ def test_every_family_is_compared_with_its_class() -> None:
     assert compared == set(FAMILIES)
 
 
+def test_the_guide_lists_every_family_and_what_was_compared() -> None:
+    guide = (Path(__file__).parents[1] / "docs" / "guides" / "count-parameters.md").read_text(encoding="utf-8")
+    listed = guide.partition("\n## Which models\n")[2].partition("\n## ")[0]
+    assert [name for name in FAMILIES if f"`{name}`" not in listed] == []
+    assert (
+        f"on {len(MODELS)} public configurations" in listed and f"The FLOPs of {len(MEASURED)} small models" in listed
+    )
+    assert [name for name in CONVENTIONS if f"`{name}`" not in guide] == []
+
+
 def test_flops_are_those_of_a_counter_of_matrix_products() -> None:
     assert len(MEASURED) >= 20
     for name, truth in MEASURED.items():
@@ -179,6 +189,9 @@ def test_what_is_not_known_is_refused_or_approximated_only_when_asked() -> None:
         ({"vocab_size": 10**30}, "'vocab_size' must be"),
         ({"tie_word_embeddings": "no"}, "'tie_word_embeddings' must be true or false"),
         ({"architectures": ["LlamaForTokenClassification"]}, "has a head that is not counted"),
+        ({"architectures": ["LlamaForRewardModel"]}, "has a head that is not counted"),
+        ({**GPT2, "architectures": ["GPT2DoubleHeadsModel"]}, "has a head that is not counted"),
+        ({**MODELS["bert-base-uncased"]["config"], "architectures": ["BertLMHeadModel"]}, "has a head that is not"),
     ],
 )
 def test_odd_sizes_are_refused_with_their_key(change: dict[str, Any], said: str) -> None:

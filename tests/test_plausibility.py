@@ -305,7 +305,7 @@ def test_a_table_is_checked_by_the_command(run: Run, tmp_path: Path) -> None:
     lines = ["run,N,tokens,flops,loss", "a,1e8,2e9,1e17,3.1", "b,2e8,2e9,2.4e18,3.0"]
     (tmp_path / "odd.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     checked = run("tasks", "check", "odd.csv")
-    assert checked.code == 1 and checked.out.startswith("run a: 6*N*tokens = 1.2e+18 is 1.2e+03 % of flops = 1e+17")
+    assert checked.code == 1 and checked.out.startswith("run a: 6*N*tokens = 1.2e+18 is 12 times flops = 1e+17")
     document = run("tasks", "check", "odd.csv", "--json").document
     assert document["ok"] is False and len(document["problems"]) == 1
 

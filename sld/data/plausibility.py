@@ -40,6 +40,7 @@ _DIGITS = (
     6  # significant digits of one result with which two runs that agree are one run: seeds agree in five by chance
 )
 _SEVERAL = (3, 4)  # the same of so many results at least: digits of each
+_MANY = 5.0  # times that are not said in per cent
 _MOST_PAIRS = 3  # of runs that agree which are named
 _COUNTED = 0.005  # relative: N is printed to three digits
 _UNITS = {
@@ -131,7 +132,7 @@ def _compute(runs: Runs) -> Iterator[Finding]:
             row = int(np.nanargmax(np.where(bad, np.abs(np.log(use)), np.nan)))
             yield Finding(
                 "compute", "impossible" if says.startswith("above") else "doubtful",
-                f"{runs.label(row)}: {product} = {6 * N[row] * D[row]:.3g} is {_percent(use[row])} of {names['C']} = "
+                f"{runs.label(row)}: {product} = {6 * N[row] * D[row]:.3g} is {_share(use[row])} {names['C']} = "
                 f"{C[row]:.3g}, a utilisation {says}{runs.others(np.flatnonzero(bad), row)}: are {names['N']}, "
                 f"{names['D']} and {names['C']} of the same run, and counted alike?",
                 _all(bad),
@@ -141,7 +142,7 @@ def _compute(runs: Runs) -> Iterator[Finding]:
         row = int(np.nanargmax(np.where(far, np.abs(use - 1), np.nan)))
         yield Finding(
             "convention", "doubtful",
-            f"{runs.label(row)}: {product} is {_percent(use[row])} of {names['C']}, while it is {names['C']} in "
+            f"{runs.label(row)}: {product} is {_share(use[row])} {names['C']}, while it is {names['C']} in "
             f"{int(exact.sum())} rows{runs.others(np.flatnonzero(far), row)}: is one of them counted in two ways?",
             _all(far),
         )  # fmt: skip
@@ -418,8 +419,9 @@ def _all(rows: Mask) -> tuple[int, ...]:
     return tuple(int(row) for row in np.flatnonzero(rows))
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
+def _share(share: float) -> str:
+    """Return a share of something in words that go before its name."""
+    return f"{100 * share:.3g} % of" if share < _MANY else f"{share:.3g} times"
 
 
 def _unit(factor: float) -> str | None:

@@ -111,12 +111,17 @@ def head(tally: Tally, config: Config, *, tied: bool, bias: bool = False, width:
 _HEADS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")  # ends of the names of classes with a head
 
 
+def is_bare(name: str) -> bool:
+    """Tell whether a class is a model without any head, by its name: LlamaModel, not GPT2DoubleHeadsModel."""
+    return name.endswith("Model") and "For" not in name and "Head" not in name
+
+
 def without_head(config: Config) -> bool:
     """Tell whether the class is the bare model; raises DataError for a class with a head of another kind."""
     name = config.architecture
     if not name or name.endswith(_HEADS):
         return False
-    if name.endswith("Model"):
+    if is_bare(name):
         return True
     wanted = f"a class that ends in {', '.join(_HEADS)} or Model"
     raise DataError(f"{config.where}: {name!r} has a head that is not counted; wanted {wanted} (key 'architectures')")

@@ -1,6 +1,7 @@
-"""OLMo 1 and 2, and OLMoE (arXiv:2402.00838, section 2.1; arXiv:2501.00656, section 2; arXiv:2409.02060, section 2).
+"""OLMo 1 to 3, and OLMoE (arXiv:2402.00838, section 2.1; arXiv:2501.00656, section 2; arXiv:2409.02060, section 2).
 
-OLMo normalises without a gain; OLMo 2 and OLMoE normalise queries and keys across all heads.
+OLMo normalises without a gain; OLMo 2 and OLMoE normalise queries and keys across all heads; in OLMo 3 three layers of
+four look at a window.
 """
 
 from __future__ import annotations
@@ -27,6 +28,15 @@ def olmo2(config: Config) -> Model:
     return _finished(tally, config, s)
 
 
+def olmo3(config: Config) -> Model:
+    """Count OLMo 3."""
+    s, tally = Sizes.of(config), Tally()
+    decoder.gated_mlp(tally, s.width, config.whole("intermediate_size"), times=s.layers)
+    _gains(tally, s)
+    marked = decoder.marked_layers(config, s.layers, [bool((i + 1) % 4) for i in range(s.layers)])
+    return _finished(tally, config, s, marked, config.optional("sliding_window", 4096))
+
+
 def olmoe(config: Config) -> Model:
     """Count OLMoE: 64 experts in every layer, of which a token uses 8."""
     s, tally = Sizes.of(config), Tally()
@@ -44,10 +54,12 @@ def _gains(tally: Tally, s: Sizes) -> None:
     tally.norm("norms", s.queries + s.keys, times=s.layers)
 
 
-def _finished(tally: Tally, config: Config, s: Sizes) -> Model:
+def _finished(
+    tally: Tally, config: Config, s: Sizes, marked: list[bool] | None = None, window: int | None = None
+) -> Model:
     tally.table("token embedding", s.vocabulary, s.width)
     bias = config.flag("attention_bias", False)
     decoder.attention(tally, s, times=s.layers, bias_in=bias, bias_out=bias)
-    decoder.windows(tally, s, [False] * s.layers, None)
+    decoder.windows(tally, s, marked or [False] * s.layers, window)
     decoder.head(tally, config, tied=False)
     return tally.model(decoder.context_of(config))

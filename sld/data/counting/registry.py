@@ -5,36 +5,49 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from sld.core.errors import DataError, suggest
-from sld.data.counting.bert import bert, roberta
+from sld.data.counting.bert import bert, distilbert, roberta
+from sld.data.counting.bloom import bloom
+from sld.data.counting.cohere import cohere
 from sld.data.counting.config import Config
 from sld.data.counting.deepseek import deepseek_v2, deepseek_v3
 from sld.data.counting.falcon import falcon
 from sld.data.counting.gemma import gemma, gemma2, gemma3
+from sld.data.counting.glm import glm4_moe
 from sld.data.counting.gpt2 import gpt2
 from sld.data.counting.gpt_neox import gpt_neox
+from sld.data.counting.gpt_oss import gpt_oss
+from sld.data.counting.gptj import gpt_neo, gptj
 from sld.data.counting.llama import granite, llama, mistral, phi3, smollm3
 from sld.data.counting.mamba import mamba
 from sld.data.counting.mixtral import mixtral
-from sld.data.counting.olmo import olmo, olmo2, olmoe
+from sld.data.counting.olmo import olmo, olmo2, olmo3, olmoe
 from sld.data.counting.opt import opt
 from sld.data.counting.parts import Model
 from sld.data.counting.phi import phi
 from sld.data.counting.qwen import qwen2, qwen2_moe, qwen3, qwen3_moe
 from sld.data.counting.stablelm import stablelm
-from sld.data.counting.starcoder import starcoder2
+from sld.data.counting.starcoder import gpt_bigcode, starcoder2
 from sld.data.counting.t5 import mt5, t5
 from sld.data.counting.vit import vit
 
 FAMILIES: Mapping[str, Callable[[Config], Model]] = {
     "bert": bert,
+    "bloom": bloom,
+    "cohere": cohere,
     "deepseek_v2": deepseek_v2,
     "deepseek_v3": deepseek_v3,
+    "distilbert": distilbert,
     "falcon": falcon,
     "gemma": gemma,
     "gemma2": gemma2,
     "gemma3_text": gemma3,
+    "glm4_moe": glm4_moe,
     "gpt2": gpt2,
+    "gpt_bigcode": gpt_bigcode,
+    "gpt_neo": gpt_neo,
     "gpt_neox": gpt_neox,
+    "gpt_oss": gpt_oss,
+    "gptj": gptj,
     "granite": granite,
     "llama": llama,
     "mamba": mamba,
@@ -43,6 +56,7 @@ FAMILIES: Mapping[str, Callable[[Config], Model]] = {
     "mt5": mt5,
     "olmo": olmo,
     "olmo2": olmo2,
+    "olmo3": olmo3,
     "olmoe": olmoe,
     "opt": opt,
     "phi": phi,

@@ -30,6 +30,16 @@ def counted_settings(settings: Mapping[str, Any]) -> dict[str, int]:
     return {PREFIX + name.replace("-", "_"): counted.parameters(name) for name in CONVENTIONS}
 
 
+def convention_of_setting(name: str) -> str:
+    """Return which convention a setting of `counted_settings` is, as a card says it; empty for any other setting.
+
+    >>> convention_of_setting("count.non_embedding"), convention_of_setting("n_params")
+    ('non-embedding', '')
+    """
+    convention = name.removeprefix(PREFIX).replace("_", "-") if name.startswith(PREFIX) else ""
+    return convention if convention in CONVENTIONS else ""
+
+
 def count_of_settings(settings: Mapping[str, Any]) -> ModelCount | None:
     """Return the counts of the model in a run's settings, or None where they describe none that is known."""
     for key in sorted((str(key) for key in settings if str(key).endswith(_TYPE)), key=len):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sld.core.errors import DataError
+from sld.data.counting import decoder
 from sld.data.counting.config import Config
 from sld.data.counting.parts import Model, Tally
 
@@ -20,10 +21,11 @@ def mt5(config: Config) -> Model:
 
 
 def _counted(config: Config, *, activation: str) -> Model:
-    kind = next((end for end in _CLASSES if (config.architecture or _CLASSES[0]).endswith(end)), None)
-    if kind is None:
+    name = config.architecture or _CLASSES[0]
+    kind = next((end for end in _CLASSES if name.endswith(end)), None)
+    if kind is None or (kind == "Model" and not decoder.is_bare(name)):
         known = ", ".join(_CLASSES)
-        raise DataError(f"{config.where}: {config.architecture!r} is not counted; known are classes of {known}")
+        raise DataError(f"{config.where}: {name!r} is not counted; known are classes of {known}")
     width, layers, tally = config.whole("d_model"), config.layers("num_layers"), Tally()
     tally.table("token embedding", config.whole("vocab_size"), width)
     gated = config.text("feed_forward_proj", activation).startswith("gated-")
