@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 settings.register_profile("side by side", deadline=None)
 settings.load_profile("side by side")
 
-# trees of formulas by the hundred thousand live through a session; looked through as often as Python does by itself
+# trees of formulas by the hundred thousand live through a session; looked through as often as Python does by itself,
 # they take an eighth of its time
 gc.set_threshold(100_000, 20, 20)
 
