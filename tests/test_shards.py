@@ -21,6 +21,7 @@ from fetching import (
     rows_of,
 )
 from hub_server import Hub
+from many_cases import each
 
 from sld.board.suites.shards import SourceError, find_shards, read_rows
 from sld.data.task import check_task, load_task
@@ -73,7 +74,7 @@ def test_two_files_for_one_part_are_refused() -> None:
         find_shards(["c/train-00000-of-00001.parquet", "c/train.parquet"], ["c"], "train")
 
 
-@pytest.mark.parametrize(
+@each(
     "path",
     [
         "c/partial-train/0000.parquet",
