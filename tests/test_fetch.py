@@ -261,9 +261,9 @@ def arrow_file(rows: Mapping[str, Any]) -> bytes:
     [
         ("{config}/{split}-00000-of-00001.parquet", parquet),
         ("{short}/{split}.csv", csv_text),
-        ("sldbench_{short}/{split}.csv", csv_text),
+        pytest.param("sldbench_{short}/{split}.csv", csv_text, marks=pytest.mark.slow),
         ("{config}/{split}/data-00000-of-00001.arrow", arrow),
-        ("data/{config}/{split}/data-00000-of-00001.arrow", arrow_file),
+        pytest.param("data/{config}/{split}/data-00000-of-00001.arrow", arrow_file, marks=pytest.mark.slow),
     ],
 )
 def test_a_copy_on_disk_gives_the_same_tasks(
