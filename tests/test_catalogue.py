@@ -4,7 +4,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from many_cases import case
+from many_cases import case, each
 
 from sld.core.errors import UsageError
 from sld.data.card import Role, Variable
@@ -99,7 +99,7 @@ def test_declarations_are_consistent() -> None:
                 assert get_law(source).status != "derived"
 
 
-@pytest.mark.parametrize("law", GENERAL, ids=lambda law: law.id)
+@each("law", GENERAL)
 def test_general_form_is_the_formula_at_the_published_number_of_proportions(law: CatalogueLaw) -> None:
     shares = [v for v in law.variables if v.role == "proportion"]
     table = [Variable(v.symbol, role=v.role) for v in law.variables]
@@ -151,7 +151,7 @@ def test_a_reading_says_how_far_its_quantities_are_from_the_laws_own() -> None:
     assert [form.mismatch for form in match(get_law("chinchilla"), (Variable("x1"), Variable("x2")))] == [2.0, 2.0]
 
 
-@pytest.mark.parametrize("n_scale", [1, 2, 3, 4])
+@each("n_scale", [1, 2, 3, 4])
 def test_every_permutation_within_the_role_is_proposed_once(n_scale: int) -> None:
     table = [Variable(f"x{k}") for k in range(n_scale)] + [Variable("lr", role="hyperparameter")]
     proposed = texts("chinchilla", *table)
@@ -316,7 +316,7 @@ def test_every_law_matches_a_table_of_its_own_variables() -> None:
         assert isinstance(form.expression, Expression)
 
 
-@pytest.mark.parametrize(
+@each(
     ("column", "kind"),
     [
         *(("N", "parameters"), ("num_params", "parameters"), ("dense_parameter_count", "parameters")),

@@ -5,7 +5,7 @@ import importlib
 import inspect
 
 import numpy as np
-import pytest
+from many_cases import each
 
 MODULES = (
     "sld.analysis.decisions.budgets",
@@ -104,14 +104,14 @@ WITH_EXAMPLE = (
 )
 
 
-@pytest.mark.parametrize("module", MODULES)
+@each("module", MODULES)
 def test_examples_print_what_they_say(module: str) -> None:
     with np.printoptions(precision=6, suppress=True):
         result = doctest.testmod(importlib.import_module(module), optionflags=doctest.NORMALIZE_WHITESPACE)
     assert result.failed == 0
 
 
-@pytest.mark.parametrize("where", WITH_EXAMPLE)
+@each("where", WITH_EXAMPLE)
 def test_what_is_called_most_has_an_example(where: str) -> None:
     module, name = where.split(":")
     assert module in MODULES  # or nobody runs it
