@@ -15,8 +15,8 @@ from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from sld.analysis.pages.formulas import NONE
 from sld.board.site import write_site
-from sld.board.site.formulas import NONE
 
 PAGES = {
     "overview": "index.html",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
+from sld.analysis.pages.formulas import badge, cell, count, r2
+from sld.analysis.pages.html import Html, cut, el, join, said, words
+from sld.analysis.pages.tables import MOST_ROWS, left_out, table_of, th, tools
 from sld.board.entries.markdown import short_name, suite_title
 from sld.board.entries.standings import REPORTED, OverallRow, Standings
-from sld.board.site.formulas import badge, cell, count, r2
-from sld.board.site.html import Html, cut, el, join, page, said, words
+from sld.board.site.page import page
 from sld.board.site.places import Placement
-from sld.board.site.tables import MOST_ROWS, left_out, table_of, th, tools
 
 
 def overview(standings: Standings, places: Sequence[Placement]) -> str:
