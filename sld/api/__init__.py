@@ -7,7 +7,8 @@ from sld.api.board import Submitted, leaderboard, submit
 from sld.api.discovery import discover, dry_run
 from sld.api.fitting import fit
 from sld.api.forms import ChosenForm, find_form
-from sld.api.laws import as_law, caution, held_out_scores, predict, rows_to_score, score, warnings
+from sld.api.laws import as_law, caution, held_out_scores, predict, predicted_columns, rows_to_score, score, warnings
+from sld.api.runs import load_run, markdown_report, read_decision, report
 from sld.api.tasks import as_task, known_tasks, task_details, task_list
 
 __all__ = [
@@ -23,7 +24,12 @@ __all__ = [
     "held_out_scores",
     "known_tasks",
     "leaderboard",
+    "load_run",
+    "markdown_report",
     "predict",
+    "predicted_columns",
+    "read_decision",
+    "report",
     "rows_to_score",
     "score",
     "submit",
