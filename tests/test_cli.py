@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from cli_runs import COLUMNS, QUICK, SCORE_KEYS, child, loss, write_runs, write_task
+from cli_runs import COLUMNS, QUICK, SCORE_KEYS, child, loss, one_line, write_runs, write_task
 from commands import Run
 
 from sld.cli.show import laws as show_laws
@@ -218,6 +218,21 @@ def test_predict_adds_intervals_that_hold_the_prediction(sld: Run, runs: Path) -
     assert header == ["N", "D", "loss", "loss_predicted", "loss_low", "loss_high"]
     for row in rows:
         assert float(row[4]) <= float(row[3]) <= float(row[5])
+
+
+def test_predict_gives_the_interval_asked_for(sld: Run, runs: Path) -> None:
+    sld("fit", runs, "--target", "loss", "--scale", "N,D", "--law", "E + A*N**-a + B*D**-b", "--out", "here")
+
+    def widths(*options: str) -> list[float]:
+        rows = csv.DictReader(io.StringIO(sld("predict", "here", runs, *options).out))
+        return [float(row["loss_high"]) - float(row["loss_low"]) for row in rows]
+
+    usual = widths()
+    assert usual == widths("--level", "90", "--interval", "run") == widths("--level", "0.9") == widths("--level", "90%")
+    for narrower in (widths("--level", "50"), widths("--interval", "law")):
+        assert all(w < u for w, u in zip(narrower, usual, strict=True))
+    one_line(sld("predict", "here", runs, "--level", "30"), "--level wants per cent", "got 30")
+    one_line(sld("predict", "here", runs, "--interval", "both"), "--interval wants run", "or law", "got both")
 
 
 def test_predict_reads_parquet(sld: Run, law_file: Path, tmp_path: Path) -> None:

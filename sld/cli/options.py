@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -213,3 +213,24 @@ def bounds(values: Names) -> dict[str, tuple[float, float]]:
         if not found[name][0] < found[name][1]:
             raise UsageError(f"--bounds of {name!r}: the lower end must be below the upper one, got {value}")
     return found
+
+
+def level_of(text: str | None) -> float | None:
+    """Return the share that a per cent value of `--level` stands for: 90, 90 % and 0.9 are the same."""
+    if text is None:
+        return None
+    try:
+        value = float(text.strip().removesuffix("%"))
+    except ValueError:
+        value = float("nan")
+    share = value if 0.5 <= value < 1.0 else value / 100
+    if not 0.5 <= share < 1.0:
+        raise UsageError(f"--level wants per cent from 50 to below 100, e.g. 90, got {text}")
+    return share
+
+
+def interval_of(text: str) -> Literal["law", "run"]:
+    """Return what `--interval` asks for."""
+    if text not in ("law", "run"):
+        raise UsageError(f"--interval wants run (where will a run be?) or law (where is the curve?), got {text}")
+    return "law" if text == "law" else "run"

@@ -2,11 +2,12 @@ r"""Joint draws of a law: curves that might as well be the law, and runs that mi
 
 Draw $k$ is one function of the variables,
 
-$$ f_k(x) = \hat y(x) \oplus \sum_b w_{kb} \, \delta_b(x), \qquad w_{kb} \sim N(0, 1) , $$
+$$ f_k(x) = \hat y(x) \oplus t_k \sum_b w_{kb} \, \delta_b(x), \qquad w_{kb} \sim N(0, 1) , $$
 
-with the deviations $\delta_b$ of `uncertainty.py` and $\oplus$ a sum on the scale of the law's errors (a product for
-logarithms). The same $w$ serve all points, groups and targets of a law, so an optimum, a crossing or a difference is
-computed draw by draw and summarised by quantiles. The shares of draws at a point agree with the law's interval there.
+with the deviations $\delta_b$ of `uncertainty.py`, $t_k$ for heavy tails (1 where they are normal), and $\oplus$ a sum
+on the scale of the law's errors (a product for logarithms). The same $w$ and $t$ serve all points, groups and targets
+of a law, so an optimum, a crossing or a difference is computed draw by draw and summarised by quantiles. The shares of
+draws at a point agree with the law's interval there.
 """
 
 from __future__ import annotations
@@ -36,13 +37,15 @@ class CurveDraws:
     Attributes:
         n: How many.
         log: Whether errors are counted as logarithms.
+        tails: (n,) how far out each draw is, where tails are heavy; its runs scatter by as much.
     """
 
-    def __init__(self, around: Surroundings, bounds: tuple[float, float], weights: Array) -> None:
-        """Take the deviations and how much of each a draw has: weights (n, n_deviations)."""
+    def __init__(self, around: Surroundings, bounds: tuple[float, float], weights: Array, tails: Array) -> None:
+        """Take the deviations, how much of each a draw has, weights (n, n_deviations), and how far it is out (n,)."""
         self.n = len(weights)
         self.log = around.scale.log
-        self._around, self._bounds, self._weights = around, bounds, weights
+        self.tails = tails
+        self._around, self._bounds, self._weights = around, bounds, weights * tails[:, None]
 
     def values(self, columns: Mapping[str, Array]) -> Array:
         """Return (n, n_points) values; row k is one curve, also between calls. NaN where a curve has none.
@@ -53,9 +56,9 @@ class CurveDraws:
         at = self._around.at(columns)
         with np.errstate(all="ignore"):
             moved = self._weights @ at.curves
-            found = at.middle * np.exp(moved) if self.log else at.middle + moved
-            # a law for positive values that turns negative says nothing there
-            known = np.isfinite(moved) & (at.middle > 0) if self.log else np.isfinite(moved)
+            found = at.centre + moved
+            found = np.exp(found) if self.log else found
+        known = np.isfinite(found) & ~np.isnan(at.middle)
         return np.asarray(np.clip(np.where(known, found, math.nan), *self._bounds))
 
     def noise(self, columns: Mapping[str, Array]) -> Array:
@@ -95,7 +98,13 @@ def curve_draws(law: Fitted, target: str, group: str | None = None, *, n: int = 
     bounds = (-math.inf if aimed.lower is None else aimed.lower, math.inf if aimed.upper is None else aimed.upper)
     rng = np.random.default_rng([seed, _number_of(law)])
     count = max(around.n_deviations, _STREAMS)
-    return CurveDraws(around, bounds, rng.standard_normal((n, count))[:, : around.n_deviations])
+    weights = rng.standard_normal((n, count))[:, : around.n_deviations]
+    return CurveDraws(around, bounds, weights, _tails(rng, around.tails, n))
+
+
+def _tails(rng: np.random.Generator, freedom: float, n: int) -> Array:
+    """Return factors (n,) that make normal numbers ones of Student's t."""
+    return np.ones(n) if math.isinf(freedom) else np.sqrt(freedom / rng.chisquare(freedom, n))
 
 
 def draws(law: Fitted, table: Table, *, n: int = 1000, seed: int = 0, of: Of = "law") -> Array:
@@ -114,7 +123,7 @@ def draws(law: Fitted, table: Table, *, n: int = 1000, seed: int = 0, of: Of = "
             curves = curve_draws(law, target.column, name, n=n, seed=seed)
             values = curves.values(columns)
             if single is not None:
-                off = curves.noise(columns) * single[:, rows]
+                off = curves.noise(columns) * curves.tails[:, None] * single[:, rows]
                 with np.errstate(all="ignore"):
                     values = values * np.exp(off) if curves.log else values + off
             found[:, rows, j] = values

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from sld.core.arrays import Array
 from sld.laws.interval_record import LEAST_REFITS
-
-LEAST_SPREAD = 0.25  # of the noise: a law of few constants on many rows hardly moves, yet misfits
 
 
 @dataclass(frozen=True)
@@ -53,31 +50,28 @@ class Scale:
         k = min(math.ceil(0.6827 * len(distance)), len(distance)) - 1
         return np.asarray(np.partition(distance, k, axis=0)[k])
 
-    def together(self, middle: Array, spread: Array, choices: Sequence[Array] | Array, noise: Array) -> Array:
-        """Return the spread of refits with the distance to the runners-up; at least a share of the noise."""
-        # far out the squares of what formulas say may be too large for a number
+    def apart(self, middle: Array, choices: Array) -> Array:
+        """Return how far `choices` (n_choices, n) lie from `middle` (n,), NaN where one has no value."""
         with np.errstate(all="ignore"):
-            squares = spread**2 + (LEAST_SPREAD * noise) ** 2
-            if len(choices):
-                distance = self.to(np.array(choices)) - self.to(middle)
-                # where a rival has no value it says nothing
-                known = np.isfinite(distance)
-                total = np.square(np.where(known, distance, 0.0)).sum(axis=0)
-                squares = squares + total / np.maximum(known.sum(axis=0), 1)
-            return np.asarray(np.sqrt(squares))
+            found = self.to(choices) - self.to(middle)
+        return np.asarray(np.where(np.isfinite(found), found, math.nan)).reshape(-1, len(middle))
 
-    def ends(self, middle: Array, half: Array) -> tuple[Array, Array]:
-        """Return the ends of intervals, in the units of the target, `half` (n,) on either side of `middle` (n,)."""
+    def ends(self, middle: Array, centre: Array, half: Array) -> tuple[Array, Array]:
+        """Return the ends of intervals, in the units of the target: `half` (n,) on either side of `centre` (n,).
+
+        Args:
+            middle: The prediction, in the units of the target; the interval holds it.
+            centre: On this scale, as `half` is.
+            half: Half of the width.
+
+        Returns:
+            Lower and upper ends; infinite where nothing is known, NaN where there is no prediction.
+        """
         with np.errstate(all="ignore"):
-            if not self.log:
-                lower, upper = middle - half, middle + half
-            else:
-                lower, upper = middle * np.exp(-half), middle * np.exp(half)
-                # a law for positive values that turns negative says nothing there
-                lost = ~(middle > 0)
-                lower, upper = np.where(lost, -math.inf, lower), np.where(lost, math.inf, upper)
-        # an infinite prediction, or nothing known of refits: no ends
-        lost = np.isinf(middle) | np.isnan(lower) | np.isnan(upper)
-        lower, upper = np.where(lost, -math.inf, lower), np.where(lost, math.inf, upper)
-        unknown = np.isnan(middle)
-        return np.where(unknown, math.nan, lower), np.where(unknown, math.nan, upper)
+            lower, upper = centre - half, centre + half
+            if self.log:
+                lower, upper = np.exp(lower), np.exp(upper)
+            lost = np.isnan(lower) | np.isnan(upper)
+            lower, upper = np.where(lost, -math.inf, lower), np.where(lost, math.inf, upper)
+            # NaN passes through
+            return np.minimum(lower, middle), np.maximum(upper, middle)

@@ -43,6 +43,26 @@ def entry(data: Any, key: str) -> Any:
     return data[key]
 
 
+def tails_of(about: Mapping[str, Any]) -> float:
+    """Return the degrees of freedom of Student's t with which a spread is meant; infinite for a normal distribution."""
+    return float(about.get("tails", math.inf))
+
+
+def spans_of(about: Mapping[str, Any], group: str) -> tuple[dict[str, tuple[float, float]], tuple[float, float]]:
+    """Return between which ends the rows of a group lie: of each variable (by symbol), and of the target.
+
+    A record from before 0.9.0 does not say: then no variable, and infinite ends.
+    """
+    if "spans" not in about:
+        return {}, (-math.inf, math.inf)
+    try:
+        spans = entry(about["spans"], group)
+        low, high = spans["target"]
+        return {s: (float(a), float(b)) for s, (a, b) in spans["variables"].items()}, (float(low), float(high))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"the spans in the law's intervals cannot be read: {error!r}") from error
+
+
 def noise_shape(about: Mapping[str, Any]) -> NoiseShape | None:
     """Return how the noise changes; None where it is the same everywhere."""
     if "noise_shape" not in about:

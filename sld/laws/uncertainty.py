@@ -1,15 +1,20 @@
 r"""How far a law may be off at points: one standard deviation, and the directions in which it may move.
 
 What is known of a law's errors stands in its record (`interval_record.py`): constants of refits to reweighted rows,
-formulas that were nearly chosen, the noise, and the factor $\kappa$ by which spread was too small on the folds. At a
-point $x$ each refit, each rival and a share of the noise is a *deviation* $\delta_b(x)$ from the law, on the scale
-where errors are counted. The law's own standard deviation is
+formulas that were nearly chosen, and the noise. At a point $x$ each refit, each rival and a share of the noise is a
+*deviation* $\delta_b(x)$ from the law, on the scale where errors are counted. The law's own spread is
 
-$$ s(x) = \kappa \sqrt{\textstyle\sum_b \delta_b^2(x)} , $$
+$$ s(x) = \kappa \sqrt{\textstyle\sum_b \delta_b^2(x)} , \qquad 1 / S^2(x) = 1 / s^2(x) + 1 / m^2(x) , $$
 
-and a curve that might as well be the law is $\hat y(x) + \kappa \sum_b w_b \delta_b(x)$ with standard normal $w_b$: at
-each point it has the standard deviation $s(x)$, and between points it moves as refits and rivals do. Everything that is
-said of a law's uncertainty, an interval or a decision, is made from these.
+with $\kappa$ what spread has to be stretched by to hold what it shall (`calibration.py`; measured on the folds for a
+form that was given), and $m(x)$ what anybody knows without a law: a value lies within what the rows span, give or take
+that span times the distance from the data, or does not where the law says so. A curve that might as well be the law is
+
+$$ \hat y(x) + t_k \frac{S(x)}{s(x)} \kappa \sum_b w_{kb} \delta_b(x) , $$
+
+with standard normal $w_{kb}$ and, where tails are heavy, $t_k^2$ inverse chi-squared: at each point it has the spread
+$S(x)$, and between points it moves as refits and rivals do. Everything that is said of a law's uncertainty, an interval
+or a decision, is made from these.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -26,7 +32,9 @@ from sld.data.table import ALL_ROWS
 from sld.fit.kernel import evaluate
 from sld.fit.noise import NoiseShape
 from sld.formula.expression import Expression
-from sld.laws.error_scale import LEAST_SPREAD, Scale
+from sld.laws.calibration import AT_EDGE, LEVEL, MOST, RIVALS
+from sld.laws.distance import distance
+from sld.laws.error_scale import Scale
 from sld.laws.fitted import Fitted
 from sld.laws.interval_record import (
     about_target,
@@ -36,9 +44,12 @@ from sld.laws.interval_record import (
     moving,
     noise_shape,
     rivals_of,
+    spans_of,
+    tails_of,
 )
 
 _FAR = 3.0  # a refit that lies this many spreads away lies no farther: one that explodes would stand for all others
+_RIVAL_FAR = 3.0  # spans of the group's rows, likewise for a rival
 
 
 @dataclass(frozen=True)
@@ -47,19 +58,27 @@ class Deviations:
 
     Attributes:
         middle: (n_points,) the prediction, in the units of the target.
+        centre: (n_points,) the same on the scale of the errors; the nearest value that the rows have where the law, or
+            its refits, have none.
         noise: (n_points,) standard deviation of a single run about the law.
-        spread: (n_points,) standard deviation of the law itself.
+        spread: (n_points,) of the law itself: one standard deviation, but for heavy tails.
         curves: (n_deviations, n_points) deviations whose squares sum to `spread` squared; NaN where nothing is known.
     """
 
     middle: Array
+    centre: Array
     noise: Array
     spread: Array
     curves: Array
 
 
 class Surroundings:
-    """What surrounds a law for one target in one group: its refits and rivals, read from the record once."""
+    """What surrounds a law for one target in one group: its refits and rivals, read from the record once.
+
+    Attributes:
+        scale: Where errors are counted.
+        tails: Degrees of freedom of Student's t that the spread is one of; infinite for a normal distribution.
+    """
 
     def __init__(self, law: Fitted, target: int, group: str) -> None:
         """Read the record; raises UsageError for a law without intervals or constants of the group, and DataError."""
@@ -78,12 +97,28 @@ class Surroundings:
         self.inflation = inflation_of(about, group)
         self.shape: NoiseShape | None = noise_shape(about)
         self.widening = float(about["widening"])
+        self.tails = tails_of(about)
+        # a record from before 0.9.0 counts rivals in full
+        self.share = RIVALS if math.isfinite(self.tails) else 1.0
         self.scale = Scale(about["scale"] == "log")
+        self.spans, ends = spans_of(about, group)
+        self.ends = self.scale.to(np.array(ends)) if math.isfinite(ends[0]) else np.array(ends)  # (2,)
+        self.span = float(self.ends[1] - self.ends[0])
+        if math.isinf(self.sigma) and math.isfinite(self.span):
+            self.sigma = self.span  # nothing is left over to tell it by: anything between the ends
 
     @property
     def n_deviations(self) -> int:
         """Deviations that `at` gives: the refits, the rivals, and one for the level."""
         return len(self.refits) + len(self.rivals) + 1
+
+    def quantile(self, level: float) -> float:
+        """Return how many spreads on either side hold a share `level`."""
+        if math.isinf(self.tails):
+            return NormalDist().inv_cdf(0.5 + level / 2)
+        from scipy.special import stdtrit
+
+        return float(stdtrit(self.tails, 0.5 + level / 2))
 
     def at(self, columns: Mapping[str, Array]) -> Deviations:
         """Return the law and its deviations at points: symbol to column (n_points,) of each variable."""
@@ -94,31 +129,55 @@ class Surroundings:
             noise = self.sigma * self.shape.at_points(self.variables, columns, middle, self.group, scale.log)
         refits = np.array([evaluate(self.expression, columns, r) for r in self.refits]).reshape(-1, len(middle))
         rivals = np.array([evaluate(e, columns, c) for e, c in self.rivals]).reshape(-1, len(middle))
-        spread = self.inflation * scale.spread(middle, refits)
-        together = self.widening * scale.together(middle, spread, rivals, noise)
+        moved = scale.apart(middle, refits)
         curves = np.vstack([
-            _scaled(scale.to(refits) - scale.to(middle), spread),
-            _shared(scale.to(rivals) - scale.to(middle)),
-            LEAST_SPREAD * noise,
+            _scaled(moved, self.inflation * scale.spread(middle, refits)),
+            self.share * _shared(scale.apart(middle, rivals), _RIVAL_FAR * self.span),
+            LEVEL * noise,
         ])  # fmt: skip
-        return Deviations(middle, noise, together, self.widening * curves)
+        with np.errstate(all="ignore"):
+            curves = self.widening * curves
+            spread = _root_of_squares(curves)
+            centre = scale.to(middle)
+            if math.isfinite(self.span):
+                most = MOST * self.span * (AT_EDGE + distance(self.variables, self.spans, columns))
+                # where the law leaves what the rows span, nobody knows that the value does not stay there
+                most += np.nan_to_num(
+                    np.maximum(np.maximum(centre - self.ends[1], self.ends[0] - centre), 0.0), posinf=0.0
+                )
+                kept = most / np.hypot(spread, most)
+                # refits fail there, or the law does: what is known is what the rows span
+                lost = ~(np.isfinite(spread) & np.isfinite(centre))
+                nearest = np.clip(np.where(np.isnan(centre), self.ends[0], centre), *self.ends)
+                centre = np.where(lost, nearest, centre)
+                curves = np.where(lost, most / math.sqrt(len(curves)), curves * kept)
+                spread = np.where(lost, most, spread * kept)
+        return Deviations(middle, centre, noise, spread, curves)
+
+
+def _root_of_squares(values: Array) -> Array:
+    """Return the root of the sum of squares over the first axis, which may be larger than the squares of numbers."""
+    most = np.abs(values).max(axis=0)
+    return np.asarray(most * np.sqrt(np.square(values / np.where(most > 0, most, 1.0)).sum(axis=0)))
 
 
 def _scaled(moved: Array, spread: Array) -> Array:
     """Return deviations (n, n_points) whose squares sum to `spread` squared, those far out cut off."""
     if not len(moved):
-        return moved
+        return np.asarray(spread)[None]
     with np.errstate(all="ignore"):
         cut = np.clip(np.where(np.isnan(moved), 0.0, moved), -_FAR * spread, _FAR * spread)
-        size = np.sqrt(np.square(cut).sum(axis=0))
-        return np.asarray(np.where(size > 0, cut * (spread / size), spread / math.sqrt(len(moved))))
+        size = _root_of_squares(cut)
+        moves = (size > 0) & np.isfinite(spread)
+        return np.asarray(np.where(moves, cut * (spread / size), spread / math.sqrt(len(moved))))
 
 
-def _shared(moved: Array) -> Array:
+def _shared(moved: Array, most: float) -> Array:
     """Return deviations (n, n_points) of rivals, of which each that has a value has its share."""
     known = np.isfinite(moved)
     with np.errstate(all="ignore"):
-        return np.asarray(np.where(known, moved, 0.0) / np.sqrt(np.maximum(known.sum(axis=0), 1)))
+        cut = np.clip(np.where(known, moved, 0.0), -most, most)
+        return np.asarray(cut / np.sqrt(np.maximum(known.sum(axis=0), 1)))
 
 
 def surroundings(law: Fitted, target: str, group: str | None = None) -> Surroundings:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from sld.core.arrays import Array
 from sld.core.views import view
 from sld.data.splits import Fold
 from sld.data.table import Table
@@ -17,22 +16,6 @@ from sld.search.choosing.verdict import Verdict
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from pandas import DataFrame
-
-
-@dataclass(frozen=True)
-class Guide:
-    """What the constants of a law follow beside the rows: points beyond the data, where many laws were asked.
-
-    Attributes:
-        points: The points, with the weighted mean of the members' predictions as their one target. All together they
-            weigh as much as all rows.
-        members: The laws that were asked, the heaviest first.
-        weights: (n_members,) their weights, sum 1.
-    """
-
-    points: Table
-    members: tuple[Candidate, ...]
-    weights: Array
 
 
 @dataclass(frozen=True, repr=False)
@@ -58,7 +41,6 @@ class Discovery:
         single: The law of the best form by itself, when `law` follows a consensus instead; else None.
         best: The candidate of `single`; None with it.
         llm: What a language model took part in: calls, cost, credit; empty without one.
-        guides: Target column to what `law` follows beside the rows, where `chosen.consensus` says that it does.
     """
 
     law: Law
@@ -78,7 +60,6 @@ class Discovery:
     single: Law | None = None
     best: Candidate | None = None
     llm: Mapping[str, Any] = field(default_factory=dict)
-    guides: Mapping[str, Guide] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Return the law, the verdict and what was tried, in a few lines."""

@@ -62,7 +62,7 @@ def save_outcome(found: Discovery, folder: str | Path, about: Mapping[str, Any])
 
 
 def load_outcome(folder: str | Path) -> tuple[Discovery, dict[str, Any]]:
-    """Read a discovery from its run folder, and what was saved about it; `guides` do not come back.
+    """Read a discovery from its run folder, and what was saved about it.
 
     Raises:
         UsageError: There is no such folder, or the search in it did not end.
