@@ -22,6 +22,7 @@ def page(title: str, content: Html, *, home: str, crumbs: tuple[tuple[str, str |
         "header",
         el("a", "sld", el("span", " leaderboard"), href=home, class_="brand"),
         el("nav", el("ol", *trail), aria_label="Breadcrumb") if trail else None,
+        el("a", "Submit yours", href="#submit", class_="submit") if 'id="submit"' in content else None,
         class_="top",
     )
     footer = el(
