@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from sld.laws.law import Law
 
 _WIDE = 4.0  # ratio of the largest to the smallest value from which a positive column is taken for a scale
+_MOST_SCALES = 3  # taken for scales unasked: published forms are tried in every order of them
 _TARGET, _GROUP, _WEIGHT = "target", "group_of_row", "weight_of_row"  # columns beside those of X
 
 
@@ -38,9 +40,11 @@ class ScalingLawRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     or `x0`, `x1`, ... where they have none.
 
     Args:
-        law: A formula such as `"E + A*N**-a"` or the id of a catalogue law; None searches.
-        roles: Column name (or number) to "scale", "hyperparameter", "proportion" or "covariate". "auto" takes positive
-            columns whose largest value is at least four times the smallest for scales, and the others for covariates.
+        law: A formula such as `"E + A*N**-a"` over the names of the columns, or over `x0`, `x1`, ... by their number;
+            None searches.
+        roles: Column name (or number) to "scale", "hyperparameter", "proportion" or "covariate"; a column without a
+            role is a covariate. "auto" takes positive columns whose largest value is at least four times the smallest
+            for scales, the three widest of them if there are more, and the others for covariates.
         budget: Of a search, in fits (the same law each time) or as a time.
         loss: What is minimised for a given formula: "squared", "huber", "log", "log_huber" or "envelope".
         random_state: Seed, a whole number.
@@ -177,8 +181,13 @@ class ScalingLawRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def _names(self) -> list[str]:
         """Return the columns' names."""
+        by_number = [f"x{i}" for i in range(self.n_features_in_)]
         named = getattr(self, "feature_names_in_", None)
-        return [f"x{i}" for i in range(self.n_features_in_)] if named is None else [str(name) for name in named]
+        if named is None:
+            return by_number
+        names = [str(name) for name in named]
+        used = set(re.findall(r"[^\W\d]\w*", self.law or ""))
+        return by_number if used & set(by_number) and not used & set(names) else names
 
     def _roles_of(self, columns: Mapping[str, Array]) -> dict[str, list[str]]:
         """Return the roles of the columns that vary, as keywords of the verbs."""
@@ -186,11 +195,13 @@ class ScalingLawRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         if given != "auto" and not isinstance(given, Mapping):
             raise ValueError(f'roles is "auto" or a mapping of column to role, got {given!r}')
         keywords = {"scale": "scale", "hyperparameter": "hyper", "proportion": "proportion", "covariate": "covariate"}
+        wide = {name: x.max() / x.min() for name, x in columns.items() if (x > 0).all() and x.max() >= _WIDE * x.min()}
+        scales = sorted(wide, key=lambda name: -wide[name])[:_MOST_SCALES]
         found: dict[str, list[str]] = {}
         for i, (name, x) in enumerate(columns.items()):
             if (x == x[0]).all():  # nothing can be learnt from it
                 continue
-            role = "scale" if (x > 0).all() and x.max() >= _WIDE * x.min() else "covariate"
+            role = "scale" if name in scales else "covariate"
             if isinstance(given, Mapping):
                 role = given.get(name, given.get(i, "covariate"))
             if role not in keywords:
