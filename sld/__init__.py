@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from sld.core.version import __version__ as __version__
+from sld.core.views import shown_by
 
 if TYPE_CHECKING:
     from sld.api import (
@@ -26,15 +27,18 @@ if TYPE_CHECKING:
         fit,
         isoflop,
         leaderboard,
+        load_run,
         optimum,
         plausibility,
         predict,
+        report,
         score,
         sensitivity,
         submit,
         worth,
     )
-    from sld.core.errors import DataError, GrammarError, SldError, UsageError
+    from sld.api.regressor import ScalingLawRegressor
+    from sld.core.errors import DataError, GrammarError, SldError, SldWarning, UsageError
     from sld.data.bundled import add_tasks_root, bundled_tasks
     from sld.data.card import Card, Target, Variable
     from sld.data.scoring import Scores
@@ -57,17 +61,20 @@ _HOMES = {
         "fit",
         "isoflop",
         "leaderboard",
+        "load_run",
         "optimum",
         "plausibility",
         "predict",
+        "report",
         "score",
         "sensitivity",
         "submit",
         "worth",
     ),
+    "sld.api.regressor": ("ScalingLawRegressor",),
     "sld.data.bundled": ("add_tasks_root", "bundled_tasks"),
     "sld.data.card": ("Card", "Target", "Variable"),
-    "sld.core.errors": ("DataError", "GrammarError", "SldError", "UsageError"),
+    "sld.core.errors": ("DataError", "GrammarError", "SldError", "SldWarning", "UsageError"),
     "sld.formula.expression": ("Expression", "parse"),
     "sld.laws.equivalence": ("equivalent",),
     "sld.laws.law": ("Law",),
@@ -77,6 +84,7 @@ _HOMES = {
     "sld.search.outcome": ("Discovery",),
     "sld.search.llm.settings": ("LLM",),
 }
+shown_by("sld.analysis.showing")  # what `law.plot()` and the other methods that show a result ask
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
@@ -87,8 +95,10 @@ __all__ = [
     "Expression",
     "GrammarError",
     "Law",
+    "ScalingLawRegressor",
     "Scores",
     "SldError",
+    "SldWarning",
     "Table",
     "Target",
     "Task",
@@ -105,11 +115,13 @@ __all__ = [
     "fit",
     "isoflop",
     "leaderboard",
+    "load_run",
     "load_task",
     "optimum",
     "parse",
     "plausibility",
     "predict",
+    "report",
     "score",
     "sensitivity",
     "submit",

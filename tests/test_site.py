@@ -20,12 +20,13 @@ from hypothesis import strategies as st
 from many_cases import each
 
 from sld.__main__ import main
+from sld.analysis.pages.charts import Axis, Chart, Curve, Dots, draw, span
+from sld.analysis.pages.formulas import NONE, formula, r2
+from sld.analysis.pages.html import cited, cut, el, escape, outward, safe_url, said, visible
 from sld.board.entries.standings import OverallRow, Standings, TaskStandings
 from sld.board.site import MARKER, write_site
-from sld.board.site.charts import Axis, Chart, Curve, Dots, draw, span
 from sld.board.site.commands import reproduce
-from sld.board.site.formulas import NONE, formula, r2
-from sld.board.site.html import cited, cut, el, escape, outward, page, safe_url, said, visible
+from sld.board.site.page import page
 from sld.board.site.pages import site
 from sld.board.site.places import stem_of
 from sld.core.errors import UsageError
@@ -323,7 +324,7 @@ def test_no_data_break_a_chart(x: list[float], y: list[float]) -> None:
 
 
 def test_series_differ_by_more_than_colour() -> None:
-    from sld.board.site.charts import N_STYLES, key
+    from sld.analysis.pages.charts import N_STYLES, key
 
     assert len({re.sub(r"s\d", "", key(k)) for k in range(N_STYLES)}) == N_STYLES
 

@@ -14,8 +14,8 @@ from chromium import gestures, logged, needs_chromium, resized, started
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from sld.analysis.pages.formulas import NONE
 from sld.board.site import write_site
-from sld.board.site.formulas import NONE
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

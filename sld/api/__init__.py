@@ -11,7 +11,8 @@ from sld.api.diagnosing import diagnose
 from sld.api.discovery import discover, dry_run
 from sld.api.fitting import fit
 from sld.api.forms import ChosenForm, find_form
-from sld.api.laws import as_law, caution, held_out_scores, predict, rows_to_score, score, warnings
+from sld.api.laws import as_law, caution, held_out_scores, predict, predicted_columns, rows_to_score, score, warnings
+from sld.api.runs import load_run, markdown_report, read_decision, report
 from sld.api.sensitivities import sensitivity
 from sld.api.settings import optimum, worth
 from sld.api.sweeps import isoflop
@@ -36,9 +37,14 @@ __all__ = [
     "isoflop",
     "known_tasks",
     "leaderboard",
+    "load_run",
+    "markdown_report",
     "optimum",
     "plausibility",
     "predict",
+    "predicted_columns",
+    "read_decision",
+    "report",
     "rows_to_score",
     "score",
     "sensitivity",

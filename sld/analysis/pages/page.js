@@ -1,5 +1,5 @@
 "use strict";
-// The pages are complete without this script; it adds sorting, searching and copying.
+// The pages are complete without this script; it adds sorting, searching, copying and tall brackets.
 (() => {
   const announce = (table, text) => {
     const status = table.closest("section").querySelector("[role=status]");
@@ -29,6 +29,20 @@
     header.setAttribute("aria-sort", direction);
     announce(table, `Sorted by ${header.textContent.trim()}, ${direction}`);
   };
+
+  // brackets as tall as what they hold, also where no font for mathematics is there to do it
+  for (const sign of document.querySelectorAll("math mo")) {
+    if (!"()|".includes(sign.textContent) || sign.parentElement.childElementCount < 2) continue;
+    const own = sign.getBoundingClientRect(), held = sign.parentElement.getBoundingClientRect();
+    if (!own.height || own.height > 0.8 * held.height) continue;
+    const down = held.top + held.height / 2 - own.top - own.height / 2;
+    sign.style.transform = `translateY(${down.toFixed(1)}px) scaleY(${(held.height / own.height).toFixed(2)})`;
+  }
+
+  // what scrolls can be reached by keyboard
+  for (const box of document.querySelectorAll(".formula, pre")) {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+  }
 
   for (const table of document.querySelectorAll("table.sortable")) {
     Array.from(table.tHead.rows[0].cells).forEach((header, column) => {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sld.board.site.formulas import count
-from sld.board.site.html import Html, el, join
+from sld.analysis.pages.formulas import count
+from sld.analysis.pages.html import Html, el, join
 
 MOST_ROWS = 400  # of a table on a page
 

@@ -14,9 +14,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-GENERATOR = "sld leaderboard"
-
-_VOID = frozenset({"meta", "link", "br", "input"})
+_VOID = frozenset({"meta", "link", "br", "img", "input"})
 _SHAPES = frozenset({"path", "rect"})  # of SVG: closed as in XML
 _URL = re.compile(r"https?://[A-Za-z0-9.\-]+(?::\d{1,5})?(?:[/?#][A-Za-z0-9\-._~:/?#@!$&()*+,;=%]*)?", re.IGNORECASE)
 _MOST_URL = 2000
@@ -116,7 +114,8 @@ def words(name: str) -> Html:
 
 
 @cache
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Return a style sheet or script of this folder."""
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
@@ -124,12 +123,10 @@ def _hash(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
 
 
-@cache
-def _policy() -> str:
+def _policy(style: str, script: str) -> str:
     # hashes and not 'self': a page opened from disk has no origin of its own that 'self' could mean
-    style, script = _hash(_asset("site.css")), _hash(_asset("site.js"))
     return (
-        f"default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; img-src data:; "
+        f"default-src 'none'; style-src 'sha256-{_hash(style)}'; script-src 'sha256-{_hash(script)}'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
 
@@ -141,45 +138,32 @@ _ICON = (
 )
 
 
-def page(title: str, content: Html, *, home: str, crumbs: tuple[tuple[str, str | None], ...] = ()) -> str:
-    """Return a whole page.
+def document(
+    title: str, content: Html, *, generator: str, header: Html, footer: Html, style: str = "", script: str = ""
+) -> str:
+    """Return a whole page, one file that asks nothing of a network.
 
     Args:
         title: Of the window.
         content: What stands inside `<main>`.
-        home: Relative address of the overview.
-        crumbs: The way from the overview to here, as (name, address); the last has None.
+        generator: What wrote the page.
+        header: What stands above.
+        footer: What stands below.
+        style: A style sheet beside the common one.
+        script: A script beside the common one.
     """
-    trail = [el("li", el("a", cut(name, 60), href=href)) for name, href in crumbs if href is not None]
-    trail += [el("li", el("bdi", cut(name, 60)), aria_current="page") for name, href in crumbs if href is None]
+    styles, scripts = asset("page.css") + style, asset("page.js") + script
     head = el(
         "head",
         el("meta", charset="utf-8"),
-        el("meta", http_equiv="Content-Security-Policy", content=_policy()),
+        el("meta", http_equiv="Content-Security-Policy", content=_policy(styles, scripts)),
         el("meta", name="viewport", content="width=device-width, initial-scale=1"),
         el("meta", name="color-scheme", content="light dark"),
         el("meta", name="referrer", content="no-referrer"),
-        el("meta", name="generator", content=GENERATOR),
+        el("meta", name="generator", content=generator),
         el("title", cut(title, 200)),
         el("link", rel="icon", href=_ICON),
-        el("style", Html(_asset("site.css"))),
-    )
-    header = el(
-        "header",
-        el("a", "sld", el("span", " leaderboard"), href=home, class_="brand"),
-        el("nav", el("ol", *trail), aria_label="Breadcrumb") if trail else None,
-        class_="top",
-    )
-    footer = el(
-        "footer",
-        el(
-            "p",
-            "Every verified number was derived from the task's rows by ",
-            el("code", "sld"),
-            "; ",
-            el("code", "sld leaderboard verify"),
-            " does it again.",
-        ),
+        el("style", Html(styles)),
     )
     body = el(
         "body",
@@ -187,6 +171,6 @@ def page(title: str, content: Html, *, home: str, crumbs: tuple[tuple[str, str |
         header,
         el("main", content, id="content", tabindex="-1"),
         footer,
-        el("script", Html(_asset("site.js"))),
+        el("script", Html(scripts)),
     )
     return "<!DOCTYPE html>\n" + el("html", head, "\n", body, lang="en") + "\n"

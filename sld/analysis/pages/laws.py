@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sld.board.site.formulas import constant, count, formula, symbol
-from sld.board.site.html import Html, cut, el, join, said
-from sld.board.site.tables import table_of, th
+from sld.analysis.pages.formulas import constant, count, formula, symbol
+from sld.analysis.pages.html import Html, cut, el, join, said
+from sld.analysis.pages.tables import table_of, th
 from sld.data.table import ALL_ROWS
 from sld.laws.law import Law
 

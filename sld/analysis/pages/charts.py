@@ -14,8 +14,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from sld.analysis.pages.html import Html, el, join
 from sld.analysis.sections import WIDE, round_positions, short
-from sld.board.site.html import Html, el, join
 from sld.data.table import Array
 
 N_STYLES = 6  # colours and markers
@@ -99,6 +99,19 @@ class Shade:
 
 
 @dataclass(frozen=True)
+class Band:
+    """What lies between two lines."""
+
+    x: Array
+    low: Array
+    high: Array
+    style: int = 0
+
+
+Mark = Dots | Curve | Spot | Shade | Band
+
+
+@dataclass(frozen=True)
 class Chart:
     """What one chart shows; `id` is unique within the page."""
 
@@ -107,7 +120,7 @@ class Chart:
     description: str
     x: Axis
     y: Axis
-    marks: Sequence[Dots | Curve | Spot | Shade] = field(default_factory=tuple)
+    marks: Sequence[Mark] = field(default_factory=tuple)
 
 
 def span(values: Array, label: str, *, logarithmic: bool | None = None, share: float = 0.05) -> Axis:
@@ -163,7 +176,9 @@ def few(n: int, most: int) -> NDArray[np.intp]:
 # --- marks ----------------------------------------------------------------------------------------------------------
 
 
-def _mark(mark: Dots | Curve | Spot | Shade, chart: Chart) -> Html:
+def _mark(mark: Mark, chart: Chart) -> Html:
+    if isinstance(mark, Band):
+        return el("path", d=_between(mark, chart), class_=f"band s{mark.style % N_STYLES}")
     if isinstance(mark, Shade):
         low, high = np.clip(chart.x.at(np.array([mark.low, mark.high]), _PLOT_W), 0, _PLOT_W)
         return el("rect", x=_px(low), y=0, width=_px(high - low), height=_PLOT_H, class_="shade")
@@ -240,6 +255,18 @@ def _line(x: Array, y: Array, step: bool) -> str:
             text = "".join(f"L{_px(a)} {_px(b)}" for a, b in zip(xs[1:], ys[1:], strict=True))
         parts.append(f"M{_px(xs[0])} {_px(ys[0])}{text}")
     return "".join(parts)
+
+
+def _between(band: Band, chart: Chart) -> str:
+    """Return the closed path of a band, where it has both ends."""
+    there = np.isfinite(band.low) & np.isfinite(band.high)
+    x, low = _positions(band.x[there], band.low[there], chart)
+    high = _positions(band.x[there], band.high[there], chart)[1]
+    if len(x) < 2:
+        return ""
+    above, below = _simplified(x, high), _simplified(x, low)[::-1]
+    points = [(x[k], high[k]) for k in above] + [(x[k], low[k]) for k in below]
+    return "M" + "L".join(f"{_px(a)} {_px(b)}" for a, b in points) + "z"
 
 
 def _simplified(x: Array, y: Array) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from sld.board.site.html import Html, cut, el, join
+from sld.analysis.pages.html import Html, cut, el, join
 from sld.core.errors import GrammarError
 from sld.formula.expression import Expression, parse
 from sld.formula.render import to_mathml
