@@ -9,6 +9,10 @@ import pytest
 
 MODULES = (
     "sld.data.card",
+    "sld.data.collecting.asked",
+    "sld.data.collecting.counters",
+    "sld.data.importers.attempt",
+    "sld.data.importers.simple_yaml",
     "sld.data.logarithms",
     "sld.data.numbers",
     "sld.data.roles",

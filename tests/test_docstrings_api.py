@@ -13,7 +13,7 @@ import pytest
 import sld
 from sld.api import options
 
-VERBS = (sld.discover, sld.fit, sld.predict, sld.score, sld.submit, sld.leaderboard)
+VERBS = (sld.collect, sld.discover, sld.fit, sld.predict, sld.score, sld.submit, sld.leaderboard)
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
