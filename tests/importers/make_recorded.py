@@ -283,6 +283,119 @@ def lm_eval(folder: Path) -> None:
     shutil.rmtree(tasks)
 
 
+# -- what surprises ---------------------------------------------------------------------------------------------------
+
+
+def wandb_odd(folder: Path) -> None:
+    """Settings replaced by a whole key, two keys of one shown name, values of all kinds; and a killed process."""
+    import signal
+    import subprocess
+    import time
+
+    import numpy as np
+    import wandb as library
+
+    os.environ.update(WANDB_MODE="offline", WANDB_SILENT="true", WANDB_DIR=str(folder), WANDB_CONSOLE="off")
+    quiet = library.Settings(disable_git=True, save_code=False, x_disable_stats=True, x_disable_meta=True)
+    config = {"model": {"n_layer": 2, "d": 1}, "big": 2**53 + 1, "nothing": None, "odd": float("nan"), "list": [1, 2]}
+    made = library.init(project="odd", id="odd", name="odd name", config=config, settings=quiet)
+    made.config.update({"model": {"d": 2}}, allow_val_change=True)
+    made.define_metric("best", summary="min")
+    made.log({"loss": 3.0, "best": 3.0, "a": {"b": 1.0}, "a.b": 2.0, "many": np.arange(40.0), "few": [1, 2]})
+    made.log({"loss": float("nan"), "best": float("nan"), "huge": 10**20, "none": None})
+    made.log({"loss": 1.0, "best": 1.0, "up": float("inf"), "text": "words", "yes": True})
+    made.finish()
+    script = (
+        "import os, time, wandb\n"
+        "quiet = wandb.Settings(disable_git=True, save_code=False, x_disable_stats=True, x_disable_meta=True)\n"
+        "run = wandb.init(project='odd', id='killed', name='killed', config={'n': 1}, settings=quiet)\n"
+        "for k in range(2000): run.log({'loss': float(k)}); time.sleep(0.01)\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", script])
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        files = list(folder.rglob("run-killed.wandb"))
+        if files and files[0].stat().st_size > 40_000:
+            break
+        time.sleep(0.2)
+    child.send_signal(signal.SIGKILL)
+    subprocess.run(["pkill", "-P", str(child.pid)], check=False)
+    child.wait()
+    time.sleep(3)
+    for junk in (*folder.rglob("*.log"), *folder.rglob("requirements.txt"), *folder.rglob("latest-run")):
+        junk.unlink()
+
+
+def tensorboard_odd(folder: Path) -> None:
+    """A purge at a resume, tensors of double precision, several scalars at once, and things that are no scalars."""
+    import numpy as np
+    from torch.utils.tensorboard import SummaryWriter
+
+    purged = folder / "purged"
+    writer = SummaryWriter(str(purged), filename_suffix=".0")
+    for step in range(10):
+        writer.add_scalar("loss", 10.0 - step, step)
+        writer.add_scalar("only_first", 1.0, step)
+    writer.close()
+    writer = SummaryWriter(str(purged), purge_step=5, filename_suffix=".1")
+    for step in range(5, 8):
+        writer.add_scalar("loss", 100.0 + step, step)
+    writer.close()
+    exact = SummaryWriter(str(folder / "exact"))
+    for step in (0, 1, 2**40):
+        exact.add_scalar("loss", 1 / 3, step, new_style=True, double_precision=True)
+        exact.add_scalar("old", 1 / 3, step)
+    exact.add_histogram("weights", np.arange(10.0), 0)
+    exact.add_text("note", "words", 0)
+    exact.close()
+
+
+def optuna_odd(folder: Path) -> None:
+    """A choice, a whole number, a pruned trial, an infinite result, one that is NaN, a report given twice."""
+    import optuna as library
+
+    library.logging.set_verbosity(library.logging.ERROR)
+    study = library.create_study(study_name="odd", storage=f"sqlite:///{folder}/optuna.db")
+
+    def objective(trial: Any) -> float:
+        trial.suggest_categorical("kind", ["adam", "sgd"])
+        trial.suggest_int("layers", 1, 8)
+        trial.suggest_float("lr", 1e-4, 1e-1, log=True)
+        trial.report(5.0, 1)
+        trial.report(4.0, 1)  # the first counts
+        trial.report(3.0, 2)
+        if trial.number == 1:
+            raise library.TrialPruned
+        return {2: float("inf"), 3: float("nan")}.get(trial.number, 2.5)
+
+    sampler = library.samplers.RandomSampler(seed=0)
+    study.sampler = sampler
+    study.optimize(objective, n_trials=4)
+
+
+def trackio_odd(folder: Path) -> None:
+    """A resume without settings, which erases them; two runs of one name; numbers beyond 64 bits; NaN and infinity."""
+    os.environ.update(TRACKIO_DIR=str(folder), HF_HUB_OFFLINE="1", TRACKIO_SHOW_DASHBOARD="0")
+    import trackio as library
+
+    quiet: dict[str, Any] = {"project": "My Proj", "embed": False, "auto_log_gpu": False}
+    run = library.init(name="kept", config={"n_params": 7, "nested": {"lr": 0.1}}, **quiet)
+    run.log({"loss": 3.0, "tokens": 2**60}, step=1)
+    run.log({"loss": float("nan"), "up": float("inf")}, step=2)
+    run.log({"loss": 2.0, "a": {"b": 1.5}}, step=3)
+    library.finish()
+    for k in range(2):
+        run = library.init(name="twin", config={"n_params": k}, resume="never", **quiet)
+        run.log({"loss": float(k)}, step=1)
+        library.finish()
+    run = library.init(name="erased", config={"n_params": 9}, **quiet)
+    run.log({"loss": 3.0}, step=1)
+    library.finish()
+    run = library.init(name="erased", resume="must", **quiet)
+    run.log({"loss": 2.0}, step=2)
+    library.finish()
+
+
 MAKERS: dict[str, Callable[[Path], None]] = {
     "wandb": wandb,
     "tensorboard": tensorboard,
@@ -295,6 +408,10 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "keras": keras,
     "trainer": trainer,
     "lm-eval": lm_eval,
+    "wandb-odd": wandb_odd,
+    "tensorboard-odd": tensorboard_odd,
+    "optuna-odd": optuna_odd,
+    "trackio-odd": trackio_odd,
 }
 
 

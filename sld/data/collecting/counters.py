@@ -36,6 +36,7 @@ LOSSES = (
     *("lm loss", "train/crossentropyloss", "train/ce loss", "train/lm_loss", "loss", "final_loss", "eval/perplexity"),
     *("val/ppl", "value"),
 )
+REPORTS = ("intermediate_value",)  # curves whose end is not the result of a run
 HIGHER = re.compile(r"acc(uracy)?|score|f1|bleu|rouge|exact_match|reward|auc|r2|map|precision|recall", re.IGNORECASE)
 HYPER = re.compile(
     r"(.*[._/])?(lr|learning_rate|max_lr|peak_lr|batch_size|global_batch_size|weight_decay|wd|dropout|warmup.*)"

@@ -56,6 +56,8 @@ def _in_source(
     path: Path, readers: Sequence[Reader], forced: bool, own: set[Path], remarks: list[Remark]
 ) -> list[Unit]:
     if not path.is_dir():
+        if not path.is_file():
+            raise DataError(f"{path} is neither a file nor a folder; a pipe cannot be collected from")
         folder = Folder(path.parent, (path.name,), (), forced)
         return _claimed(folder, readers)[0]
     sure = readers if forced else [reader for reader in readers if reader.sure]
@@ -82,7 +84,9 @@ def _walk(
     for place, folders, files in os.walk(path, onerror=failed):
         folders[:] = sorted(n for n in folders if n not in _SKIPPED and not n.startswith("."))
         here = Path(place)
-        names = tuple(sorted(n for n in files if not n.startswith(".") and (here / n).resolve() not in own))
+        # regular files only: to look into a pipe is to wait for ever
+        there = (n for n in files if not n.startswith(".") and (here / n).is_file())
+        names = tuple(sorted(n for n in there if here / n not in own and (here / n).resolve() not in own))
         # a forced reader takes any file of the folder by its name, not all that lies around
         folder = Folder(here, names, tuple(folders), forced=False)
         seen.append(folder)

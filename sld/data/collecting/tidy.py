@@ -15,6 +15,7 @@ from sld.data.collecting.counters import (
     FOLLOWS,
     LOSSES,
     PLANNED_STEPS,
+    REPORTS,
     SIZES,
     TOKENS,
     TOKENS_PER_STEP,
@@ -217,9 +218,12 @@ def _check_columns(plan: _Plan) -> None:
 
 def _guessed_loss(names: _Names, per: Per, remarks: list[Remark]) -> Summary:
     curves = sum(bool(run.series) for run in names.runs)
-    for there, least in ((names.series, curves / 2), (names.series, 0), (names.summary, 0), (names.config, 0)):
+    wanted = LOSSES if per == "run" else (*LOSSES, *REPORTS)
+    places: list[tuple[Mapping[str, int], float]] = [(names.series, curves / 2), (names.series, 0)]
+    places += [(names.summary, 0), (names.config, 0)] if per == "run" else []
+    for there, least in places:
         common = [name for name, n in there.items() if n > least or n == least > 0]
-        metric = first_known(LOSSES, common)
+        metric = first_known(wanted, common)
         if metric is None and there is not names.config:
             metric = next((n for n in common if "loss" in folded(n)), None)
         if metric is not None:

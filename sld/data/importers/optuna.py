@@ -18,7 +18,8 @@ from sld.data.importers import database
 from sld.data.importers.attempt import Attempt, Cell, Folder, Rows, State, Unit, plain
 
 NAME = "optuna"
-VALUE = "value"  # of a trial, and of its reports along the way
+VALUE = "value"  # of a trial
+REPORTS = "intermediate_value"  # the curve of what it reported along the way
 _STATES: Mapping[str, State] = {
     "COMPLETE": "finished", "PRUNED": "unfinished", "RUNNING": "unfinished", "WAITING": "unfinished",
     "FAIL": "unfinished",
@@ -52,11 +53,15 @@ def read(unit: Unit) -> list[Attempt]:
     settings = _settings(params, attributes)
     curves: dict[Any, Rows] = {}
     for trial, step, value, kind in reports:
-        curves.setdefault(trial, Rows()).add(float(step), [(VALUE, _number(value, kind))])
+        curves.setdefault(trial, Rows()).add(float(step), [(REPORTS, _number(value, kind))])
     several = max((objective for _, objective, _, _ in values), default=0) > 0
     results: dict[Any, dict[str, Cell]] = {}
     for trial, objective, value, kind in values:
         results.setdefault(trial, {})[f"{VALUE}_{objective}" if several else VALUE] = _number(value, kind)
+    for trial, _, _, state in trials:
+        curve = curves[trial].series()[REPORTS].values.tolist() if trial in curves else []
+        if state == "FAIL" and curve and not math.isfinite(curve[-1]):
+            results[trial] = {VALUE: math.nan}  # Optuna takes no NaN as a result, and calls the trial failed
     return [
         Attempt(
             id=f"{studies.get(study, study)}:{number}",
@@ -65,7 +70,7 @@ def read(unit: Unit) -> list[Attempt]:
             config=settings.get(trial, {}),
             series=curves[trial].series() if trial in curves else {},
             # of a trial that did not complete it is the last report, not a result
-            summary=results.get(trial, {}) if state == "COMPLETE" else {},
+            summary=results.get(trial, {}) if state in ("COMPLETE", "FAIL") else {},
             state=_STATES.get(str(state), "unknown"),
             order=float(number or 0),
         )

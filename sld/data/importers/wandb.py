@@ -55,10 +55,11 @@ def read(unit: Unit) -> list[Attempt]:
     where = file.name
     notes = [f"{where}: {log.damaged} damaged records were left out"] if log.damaged else []
     if log.cut_off:
-        notes.append(f"{where} ends inside a record: the process was killed; all before was read")
+        notes.append(f"{where} ends inside a record: the process was killed, or still writes; all before was read")
     if found.clashes:
+        twins = ", ".join(sorted(found.clashes))
         notes.append(
-            f"{where}: {', '.join(sorted(found.clashes))} came both nested and with a dot; the nested are named so"
+            f"{where}: {twins} is two metrics, one nested and one with a dot; the second is marked in its name"
         )
     series = found.rows()
     return [
@@ -112,7 +113,8 @@ class _Found:
                 self.state = "unfinished" if any(codes) else "finished"
             elif piece.number == _SUMMARY:
                 for key, value in _items(record, piece, 1):
-                    self.summary.update(flat({".".join(key): value}))
+                    if not key[0].startswith(_OWN) and not (isinstance(value, dict) and "_type" in value):
+                        self.summary.update(flat({".".join(key): value}))
 
     def _take_run(self, record: bytes, run: wire.Piece) -> None:
         for piece in wire.pieces(record, run.start, run.end):
@@ -162,7 +164,7 @@ class _Found:
             return
         name = ".".join(key)
         if self._keys.setdefault(name, key) != key:
-            # {"a": {"b": 1}} and {"a.b": 1} are two metrics that look alike
+            # {"a": {"b": 1}} and {"a.b": 1} are two metrics that look alike; the one that comes second is marked
             self.clashes.add(name)
             name = f"{name} (nested)" if len(key) > len(self._keys[name]) else f"{name} (with a dot)"
         row[name] = number

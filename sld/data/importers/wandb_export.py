@@ -12,10 +12,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from sld.core.errors import DataError
-from sld.data.importers.attempt import Attempt, Cell, Folder, Rows, State, Unit, as_number, cell_of
+from sld.data.importers.attempt import Attempt, Folder, Rows, State, Unit, as_number
 from sld.data.importers.sheet import sheet_of, slug
 from sld.data.reading import open_source
-from sld.data.wide import RUN, melted
 
 NAME = "wandb-csv"
 _OF_RUNS = {"Name", "State"}
@@ -24,6 +23,7 @@ _STATES: Mapping[str, State] = {
     "running": "unfinished",
 }  # fmt: skip
 _OWN = {"Name", "State", "Notes", "User", "Tags", "Created", "Runtime", "Sweep", "End Time", "ID"}
+_SEPARATOR = " - "  # between run and metric
 _RANGE = re.compile(r"__(?:MIN|MAX)$")
 _AXES = ("Step", "_step", "trainer/global_step", "train/global_step", "global_step", "Relative Time (Process)")
 
@@ -71,26 +71,26 @@ def _runs(unit: Unit) -> list[Attempt]:
 
 
 def _chart(unit: Unit) -> list[Attempt]:
-    source = melted(open_source(unit.base))
+    source = open_source(unit.base)
     names = list(source.names)
-    axis = next((name for name in (*_AXES, *names) if name in names), names[0])
-    if RUN not in names or axis == RUN:
+    # "RUN - METRIC"; a name of a run may have " - " in it too
+    owners = {k: name.rpartition(_SEPARATOR) for k, name in enumerate(names) if _SEPARATOR in name}
+    owners = {k: parts for k, parts in owners.items() if not _RANGE.search(parts[2])}
+    axes = [k for k, name in enumerate(names) if name and _SEPARATOR not in name]
+    if not owners or not axes:
         raise DataError(f"{unit.base} is no chart of runs; wanted a column Step and columns 'RUN - METRIC'")
-    metrics = [name for name in names if name not in (axis, RUN) and not _RANGE.search(name)]
-    runs: dict[str, Rows] = {}
+    axis = next((k for wanted in _AXES for k in axes if names[k] == wanted), axes[0])
+    runs: dict[str, Rows] = {slug(run): Rows() for run, _, _ in owners.values()}
     for batch in source.batches(range(len(names))):
         columns = [c.tolist() if isinstance(c, np.ndarray) else c for c in batch.columns]
-        for cells in zip(*columns, strict=True):
-            row = dict(zip(names, cells, strict=True))
-            step = as_number(_value(row[axis]))
+        for i, at in enumerate(columns[axis]):
+            step = as_number(at)
             if step is not None:
-                runs.setdefault(slug(str(row[RUN])), Rows()).add(step, ((m, _value(row[m])) for m in metrics))
+                # an empty cell is no point, a NaN is one: the run has diverged
+                for k, (run, _, metric) in owners.items():
+                    runs[slug(run)].add(step, [(metric.strip(), columns[k][i])])
     note = f"{unit.base.name} is a chart: W&B draws some 1,500 points a run at most, so points may be gone between them"
     return [
         Attempt(f"{unit.base}:{run}", run, f"{unit.base}, run {run}", series=rows.series(), notes=() if k else (note,))
         for k, (run, rows) in enumerate(runs.items())
     ]
-
-
-def _value(cell: object) -> Cell:
-    return cell_of(cell) if isinstance(cell, str) else cell if isinstance(cell, int | float) else None
