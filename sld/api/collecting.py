@@ -242,6 +242,9 @@ def _write(found: Collected, target: Path, card: Path, cache: Any) -> Collected:
     if ours and drafted is not None:
         write_text_atomic(card, drafted)
         mark = _checksum(drafted)
+    elif ours and there is not None:
+        card.unlink(missing_ok=True)  # of an earlier table, and no longer true
+        there = None
     cache.save(mark)
     exists = drafted is not None or there is not None
     return replace(found, out=target, card=card if exists else None, card_kept=not ours)

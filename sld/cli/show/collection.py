@@ -27,7 +27,8 @@ def collection(found: Collected, json: bool) -> None:
         say(f"  {line}")
     table = found.gathered.table
     unchanged = f"; {found.gathered.n_cached} sources had not changed" if found.gathered.n_cached else ""
-    say(f"{table.n_rows} rows with {', '.join(table.columns)} written to {found.out}{unchanged}")
+    rows = "1 row" if table.n_rows == 1 else f"{table.n_rows} rows"
+    say(f"{rows} with {', '.join(table.columns)} written to {found.out}{unchanged}")
     if found.drafted.card is None:
         say(found.drafted.reasons[-1])
     elif found.card_kept:
