@@ -128,6 +128,22 @@ def _read(card: Card, folder: Path, file: str, *, lenient: bool = False, fitted:
     return read_table(rows, declared, where=where, lenient=lenient, fitted=fitted)
 
 
+def described(rows: object, card: str) -> Task:
+    """Return the task of rows in memory that come with the text of their card; raises DataError.
+
+    That is what `sld.collect` returns: a DataFrame with the card in its `attrs`.
+    """
+    import tomllib
+
+    try:
+        read = Card.from_dict(tomllib.loads(card), "the card of the table")
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(f"the card of the table is not valid TOML: {error}") from None
+    kept = prepared(rows, drop=read.drop) if read.drop else rows
+    declared = Declared(read.variables, read.targets, read.group, read.run, read.weights)
+    return Task(read, read_table(kept, declared, fitted=True))
+
+
 def card_beside(table: str | Path) -> Path | None:
     """Return the card that stands beside a table and is of it: `runs.toml` beside `runs.csv`, naming it as its rows.
 

@@ -176,6 +176,8 @@ def test_a_collected_frame_needs_no_roles_either(logs: Path) -> None:
     frame = sld.collect(logs)
     assert 'train = "runs.csv"' in frame.attrs["card"]
     assert frame.attrs["roles"]["N"] == "scale" and frame.attrs["roles"]["status"] == "status"
+    law = sld.fit(frame, "E + A*N**-a", starts=4)
+    assert law.provenance["n_rows"] == 4 and [v.column for v in law.variables] == ["N", "D"][: len(law.variables)]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal as Ctrl-C does")

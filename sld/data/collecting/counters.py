@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 # what a run's length is planned to be, in steps of its counter
 PLANNED_STEPS = (
@@ -24,6 +25,7 @@ PROGRESS = (
 SIZES = (
     *("n_params", "num_params", "n_parameters", "num_parameters", "params", "parameters", "model_num_parameters"),
     *("n_params_non_embedding", "non_embedding_params", "model_size", "param_count", "total_params", "N"),
+    *("count.non_embedding", "count.total"),  # counted from the settings of the model
 )
 TOKENS = (
     *("tokens", "n_tokens", "tokens_seen", "train_tokens", "total_tokens", "num_tokens", "training_tokens"),
@@ -44,10 +46,45 @@ HYPER = re.compile(
 SEEDS = re.compile(r"(.*[._/])?(seed|random_seed|rng_seed|data_seed)")
 
 
+@lru_cache(maxsize=65536)  # thousands of runs have the same settings
 def folded(name: str) -> str:
     """Return a name without what differs from tool to tool: case, and `/`, `_`, `.`, `-` or a space between words."""
     spaced = re.sub(r"[\s/_.\-]+", " ", name).casefold().strip()
     return re.sub(r"\b(?:valid|val|validation)\b", "val", spaced)
+
+
+class Known:
+    """Names that are there, to be found by their whole name or by its last part."""
+
+    def __init__(self, there: Iterable[str]) -> None:
+        """Fold the names once."""
+        self._names = set[str]()
+        self._whole: dict[str, str] = {}
+        self._last: dict[str, str] = {}
+        for name in there:
+            self._names.add(name)
+            whole, last = _parts(name)
+            self._whole.setdefault(whole, name)
+            self._last.setdefault(last, name)
+
+    def first(self, wanted: Sequence[str]) -> str | None:
+        """Return the first of the wanted names that is there."""
+        for want in wanted:
+            if len(want) == 1:  # N and D: a letter is a name only as it stands
+                if want in self._names:
+                    return want
+                continue
+            key = folded(want)
+            if key in self._whole:
+                return self._whole[key]
+            if key in self._last:
+                return self._last[key]
+        return None
+
+
+@lru_cache(maxsize=65536)
+def _parts(name: str) -> tuple[str, str]:
+    return folded(name), folded(re.split(r"[./]", name)[-1])
 
 
 def first_known(wanted: Sequence[str], there: Iterable[str]) -> str | None:
@@ -56,19 +93,4 @@ def first_known(wanted: Sequence[str], there: Iterable[str]) -> str | None:
     >>> first_known(("n_params", "N"), ["lr", "model.n_params"])
     'model.n_params'
     """
-    names = list(there)
-    whole: dict[str, str] = {}
-    last: dict[str, str] = {}
-    for name in names:
-        whole.setdefault(folded(name), name)
-        last.setdefault(folded(re.split(r"[./]", name)[-1]), name)
-    for want in wanted:
-        if len(want) == 1:  # N and D: a letter is a name only as it stands
-            if want in names:
-                return want
-            continue
-        if folded(want) in whole:
-            return whole[folded(want)]
-        if folded(want) in last:
-            return last[folded(want)]
-    return None
+    return Known(there).first(wanted)

@@ -15,7 +15,7 @@ from pathlib import PurePath
 import numpy as np
 
 from sld.data.collecting.account import Remark, listed
-from sld.data.collecting.counters import FOLLOWS, PLANNED_STEPS, first_known
+from sld.data.collecting.counters import FOLLOWS, PLANNED_STEPS, Known
 from sld.data.collecting.stretches import as_remarks, joined
 from sld.data.importers.attempt import Attempt, Cell, Series, State, as_number
 
@@ -132,8 +132,9 @@ def with_end(run: Run) -> Run:
 
 def _planned(run: Run) -> tuple[str, float] | None:
     by_epoch = any(source in _BY_EPOCH for source in run.sources)
+    known = Known(run.config)
     for wanted in PLANNED_STEPS:
-        if ("epoch" in wanted) == by_epoch and (name := first_known((wanted,), run.config)) is not None:
+        if ("epoch" in wanted) == by_epoch and (name := known.first((wanted,))) is not None:
             steps = as_number(run.config[name])
             if steps is not None and 0 < steps < np.inf:
                 return name, steps
@@ -160,41 +161,60 @@ def _chained(first: Run, then: Run, remarks: list[Remark], why: str) -> Run:
 
 
 def _followed(runs: list[Run], remarks: list[Remark]) -> list[Run]:
-    """Join runs that name the one they continue."""
-    for _ in range(len(runs)):  # a chain of resumes is joined link by link
-        pair = next(_links(runs), None)
-        if pair is None:
+    """Join runs that name the one they continue; a chain link by link, from its beginning."""
+    for _ in range(len(runs)):
+        links = list(_links(runs))
+        if not links:
             break
-        first, then, key = pair
-        why = f"{then.name} continues it ({key} = {str(then.config[key])[:60]})"
-        # what it continued is settled now: the setting must not be followed again
-        then = replace(then, config={k: v for k, v in then.config.items() if k != key})
-        whole = _chained(first, then, remarks, why)
-        runs = [whole if run is first else run for run in runs if run.ids != then.ids]
+        later = {id(then) for _, then, _ in links}
+        # in a circle nobody is first; it is opened at some link
+        ready = [link for link in links if id(link[0]) not in later] or links[:1]
+        whole: dict[int, Run] = {}
+        gone: set[int] = set()
+        for first, then, key in ready:
+            if {id(first), id(then)} & gone:
+                continue
+            why = f"{then.name} continues it ({key} = {str(then.config[key])[:60]})"
+            # what it continued is settled now: the setting must not be followed again
+            settled = replace(then, config={k: v for k, v in then.config.items() if k != key})
+            whole[id(first)] = _chained(whole.get(id(first), first), settled, remarks, why)
+            gone.add(id(then))
+        runs = [whole.get(id(run), run) for run in runs if id(run) not in gone]
     return runs
 
 
 def _links(runs: Sequence[Run]) -> Iterator[tuple[Run, Run, str]]:
+    """Yield a run, one that says it continues it, and the setting that says so."""
+    by_id: dict[str, list[Run]] = {}
+    by_name: dict[str, list[Run]] = {}
+    for run in runs:
+        by_name.setdefault(run.name, []).append(run)
+        for identity in run.ids:
+            by_id.setdefault(identity, []).append(run)
     for then in runs:
+        known = Known(then.config)
         for wanted in FOLLOWS:
-            key = first_known((wanted,), then.config)
+            key = known.first((wanted,))
             value = then.config[key] if key is not None else None
             if key is None or not isinstance(value, str) or not value:
                 continue
-            parts = {value, *PurePath(value.replace("\\", "/")).parts}
-            firsts = [r for r in runs if r is not then and (parts & set(r.ids) or r.name in parts)]
-            by_id = [r for r in firsts if parts & set(r.ids)]
-            firsts = by_id or firsts
+            parts = dict.fromkeys((value, *PurePath(value.replace("\\", "/")).parts))
+            for index in (by_id, by_name):
+                firsts = {id(r): r for part in parts for r in index.get(part, ()) if r is not then}
+                if firsts:
+                    break
             if len(firsts) == 1:
-                yield firsts[0], then, key
+                yield next(iter(firsts.values())), then, key
 
 
 def _continued(runs: list[Run], remarks: list[Remark]) -> list[Run]:
     """Join runs of one name and equal settings of which the later begins where the earlier had already begun."""
     kept: list[Run] = []
+    of_name: dict[str, list[int]] = {}
     for run in runs:
-        k = next((k for k, other in enumerate(kept) if _goes_on(other, run)), None)
+        k = next((k for k in of_name.get(run.name, ()) if _goes_on(kept[k], run)), None)
         if k is None:
+            of_name.setdefault(run.name, []).append(len(kept))
             kept.append(run)
         else:
             kept[k] = _chained(kept[k], run, remarks, "a second recording with its name and settings begins later")
@@ -211,10 +231,12 @@ def _goes_on(first: Run, then: Run) -> bool:
 
 
 def _without_copies(runs: list[Run], remarks: list[Remark]) -> list[Run]:
-    kept: dict[int, list[Run]] = {}
+    kept: dict[tuple[object, ...], list[Run]] = {}
     order = []
     for run in runs:
-        mark = hash(tuple(sorted((k, len(s)) for k, s in run.series.items())))
+        mark = tuple(
+            (k, len(s), s.values[:3].tobytes(), s.values[-3:].tobytes()) for k, s in sorted(run.series.items())
+        )
         twin = next((other for other in kept.get(mark, ()) if _equal(run, other)), None)
         if twin is None:
             kept.setdefault(mark, []).append(run)

@@ -92,8 +92,10 @@ def tidy(runs: Sequence[Run], wanted: Wanted, remarks: list[Remark]) -> Tidy:
     Raises:
         UsageError: A name that was asked for is nowhere; or no loss is found where none was named.
     """
+    own = runs
     runs = [_derived(run, wanted.derive) for run in runs]
     names = _Names(runs)
+    names.derived = {k for new, old in zip(runs, own, strict=True) for k in new.config if k not in old.config}
     if wanted.per == "step" and (ways := [s for s in wanted.summaries if s.way != "last" or s.window]):
         raise UsageError(f"--summary {ways[0].text} makes a run one number; a row a checkpoint has the metric itself")
     summaries = list(wanted.summaries) or [_guessed_loss(names, wanted.per, remarks)]
@@ -125,6 +127,7 @@ class _Names:
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self.runs = runs
+        self.derived: set[str] = set()
         self.series = _counted(run.series for run in runs)
         self.summary = _counted(run.summary for run in runs)
         self.config = _counted(run.config for run in runs)
@@ -278,6 +281,8 @@ def _kept(names: _Names, wanted: Wanted, summaries: Sequence[Summary], scales: S
     for key, n in names.config.items():
         if len(kept) >= _MOST_KEPT + len(asked) or key in used or 2 * n <= len(names.runs):
             continue
+        if key in names.derived:  # counted in five ways: whoever wants them asks
+            continue
         values = [run.config.get(key) for run in names.runs if run.config.get(key) is not None]
         if _comes_along(key, values):
             kept[key] = CONFIG + key
@@ -318,6 +323,9 @@ def _rows_of_run(run: Run, plan: _Plan, remarks: list[Remark]) -> list[dict[str,
         row[column] = taken[column].value
         _say_taken(run, column, asked, taken[column], remarks)
     main = next(iter(taken.values()))
+    metric = _own_name(run, plan.names.metric(next(iter(plan.targets.values())).metric))
+    if metric is not None and metric in run.series:
+        _say_gaps(run, metric, run.series[metric].pairs()[0], remarks)
     status = _status(run, main.diverged, plan, remarks)
     if status is None:
         return []
