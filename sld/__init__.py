@@ -15,10 +15,31 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from sld.core.version import __version__ as __version__
+from sld.core.views import shown_by
 
 if TYPE_CHECKING:
-    from sld.api import collect, discover, fit, leaderboard, predict, score, submit
-    from sld.core.errors import DataError, GrammarError, SldError, UsageError
+    from sld.api import (
+        allocate,
+        collect,
+        compare,
+        count,
+        diagnose,
+        discover,
+        fit,
+        isoflop,
+        leaderboard,
+        load_run,
+        optimum,
+        plausibility,
+        predict,
+        report,
+        score,
+        sensitivity,
+        submit,
+        worth,
+    )
+    from sld.api.regressor import ScalingLawRegressor
+    from sld.core.errors import DataError, GrammarError, SldError, SldWarning, UsageError
     from sld.data.bundled import add_tasks_root, bundled_tasks
     from sld.data.card import Card, Target, Variable
     from sld.data.scoring import Scores
@@ -32,10 +53,30 @@ if TYPE_CHECKING:
 
 # `import sld` takes a few milliseconds: what a name needs is imported when the name is first used
 _HOMES = {
-    "sld.api": ("collect", "discover", "fit", "leaderboard", "predict", "score", "submit"),
+    "sld.api": (
+        "allocate",
+        "collect",
+        "compare",
+        "count",
+        "diagnose",
+        "discover",
+        "fit",
+        "isoflop",
+        "leaderboard",
+        "load_run",
+        "optimum",
+        "plausibility",
+        "predict",
+        "report",
+        "score",
+        "sensitivity",
+        "submit",
+        "worth",
+    ),
+    "sld.api.regressor": ("ScalingLawRegressor",),
     "sld.data.bundled": ("add_tasks_root", "bundled_tasks"),
     "sld.data.card": ("Card", "Target", "Variable"),
-    "sld.core.errors": ("DataError", "GrammarError", "SldError", "UsageError"),
+    "sld.core.errors": ("DataError", "GrammarError", "SldError", "SldWarning", "UsageError"),
     "sld.formula.expression": ("Expression", "parse"),
     "sld.laws.equivalence": ("equivalent",),
     "sld.laws.law": ("Law",),
@@ -45,6 +86,7 @@ _HOMES = {
     "sld.search.outcome": ("Discovery",),
     "sld.search.llm.settings": ("LLM",),
 }
+shown_by("sld.analysis.showing")  # what `law.plot()` and the other methods that show a result ask
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
@@ -55,27 +97,40 @@ __all__ = [
     "Expression",
     "GrammarError",
     "Law",
+    "ScalingLawRegressor",
     "Scores",
     "SldError",
+    "SldWarning",
     "Table",
     "Target",
     "Task",
     "UsageError",
     "Variable",
     "add_tasks_root",
+    "allocate",
     "bundled_tasks",
     "collect",
+    "compare",
+    "count",
+    "diagnose",
     "discover",
     "equivalent",
     "fit",
+    "isoflop",
     "leaderboard",
+    "load_run",
     "load_task",
+    "optimum",
     "parse",
+    "plausibility",
     "predict",
+    "report",
     "score",
+    "sensitivity",
     "submit",
     "table_from",
     "task_from",
+    "worth",
 ]
 
 

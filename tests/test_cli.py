@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
-from cli_runs import COLUMNS, QUICK, SCORE_KEYS, child, loss, write_runs, write_task
+from cli_runs import COLUMNS, QUICK, SCORE_KEYS, child, loss, one_line, write_runs, write_task
 from commands import Run
+from many_cases import each
 
 from sld.cli.show import laws as show_laws
 from sld.data import task as core_task
@@ -24,6 +25,7 @@ COMMANDS = [
     ("discover",),
     ("fit",),
     ("predict",),
+    ("count",),
     ("score",),
     ("laws",),
     ("laws", "show"),
@@ -33,7 +35,7 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@each("command", COMMANDS)
 def test_help_shows_examples_and_json(sld: Run, command: tuple[str, ...]) -> None:
     shown = sld(*command, "--help")
     assert (shown.code, shown.err) == (0, "")
@@ -42,7 +44,7 @@ def test_help_shows_examples_and_json(sld: Run, command: tuple[str, ...]) -> Non
     assert not re.search(r"[\x00-\x09\x0b-\x1f]", shown.out)
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@each("command", COMMANDS)
 def test_help_fits_a_narrow_terminal(sld: Run, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     text = sld(*command, "--help").out.partition("Examples:")[0]  # examples are for pasting and stay whole
@@ -69,7 +71,7 @@ def test_tasks_lists_the_bundled_ones_with_their_numbers_of_rows(sld: Run) -> No
     assert all(t["name"] in text and t["title"] in text for t in listed)
 
 
-@pytest.mark.parametrize("name", core_task.bundled_tasks())
+@each("name", core_task.bundled_tasks())
 def test_tasks_show_tells_columns_laws_and_licence(sld: Run, name: str) -> None:
     card = sld("tasks", "show", name, "--json").document["card"]
     text = sld("tasks", "show", name).out
@@ -218,6 +220,21 @@ def test_predict_adds_intervals_that_hold_the_prediction(sld: Run, runs: Path) -
     assert header == ["N", "D", "loss", "loss_predicted", "loss_low", "loss_high"]
     for row in rows:
         assert float(row[4]) <= float(row[3]) <= float(row[5])
+
+
+def test_predict_gives_the_interval_asked_for(sld: Run, runs: Path) -> None:
+    sld("fit", runs, "--target", "loss", "--scale", "N,D", "--law", "E + A*N**-a + B*D**-b", "--out", "here")
+
+    def widths(*options: str) -> list[float]:
+        rows = csv.DictReader(io.StringIO(sld("predict", "here", runs, *options).out))
+        return [float(row["loss_high"]) - float(row["loss_low"]) for row in rows]
+
+    usual = widths()
+    assert usual == widths("--level", "90", "--interval", "run") == widths("--level", "0.9") == widths("--level", "90%")
+    for narrower in (widths("--level", "50"), widths("--interval", "law")):
+        assert all(w < u for w, u in zip(narrower, usual, strict=True))
+    one_line(sld("predict", "here", runs, "--level", "30"), "--level wants per cent", "got 30")
+    one_line(sld("predict", "here", runs, "--interval", "both"), "--interval wants run", "or law", "got both")
 
 
 def test_predict_reads_parquet(sld: Run, law_file: Path, tmp_path: Path) -> None:

@@ -11,14 +11,10 @@ import pytest
 from candidates import rejudged
 from searches import search, two_scales
 
-from sld.analysis.guided import Guided
-from sld.analysis.intervals import constant_intervals, unknown_constants, with_intervals
 from sld.data.scoring import scores
 from sld.data.splits import rung_folds
 from sld.data.table import Table, table_from
-from sld.fit.fitting import fit
 from sld.fit.kernel import Array, evaluate
-from sld.laws.fit_settings import FitSettings
 from sld.search import finishing
 from sld.search.candidates.candidate import Candidate
 from sld.search.candidates.hall_of_fame import HallOfFame
@@ -27,7 +23,6 @@ from sld.search.choosing.consensus import Consensus
 from sld.search.choosing.finalists import MEMBERS, Finalists
 from sld.search.judging.admissible import HARD_REACH
 from sld.search.judging.judge import Judge
-from sld.search.outcome import Guide
 from sld.search.proposing.proposers import from_texts
 
 FORMS = ("E + A*N**-a", "A*N**-a", "E + A*log(N)", "E + A*N**-a + B*log(N)", "E + A*(N + K)**-a", "E + A*exp(-N/K)")
@@ -184,58 +179,3 @@ def test_every_group_keeps_constants_of_its_own() -> None:
     law = consensus.distilled(judge.context, 0)
     assert law is not None
     assert law.constants["loss"]["a"] != law.constants["loss"]["b"]
-
-
-@pytest.mark.slow
-def test_refits_of_the_followed_law_ask_the_others_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finishing, "explanation", lambda *_: None)
-    found = search(two_scales(0.01), "3000fits", complete=with_intervals)
-    assert found.single is not None and found.guides.keys() == {"loss"}
-    settings = found.law.settings["loss"]
-    assert settings.points == found.guides["loss"].points.n_rows > 0
-    assert found.single.settings["loss"].points == 0
-    for law in (found.law, found.single):
-        assert law.intervals is not None
-        replicates = law.intervals["targets"]["loss"]["constants"]["all"]
-        for name, value in law.constants["loss"]["all"].items():
-            below = np.mean(np.array([float(x) for x in replicates[name].split()]) < value)
-            assert 0.1 < below < 0.9, name
-            ends = constant_intervals(law)["loss"]["all"][name]
-            # of a constant that trades off against another only that is said
-            assert name in unknown_constants(law)["loss"]["all"] if ends is None else ends[0] < value < ends[1]
-        assert constant_intervals(law)["loss"]["all"][next(iter(law.constants["loss"]["all"]))] is not None
-
-
-def test_the_points_move_as_the_laws_that_were_asked_do() -> None:
-    table = curve()
-    judge, hall = judged(table)
-    consensus = Consensus.of(judge.context, Finalists.of(hall), 0)
-    assert consensus is not None
-    (member,) = (m for m in consensus.members if m.text == "E + A*N**-a")
-    N = consensus.points.X[:, 0]
-    points = consensus.points.with_targets(_values(member, N))
-    guided = Guided(Guide(points, (member,), np.ones(1)), table, 0, FitSettings())
-    np.testing.assert_allclose(guided.moved(np.ones(table.n_rows)), points.Y[:, 0], rtol=1e-6)
-    weights = np.random.default_rng(0).exponential(size=table.n_rows)
-    again = fit(member.expressions["loss"], table, weights=weights, starts=8).constants["all"]
-    usual = fit(member.expressions["loss"], table, starts=8).constants["all"]
-    moved = evaluate(member.expressions["loss"], {"N": N}, again) - evaluate(
-        member.expressions["loss"], {"N": N}, usual
-    )
-    assert np.abs(moved).max() > 1e-4
-    np.testing.assert_allclose(guided.moved(weights) - points.Y[:, 0], moved, atol=1e-5)
-
-
-def test_points_that_nobody_can_tell_are_not_taken_for_certain() -> None:
-    table = curve()
-    judge, hall = judged(table)
-    consensus = Consensus.of(judge.context, Finalists.of(hall), 0)
-    assert consensus is not None
-    guided = Guided(Guide(consensus.points, consensus.members, consensus.weights), table, 0, FitSettings())
-    for member in guided.members:
-        member.usual = np.full(consensus.points.n_rows, np.nan)
-    assert np.isnan(guided.moved(np.ones(table.n_rows))).all()
-    for member in guided.members:
-        member.usual = np.full(consensus.points.n_rows, -1e6)  # as if every refit threw it far off
-    moved = guided.moved(np.ones(table.n_rows)) - consensus.points.Y[:, 0]
-    np.testing.assert_allclose(moved, guided.range)

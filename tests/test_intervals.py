@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from many_cases import each
 
 from sld.analysis.intervals import Interval, Rival, compute, constant_intervals, predict_intervals, unknown_constants
 from sld.analysis.linearised import standard_errors
@@ -170,12 +171,12 @@ def test_shared_constants_are_refitted_together() -> None:
     assert len({columns[g]["E"] for g in law.groups}) == len(law.groups)
 
 
-def test_outside_its_domain_a_law_gives_no_interval_or_an_endless_one() -> None:
+def test_where_a_law_is_lost_its_interval_ends_all_the_same() -> None:
     table = grid(4)
     law = fitted("E - A*log(N)", table)
     lower, upper = predict_intervals(law, {"N": [1e300], "D": [1e10]})
     if law.predict({"N": [1e300], "D": [1e10]})[0, 0] <= 0:
-        assert lower[0, 0] == -math.inf and upper[0, 0] == math.inf
+        assert np.isfinite([lower[0, 0], upper[0, 0]]).all() and upper[0, 0] > table.Y.min()
     rows = table.take(np.arange(table.n_rows))
     broken = replace(rows, X=rows.X * np.array([-1.0, 1.0]))
     assert np.isnan(predict_intervals(law, broken)[0]).all()
@@ -271,8 +272,8 @@ def test_intervals_of_a_robust_fit_leave_outliers_out() -> None:
 FORMS = ("E + A*N**-alpha", "E + A*log(N)", "E - A*sqrt(N)", "A*N**alpha", "exp(E + A*log(N))", "log(E + A*N)")
 
 
-@pytest.mark.parametrize("text", FORMS)
-@pytest.mark.parametrize(("lower", "upper"), [(None, None), (0.0, None), (None, 1.5), (0.5, 1.2)])
+@each("text", FORMS)
+@each(("lower", "upper"), [(None, None), (0.0, None), (None, 1.5), (0.5, 1.2)])
 def test_a_prediction_never_leaves_its_interval(text: str, lower: float | None, upper: float | None) -> None:
     rng = np.random.default_rng(3)
     N = np.geomspace(1e2, 1e5, 12)
@@ -310,7 +311,7 @@ def test_without_a_law_an_interval_is_as_wide_as_the_rows_of_its_group() -> None
     assert high[1, 0] < low[0, 0]  # the other group's rows say nothing here
 
 
-def test_as_many_constants_as_rows_leave_the_interval_open() -> None:
+def test_as_many_constants_as_rows_leave_a_run_anywhere_between_them() -> None:
     N = np.geomspace(1e6, 1e9, 3)
     table = table_from({"N": N, "y": [0.5, 0.4, 0.38]}, target="y", scale="N", lower=0.0)
     expression = table.parse("E + A*N**-alpha")
@@ -318,11 +319,12 @@ def test_as_many_constants_as_rows_leave_the_interval_open() -> None:
     law = Law({"y": expression}, {"y": result.constants}, table.variables, table.targets)
     law = replace(law, intervals=compute(law, table, ()))
     low, high = predict_intervals(law, {"N": [1e8]})
-    assert (low[0, 0], high[0, 0]) == (0.0, math.inf)
+    assert low[0, 0] < 0.38 and 0.5 < high[0, 0] < 1.0
 
 
-def test_refits_that_fail_or_stand_still_leave_the_interval_open() -> None:
-    law = fitted(CHINCHILLA, grid(0))
+def test_where_refits_fail_or_stand_still_only_the_span_of_the_rows_is_known() -> None:
+    table = grid(0)
+    law = fitted(CHINCHILLA, table)
     assert law.intervals is not None
     about = law.intervals["targets"]["loss"]
     values = law.constants["loss"]["all"]
@@ -330,7 +332,7 @@ def test_refits_that_fail_or_stand_still_leave_the_interval_open() -> None:
         still = {"all": {c: " ".join([text or f"{v:.12g}"] * 40) for c, v in values.items()}}
         broken = replace(law, intervals={**law.intervals, "targets": {"loss": {**about, "constants": still}}})
         low, high = predict_intervals(broken, {"N": [1e8], "D": [1e10]})
-        assert np.isinf(high[0, 0]) and low[0, 0] <= 0
+        assert np.ptp(table.Y) < high[0, 0] - low[0, 0] < 2 * np.ptp(table.Y)
         assert set(constant_intervals(broken)["loss"]["all"].values()) == {None}
         reasons = set(unknown_constants(broken)["loss"]["all"].values())
         assert reasons == {"refits fail" if text else "refits do not move it"}
@@ -362,7 +364,7 @@ def test_a_constant_that_is_held_has_no_interval() -> None:
     assert unknown_constants(bounded)["loss"]["all"]["E"] == "held by its bound"
 
 
-@pytest.mark.parametrize(
+@each(
     "settings",
     [
         FitSettings(loss="log"),
@@ -372,7 +374,6 @@ def test_a_constant_that_is_held_has_no_interval() -> None:
         FitSettings(positive=("A",), bounds={"alpha": (0.0, 1.0)}),
         FitSettings(weights=("frontier",), loss="huber"),
     ],
-    ids=["log", "huber", "log_huber", "weights", "bounds", "weighted huber"],
 )
 def test_refits_lie_around_the_estimate_they_are_made_for(settings: FitSettings) -> None:
     table = grid(5, noise=0.01)

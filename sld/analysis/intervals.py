@@ -6,35 +6,42 @@ Four things make a prediction uncertain, and each is measured on the training ro
   repeats or standard errors show that noise changes, times how noisy a run at $x$ is (`noise.py`);
 * *spread*: how far refits move at $x$ when the points (or runs) of each group are reweighted at random (Rubin 1981, the
   Bayesian bootstrap: every point keeps some weight, so that small groups stay fittable). A refit does what the fit did:
-  the law's settings say which loss, weights, bounds and sharing, and a law that follows others has them refitted too;
+  the law's settings say which loss, weights, bounds and sharing;
 * *choice*: a search that tries a thousand forms takes one of several that are nearly as good; where the runners-up
   predict something else at $x$, nobody knows better;
-* *misfit*: the formula is not the truth, and far from the data that matters most. No resampling shows it, so it is
-  measured: the law is refitted on the lower rungs of every fold, and spread and choice are widened by the factor
-  $\kappa$ with which the stated share of the judged rows would have been covered.
+* *misfit*: the formula is not the truth, and far from the data that matters most. No resampling shows it. Around a form
+  that was given the spread is stretched by the factor with which refits to the lower rungs of every fold would have
+  covered the stated share of the rows above. Around a law that a search chose the runners-up tell more than folds by
+  which it was chosen, and the factor is one number, measured on many tables (`sld/laws/calibration.py`).
 
-The interval for a new run at $x$ is $\hat y \pm z \sqrt{\sigma^2 + \kappa^2 s(x)^2}$ with $s$ made of spread, choice
-and a quarter of $\sigma$, on the log scale where the residuals are more even there. Measured on 43 tables whose largest
-runs were kept aside, intervals with level 0.9 around the law that a search chose held 93 % of those runs; without the
-runners-up 81 %. Around a form that was given, not searched for, they held 91 %; without the folds 75 %.
+How these make an interval, and curves that might as well be the law, stands in `sld/laws/uncertainty.py`. The interval
+for a new run at $x$ is $\hat y \pm q \sqrt{\sigma^2 + S(x)^2}$, on the log scale where the residuals are more even.
+`bench/intervals.md` has what it held on tables that had no say in it.
 
-What cannot be measured is not made up: with no more rows than constants, or where refits do not move, nothing is known
-of the spread, and the interval ends where the target's declared bounds are, or nowhere. Where a search says that there
-is no law at all, an interval is at least as wide as the rows of its group.
+What cannot be measured is not made up: with no more rows than constants nothing is known of the noise, and the interval
+ends where the target's declared bounds are, or nowhere. Where a search says that there is no law at all, an interval is
+at least as wide as the rows of its group.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sld.analysis.guided import Guided, settings_in_search
-from sld.analysis.interval_record import (
+from sld.analysis.refits import Refits
+from sld.core.arrays import Rows
+from sld.core.errors import SldError, UsageError
+from sld.data.splits import Fold, rung_folds
+from sld.data.table import ALL_ROWS, Array, Table, read_points
+from sld.formula.expression import Expression
+from sld.laws.calibration import STRETCH, TAILS
+from sld.laws.draws import Of
+from sld.laws.interval_record import (
     LEAST_REFITS,
     STILL,
     about_target,
@@ -43,31 +50,20 @@ from sld.analysis.interval_record import (
     is_exact,
     known_size,
     level_of,
-    moving,
-    noise_shape,
     replicates_of,
-    rivals_of,
     six_digits,
 )
-from sld.analysis.refits import Refits, Scale
-from sld.core.arrays import Rows
-from sld.core.errors import SldError, UsageError
-from sld.data.splits import Fold, rung_folds
-from sld.data.table import ALL_ROWS, Array, Table, read_points
-from sld.fit.kernel import evaluate
-from sld.formula.expression import Expression
-from sld.laws.fit_settings import FitSettings
 from sld.laws.law import Constants, Law
-from sld.search.judging.soundness import Soundness
+from sld.laws.uncertainty import Surroundings
 
 if TYPE_CHECKING:
     from sld.search.candidates.candidate import Candidate
-    from sld.search.outcome import Discovery, Guide
+    from sld.search.outcome import Discovery
 
 Interval = tuple[float, float]
 
 _MAX_ROWS = 3000  # more are thinned out, which makes the spread wider, never narrower
-_RIVALS = 5
+_RIVALS = 10  # more change the score of intervals by less than one per cent
 _CHUNK = 65536  # points predicted at once
 
 UNMOVED = "refits do not move it"
@@ -79,11 +75,15 @@ OPEN = "the rows do not determine it"
 
 @dataclass(frozen=True)
 class Rival:
-    """A form that was nearly chosen: target column to formula, to constants by group, to how they were fitted."""
+    """A form that was nearly chosen: target column to formula, and to constants by group.
+
+    Attributes:
+        share: What it counts beside the best one: the ratio of their squared errors on the folds, at most 1.
+    """
 
     expressions: Mapping[str, Expression]
     constants: Constants
-    settings: Mapping[str, FitSettings] = field(default_factory=dict)
+    share: float = 1.0
 
 
 def with_intervals(found: Discovery) -> Discovery:
@@ -95,7 +95,7 @@ def with_intervals(found: Discovery) -> Discovery:
     try:
         law = add_intervals(found)
         if single is not None and found.best is not None:
-            single = replace(single, intervals=_measured(found, single, found.best, {}))
+            single = replace(single, intervals=_measured(found, single, found.best))
     except SldError as error:
         return replace(found, notes=(*found.notes, f"there are no intervals: {error}"))
     return replace(found, law=law, single=single)
@@ -103,32 +103,23 @@ def with_intervals(found: Discovery) -> Discovery:
 
 def add_intervals(found: Discovery, *, level: float = 0.9) -> Law:
     """Return the law of a discovery with its intervals."""
-    return replace(found.law, intervals=_measured(found, found.law, found.chosen, found.guides, level))
+    return replace(found.law, intervals=_measured(found, found.law, found.chosen, level))
 
 
-def _measured(
-    found: Discovery, law: Law, chosen: Candidate, guides: Mapping[str, Guide], level: float = 0.9
-) -> dict[str, Any]:
+def _measured(found: Discovery, law: Law, chosen: Candidate, level: float = 0.9) -> dict[str, Any]:
     """Return the intervals of one of the laws of a discovery; groups that borrow get those of another."""
     rows = drawn_rows(found.table, 0)
     table = found.table if len(rows) == found.table.n_rows else found.table.take(rows)
     seed = int(found.config.get("seed", 0))
     others = (c for c in found.hall_of_fame if c.key != chosen.key and c.admissible == chosen.admissible)
-    soundness = Soundness(table)
     judged = replace(law, constants={t: {g: by[g] for g in table.groups} for t, by in law.constants.items()})
+    best = min(c.score for c in (chosen, *found.hall_of_fame))
     rivals = [
-        Rival(
-            c.expressions,
-            c.constants,
-            {
-                t.column: settings_in_search(c, j, law.settings[t.column].weights, soundness)
-                for j, t in enumerate(table.targets)
-            },
-        )
+        Rival(c.expressions, c.constants, math.exp(min(best - c.score, 0.0)))
         for c in others
         if all(set(judged.groups) <= set(by_group) for by_group in c.constants.values())
     ]
-    measured = compute(judged, table, rung_folds(table), level=level, seed=seed, rivals=rivals[:_RIVALS], guides=guides)
+    measured = compute(judged, table, rung_folds(table), level=level, seed=seed, rivals=rivals[:_RIVALS])
     return _lent(measured, judged, law)
 
 
@@ -149,6 +140,7 @@ def _lent(measured: dict[str, Any], judged: Law, law: Law) -> dict[str, Any]:
             if lender in about["open"]:
                 about["open"][group] = about["open"][lender]
             about["range"][group] = [float(ends[:, 0].min()), float(ends[:, 1].max())]
+            about["spans"][group] = about["spans"][lender]
             shift = {c: law.constants[column][group][c] - v for c, v in law.constants[column][lender].items()}
             about["constants"][group] = {
                 c: " ".join(f"{float(x) + shift[c]:.12g}" for x in text.split())
@@ -166,7 +158,6 @@ def compute(
     replicates: int = 40,
     seed: int = 0,
     rivals: Sequence[Rival] = (),
-    guides: Mapping[str, Guide] | None = None,
 ) -> dict[str, Any]:
     """Measure what the intervals of `law` are made from; the result belongs under `intervals` in `law.json`.
 
@@ -181,13 +172,11 @@ def compute(
         replicates: Refits to reweighted rows.
         seed: Seed of the weights.
         rivals: Forms that were nearly chosen, when the law comes from a search.
-        guides: Target column to what the constants follow beside the rows, where they do.
 
     Raises:
         UsageError: `level` or `replicates` is out of range.
     """
-    if not 0.5 <= level < 1.0:
-        raise UsageError(f"the level of intervals must be at least 0.5 and below 1, got {level:g}")
+    _checked_level(level)
     if replicates < 10:
         raise UsageError(f"intervals need at least 10 replicates, got {replicates}")
     place = np.empty(table.n_rows, dtype=np.intp)
@@ -202,23 +191,17 @@ def compute(
     for j, target in enumerate(law.targets):
         column = target.column
         settings = law.settings[column]
-        guide = (guides or {}).get(column)
-        fits = Refits(
-            law.expressions[column], some, j, law.constants[column], settings, seed,
-            guided=None if guide is None else Guided(guide, some, j, settings),
-        )  # fmt: skip
-        others = [
-            Refits(
-                r.expressions[column], some, j, r.constants[column], r.settings.get(column, FitSettings()), seed
-            )
-            for r in rivals
-        ]  # fmt: skip
+        fits = Refits(law.expressions[column], some, j, law.constants[column], settings, seed)
+        about = fits.measure([] if rivals else some_folds, level, replicates)
+        if rivals:
+            about |= {"widening": STRETCH, "tails": TAILS}
         targets[column] = {
-            **fits.measure(some_folds, level, replicates, others),
+            **about,
             "range": _ranges(some, j, level),
             "rivals": [
                 {
                     "expression": r.expressions[column].text,
+                    "share": float(f"{r.share:.6g}"),
                     "constants": {
                         g: {c: float(f"{r.constants[column][g][c]:.12g}") for c in r.expressions[column].constants}
                         for g in law.groups
@@ -228,6 +211,12 @@ def compute(
             ],
         }
     return {"level": level, "replicates": replicates, "seed": seed, "targets": targets}
+
+
+def _checked_level(level: float) -> float:
+    if not 0.5 <= level < 1.0:
+        raise UsageError(f"the level of intervals must be at least 0.5 and below 1, got {level:g}")
+    return level
 
 
 def _ranges(table: Table, target: int, level: float) -> dict[str, list[float]]:
@@ -241,19 +230,29 @@ def _ranges(table: Table, target: int, level: float) -> dict[str, list[float]]:
     }
 
 
-def predict_intervals(law: Law, points: object) -> tuple[Array, Array]:
-    """Return lower and upper ends (n_points, n_targets) between which a new run is expected, at the law's level.
+def predict_intervals(law: Law, points: object, *, level: float | None = None, of: Of = "run") -> tuple[Array, Array]:
+    """Return lower and upper ends (n_points, n_targets) between which a new run, or the law itself, is expected.
 
-    The prediction always lies between them. Where refits fail or leave the domain of the formula the ends are infinite,
-    or the declared bounds of the target; where the law itself gives no number they are NaN. Where the search found no
+    The prediction always lies between them. Where refits fail or leave the domain of the formula the ends are what the
+    rows span, and more with the distance; where the law itself gives no number they are NaN. Where the search found no
     law they are at least as far apart as the rows of the group.
 
+    Args:
+        law: A law with intervals.
+        points: Where: a table, DataFrame, mapping of columns, or path.
+        level: Share of what is expected inside; the law's own if not given, which is 0.9.
+        of: "run" for where a new run will be, with its noise; "law" for where the curve is.
+
     Raises:
-        UsageError: The law carries no intervals, or a point's group has no constants.
+        UsageError: The law carries no intervals, a point's group has no constants, or `level` is out of range.
         DataError: A column is missing or a cell is not a number.
     """
+    level = level_of(law) if level is None else _checked_level(level)
+    if of not in ("law", "run"):
+        raise UsageError(
+            f"an interval is of the 'law' (where is the curve?) or a 'run' (where will it be?), got {of!r}"
+        )
     table = points if isinstance(points, Table) else read_points(points, law.variables, law.group_column)
-    z = NormalDist().inv_cdf(0.5 + level_of(law) / 2)
     predictions = law.predict(table)
     lower, upper = np.empty_like(predictions), np.empty_like(predictions)
     inputs = {v.symbol: table.column(v.column) for v in law.variables}
@@ -262,25 +261,14 @@ def predict_intervals(law: Law, points: object) -> tuple[Array, Array]:
         name = group if law.grouped else ALL_ROWS
         all_rows = np.flatnonzero(table.group_index == g)
         for j, target in enumerate(law.targets):
-            about = about_target(law, target.column)
-            values = law.constants[target.column][name]
-            replicates = [{**values, **r} for r in moving(about, target.column, name, values)]
-            rivals = rivals_of(law, about, j, name)
-            sigma, inflation = np.array(known_size(entry(about["noise"], name))), inflation_of(about, name)
-            shape = noise_shape(about)
-            least = entry(about.get("range", {name: None}), name) if lawless else None
-            scale = Scale(about["scale"] == "log")
+            around = Surroundings(law, j, name)
+            least = entry(about_target(law, target.column).get("range", {name: None}), name) if lawless else None
             for rows in np.array_split(all_rows, max(1, math.ceil(len(all_rows) / _CHUNK))):
                 columns = {symbol: np.ascontiguousarray(values[rows]) for symbol, values in inputs.items()}
-                middle = predictions[rows, j]
-                noise = sigma if shape is None else sigma * shape.at(table.take(rows), middle, scale.log)
-                others = np.empty((len(replicates), len(rows)))
-                for k, constants in enumerate(replicates):
-                    others[k] = evaluate(law.expressions[target.column], columns, constants)
-                choices = [evaluate(expression, columns, constants) for expression, constants in rivals]
-                spread = scale.together(middle, inflation * scale.spread(middle, others), choices, noise)
-                half = z * np.hypot(noise, float(about["widening"]) * spread)
-                lower[rows, j], upper[rows, j] = scale.ends(middle, half)
+                at = around.at(columns)
+                width = np.hypot(at.noise, at.spread) if of == "run" else at.spread
+                half = around.quantile(level) * width
+                lower[rows, j], upper[rows, j] = around.scale.ends(at.middle, at.centre, half)
                 if least is not None:
                     lower[rows, j] = np.minimum(lower[rows, j], least[0])
                     upper[rows, j] = np.maximum(upper[rows, j], least[1])

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sld.analysis.guided import Guided
-from sld.analysis.interval_record import LEAST_REFITS, six_digits
 from sld.analysis.linearised import standard_errors
 from sld.core.arrays import Mask, Rows
 from sld.data.table import Array, Table
@@ -19,7 +17,10 @@ from sld.fit.fitter import Fitter, form_seed
 from sld.fit.fitting import worse_sign
 from sld.fit.noise import FRONTIER, NoiseShape, row_weights
 from sld.formula.expression import Expression
+from sld.laws.calibration import LEVEL
+from sld.laws.error_scale import Scale
 from sld.laws.fit_settings import FitSettings
+from sld.laws.interval_record import LEAST_REFITS, six_digits
 
 if TYPE_CHECKING:
     from sld.fit.fitter import Solution
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 DEFAULT_WIDENING = 2.5  # without folds to measure it on; the median over published tables
 _MAX_WIDENING = 50.0
-_LEAST_SPREAD = 0.25  # of the noise: a law of few constants on many rows hardly moves, yet misfits
 _PRIOR_ROWS = 10.0  # weight of the pooled noise beside a group's own
 _FOLD_REPLICATES = 20
 _FOLD_STARTS = 4
@@ -48,9 +48,8 @@ class Refits:
         constants: Mapping[str, Mapping[str, float]],
         settings: FitSettings,
         seed: int,
-        guided: Guided | None = None,
     ) -> None:
-        """Compile the form; `constants` are where refits begin, `guided` what the law follows beside the rows."""
+        """Compile the form; `constants` are where refits begin."""
         self.settings, self.expression = settings, expression
         self.fitter: Fitter = settings.fitter(expression, table, target)
         self.table = table
@@ -67,15 +66,11 @@ class Refits:
         self.shape = NoiseShape.of(table, target, self.fitter.predict(self.values))
         self.base = np.ones(table.n_rows) if weights is None else weights
         self.worse = worse_sign(table, target)
-        # what is far is a matter of how exact a row is; beside points the frontier has no say in it, as in the fit
-        kinds = [kind for kind in settings.weights if kind != FRONTIER or guided is None]
+        # what is far is a matter of how exact a row is; where a law follows points the frontier has no say in it
+        kinds = [kind for kind in settings.weights if kind != FRONTIER or not settings.points]
         exact = row_weights(table, target, kinds)
         self.root = np.ones(table.n_rows) if exact is None else np.sqrt(exact)
         self.delta = settings.turning_point(self.root * self.residual(self.values))
-        self.guided, self.both = guided, self.fitter
-        if guided is not None:
-            both = _beside(table, target, guided.points)
-            self.both = settings.fitter(expression, both, weights=np.ones(both.n_rows))
 
     def residual(self, values: Array) -> Array:
         """Return the residuals (..., n_rows) of constants (..., n_groups, n_names) as the loss has them."""
@@ -83,9 +78,7 @@ class Refits:
         with np.errstate(all="ignore"):
             return np.log(self.y / prediction) if self.fitter.log_output else self.y - prediction
 
-    def solved(
-        self, starts: Array, begin: Array, weights: Array, rows: Rows | None, steps: int, goal: Array | None = None
-    ) -> Solution:
+    def solved(self, starts: Array, begin: Array, weights: Array, rows: Rows | None, steps: int) -> Solution:
         """Return a refit where rows weigh (n_rows,) more or less than the settings say.
 
         Args:
@@ -94,12 +87,8 @@ class Refits:
             weights: Of every row.
             rows: Row numbers, all if not given.
             steps: The most of one fit.
-            goal: (n_points,) targets of the points that the law follows as well; without, it follows the rows alone.
         """
-        fitter, more = self.fitter, np.zeros(0)
-        if goal is not None:
-            fitter = self.both.with_targets(np.concatenate([self.y, goal]))
-            more = np.full(len(goal), self.base.sum() / len(goal))
+        fitter = self.fitter
         n_nonlinear = len(fitter.tape.constants)
         values, found = begin, None
         kept = np.zeros(self.table.n_rows, dtype=np.bool_)
@@ -110,7 +99,7 @@ class Refits:
                 residual = np.where(kept, self.residual(values), np.nan)
                 trust = self.settings.trust(self.worse * self.root * residual, self.delta)
                 own = own if trust is None else own * trust
-            roots = np.sqrt(np.concatenate([own, more]))[fitter.order]
+            roots = np.sqrt(own)[fitter.order]
             found = fitter.solve(starts, rows, inherited=values[:, :n_nonlinear], max_iterations=steps, weights=roots)
             if not found.ok:
                 break
@@ -118,10 +107,15 @@ class Refits:
         assert found is not None
         return found
 
-    def measure(
-        self, folds: Sequence[tuple[Rows, Rows]], level: float, n_replicates: int, rivals: Sequence[Refits]
-    ) -> dict[str, Any]:
-        """Return what law.json holds of one target, but for its runners-up."""
+    def measure(self, folds: Sequence[tuple[Rows, Rows]], level: float, n_replicates: int) -> dict[str, Any]:
+        """Return what law.json holds of one target, but for its runners-up.
+
+        Args:
+            folds: Rows to refit on and rows to judge on, by which the spread of a form that was given is stretched;
+                none for one that a search chose, whose rivals tell more than folds that it was chosen by.
+            level: Share of the judged rows that the stretched spread shall cover.
+            n_replicates: Refits to reweighted rows.
+        """
         everything = np.arange(self.table.n_rows)
         fitted = self.fitter.predict(self.values)
         scale = Scale.of(self.y, fitted, self.shape is not None)
@@ -129,8 +123,7 @@ class Refits:
         if self.table.n_rows - self.n_constants * len(self.table.groups) < _LEAST_FREE:
             noise = np.full(len(noise), math.inf)  # as many constants as rows: what is left over says nothing
         replicates = self.replicates(everything, self.values, n_replicates)
-        errors = [self.judged(train, test, scale, n_replicates, rivals) for train, test in folds]
-        known = [e for e in errors if e is not None]
+        known = [e for e in (self.judged(train, test, scale, n_replicates) for train, test in folds) if e is not None]
         groups = self.table.groups
         names = self.fitter.names
         # a constant that equals another one moves with it; one that is pinned has no refits
@@ -139,6 +132,7 @@ class Refits:
             "scale": "log" if scale.log else "linear",
             "widening": widening(known, level) if known else DEFAULT_WIDENING,
             "judged_rows": sum(len(e.error) for e in known),
+            "spans": {group: self.spanned(g) for g, group in enumerate(groups)},
             "noise": {group: six_digits(noise[g]) for g, group in enumerate(groups)},
             **({} if self.shape is None else {"noise_shape": self.shape.to_json()}),
             "rows": {group: int(n) for group, n in zip(groups, np.bincount(self.table.group_index), strict=True)},
@@ -156,8 +150,8 @@ class Refits:
     def replicates(self, rows: Rows, values: Array, n: int) -> Array:
         """Return constants (n, n_groups, n_names) of refits to `rows` with random weights; NaN where one failed.
 
-        A law that follows others does so when all rows are fitted. On the rows of a fold it is on its own: the others
-        have seen the rows that are judged there.
+        A law that follows others is on its own here: what refits of these others would say hardly moves, and intervals
+        made of it held too little.
         """
         index = self.table.group_index
         n_groups = len(self.table.groups)
@@ -172,15 +166,11 @@ class Refits:
         total = np.bincount(place, weights=np.where(kept, weights, 0.0).ravel(), minlength=n * n_groups)
         total = total.reshape(n, n_groups)
         weights = weights * (np.maximum(counts, 1) / np.where(total > 0, total, 1.0))[:, index]
-        followed = self.guided if kept.all() else None
-        if followed is None and not self.fitter.shared and counts.all() and n:
+        if not self.fitter.shared and counts.all() and n:
             return self.solved_together(start, values, weights, kept)
         found = []
         for own in weights:
-            if followed is not None:
-                solution = self.solved(start, values, own, None, _REFIT_STEPS, followed.moved(own))
-            else:
-                solution = self.solved(start, values, own, rows, _REFIT_STEPS)
+            solution = self.solved(start, values, own, rows, _REFIT_STEPS)
             found.append(np.where(np.isfinite(solution.sums)[:, None], solution.values, np.nan))
         return np.array(found)
 
@@ -231,12 +221,6 @@ class Refits:
         table, weights, residual, clusters = self.table, self.base, self.residual(self.values), self.clusters
         trust = self.settings.trust(residual, self.delta)
         weights = weights if trust is None else weights * trust
-        if self.guided is not None:
-            n = self.guided.points.n_rows
-            table = self.both.table
-            weights = np.concatenate([weights, np.full(n, self.base.sum() / n)])
-            residual = np.concatenate([residual, np.full(n, np.nan)])
-            clusters = np.concatenate([clusters, np.zeros(n, dtype=np.intp)])
         own = self.settings.free
         errors = standard_errors(self.fitter.expression, own, table, weights, residual, clusters, constants)
         if errors is None:
@@ -252,24 +236,29 @@ class Refits:
                     found.setdefault(group, []).extend((name, *alike))
         return found
 
-    def judged(
-        self, train: Rows, test: Rows, scale: Scale, n_replicates: int, rivals: Sequence[Refits]
-    ) -> Judged | None:
+    def spanned(self, group: int) -> dict[str, Any]:
+        """Return what the rows of a group span, in each variable and in the target, as law.json has it."""
+        rows = self.table.group_index == group
+        X, y = self.table.X[rows], self.y[rows]
+        return {
+            "variables": {
+                v.symbol: [float(f"{x:.12g}") for x in (X[:, i].min(), X[:, i].max())]
+                for i, v in enumerate(self.table.variables)
+            },
+            "target": [float(f"{x:.12g}") for x in (y.min(), y.max())],
+        }
+
+    def judged(self, train: Rows, test: Rows, scale: Scale, n_replicates: int) -> Judged | None:
         """Return the errors on the judged rows of a fold, and what a fit to the others knows about them."""
         values = self.refitted(train) if len(train) and len(test) else None
         if values is None:
             return None
         replicates = self.replicates(train, values, min(n_replicates, _FOLD_REPLICATES))
         prediction, *moved = self.fitter.predict(np.concatenate([values[None], replicates]))
-        others = np.array(moved)[:, test]
-        fits = [(rival, rival.refitted(train)) for rival in rivals]
-        choices = [rival.fitter.predict(fit)[test] for rival, fit in fits if fit is not None]
         index = self.table.group_index[test]
         inflation = np.sqrt(np.bincount(self.table.group_index[train], minlength=len(values)) / self.free(train))
         noise = self.noise(train, prediction, scale)[index] * self.relative(prediction, scale)[test]
-        spread = scale.together(
-            prediction[test], inflation[index] * scale.spread(prediction[test], others), choices, noise
-        )
+        spread = np.hypot(inflation[index] * scale.spread(prediction[test], np.array(moved)[:, test]), LEVEL * noise)
         error = np.abs(scale.to(self.y[test]) - scale.to(prediction[test]))
         return Judged(np.where(np.isnan(error), math.inf, error), noise, spread)
 
@@ -294,19 +283,6 @@ class Refits:
         return np.asarray(np.maximum(count - self.n_constants, 1.0))
 
 
-def _beside(table: Table, target: int, points: Table) -> Table:
-    """Return rows and points as one table of one target."""
-    number = np.array([table.groups.index(g) for g in points.groups], dtype=np.intp)
-    return Table(
-        variables=table.variables,
-        targets=(table.targets[target],),
-        X=np.vstack([table.X, points.X]),
-        Y=np.vstack([table.Y[:, [target]], points.Y]),
-        groups=table.groups,
-        group_index=np.concatenate([table.group_index, number[points.group_index]]),
-    )
-
-
 @dataclass(frozen=True)
 class Judged:
     """Errors on the judged rows of one fold, with noise and spread (n_judged,) as the rows trained on give them."""
@@ -314,75 +290,6 @@ class Judged:
     error: Array
     noise: Array
     spread: Array
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Where errors are counted: as they are, or as logarithms."""
-
-    log: bool
-
-    @staticmethod
-    def of(y: Array, fitted: Array, changes: bool = False) -> Scale:
-        """Return the scale on which a normal distribution gives the residuals the higher likelihood.
-
-        Noise that changes is known on either; then positive values have logarithms, so that their ends are positive.
-        """
-        if not ((y > 0).all() and (fitted > 0).all()):
-            return Scale(False)
-        if changes:
-            return Scale(True)
-        n = len(y)
-        absolute, relative = float(np.std(y - fitted)), float(np.std(np.log(y / fitted)))
-        if absolute == 0 or relative == 0:
-            return Scale(True)
-        return Scale(-n * math.log(relative) - float(np.log(y).sum()) > -n * math.log(absolute))
-
-    def to(self, values: Array) -> Array:
-        """Return values on this scale; NaN where they have no logarithm."""
-        with np.errstate(all="ignore"):
-            return np.log(values) if self.log else values
-
-    def spread(self, middle: Array, others: Array) -> Array:
-        """Return how far `others` (n_replicates, n) lie from `middle` (n,): one standard deviation if normal."""
-        with np.errstate(all="ignore"):
-            distance = np.abs(self.to(others) - self.to(middle))
-        # refits that leave the domain of the formula count as infinitely far; failed refits do not count
-        failed = np.isnan(others).all(axis=1) if len(others) else np.zeros(0, dtype=np.bool_)
-        distance = np.where(np.isnan(distance), math.inf, distance)[~failed]
-        if len(distance) < LEAST_REFITS:
-            return np.full(middle.shape, math.inf)
-        k = min(math.ceil(0.6827 * len(distance)), len(distance)) - 1
-        return np.asarray(np.partition(distance, k, axis=0)[k])
-
-    def together(self, middle: Array, spread: Array, choices: Sequence[Array], noise: Array) -> Array:
-        """Return the spread of refits with the distance to the runners-up; at least a share of the noise."""
-        # far out the squares of what formulas say may be too large for a number
-        with np.errstate(all="ignore"):
-            squares = spread**2 + (_LEAST_SPREAD * noise) ** 2
-            if choices:
-                distance = self.to(np.array(choices)) - self.to(middle)
-                # where a rival has no value it says nothing
-                known = np.isfinite(distance)
-                total = np.square(np.where(known, distance, 0.0)).sum(axis=0)
-                squares = squares + total / np.maximum(known.sum(axis=0), 1)
-            return np.asarray(np.sqrt(squares))
-
-    def ends(self, middle: Array, half: Array) -> tuple[Array, Array]:
-        """Return the ends of intervals, in the units of the target, `half` (n,) on either side of `middle` (n,)."""
-        with np.errstate(all="ignore"):
-            if not self.log:
-                lower, upper = middle - half, middle + half
-            else:
-                lower, upper = middle * np.exp(-half), middle * np.exp(half)
-                # a law for positive values that turns negative says nothing there
-                lost = ~(middle > 0)
-                lower, upper = np.where(lost, -math.inf, lower), np.where(lost, math.inf, upper)
-        # an infinite prediction, or nothing known of refits: no ends
-        lost = np.isinf(middle) | np.isnan(lower) | np.isnan(upper)
-        lower, upper = np.where(lost, -math.inf, lower), np.where(lost, math.inf, upper)
-        unknown = np.isnan(middle)
-        return np.where(unknown, math.nan, lower), np.where(unknown, math.nan, upper)
 
 
 def widening(judged: Sequence[Judged], level: float) -> float:

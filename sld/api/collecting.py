@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -18,14 +18,7 @@ if TYPE_CHECKING:
 
     from sld.data.collecting.draft import Draft
     from sld.data.collecting.gather import Gathered, Progress
-    from sld.data.collecting.tidy import Derive
     from sld.data.importers.attempt import Cell
-
-# What else looks at a collection. DERIVED are functions from a run's settings to more settings (parameters and FLOPs
-# that a configuration lets one count); CHECKS are functions from the table (a DataFrame) and its roles to lines of
-# what is not plausible in it.
-DERIVED: tuple[Derive, ...] = ()
-CHECKS: tuple[Callable[[pd.DataFrame, Mapping[str, str]], Sequence[str]], ...] = ()
 
 _SUFFIXES = (".csv", ".tsv")
 
@@ -170,6 +163,7 @@ def collected(
     from sld.data.collecting.cache import Cache
     from sld.data.collecting.draft import draft
     from sld.data.collecting.gather import Where, gather, roles_of
+    from sld.data.plausibility import plausibility_lines
 
     given = (sources,) if isinstance(sources, str | Path) else tuple(sources)
     if not given:
@@ -185,10 +179,7 @@ def collected(
     name = "runs" if target is None else _stem(target)
     file = "runs.csv" if target is None else target.name
     drafted = draft(gathered.table, name, file, [str(source) for source in given])
-    warnings: tuple[str, ...] = ()
-    if CHECKS:
-        frame = _frame(gathered, drafted, ())
-        warnings = tuple(line for check in CHECKS for line in check(frame, roles_of(gathered.table)))
+    warnings = plausibility_lines(_frame(gathered, drafted, ()), roles_of(gathered.table))
     found = Collected(gathered, drafted, warnings)
     if target is None or card is None:
         return found
@@ -198,6 +189,7 @@ def collected(
 def _wanted(options: CollectOptions) -> Any:
     from sld.data.collecting.asked import read_scales, read_summaries, split_outside
     from sld.data.collecting.tidy import Wanted
+    from sld.data.counting.settings import counted_settings
 
     per = options.get("per", "run")
     if per not in ("run", "step"):
@@ -211,7 +203,7 @@ def _wanted(options: CollectOptions) -> Any:
         group=options.get("group"),
         keep=tuple(part for text in listed for part in split_outside(text)),
         keep_unfinished=options.get("keep_unfinished", False),
-        derive=DERIVED,
+        derive=(counted_settings,),
     )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+from warnings import warn
 
 from sld.api.tasks import is_table_file
-from sld.core.errors import DataError, UsageError, suggest
+from sld.core.errors import DataError, SldWarning, UsageError, suggest
 from sld.data.card import CARD_FILE
 
 if TYPE_CHECKING:
@@ -20,17 +21,36 @@ _ROUNDED = 0.02  # a column that is printed to two digits still fits
 
 
 def as_law(law: object) -> Law:
-    """Return a law from itself, a discovery, a `law.json` or a run directory; raises UsageError."""
+    """Return a law from itself, a discovery, a `law.json`, a run directory, a name of the catalogue or a formula.
+
+    A name (`"chinchilla"`, see `sld laws`) stands for the law with its published constants, `"chinchilla@tex"` for
+    those of another label; in a formula (`"1.69 + 406.4*N**-0.34"`) every name is a variable. Raises UsageError.
+    """
     from sld.laws.law import Law
 
     if isinstance(law, Law):
         return law
     if isinstance(law, str | Path):
+        if not _there(law):
+            from sld.laws.published import close_names, named_law
+
+            if (named := named_law(str(law))) is not None:
+                return named
+            if (close := close_names(str(law))) and not str(law).endswith(".json"):
+                wanted = f"no file {str(law)!r} and no law of that name"
+                raise UsageError(f"{wanted}; did you mean {' or '.join(map(repr, close))}? (sld laws lists all)")
         return Law.load(law)
     found = getattr(law, "law", None)
     if isinstance(found, Law):
         return found
     raise UsageError(f"wanted a law, a law.json or a run directory, got {type(law).__name__}")
+
+
+def _there(path: str | Path) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # too long for a file's name, as a formula may be
+        return False
 
 
 def score(law: object, data: object, *, drop: str | Sequence[str] = (), melt: bool = False) -> Scores:
@@ -112,26 +132,35 @@ def held_out_scores(law: Law, task: Task) -> Scores | None:
     return None if task.held_out() is None else score(law, task)
 
 
-def predict(law: object, points: object) -> dict[str, Array]:
+def predict(
+    law: object, points: object, *, level: float | None = None, interval: Literal["law", "run"] = "run"
+) -> dict[str, Array]:
     r"""Return what a law says of runs: a column per target, and its interval where the law has one.
 
-    The ends of an interval hold a new run with the law's level (90 %): they add up the spread $s(x)$ of refits to
-    reweighted rows and of rival formulas, and the noise $\sigma$ of single runs,
+    The ends of an interval hold a new run with the law's level (90 %), or the one asked for: they add up the spread
+    $S(x)$ of refits to reweighted rows and of rival formulas, and the noise $\sigma$ of single runs,
 
-    $$ \hat y(x) \pm z \sqrt{\sigma^2(x) + c^2 s^2(x)} , $$
+    $$ \hat y(x) \pm q \sqrt{\sigma^2(x) + S^2(x)} , $$
 
-    on the scale (logarithmic or not) on which residuals are even, with $c$ widened until the folds are covered.
+    on the scale (logarithmic or not) on which residuals are even, with $q$ the quantile of Student's t. The interval of
+    the law itself is without $\sigma$: where the mean of many runs would be.
 
     Args:
         law: A Law, a discovery, or the path of a law.json or run directory.
         points: Path of a table, DataFrame or mapping with the law's variables (and group column), n_points rows.
+        level: Share of runs that an interval shall hold, from 0.5 to below 1; the law's own if not given, 0.9.
+        interval: "run" for where a new run will be; "law" for where the curve is, without the noise of runs.
 
     Returns:
         Target to predictions (n_points,), and `<target>_low`, `<target>_high` where the law has intervals. A point
         outside the domain of the formula gives NaN or infinity.
 
+    Warns:
+        SldWarning: The law itself speaks against an answer: it found no law, a point lies beyond what it supports or
+            outside the rows of a variable that is no scale, or it has no finite value there.
+
     Raises:
-        UsageError: A group has no constants in the law.
+        UsageError: A group has no constants in the law, or a level or kind is asked of a law without intervals.
         DataError: A column is missing or a cell is not a number.
 
     Examples:
@@ -145,20 +174,44 @@ def predict(law: object, points: object) -> dict[str, Array]:
         >>> predicted["loss"].round(4)
         array([1.8592, 1.7728])
     """
+    law = as_law(law)
+    predicted = predicted_columns(law, points, level=level, interval=interval)
+    for sentence in (caution(law, points), *warnings(law, points), *_gaps(law, predicted)):
+        if sentence:
+            warn(sentence, SldWarning, stacklevel=2)
+    return predicted
+
+
+def predicted_columns(
+    law: object, points: object, *, level: float | None = None, interval: Literal["law", "run"] = "run"
+) -> dict[str, Array]:
+    """Return what `predict` does, and warn of nothing: for who says himself what speaks against it."""
     from sld.data.table import Table, read_points
 
     law = as_law(law)
     table = points if isinstance(points, Table) else read_points(points, law.variables, law.group_column)
     values = law.predict(table)
     predicted = {t.column: values[:, j] for j, t in enumerate(law.targets)}
-    if law.intervals is not None:
+    if law.intervals is not None or level is not None or interval != "run":
         from sld.analysis import intervals
 
-        lower, upper = intervals.predict_intervals(law, table)
+        lower, upper = intervals.predict_intervals(law, table, level=level, of=interval)
         for j, target in enumerate(law.targets):
             predicted[f"{target.column}_low"] = lower[:, j]
             predicted[f"{target.column}_high"] = upper[:, j]
     return predicted
+
+
+def _gaps(law: Law, predicted: Mapping[str, Array]) -> list[str]:
+    """Return a sentence for each target without a finite prediction at some points."""
+    import numpy as np
+
+    lost = {t.column: int((~np.isfinite(predicted[t.column])).sum()) for t in law.targets}
+    return [
+        f"{column}: no finite prediction for {n} of {len(predicted[column])} points (outside the formula's domain)"
+        for column, n in lost.items()
+        if n
+    ]
 
 
 def caution(law: object, points: object) -> str:

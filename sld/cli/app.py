@@ -18,6 +18,7 @@ _ORDER = (
     "discover",
     "fit",
     "predict",
+    "isoflop",
     "board",
 )  # in the help; what is not named comes after them
 

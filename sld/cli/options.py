@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -27,6 +27,14 @@ Data = Annotated[
     ),
 ]
 LawPath = Annotated[Path, typer.Argument(metavar="LAW", help="A law.json, or the run folder that holds it.")]
+AnyLaw = Annotated[
+    str,
+    typer.Argument(
+        metavar="LAW",
+        help="A run folder or law.json; a law of `sld laws` with its published constants, e.g. chinchilla or "
+        "chinchilla@LABEL; or a formula without constants, e.g. '1.7 + 400*N**-0.34'.",
+    ),
+]
 Names = list[str] | None
 
 
@@ -182,6 +190,42 @@ def numbers(values: Names, flag: str) -> dict[str, float]:
     return found
 
 
+def amounts(values: Names, flag: str) -> list[float]:
+    """Read the comma-separated numbers of the option `flag`."""
+    found = []
+    for part in split(values):
+        try:
+            found.append(float(part))
+        except ValueError:
+            raise UsageError(f"{flag} wants numbers, e.g. 1e22, got {part}") from None
+    return found
+
+
+def span(value: str, flag: str) -> tuple[float, float]:
+    """Read `low:high` of the option `flag`."""
+    low, _, high = value.partition(":")
+    try:
+        return float(low), float(high)
+    except ValueError:
+        raise UsageError(f"{flag} wants LOW:HIGH, e.g. 1e18:1e24, got {value}") from None
+
+
+def several(values: Names, flag: str) -> dict[str, list[float]]:
+    """Read `name=number,number` parts of the option `flag`."""
+    found: dict[str, list[float]] = {}
+    name = ""
+    for part in split(values):
+        before, equals, after = part.rpartition("=")
+        name = before.strip() if equals else name
+        try:
+            if not name:
+                raise ValueError
+            found.setdefault(name, []).append(float(after))
+        except ValueError:
+            raise UsageError(f"{flag} wants NAME=NUMBER,NUMBER, e.g. E=1.6,1.7, got {part}") from None
+    return found
+
+
 def pins(values: Names) -> dict[str, float | str]:
     """Read `name=number` and `name=name` parts of --pin."""
     found: dict[str, float | str] = {}
@@ -213,3 +257,24 @@ def bounds(values: Names) -> dict[str, tuple[float, float]]:
         if not found[name][0] < found[name][1]:
             raise UsageError(f"--bounds of {name!r}: the lower end must be below the upper one, got {value}")
     return found
+
+
+def level_of(text: str | None) -> float | None:
+    """Return the share that a per cent value of `--level` stands for: 90, 90 % and 0.9 are the same."""
+    if text is None:
+        return None
+    try:
+        value = float(text.strip().removesuffix("%"))
+    except ValueError:
+        value = float("nan")
+    share = value if 0.5 <= value < 1.0 else value / 100
+    if not 0.5 <= share < 1.0:
+        raise UsageError(f"--level wants per cent from 50 to below 100, e.g. 90, got {text}")
+    return share
+
+
+def interval_of(text: str) -> Literal["law", "run"]:
+    """Return what `--interval` asks for."""
+    if text not in ("law", "run"):
+        raise UsageError(f"--interval wants run (where will a run be?) or law (where is the curve?), got {text}")
+    return "law" if text == "law" else "run"

@@ -246,8 +246,14 @@ class NoiseShape:
         for g, group in enumerate(table.groups):
             rows = table.group_index == g
             inputs = {symbol: column[rows] for symbol, column in table.inputs.items()}
-            found[rows] = self.noise.of(table.variables, inputs, values[rows], group)
-        found = np.hypot(found, self.misfit)
+            found[rows] = self.at_points(table.variables, inputs, values[rows], group, log)
+        return found
+
+    def at_points(
+        self, variables: Collection[Variable], inputs: Mapping[str, Array], values: Array, group: str, log: bool
+    ) -> Array:
+        """Return the same at points of one group: symbol to column (n_points,)."""
+        found = np.hypot(self.noise.of(variables, inputs, values, group), self.misfit)
         with np.errstate(all="ignore"):
             return np.asarray(found / np.maximum(np.abs(values), _TINY)) if log else found
 

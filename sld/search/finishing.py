@@ -29,7 +29,7 @@ from sld.search.choosing.verdict import verdict
 from sld.search.judging.context import JudgingContext
 from sld.search.judging.soundness import Soundness
 from sld.search.loop import SearchResult
-from sld.search.outcome import Discovery, Guide
+from sld.search.outcome import Discovery
 
 _STRAIGHTENED = 10  # of the best candidates, where none keeps to the declared directions: each takes a fit
 _RANKED = 50  # candidates that are handed back: more than anybody reads, enough to tell what rivals there are
@@ -94,11 +94,6 @@ def finish(
         config={**config, "workers": searched.workers, "rule": choice.rule},
         single=None if alone else with_remarks(_with_borrowed(single, table, everything), everything),
         best=None if alone else best,
-        guides={
-            t.column: Guide(c.points, c.members, c.weights)
-            for t, c, judged in zip(table.targets, choice.agreed, chosen.judgements, strict=True)
-            if c is not None and judged.consensus
-        },
     )
 
 

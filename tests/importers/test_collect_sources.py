@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,3 +160,17 @@ def test_from_tracker_to_law(name: str, tmp_path: Path) -> None:
     rough = name in ("olmo", "nanogpt", "nanochat")
     assert found.verdict.kind in ("law", "weak")
     assert rough or near == pytest.approx([0.28, 0.34], abs=0.03)
+
+
+def test_sizes_are_counted_from_settings_and_what_cannot_be_is_said(tmp_path: Path) -> None:
+    """A GPT-2 of 85,056,000 parameters without embeddings; a loss above ln V was never learnt."""
+    sizes = {"model_type": "gpt2", "vocab_size": 50257, "n_positions": 1024, "n_embd": 768, "n_head": 12}
+    for layers, loss in ((12, 3.0), (6, 3.4), (3, 12.5)):
+        lines = [{"model": {**sizes, "n_layer": layers}}, {"step": 1, "tokens": 1e9, "val_loss": 5.0}]
+        lines.append({"step": 2, "tokens": 2e9, "val_loss": loss})
+        (tmp_path / f"layers-{layers}.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n", encoding="utf-8")
+    frame = sld.collect(tmp_path, keep="model.vocab_size")
+    assert rows_of(frame)["layers-12"]["N"] == 85_056_000
+    card = frame.attrs["card"]
+    assert 'convention = "non-embedding"' in card and "count.total" not in frame.columns
+    assert any(line.startswith("doubtful: ") and "layers-3" in line for line in frame.attrs["account"])

@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
         "predict",
         "sld predict sld-runs/nanolm_chinchilla-0 points.csv",
         "sld predict law.json points.csv --out predictions.csv",
+        "sld predict law.json points.csv --interval law --level 50",
         "cat points.csv | sld predict law.json -",
     )(predict)
     command(
@@ -36,6 +37,18 @@ def predict(
             metavar="POINTS", help="Table with the law's variables, of any type that discover reads; - for a pipe."
         ),
     ],
+    interval: Annotated[
+        str,
+        typer.Option(
+            "--interval",
+            metavar="run|law",
+            help="Whose interval: a new run's, with its noise, or the law's own, where the curve is.",
+        ),
+    ] = "run",
+    level: Annotated[
+        str | None,
+        typer.Option("--level", metavar="90", help="Per cent that the interval shall hold, such as 50, 80, 90, 95."),
+    ] = None,
     drop: options.Drop = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write the CSV here, not on stdout.")
@@ -55,7 +68,9 @@ def predict(
     loaded = api.as_law(law)
     given = prepared(options.given(points), drop=drop or ())
     table = read_points(given, loaded.variables, loaded.group_column)
-    predicted = api.predict(loaded, table)
+    predicted = api.predicted_columns(
+        loaded, table, level=options.level_of(level), interval=options.interval_of(interval)
+    )
     options.say_notes(table)
     show.warn_of_verdict(api.caution(loaded, table))
     for sentence in api.warnings(loaded, table):

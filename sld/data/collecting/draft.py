@@ -9,9 +9,10 @@ from typing import Literal
 
 from sld.core.errors import GrammarError
 from sld.data.card import Card, Target, Variable, unique_symbols
-from sld.data.collecting.asked import STEP
+from sld.data.collecting.asked import CONFIG, STEP
 from sld.data.collecting.counters import HIGHER, HYPER, folded
 from sld.data.collecting.tidy import DIVERGED, INCOMPLETE, RUN, STATUS, Per, Tidy
+from sld.data.counting.settings import convention_of_setting
 from sld.data.importers.attempt import Cell
 
 _LEAST_SETTINGS = 3  # values of a hyperparameter from which on an optimum may lie inside
@@ -47,7 +48,8 @@ def draft(table: Tidy, name: str, file: str, sources: Sequence[str]) -> Draft:
             reasons.append(f"{column} ({text}) is not positive everywhere, as a scale has to be: no variable")
         else:
             meaning, unit = _meaning(column, text)
-            variables.append(Variable(column, meaning=meaning, unit=unit, role="scale"))
+            convention = convention_of_setting(text.removeprefix(CONFIG))
+            variables.append(Variable(column, meaning=meaning, unit=unit, role="scale", convention=convention))
             reasons.append(
                 f"{column} is a scale: it is {text}" if column != STEP else "step is a scale: it counts work done"
             )
