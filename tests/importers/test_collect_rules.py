@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from sld.data.collecting.account import Remark
 from sld.data.collecting.asked import Summary, read_scales, read_summaries
 from sld.data.collecting.resolve import Run, resolve
 from sld.data.collecting.tidy import Tidy, Wanted, tidy
-from sld.data.importers.attempt import Attempt, Cell, Series
+from sld.data.importers.attempt import Attempt, Cell, Series, run_name
 
 
 def attempt(
@@ -296,3 +297,15 @@ def test_settings_written_apart_belong_to_the_run_above_if_there_is_one() -> Non
     assert run.config == {"lr": 0.1} and run.name == "a"
     alone, _ = resolved(settings, reader="tensorboard")
     assert [r.name for r in alone] == ["1"]
+
+
+def test_a_tracker_that_was_told_of_the_end_is_believed() -> None:
+    """Steps of W&B count calls of log() where the run logs no counter of its own: 2 calls of 100 steps."""
+    found, _ = table(attempt([5, 4], [0, 1], config={"max_steps": 100}, state="finished"))
+    assert found.columns["status"] == ["finished"]
+
+
+def test_runs_are_named_below_the_source_that_was_given(tmp_path: Path) -> None:
+    assert run_name(tmp_path / "lightning_logs" / "version_3", tmp_path / "lightning_logs") == "version_3"
+    assert run_name(tmp_path / "size-1" / "lightning_logs" / "version_0", tmp_path) == "size-1"
+    assert run_name(tmp_path / "logs" / "train.log", tmp_path) == tmp_path.name

@@ -110,7 +110,7 @@ class Cache:
 
 
 def _key(unit: Unit) -> str:
-    return f"{unit.reader}:{unit.base.resolve()}"
+    return f"{unit.reader}:{unit.base.resolve()}:{unit.root}"  # runs are named below the source that was given
 
 
 def _signature(unit: Unit) -> list[Any] | None:

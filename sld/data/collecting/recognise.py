@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sld.core.errors import DataError, UsageError, suggest
@@ -48,7 +49,8 @@ def recognised(
         if not found:
             raise DataError(_nothing(path, wanted))
         for unit in found:
-            units.setdefault((unit.reader, unit.base.resolve()), unit)
+            root = path if path.is_dir() else path.parent
+            units.setdefault((unit.reader, unit.base.resolve()), replace(unit, root=root))
     return list(units.values()), remarks
 
 

@@ -127,6 +127,9 @@ def with_end(run: Run) -> Run:
     name, steps = planned
     if last + _spacing(run) >= steps:
         return replace(run, state="finished", ended="")
+    if run.state == "finished":
+        # a tracker that was told of the end knows better: its steps may count calls of log(), and not steps of training
+        return replace(run, ended="")
     return replace(run, state="unfinished", ended=f"ended at step {last:g} of {steps:g} ({name})")
 
 

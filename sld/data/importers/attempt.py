@@ -120,12 +120,14 @@ class Unit:
         base: The folder or file that it is called by.
         files: What is read.
         whole: Nothing else in the folder is looked at, nor in those below it.
+        root: The source that the user named; a run is not called by a folder above it.
     """
 
     reader: str
     base: Path
     files: tuple[Path, ...]
     whole: bool = False
+    root: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -163,19 +165,26 @@ class Folder:
         return [name for name in self.files if name.lower().endswith(suffixes)]
 
 
-def run_name(path: Path) -> str:
+def run_name(path: Path, root: Path | None = None) -> str:
     """Return what a run found at a path is called: the nearest folder or file whose name says something.
 
     >>> run_name(Path("sweep/size-1/lightning_logs/version_0")), run_name(Path("sweep/base.csv"))
     ('size-1', 'base')
+
+    Args:
+        path: A file, or a folder.
+        root: The highest folder that may give its name: the one that the user named.
     """
+    path = path if path.name else path.resolve()
     first = path.name if path.is_dir() or not path.suffix else path.stem
-    if not _GENERIC.fullmatch(first):
+    if not _GENERIC.fullmatch(first) or path == root:
         return first
     for parent in path.parents[:3]:
-        if parent.name and not _GENERIC.fullmatch(parent.name):
-            # several versions under a folder of logs alone are told apart by their number
-            return parent.name
+        name = parent.name or (parent.resolve().name if parent == root else "")
+        if name and not _GENERIC.fullmatch(name):
+            return name
+        if parent == root:
+            break
     return first
 
 

@@ -45,7 +45,7 @@ def read(unit: Unit) -> list[Attempt]:
     if not rows:
         raise DataError(f"{path} has a header but no epochs" if text.strip() else f"{path} is empty")
     config, _ = settings_beside(path)
-    return attempts_of(rows, _EPOCH, Origin(str(path), run_name(path), str(path), config, tuple(notes)))
+    return attempts_of(rows, _EPOCH, Origin(str(path), run_name(path, unit.root), str(path), config, tuple(notes)))
 
 
 def _rows(text: str, path: Path, notes: list[str]) -> Iterator[dict[str, Cell]]:

@@ -6,7 +6,6 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
 
 from sld.core.errors import DataError
 from sld.data.importers.attempt import Folder, one_line
@@ -19,7 +18,7 @@ SUFFIXES = (".db", ".sqlite", ".sqlite3")
 @contextlib.contextmanager
 def opened(path: Path, what: str) -> Iterator[sqlite3.Connection]:
     """Open a database that is not written to; raises DataError for what is none, is damaged or stays locked."""
-    uri = f"file:{quote(str(path.resolve()))}?mode=ro"
+    uri = f"{path.resolve().as_uri()}?mode=ro"
     try:
         if not path.stat().st_size:
             raise DataError(f"{path} is empty; wanted a database of {what}")

@@ -43,7 +43,7 @@ def read(unit: Unit) -> list[Attempt]:
         except DataError as error:
             notes.append(str(error))
     version = _VERSION.fullmatch(unit.base.name)
-    origin = Origin(str(unit.base), run_name(unit.base), str(unit.base), config, tuple(notes))
+    origin = Origin(str(unit.base), run_name(unit.base, unit.root), str(unit.base), config, tuple(notes))
     found = attempts_of(sheet.rows, step, origin)
     # the next version of one folder comes after this one
     return [replace(a, order=a.order + 1000.0 * int(version[1])) for a in found] if version else found

@@ -55,7 +55,9 @@ def read(unit: Unit) -> list[Attempt]:
     if step is None:
         return [_row(row, k, run, path) for k, row in enumerate(sheet.rows)]
     if run is None or run == step:
-        return attempts_of(sheet.rows, step, Origin(str(path), run_name(path), str(path), config, tuple(notes)))
+        return attempts_of(
+            sheet.rows, step, Origin(str(path), run_name(path, unit.root), str(path), config, tuple(notes))
+        )
     owned: dict[str, list[dict[str, Cell]]] = {}
     for row in sheet.rows:
         if run in row:

@@ -99,7 +99,7 @@ def _attempt(unit: Unit, file: Path) -> Attempt:
     only_settings = bool(found.config) and all(len(s) <= 1 for s in series.values())
     return Attempt(
         id=str(unit.base),
-        name=run_name(unit.base),
+        name=run_name(unit.base, unit.root),
         place=str(unit.base),
         config=found.config,
         series={} if only_settings else series,

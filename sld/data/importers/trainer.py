@@ -83,7 +83,8 @@ def read(unit: Unit) -> list[Attempt]:
     if zeros:
         notes.append(f"a training loss of 0.0 in {zeros} entries, which is how the Trainer writes NaN; read as NaN")
     summary |= {k: newest[k] for k in ("total_flos",) if isinstance(newest.get(k), int | float)}
-    name = run_name(unit.base.parent if _CHECKPOINT.fullmatch(unit.base.name) else unit.base)
+    place = unit.base.parent if _CHECKPOINT.fullmatch(unit.base.name) else unit.base
+    name = run_name(place, unit.root)
     return [
         Attempt(
             id=str(unit.base),
