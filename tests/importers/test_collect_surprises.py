@@ -276,3 +276,11 @@ def test_whole_numbers_beyond_64_bits_and_53_bits_keep_their_digits(tmp_path: Pa
     frame = sld.collect(tmp_path, keep="flops")
     (row,) = frame.to_dict("records")
     assert row["N"] == 2**53 + 1 and row["flops"] == 10**20
+
+
+@pytest.mark.parametrize("torn", ["3,1.2", "3", "3,1.25"])
+def test_the_last_line_of_a_growing_csv_is_left_out(tmp_path: Path, torn: str) -> None:
+    """Of 1.2 nobody can tell that it is the beginning of 1.25."""
+    (tmp_path / "base.csv").write_text(f"step,loss\n1,3.5\n2,3.25\n{torn}", encoding="utf-8")
+    (run,) = attempts(tmp_path)
+    assert points(run, "loss") == [(1, 3.5), (2, 3.25)] and "cut off" in run.notes[0]

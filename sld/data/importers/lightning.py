@@ -37,6 +37,8 @@ def read(unit: Unit) -> list[Attempt]:
     if step is None:
         raise DataError(f"{unit.files[0]} has no column of steps; it has {', '.join(sheet.names[:8])}")
     config, notes = {}, list[str]()
+    if sheet.torn:
+        notes.append(f"{unit.files[0].name} of {unit.base.name}: the last line is cut off and was left out")
     for file in unit.files[1:]:
         try:
             config = settings_of(read_text(file))

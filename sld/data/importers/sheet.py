@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from sld.core.errors import DataError
+from sld.data.formats.source import Content
+from sld.data.formats.text import TextSource
 from sld.data.importers.attempt import (
     Attempt,
     Cell,
@@ -21,6 +24,7 @@ from sld.data.importers.attempt import (
     cell_of,
     flat,
     plain,
+    read_bytes,
     read_object,
     read_text,
 )
@@ -45,6 +49,7 @@ RUN_NAMES = (
     "model",
     "trial",
 )
+_DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 SIDECARS = (
     *("config.json", "hparams.json", "params.json", "args.json", "run.json", "settings.json"),
     *("config.yaml", "config.yml", "hparams.yaml", "params.yaml", "args.yaml"),
@@ -67,8 +72,18 @@ class Sheet:
 
 
 def sheet_of(path: Path) -> Sheet:
-    """Read a table of any type that `sld` reads; raises DataError."""
+    """Read a table of any type that `sld` reads; raises DataError.
+
+    The last line of a growing CSV, of a process that still writes or was killed, may lack cells or digits: where a
+    table of curves has no end of line there, it is left out.
+    """
     source = open_source(path)
+    torn = False
+    if path.suffix.lower() in _DELIMITERS and step_column(source.names) is not None:
+        data = read_bytes(path)
+        if torn := not data.endswith((b"\n", b"\r")):
+            whole = data[: max(data.rfind(b"\n"), data.rfind(b"\r")) + 1]
+            source = TextSource(Content(path.name, lambda: io.BytesIO(whole)), _DELIMITERS[path.suffix.lower()])
     if not any(source.names):
         raise DataError(f"{path} has no named columns")
     rows: list[dict[str, Cell]] = []
@@ -78,7 +93,7 @@ def sheet_of(path: Path) -> Sheet:
         for cells in zip(*columns, strict=True):
             row = {source.names[k]: _cell(v) for k, v in zip(places, cells, strict=True)}
             rows.append({k: v for k, v in row.items() if v is not None})
-    return Sheet(tuple(n for n in source.names if n), rows)
+    return Sheet(tuple(n for n in source.names if n), rows, torn)
 
 
 def _cell(value: Any) -> Cell:
