@@ -309,3 +309,9 @@ def test_runs_are_named_below_the_source_that_was_given(tmp_path: Path) -> None:
     assert run_name(tmp_path / "lightning_logs" / "version_3", tmp_path / "lightning_logs") == "version_3"
     assert run_name(tmp_path / "size-1" / "lightning_logs" / "version_0", tmp_path) == "size-1"
     assert run_name(tmp_path / "logs" / "train.log", tmp_path) == tmp_path.name
+
+
+def test_a_setting_that_is_a_scale_comes_along_once() -> None:
+    runs = [attempt([5, 4], name=str(n), config={"model.n_params": n, "lr": n * 0.1}) for n in (1, 2, 3)]
+    found, _ = table(*runs, wanted=Wanted(summaries=(Summary("loss"),), scales=tuple(read_scales("N=n_params"))))
+    assert list(found.columns) == ["run", "N", "lr", "loss", "status"]

@@ -275,7 +275,7 @@ def _kept(names: _Names, wanted: Wanted, summaries: Sequence[Summary], scales: S
         kept[name.removeprefix(CONFIG)] = found
     if wanted.keep:
         return kept
-    used = {f.removeprefix(CONFIG) for s in scales for f in s.factors if isinstance(f, str)}
+    used = {names.factor(f).removeprefix(CONFIG) for s in scales for f in s.factors if isinstance(f, str)}
     used |= {s.metric for s in summaries} | set(kept) | {RUN, STATUS, STEP, *(s.column for s in scales)}
     used |= {s.column for s in summaries}
     for key, n in names.config.items():
