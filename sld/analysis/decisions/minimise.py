@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sld.core.arrays import Array, Mask
 
@@ -450,9 +451,9 @@ Own = Callable[[Mapping[str, Array]], Array]  # columns (n_curves, n_points) to 
 def minima(problem: Problem, drawn: Drawn, own: Own, budget: float, centre: Minimum) -> Curves:
     """Return where each of many curves has its minimum.
 
-    One free variable: all curves on one grid, then on a finer one where they have their minima; three points of it give
-    a parabola. More: each curve goes down from the minimum of the centre by steps of its own, with differences wide
-    enough that kinks of a curve's uncertainty do not count.
+    One free variable: all curves on one grid, downhill from the minimum of the centre, then on a finer one where they
+    have their minima; three points of it give a parabola. More: each curve goes down from the minimum of the centre by
+    steps of its own, with differences wide enough that kinks of a curve's uncertainty do not count.
 
     Args:
         problem: Its `value` is that of the centre and is not asked.
@@ -472,20 +473,41 @@ def minima(problem: Problem, drawn: Drawn, own: Own, budget: float, centre: Mini
         return _own_minima(problem, own, budget, centre, (low, high))
     z = np.linspace(low[0], high[0], _FIRST)
     values = finite(drawn(problem.columns(z[:, None], budget)))
-    at = values.argmin(axis=1)
+    at = _downhill(values, int(np.argmin(np.abs(z - centre.z[0]))))
     inside = (at > 0) & (at < len(z) - 1)
     step = z[1] - z[0]
     if inside.any():
-        first = max(low[0], float(z[at[inside]].min()) - step)
-        last = min(high[0], float(z[at[inside]].max()) + step)
+        coarse = z[at]
+        first = max(low[0], float(coarse[inside].min()) - step)
+        last = min(high[0], float(coarse[inside].max()) + step)
         z = np.linspace(first, last, _SECOND)
         values = finite(drawn(problem.columns(z[:, None], budget)))
-        at = values.argmin(axis=1)
-        inside &= (at > 0) & (at < len(z) - 1)
+        # the finer grid holds the minima of all curves, and each has to stay in its own valley
+        near = np.abs(z - coarse[:, None]) <= 1.001 * step
+        at = np.where(near, values, math.inf).argmin(axis=1)
+        inside &= (at > 0) & (at < len(z) - 1) & near.any(axis=1)
     vertex, value = _vertices(z, values, np.clip(at, 1, len(z) - 2))
     columns = problem.columns(np.where(inside, vertex, z[0])[:, None], budget)
     point = {s: np.where(inside, x, math.nan) for s, x in columns.items()}
     return Curves(point, np.where(inside, value, math.nan), inside)
+
+
+def _downhill(values: Array, start: int) -> NDArray[np.intp]:
+    """Return for each curve (n, n_points) where going down from one point ends: its minimum next to the law's own.
+
+    Far from the runs a curve that might as well be the law is hardly known, and may have a lower point that means
+    nothing.
+    """
+    n, m = values.shape
+    at, rows = np.full(n, start), np.arange(n)
+    for _ in range(m):
+        left, right = np.maximum(at - 1, 0), np.minimum(at + 1, m - 1)
+        best = np.where(values[rows, left] < values[rows, right], left, right)
+        lower = values[rows, best] < values[rows, at]
+        if not lower.any():
+            break
+        at = np.where(lower, best, at)
+    return at
 
 
 def _vertices(z: Array, values: Array, at: Array) -> tuple[Array, Array]:
