@@ -18,7 +18,7 @@ from sld.core.version import __version__ as __version__
 from sld.core.views import shown_by
 
 if TYPE_CHECKING:
-    from sld.api import discover, fit, leaderboard, load_run, predict, report, score, submit
+    from sld.api import diagnose, discover, fit, leaderboard, load_run, predict, report, score, submit
     from sld.api.regressor import ScalingLawRegressor
     from sld.core.errors import DataError, GrammarError, SldError, SldWarning, UsageError
     from sld.data.bundled import add_tasks_root, bundled_tasks
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 # `import sld` takes a few milliseconds: what a name needs is imported when the name is first used
 _HOMES = {
-    "sld.api": ("discover", "fit", "leaderboard", "load_run", "predict", "report", "score", "submit"),
+    "sld.api": ("diagnose", "discover", "fit", "leaderboard", "load_run", "predict", "report", "score", "submit"),
     "sld.api.regressor": ("ScalingLawRegressor",),
     "sld.data.bundled": ("add_tasks_root", "bundled_tasks"),
     "sld.data.card": ("Card", "Target", "Variable"),
@@ -70,6 +70,7 @@ __all__ = [
     "Variable",
     "add_tasks_root",
     "bundled_tasks",
+    "diagnose",
     "discover",
     "equivalent",
     "fit",

@@ -266,7 +266,9 @@ def test_an_interval_that_says_nothing_where_the_data_end_makes_a_law_weak() -> 
 @pytest.mark.slow
 def test_narrow_intervals_leave_the_verdict_as_it_is() -> None:
     found = with_intervals(two_scales(0.002), "2000fits")
-    assert limit_by_intervals(found.verdict, found.law, found.table) == found.verdict
+    judged = limit_by_intervals(found.verdict, found.law, found.table)
+    assert judged.kind == found.verdict.kind == "law"
+    assert all(judged.reach[s] > 3 * judged.edge[s] for s in "ND")
 
 
 def test_what_grows_by_factors_may_leave_its_range() -> None:

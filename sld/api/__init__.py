@@ -4,6 +4,7 @@ Heavy modules are imported by the function that needs them, so that `sld tasks` 
 """
 
 from sld.api.board import Submitted, leaderboard, submit
+from sld.api.diagnosing import diagnose
 from sld.api.discovery import discover, dry_run
 from sld.api.fitting import fit
 from sld.api.forms import ChosenForm, find_form
@@ -17,6 +18,7 @@ __all__ = [
     "as_law",
     "as_task",
     "caution",
+    "diagnose",
     "discover",
     "dry_run",
     "find_form",
