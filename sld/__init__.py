@@ -18,7 +18,25 @@ from sld.core.version import __version__ as __version__
 from sld.core.views import shown_by
 
 if TYPE_CHECKING:
-    from sld.api import diagnose, discover, fit, leaderboard, load_run, predict, report, score, submit
+    from sld.api import (
+        allocate,
+        compare,
+        count,
+        diagnose,
+        discover,
+        fit,
+        isoflop,
+        leaderboard,
+        load_run,
+        optimum,
+        plausibility,
+        predict,
+        report,
+        score,
+        sensitivity,
+        submit,
+        worth,
+    )
     from sld.api.regressor import ScalingLawRegressor
     from sld.core.errors import DataError, GrammarError, SldError, SldWarning, UsageError
     from sld.data.bundled import add_tasks_root, bundled_tasks
@@ -34,7 +52,25 @@ if TYPE_CHECKING:
 
 # `import sld` takes a few milliseconds: what a name needs is imported when the name is first used
 _HOMES = {
-    "sld.api": ("diagnose", "discover", "fit", "leaderboard", "load_run", "predict", "report", "score", "submit"),
+    "sld.api": (
+        "allocate",
+        "compare",
+        "count",
+        "diagnose",
+        "discover",
+        "fit",
+        "isoflop",
+        "leaderboard",
+        "load_run",
+        "optimum",
+        "plausibility",
+        "predict",
+        "report",
+        "score",
+        "sensitivity",
+        "submit",
+        "worth",
+    ),
     "sld.api.regressor": ("ScalingLawRegressor",),
     "sld.data.bundled": ("add_tasks_root", "bundled_tasks"),
     "sld.data.card": ("Card", "Target", "Variable"),
@@ -69,21 +105,29 @@ __all__ = [
     "UsageError",
     "Variable",
     "add_tasks_root",
+    "allocate",
     "bundled_tasks",
+    "compare",
+    "count",
     "diagnose",
     "discover",
     "equivalent",
     "fit",
+    "isoflop",
     "leaderboard",
     "load_run",
     "load_task",
+    "optimum",
     "parse",
+    "plausibility",
     "predict",
     "report",
     "score",
+    "sensitivity",
     "submit",
     "table_from",
     "task_from",
+    "worth",
 ]
 
 

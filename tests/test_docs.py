@@ -18,7 +18,7 @@ import pytest
 import typer.main
 from hatchling.metadata.core import ProjectMetadata
 from hatchling.plugin.manager import PluginManager
-from many_cases import case
+from many_cases import case, each
 from prose import mean_length
 
 import sld
@@ -92,7 +92,7 @@ def test_every_command_is_in_readme_and_in_docs() -> None:
         assert [name for path in COMMANDS for name in path[:1] if name not in named] == [], where
 
 
-@pytest.mark.parametrize("path", COMMANDS, ids=lambda path: " ".join(("sld", *path)))
+@each("path", COMMANDS)
 def test_help_shows_examples_that_parse(path: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*path, "--help"]) == 0
     text = capsys.readouterr().out
@@ -256,7 +256,7 @@ def test_every_public_name_is_in_the_reference() -> None:
     assert sorted(described) == sorted(sld.__all__)
 
 
-@pytest.mark.parametrize("name", [name for name in DOCUMENTS if blocks(DOCUMENTS[name], "python")])
+@each("name", [name for name in DOCUMENTS if blocks(DOCUMENTS[name], "python")])
 def test_python_in_the_documents_uses_public_names(name: str) -> None:
     for block in blocks(DOCUMENTS[name], "python"):
         used = [node for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Attribute)]

@@ -12,6 +12,7 @@ from typing import Any
 import llm_server
 import pytest
 from llm_server import Answer, Request, Server, reply, status
+from many_cases import each
 from searches import search, two_scales
 
 from sld import api
@@ -291,7 +292,7 @@ def test_a_dry_run_prints_the_prompt_and_sends_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "message"),
     [
         (("--llm-mode", "agent"), "--llm-mode is about a language model; name one with --llm MODEL"),

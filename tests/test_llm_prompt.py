@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
+from many_cases import each
 from searches import grouped, mixture, one_scale, two_scales
 
 from sld.data.card import Target, Variable
@@ -68,7 +68,7 @@ def whole(view: View) -> str:
     return "".join(f"--- {m['role']}\n{m['content']}\n" for m in messages(view))
 
 
-@pytest.mark.parametrize("name", VIEWS)
+@each("name", VIEWS)
 def test_prompts_are_as_recorded(name: str) -> None:
     assert whole(VIEWS[name]()) == (GOLDEN / f"prompt_{name}.txt").read_text(encoding="utf-8")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from many_cases import each
 from searches import grouped, one_scale, search, two_scales
 
 from sld import api
@@ -58,8 +59,8 @@ def test_a_good_law_is_a_law() -> None:
     assert outcome(one_scale(), FORM, POWER).kind == "law"
 
 
-@pytest.mark.parametrize("error", [math.nan, math.inf, 2e7, 30.0])
-@pytest.mark.parametrize("which", [0, -1])
+@each("error", [math.nan, math.inf, 2e7, 30.0])
+@each("which", [0, -1])
 def test_one_fold_that_failed_speaks_against_the_verdict(error: float, which: int) -> None:
     errors = [1e-3] * len(rung_folds(one_scale()))
     errors[which] = error

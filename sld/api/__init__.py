@@ -3,39 +3,54 @@
 Heavy modules are imported by the function that needs them, so that `sld tasks` does not wait for the engine.
 """
 
+from sld.api.allocation import allocate
 from sld.api.board import Submitted, leaderboard, submit
+from sld.api.comparing import compare
+from sld.api.counting import count, plausibility
 from sld.api.diagnosing import diagnose
 from sld.api.discovery import discover, dry_run
 from sld.api.fitting import fit
 from sld.api.forms import ChosenForm, find_form
 from sld.api.laws import as_law, caution, held_out_scores, predict, predicted_columns, rows_to_score, score, warnings
 from sld.api.runs import load_run, markdown_report, read_decision, report
-from sld.api.tasks import as_task, known_tasks, task_details, task_list
+from sld.api.sensitivities import sensitivity
+from sld.api.settings import optimum, worth
+from sld.api.sweeps import isoflop
+from sld.api.tasks import as_task, check, known_tasks, task_details, task_list
 
 __all__ = [
     "ChosenForm",
     "Submitted",
+    "allocate",
     "as_law",
     "as_task",
     "caution",
+    "check",
+    "compare",
+    "count",
     "diagnose",
     "discover",
     "dry_run",
     "find_form",
     "fit",
     "held_out_scores",
+    "isoflop",
     "known_tasks",
     "leaderboard",
     "load_run",
     "markdown_report",
+    "optimum",
+    "plausibility",
     "predict",
     "predicted_columns",
     "read_decision",
     "report",
     "rows_to_score",
     "score",
+    "sensitivity",
     "submit",
     "task_details",
     "task_list",
     "warnings",
+    "worth",
 ]

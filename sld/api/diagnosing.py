@@ -38,6 +38,9 @@ def diagnose(
         drop: Conditions for rows to leave out, as in `sld.discover`.
         melt: Whether a wide table is made long first.
 
+    Returns:
+        The rungs, runs and levels, with `.summary()` in sentences, `.to_frame()` (a row a rung) and `.to_json()`.
+
     Raises:
         UsageError: There is no such target, group or variable, or the law carries no intervals.
         DataError: A column is missing or a cell is not a number.

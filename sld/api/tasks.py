@@ -163,6 +163,22 @@ def task_details(data: object) -> dict[str, Any]:
     }
 
 
+def check(path: str | Path) -> list[str]:
+    """Return what is wrong or doubtful with a task folder, or not plausible in a table of runs, in sentences.
+
+    Raises:
+        UsageError: There is no task or table there at all.
+        DataError: The table cannot be read.
+    """
+    if not is_table_file(path):
+        from sld.data.task import check_task
+
+        return check_task(path)
+    from sld.data.plausibility import plausibility_lines
+
+    return list(plausibility_lines(path))
+
+
 def known_tasks(more: Sequence[str | Path] = ()) -> list[Task]:
     """Return the tasks that go by a name and have held-out rows, and those of the folders in `more`.
 

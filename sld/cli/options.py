@@ -27,6 +27,14 @@ Data = Annotated[
     ),
 ]
 LawPath = Annotated[Path, typer.Argument(metavar="LAW", help="A law.json, or the run folder that holds it.")]
+AnyLaw = Annotated[
+    str,
+    typer.Argument(
+        metavar="LAW",
+        help="A run folder or law.json; a law of `sld laws` with its published constants, e.g. chinchilla or "
+        "chinchilla@LABEL; or a formula without constants, e.g. '1.7 + 400*N**-0.34'.",
+    ),
+]
 Names = list[str] | None
 
 
@@ -179,6 +187,42 @@ def numbers(values: Names, flag: str) -> dict[str, float]:
             found[name] = float(value)
         except ValueError:
             raise UsageError(f"{flag} wants NAME=NUMBER, e.g. D=1e12, got {name}={value}") from None
+    return found
+
+
+def amounts(values: Names, flag: str) -> list[float]:
+    """Read the comma-separated numbers of the option `flag`."""
+    found = []
+    for part in split(values):
+        try:
+            found.append(float(part))
+        except ValueError:
+            raise UsageError(f"{flag} wants numbers, e.g. 1e22, got {part}") from None
+    return found
+
+
+def span(value: str, flag: str) -> tuple[float, float]:
+    """Read `low:high` of the option `flag`."""
+    low, _, high = value.partition(":")
+    try:
+        return float(low), float(high)
+    except ValueError:
+        raise UsageError(f"{flag} wants LOW:HIGH, e.g. 1e18:1e24, got {value}") from None
+
+
+def several(values: Names, flag: str) -> dict[str, list[float]]:
+    """Read `name=number,number` parts of the option `flag`."""
+    found: dict[str, list[float]] = {}
+    name = ""
+    for part in split(values):
+        before, equals, after = part.rpartition("=")
+        name = before.strip() if equals else name
+        try:
+            if not name:
+                raise ValueError
+            found.setdefault(name, []).append(float(after))
+        except ValueError:
+            raise UsageError(f"{flag} wants NAME=NUMBER,NUMBER, e.g. E=1.6,1.7, got {part}") from None
     return found
 
 

@@ -68,6 +68,7 @@ class Variable:
         lower: Least sensible value, if declared.
         upper: Largest sensible value, if declared.
         symbol: Name in formulas; made from `column` when not given.
+        convention: How the quantity is counted where there are several ways, e.g. "non-embedding" of parameters.
     """
 
     column: str
@@ -80,6 +81,7 @@ class Variable:
     lower: float | None = None
     upper: float | None = None
     symbol: str = ""
+    convention: str = ""
 
     def __post_init__(self) -> None:
         """Fill in `symbol`."""
@@ -116,6 +118,7 @@ class Variable:
             lower=keys.number("lower"),
             upper=keys.number("upper"),
             symbol=_read_symbol(keys),
+            convention=keys.text("convention"),
         )
         keys.ordered_bounds(variable.lower, variable.upper)
         return variable

@@ -14,6 +14,7 @@ from sld.core.errors import DataError, UsageError, suggest
 from sld.data.bundled import SUITES, bundled_tasks, named_tasks, tasks_root
 from sld.data.card import CARD_FILE, Card, PublishedLaw, Role, Target, Variable
 from sld.data.formats.source import Source
+from sld.data.plausibility import plausibility
 from sld.data.reading import TYPES, is_table, name_of, stem_of
 from sld.data.table import Array, Declared, Table, constant_columns, outside_bounds, read_points, read_table, table_from
 
@@ -135,6 +136,8 @@ def task_from(data: object, *, name: str | None = None, **columns: Any) -> Task:
     ('two_runs', 2, True)
     """
     train = table_from(data, **columns)
+    impossible = tuple(finding.text for finding in plausibility(train) if finding.grade == "impossible")
+    train = replace(train, notes=(*train.notes, *impossible)) if impossible else train
     if name is None:
         name = re.sub(r"[^\w.-]+", "_", stem_of(data)).strip("._") or "table"
     # the card says where the rows came from; groups and roles are as the caller named them
@@ -178,6 +181,7 @@ def check_task(path: str | Path) -> list[str]:
     problems = list(_card_problems(card, task.path))
     problems += [f"{card.train_file}: {s}" for s in constant_columns(train)]
     problems += [f"{card.train_file}: {s}" for s in outside_bounds(train)]
+    problems += [f"{card.train_file}: {found}" for found in plausibility(train) if found.grade != "note"]
     if card.held_out_file is None:
         return [*problems, "no held-out rows: laws can be discovered but not scored (files.held_out)"]
     try:

@@ -230,7 +230,7 @@ def published_laws(context: ToolContext, given: Mapping[str, Any]) -> str:
     """Return laws of the catalogue over the table's variables, those with all the words only."""
     table, wanted = context.table, given.get("words", "").casefold().split()
     lines = []
-    for law in load_catalogue():
+    for law in (law for law in load_catalogue() if law.proposed):
         about = f"{law.id} {law.name} {law.category} {law.formula} {law.paper.title}".casefold()
         if not all(w in about for w in wanted):
             continue
