@@ -266,7 +266,7 @@ def test_python_in_the_documents_uses_public_names(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("default::sld.SldWarning")  # pages ask about runs beyond what a law supports
+@pytest.mark.filterwarnings("ignore::sld.SldWarning")  # pages ask about runs beyond what a law supports
 @pytest.mark.parametrize("name", [name for name in DOCUMENTS if blocks(DOCUMENTS[name], "python")])
 def test_python_in_the_documents_runs(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path

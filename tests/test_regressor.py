@@ -14,6 +14,7 @@ from sklearn.base import clone  # noqa: E402
 from sklearn.model_selection import GroupKFold, cross_val_score  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import FunctionTransformer  # noqa: E402
+from sklearn.utils import estimator_checks  # noqa: E402
 from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
 
 from sld import ScalingLawRegressor  # noqa: E402
@@ -23,11 +24,30 @@ X, Y = N[:, None], 1.7 + 400 * N**-0.34
 LAW = "E + A*x0**-a"
 
 
+# a search takes seconds for the ten columns that some of the checks have: these are the ones in which it could differ
+SEARCHED = (
+    "check_fit_idempotent",
+    "check_estimators_pickle",
+    "check_dict_unchanged",
+    "check_fit2d_1feature",
+    "check_fit2d_1sample",
+    "check_regressors_int",
+    "check_methods_sample_order_invariance",
+)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of scikit-learn, about its own data
 @parametrize_with_checks([ScalingLawRegressor("E + A*x0")])  # type: ignore[untyped-decorator]
 def test_a_formula_passes_the_checks_of_scikit_learn(estimator: Any, check: Any) -> None:
     check(estimator)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", SEARCHED)
+def test_a_search_passes_checks_of_scikit_learn(name: str) -> None:
+    getattr(estimator_checks, name)("ScalingLawRegressor", ScalingLawRegressor(budget="20fits"))
 
 
 def test_a_formula_is_fitted_and_predicts() -> None:
@@ -39,7 +59,7 @@ def test_a_formula_is_fitted_and_predicts() -> None:
 
 def test_a_search_finds_the_law_and_the_same_one_again() -> None:
     model = ScalingLawRegressor(budget="100fits").fit(X, Y)
-    assert model.discovery_.verdict.kind == "law"
+    assert model.discovery_ is not None and model.discovery_.verdict.kind == "law"
     np.testing.assert_allclose(model.predict([[1e10]]), 1.7 + 400 * 1e10**-0.34, rtol=1e-3)
     assert clone(model).fit(X, Y).law_.to_json()["constants"] == model.law_.to_json()["constants"]
 
