@@ -1,9 +1,10 @@
 r"""How wide intervals are made: a few numbers, measured once on many tables and shipped.
 
-Which parts count, and by how much, was chosen on 79 tables (those to build on of `bench/split.md`, and the older ones) by
-the interval score of held-out rows at 50, 80 and 90 %; tails and stretch so that the 38 tables to build on hold at each of
-these levels what is promised (`python bench/intervals.py --calibrate`). What was tried beside them (a power of the error on the folds, of the rows per group, of the distance from the data, the
-spread of the laws that a consensus asks) changed the score by less than one per cent.
+Which parts count, and by how much, was chosen on 79 tables (those to build on of `bench/split.md`, and the older ones)
+by the interval score of held-out rows at 50, 80 and 90 %; tails and stretch so that the 38 tables to build on hold at
+each of these levels what is promised (`python bench/intervals.py --calibrate`). What was tried beside them (a power of
+the error on the folds, of the rows per group, of the distance from the data, the spread of the laws that a consensus
+asks) changed the score by less than one per cent.
 """
 
 from __future__ import annotations
