@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 MODULES = (
+    "sld.analysis.curves.counts",
+    "sld.analysis.curves.schedules",
     "sld.data.card",
     "sld.data.logarithms",
     "sld.data.numbers",

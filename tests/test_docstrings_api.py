@@ -13,7 +13,9 @@ import pytest
 import sld
 from sld.api import options
 
-VERBS = (sld.discover, sld.fit, sld.predict, sld.score, sld.submit, sld.leaderboard)
+VERBS = (
+    sld.discover, sld.fit, sld.predict, sld.score, sld.submit, sld.leaderboard, sld.curve, sld.curve_law,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)

@@ -4,6 +4,7 @@ Heavy modules are imported by the function that needs them, so that `sld tasks` 
 """
 
 from sld.api.board import Submitted, leaderboard, submit
+from sld.api.curves import curve, curve_law
 from sld.api.discovery import discover, dry_run
 from sld.api.fitting import fit
 from sld.api.forms import ChosenForm, find_form
@@ -16,6 +17,8 @@ __all__ = [
     "as_law",
     "as_task",
     "caution",
+    "curve",
+    "curve_law",
     "discover",
     "dry_run",
     "find_form",
