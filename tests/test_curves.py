@@ -102,9 +102,9 @@ def test_ends_of_power_laws_lie_in_their_intervals_and_near_them() -> None:
 
 
 def test_points_that_follow_each_other_closely_count_less() -> None:
-    step = np.arange(1, 2001) * 5.0
+    step = np.linspace(5, 10000, 2000)
     independent, following = (
-        thinned(step, np.array([2 + e for e in power_noise(0.05, memory)])) for memory in (0.0, 0.9)
+        thinned(step, np.array([2 + e for e in power_noise(0.05, memory)], dtype=np.float64)) for memory in (0.0, 0.9)
     )
     assert independent.autocorrelation < 0.1 < 0.8 < following.autocorrelation
     # 1 of 19 points at an autocorrelation of 0.9

@@ -15,6 +15,7 @@ from sld.api import options
 
 VERBS = (
     sld.discover, sld.fit, sld.predict, sld.score, sld.submit, sld.leaderboard, sld.curve, sld.curve_law,
+    sld.downstream, sld.passk,
 )  # fmt: skip
 
 

@@ -4,8 +4,10 @@ Heavy modules are imported by the function that needs them, so that `sld tasks` 
 """
 
 from sld.api.board import Submitted, leaderboard, submit
+from sld.api.counts import passk
 from sld.api.curves import curve, curve_law
 from sld.api.discovery import discover, dry_run
+from sld.api.downstream import downstream
 from sld.api.fitting import fit
 from sld.api.forms import ChosenForm, find_form
 from sld.api.laws import as_law, caution, held_out_scores, predict, rows_to_score, score, warnings
@@ -20,12 +22,14 @@ __all__ = [
     "curve",
     "curve_law",
     "discover",
+    "downstream",
     "dry_run",
     "find_form",
     "fit",
     "held_out_scores",
     "known_tasks",
     "leaderboard",
+    "passk",
     "predict",
     "rows_to_score",
     "score",

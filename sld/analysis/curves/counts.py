@@ -6,6 +6,7 @@ once enough was sampled (Hu et al. 2023, arXiv:2310.03262). Nothing here takes t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,9 @@ from sld.core.arrays import Array
 from sld.core.errors import UsageError
 
 MOST_SAMPLES = 10_000_000  # that are looked at when the best number of samples is asked for
+CLAIM = 2.0  # of the logarithm of a likelihood: what one more constant has to bring (Akaike, with one for caution)
 LINKS = ("pass-rate", "sigmoid")
+_PRIOR = (0.7, 0.3)  # of the two: the first was found where rates were measured down to 1e-5 (arXiv:2310.03262)
 
 
 def pass_at_k(solved: object, tried: object, k: int) -> Array:
@@ -109,15 +112,16 @@ class RateLaw:
     dispersion: float
     centre: float
 
-    def draws(self, z: Array, n: int, rng: np.random.Generator) -> Array:
-        """Return rates (n, n_points): each row is one curve."""
-        counts = rng.multinomial(n, self.weight)
-        rows = [
-            rate_of(link, p.draws(m, rng), z - self.centre, self.floor, self.ceiling)
-            for link, p, m in zip(LINKS, self.posteriors, counts, strict=True)
-            if m
-        ]
-        return np.asarray(np.concatenate(rows)[rng.permutation(n)])
+    def drawn(self, z: Array, rng: np.random.Generator) -> Array:
+        """Return rates (n_draws, n_points): row k of z (n_draws, n_points) is put through curve k."""
+        which = rng.choice(len(LINKS), len(z), p=self.weight)
+        found = np.empty_like(z)
+        for k, (link, p) in enumerate(zip(LINKS, self.posteriors, strict=True)):
+            rows = np.flatnonzero(which == k)
+            if len(rows):
+                constants = p.draws(len(rows), rng)
+                found[rows] = rate_of(link, constants, z[rows] - self.centre, self.floor, self.ceiling)
+        return found
 
     def at(self, z: Array) -> Array:
         """Return the middle of the posterior of the rate (n_points,): its median."""
@@ -176,7 +180,7 @@ def fit_rate(z: Array, solved: Array, tried: Array, *, floor: float = 0.0, ceili
     # -log p from e^-12 to e^12 in the middle; over the rows it changes by a factor of e^15 at most
     limits = [(-12.0, 12.0), (0.0, 15.0 / spread)]
     found = [posterior(likelihood(link, 1.0), limits) for link in LINKS]
-    best = int(np.argmax([p.evidence for p in found]))
+    best = int(np.argmax([p.best for p in found]))
     fitted = rate_of(LINKS[best], found[best].mean[None], z - centre, floor, ceiling)[0]
     expected = np.maximum(tried * fitted * (1 - fitted), 1e-12)
     # rows that expect less than one success say nothing of dispersion
@@ -186,7 +190,7 @@ def fit_rate(z: Array, solved: Array, tried: Array, *, floor: float = 0.0, ceili
     dispersion = max(1.0, chi2 / free) if free >= 2 else 1.0
     if dispersion > 1:
         found = [posterior(likelihood(link, dispersion), limits) for link in LINKS]
-    log = np.array([p.evidence for p in found])
+    log = np.array([p.best for p in found]) + np.log(_PRIOR)
     weight = np.exp(log - log.max())
     weight /= weight.sum()
     return RateLaw(floor, ceiling, tuple(weight.tolist()), tuple(found), dispersion, centre)
@@ -260,12 +264,13 @@ class Difficulty:
         return np.where(share < self.never, 0.0, betaincinv(self.a, self.b, solved))
 
 
-def fit_difficulty(solved: Array, tried: Array) -> Difficulty:
+def fit_difficulty(solved: Array, tried: Array, start: Difficulty | None = None) -> Difficulty:
     """Return the distribution of rates over problems that makes the counts most likely.
 
     Args:
         solved: Right samples of each problem (n_problems,).
         tried: Samples of each problem (n_problems,).
+        start: A distribution to begin at; several of our own otherwise.
     """
     from scipy.optimize import minimize
     from scipy.special import betaln
@@ -276,19 +281,28 @@ def fit_difficulty(solved: Array, tried: Array) -> Difficulty:
 
     def cost(theta: Array) -> float:
         a, b = np.exp(np.clip(theta[:2], -7, 12))
-        never = 1 / (1 + np.exp(-theta[2]))
-        log = betaln(a + c, b + n - c) - betaln(a, b) + np.log1p(-never)
-        log = np.where(c == 0, np.logaddexp(log, np.log(never)), log)
-        # problems that are never solved are a claim: half a problem's worth of doubt against it
-        return float(-(counts @ log) - 0.5 * np.log1p(-never))
+        log = betaln(a + c, b + n - c) - betaln(a, b)
+        if len(theta) > 2:
+            never = 1 / (1 + np.exp(-theta[2]))
+            log = np.where(c == 0, np.logaddexp(log + np.log1p(-never), np.log(never)), log + np.log1p(-never))
+        return float(-(counts @ log))
 
-    starts = [(-1.0, 0.5, -3.0), (0.5, 2.0, -3.0), (-1.5, 2.5, -0.5), (-0.5, -0.5, -6.0)]
-    found = min(
-        (minimize(cost, s, method="Nelder-Mead", options={"maxiter": 2000}) for s in starts), key=lambda r: r.fun
-    )
-    a, b = np.exp(np.clip(found.x[:2], -7, 12))
-    never = float(1 / (1 + np.exp(-found.x[2])))
-    return Difficulty(float(a), float(b), never if never > 1e-4 else 0.0)
+    def best(starts: Sequence[tuple[float, ...]], most: int) -> Any:
+        asked = {"maxiter": most, "xatol": 1e-2, "fatol": 1e-2}
+        return min((minimize(cost, s, method="Nelder-Mead", options=asked) for s in starts), key=lambda r: float(r.fun))
+
+    if start is not None:
+        begun = (float(np.log(start.a)), float(np.log(start.b)))
+        return _difficulty(best([(*begun, np.log(start.never / (1 - start.never)))] if start.never else [begun], 80).x)
+    plain = best([(-1.0, 0.5), (0.5, 2.0), (-1.5, 2.5)], 400)
+    never = best([(*plain.x, -3.0), (*plain.x, -0.5), (0.5, 2.0, -0.5)], 600) if (c == 0).any() else plain
+    # problems that nothing will ever solve are a claim: it has to explain the counts clearly better
+    return _difficulty(never.x if never.fun < plain.fun - CLAIM else plain.x)
+
+
+def _difficulty(theta: Array) -> Difficulty:
+    a, b = np.exp(np.clip(theta[:2], -7, 12))
+    return Difficulty(float(a), float(b), float(1 / (1 + np.exp(-theta[2]))) if len(theta) > 2 else 0.0)
 
 
 @dataclass(frozen=True)

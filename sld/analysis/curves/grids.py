@@ -25,12 +25,12 @@ class Posterior:
     Attributes:
         points: (n_points, n_sides).
         weight: (n_points,), summing to 1.
-        evidence: Logarithm of the mean likelihood over the first grid: compares models of the same data.
+        best: Logarithm of the highest likelihood.
     """
 
     points: Array
     weight: Array
-    evidence: float
+    best: float
 
     def draws(self, n: int, rng: np.random.Generator) -> Array:
         """Return points drawn by weight, spread evenly within their cells (n, n_sides)."""
@@ -60,7 +60,7 @@ def posterior(log_likelihood: Callable[[Array], Array], limits: Sequence[tuple[f
         log_likelihood: Takes points (n_points, n_sides), returns the logarithm of their likelihoods (n_points,).
         limits: Lowest and highest value of each side.
     """
-    sides, evidence = [(float(a), float(b)) for a, b in limits], None
+    sides = [(float(a), float(b)) for a, b in limits]
     for k in range(_ROUNDS):
         axes = [np.linspace(a, b, _SIDE[len(sides)]) for a, b in sides]
         points = np.stack([m.ravel() for m in np.meshgrid(*axes, indexing="ij")], axis=1)
@@ -70,10 +70,6 @@ def posterior(log_likelihood: Callable[[Array], Array], limits: Sequence[tuple[f
         if not np.isfinite(top):
             raise FloatingPointError("no point of the grid has a likelihood")
         weight = np.exp(log - top)
-        if k == 0:
-            first = np.prod([b - a for a, b in sides])
-        volume = np.prod([b - a for a, b in sides])
-        evidence = top + float(np.log(weight.mean() * volume / first))
         weight /= weight.sum()
         new = []
         for (a, b), values, (low, high) in zip(sides, points.T, limits, strict=True):
@@ -85,5 +81,4 @@ def posterior(log_likelihood: Callable[[Array], Array], limits: Sequence[tuple[f
             break
         if k < _ROUNDS - 1:
             sides = new
-    assert evidence is not None
-    return Posterior(points, weight, evidence)
+    return Posterior(points, weight, top)
