@@ -155,7 +155,9 @@ def _noise(x: Array, y: Array, X: Array, Y: Array) -> tuple[float, float]:
         left, factor = left[late[1:-1]], np.sqrt(1 + (1 - share) ** 2 + share**2)[late[1:-1]]
         return float(np.sqrt(np.mean((left / factor) ** 2))), 0.0
     left = (y - np.interp(np.log(x), np.log(X), Y))[late]
-    spread = float(np.std(left))
+    # the bins follow their own points: of n points in b bins, n - b are free
+    bins = int((X >= x[late][0]).sum())
+    spread = float(np.std(left)) / np.sqrt(max(1 - bins / len(left), 0.25))
     if len(left) < 20 or spread == 0:
         return spread, 0.0
     d = left - left.mean()

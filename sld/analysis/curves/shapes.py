@@ -27,23 +27,21 @@ import numpy as np
 from sld.analysis.curves.runs import Thinned
 from sld.core.arrays import Array
 
-EXPONENTS = (-0.3, 0.0, 0.15, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 4.0)
-SHIFTS = (0.0, 0.1, 0.4, 1.5)  # in units of the last step
+# fine where exponents of real curves lie: a grid too coarse for a clean power law misses by more than its noise
+EXPONENTS = (
+    *(-0.3, -0.15, 0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5),
+    *(0.55, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 2.5, 4.0),
+)
+SHIFTS = (0.0, 0.003, 0.01, 0.03, 0.1, 0.4, 1.5)  # in units of the last step
 MIDPOINTS = (0.1, 0.3, 1.0, 3.0)  # of sigmoids, in units of the last step
 STEEPNESS = (1.5, 3.0)
-EARLY = (
-    0.0,
-    0.03,
-    0.12,
-    0.4,
-    1.2,
-)  # where misfit of the early part has the size of the noise, in units of the last step
+EARLY = (0.0, 0.03, 0.12, 0.4, 1.2)  # where misfit of the early part has the size of the noise, in last steps
 FALLS = (0.0, 0.03, 0.06, 0.12, 0.25, 0.45)  # what a learning rate that falls to 0 is worth, as a share of the level
 
 
 @dataclass(frozen=True)
 class Habits:
-    """What is known of curves in general, before any is seen; learned by `bench/curves.py --learn`.
+    """What is known of curves in general, before any is seen; chosen on tables and simulations (`bench/curves.py`).
 
     Attributes:
         temper: How far the points of a curve count as independent, beyond the autocorrelation that is measured.
@@ -56,8 +54,8 @@ class Habits:
         pooling: How many curves the prior weighs as much as.
         falls: Median of what a learning rate that falls to 0 is worth, as a share of the level, and the spread of its
             logarithm.
-    doubt: How many misses in earlier parts of the curves the prior width counts as.
-    wider: What the standard deviations are multiplied by.
+        doubt: How many misses in earlier parts of the curves the prior width counts as.
+        wider: What the standard deviations are multiplied by.
     """
 
     temper: float = 0.5
@@ -65,12 +63,12 @@ class Habits:
     sigmoid: float = 0.1
     logarithm: float = 0.3
     exponent: tuple[float, float] = (0.4, 0.32)
-    shift: float = 0.6
+    shift: float = 0.75
     misfit: float = 0.32
     pooling: float = 33.0
     falls: tuple[float, float] = (0.1, 0.8)
     doubt: float = 4.0
-    wider: float = 1.3
+    wider: float = 1.45
 
 
 HABITS = Habits()
@@ -98,8 +96,8 @@ def log_prior(habits: Habits, with_rate: bool) -> Array:
     """Return the logarithm of the prior (n_spaces, n_shapes, n_falls, n_early) of every combination."""
     mean, sd = habits.exponent
     moving = [
-        np.log(1 - habits.flat - habits.sigmoid) - 0.5 * ((a - mean) / sd) ** 2 + k * np.log(habits.shift)
-        for a in EXPONENTS
+        np.log(width) - 0.5 * ((a - mean) / sd) ** 2 + k * np.log(habits.shift)
+        for a, width in zip(EXPONENTS, np.gradient(EXPONENTS), strict=True)
         for k in range(len(SHIFTS))
     ]
     shapes = np.array(moving)
@@ -229,4 +227,7 @@ def _regress(
     middle = level + change
     spread = np.sqrt(scale2 * (1 / sw + (H[:, None] - mean_g) ** 2 / Sgg) * max(1.0, 1.0 / habits.temper))
     noise = np.sqrt(scale2)
+    if curve.precision.max() > 1 and np.isfinite(curve.noise):
+        # bins are means: what single points scatter by was measured before they were averaged
+        noise = np.maximum(noise, curve.noise / (abs(float(curve.y[-1])) if log else 1.0))
     return evidence, middle + centre, spread, change, noise, level + centre
