@@ -20,6 +20,7 @@ from sld.core.views import shown_by
 if TYPE_CHECKING:
     from sld.api import (
         allocate,
+        collect,
         compare,
         count,
         diagnose,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "sld.api": (
         "allocate",
+        "collect",
         "compare",
         "count",
         "diagnose",
@@ -107,6 +109,7 @@ __all__ = [
     "add_tasks_root",
     "allocate",
     "bundled_tasks",
+    "collect",
     "compare",
     "count",
     "diagnose",

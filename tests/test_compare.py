@@ -114,26 +114,27 @@ def test_a_crossing_outside_the_rows_is_warned_of() -> None:
     assert any("lies outside the rows of both" in w for w in far.warnings)
 
 
-def recipes(exponents: tuple[float, float], seed: int = 0) -> Any:
+def recipes(exponents: tuple[float, float], seed: int = 0) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
-    N, D = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 1e11, 5)))
-    rows: dict[str, Any] = {"N": [], "D": [], "loss": [], "recipe": []}
-    for name, factor, b in (("old", 1.0, exponents[0]), ("new", 0.8, exponents[1])):
-        y = 1.7 + 400 * factor * N**-0.34 + 410 * factor * D**-b * (1e10 ** (b - 0.28))
-        rows["loss"] += (y * (1 + 2e-3 * rng.standard_normal(len(y)))).tolist()
-        rows["N"], rows["D"] = [*rows["N"], *N], [*rows["D"], *D]
-        rows["recipe"] += [name] * len(N)
+    x = np.tile(np.geomspace(1e17, 1e21, 14), 2)
+    rows: dict[str, Any] = {"C": [*x, *x], "loss": [], "recipe": ["old"] * 28 + ["new"] * 28}
+    for factor, a in zip((1.0, 0.8), exponents, strict=True):
+        y = truth(1.7, 100 * factor * 1e18 ** (a - 0.1), a, x)
+        rows["loss"] += (y * (1 + 2e-3 * rng.standard_normal(len(x)))).tolist()
     return rows
 
 
-TABLE: dict[str, Any] = {"target": "loss", "scale": ["N", "D"], "by": "recipe", "law": "E + A*N**-a + B*D**-b"}
+TABLE: dict[str, Any] = {**COLUMNS, "by": "recipe", "law": "E + A*C**-a"}
 
 
 def test_one_exponent_serves_where_it_is_one_and_not_where_there_are_two() -> None:
-    same = sld.compare(recipes((0.28, 0.28)), **TABLE)
-    assert same.exponents is not None and same.exponents.serves and "one a and b serves all" in same.summary()
-    assert same.only.better == pytest.approx(0.0) or same.only.better == pytest.approx(1.0)
-    two = sld.compare(recipes((0.20, 0.45)), **TABLE)
+    same = sld.compare(recipes((0.1, 0.1)), **TABLE)
+    assert same.exponents is not None and same.exponents.serves and "one a serves all" in same.summary()
+    # new is better: 0.8 of the reducible loss is worth 0.8^(-1/0.1) = 9.3 times the compute
+    ahead = same.only
+    assert ahead.one == "new"  # groups are in alphabetical order
+    assert ahead.better == pytest.approx(1.0) and ahead.offset.value == pytest.approx(9.3, rel=0.2)
+    two = sld.compare(recipes((0.07, 0.16)), **TABLE)
     assert two.exponents is not None and not two.exponents.serves and two.exponents.separate < two.exponents.shared
 
 
@@ -155,8 +156,11 @@ def test_what_one_law_has_not_is_held_in_the_other_alone() -> None:
 
 
 def test_the_same_seed_gives_the_same_answer_and_groups_of_a_law_are_its_recipes() -> None:
-    rows = recipes((0.28, 0.28))
-    law = sld.fit(rows, TABLE["law"], target="loss", scale=["N", "D"], group="recipe", starts=8)
+    N, D = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 1e11, 5)))
+    y = 1.7 + 400 * N**-0.34 + 410 * D**-0.28
+    y = np.concatenate([y, 0.9 * y]) * (1 + 2e-3 * np.random.default_rng(0).standard_normal(50))
+    rows = {"N": np.tile(N, 2), "D": np.tile(D, 2), "loss": y, "recipe": ["old"] * 25 + ["new"] * 25}
+    law = sld.fit(rows, "E + A*N**-a + B*D**-b", target="loss", scale=["N", "D"], group="recipe", starts=8)
     one, two = (sld.compare(law, between=(1e19, 1e20)) for _ in range(2))
     assert one.to_json() == two.to_json() and set(one.names) == {"old", "new"}
     assert one.to_frame().shape[0] == len(one.only.places)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from cli_runs import one_line
@@ -62,6 +64,9 @@ def test_misuse_is_one_line(sld: Run, tmp_path: object) -> None:
     assert shown.code == 0 and "missed" in shown.out and "moved" in shown.out
     document = sld("diagnose", "here", "runs.csv", "--json").document
     assert len(document["rungs"]) >= 8 and document["runs"][0]["run"].startswith("row")
+    assert sld("diagnose", "here", "runs.csv", "--plot", "d.png").code == 0
+    assert Path("d.png").read_bytes().startswith(b"\x89PNG")
+    one_line(sld("diagnose", "here", "runs.csv", "--plot", "d.txt"), ".png, .svg or .pdf")
     one_line(sld("diagnose", "here", "runs.csv", "--at", "M=3"), "no variable 'M'")
     one_line(sld("diagnose", "here", "runs.csv", "--target", "los"), "no target 'los'", "did you mean 'loss'")
     one_line(sld("diagnose", "here", "nowhere.csv"), "nowhere.csv")

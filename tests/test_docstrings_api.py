@@ -17,7 +17,7 @@ from sld.api.allocation import AllocateOptions
 from sld.api.settings import OptimumOptions
 
 VERBS = (
-    *(sld.diagnose, sld.discover, sld.fit, sld.predict, sld.score, sld.submit, sld.leaderboard),
+    *(sld.collect, sld.diagnose, sld.discover, sld.fit, sld.predict, sld.score, sld.submit, sld.leaderboard),
     *(sld.count, sld.plausibility, sld.allocate, sld.compare, sld.isoflop, sld.optimum, sld.sensitivity, sld.worth),
 )
 

@@ -254,7 +254,7 @@ def test_a_law_that_was_fitted_already_is_asked_as_it_is(tmp_path: Path) -> None
     for given in (law, tmp_path / "mine"):
         found = sld.isoflop(runs, given, **COLUMNS, budget=1e24).only
         assert found.law.at[0].N.value == pytest.approx(4.130e10, rel=1e-3)  # published-optima: rounded Hoffmann
-    with pytest.raises(sld.UsageError, match="the law uses N, which the sweep does not have"):
+    with pytest.raises(sld.UsageError, match="the law uses D, which the sweep does not have"):
         other = {"params": runs["N"], "tokens": runs["D"], "loss": runs["loss"]}
         sld.isoflop(other, law, target="loss", scale=["params", "tokens"])
 

@@ -10,7 +10,8 @@ from many_cases import case
 
 from sld.analysis.decisions.allocation import Allocator, NoOptimum, Question
 from sld.analysis.decisions.cost import Cost, cost_of
-from sld.analysis.decisions.minimise import Axis, Problem, crossing, minima, minimum
+from sld.analysis.decisions.minima import minima
+from sld.analysis.decisions.minimise import Axis, Problem, crossing, minimum
 from sld.analysis.decisions.surface import surface_of
 from sld.formula.symbolic import to_sympy
 from sld.laws.law import Law

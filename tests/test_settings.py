@@ -40,7 +40,7 @@ def tuned() -> Law:
 
 def test_intervals_of_best_settings_hold_the_truth(tuned: Law, tmp_path: Path) -> None:
     found = sld.optimum(tuned, draws=200)
-    assert len(found.points) == 3 and len(found.grid) == 5 and found.draws == 200
+    assert len(found.points) == 3 and len(found.grid) == 4 and found.draws == 200
     for point in found.points:
         best = point.best["lr"]
         assert best.low is not None and best.high is not None

@@ -14,10 +14,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sld.analysis.diagnostics_parts import Influence, LeftOut, Level
 from sld.analysis.refits import Refits
 from sld.core.arrays import Rows
 from sld.core.errors import UsageError, suggest
@@ -30,6 +31,9 @@ from sld.laws.law import Law
 from sld.laws.uncertainty import Surroundings
 from sld.search.screening.design import design_notes
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 _RUNGS = 12  # of one variable; more are put together
 _MOST_RUNS = 300  # refits for influence; of more runs those with the largest residuals are left out one by one
 _SHOWN = 5  # runs in the text
@@ -37,74 +41,6 @@ _STEPS = 60  # of a refit from the law's constants
 _BEYOND = 0.35  # of what the scale variables span: where the answer is asked for if nobody says, a typical step
 _BAND = 2.0  # standard errors that the mean of a level may lie off
 _STRONG = 0.5  # spreads of the law: a run that moves the answer by more is named
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """One rung, predicted by a law that was refitted without it.
-
-    Attributes:
-        variable: Symbol of the scale variable.
-        low: Least value on the rung.
-        high: Largest value.
-        n_rows: Rows on it.
-        measured: Mean of what they have.
-        predicted: Mean of what the refit says.
-        missed: Root mean square of the errors in standard deviations of the residuals; NaN where no refit was possible.
-        outermost: Whether it is the lowest or the highest: predicting it is extrapolation.
-    """
-
-    variable: str
-    low: float
-    high: float
-    n_rows: int
-    measured: float
-    predicted: float
-    missed: float
-    outermost: bool
-
-
-@dataclass(frozen=True)
-class Influence:
-    """What a law says at the point in question without one run.
-
-    Attributes:
-        run: The run's name, or its row.
-        group: Its group.
-        at: Its values, by symbol.
-        without: The prediction without it.
-        moved: The change in spreads of the law at the point.
-    """
-
-    run: str
-    group: str
-    at: Mapping[str, float]
-    without: float
-    moved: float
-
-
-@dataclass(frozen=True)
-class Level:
-    """Residuals at one level of a variable, in standard deviations of all residuals.
-
-    Attributes:
-        variable: Symbol.
-        value: The middle of the level.
-        n_rows: Rows on it.
-        mean: Their mean residual.
-        band: What the mean may be off by chance: two standard errors.
-    """
-
-    variable: str
-    value: float
-    n_rows: int
-    mean: float
-    band: float
-
-    @property
-    def outside(self) -> bool:
-        """Whether the form does not follow the rows there."""
-        return abs(self.mean) > self.band
 
 
 @dataclass(frozen=True)
@@ -136,6 +72,12 @@ class Diagnostics:
     runs: tuple[Influence, ...]
     levels: tuple[Level, ...]
     design: tuple[str, ...]
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw mean residuals and left-out rungs of the first variable; on `ax`, or in a figure of its own."""
+        from sld.analysis.diagnostics_picture import draw
+
+        return draw(self.levels, self.rungs, ax)
 
     def to_frame(self) -> Any:
         """Return the rungs as a DataFrame."""
@@ -306,7 +248,8 @@ def _rungs(variable: Variable, table: Table, y: Array, refits: Refits, scale: Sc
         found.append(
             LeftOut(
                 variable.symbol, float(x[rows].min()), float(x[rows].max()), len(rows),
-                float(y[rows].mean()), float(said.mean()), float(np.sqrt(np.mean(error**2))) / (sd or 1.0),
+                float(y[rows].mean()), float(said.mean()), float(error.mean()) / (sd or 1.0),
+                float(np.sqrt(np.mean(error**2))) / (sd or 1.0),
                 k in (0, int(rung.max())),
             )
         )  # fmt: skip

@@ -5,6 +5,7 @@ Heavy modules are imported by the function that needs them, so that `sld tasks` 
 
 from sld.api.allocation import allocate
 from sld.api.board import Submitted, leaderboard, submit
+from sld.api.collecting import collect
 from sld.api.comparing import compare
 from sld.api.counting import count, plausibility
 from sld.api.diagnosing import diagnose
@@ -26,6 +27,7 @@ __all__ = [
     "as_task",
     "caution",
     "check",
+    "collect",
     "compare",
     "count",
     "diagnose",

@@ -132,8 +132,11 @@ def _has_grid(tuner: Tuner) -> bool:
 
 
 def _along(grid: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
-    """Return the first, the middle and the last point of a grid: along its diagonal."""
-    return [dict(grid[k]) for k in dict.fromkeys((0, len(grid) // 2, len(grid) - 1))] if grid else [{}]
+    """Return the first, a middle and the last point of a grid, along its diagonal."""
+    levels = {s: sorted({one[s] for one in grid}) for s in (grid[0] if grid else {})}
+    shares = (0.0, 0.5, 1.0)
+    points = [{s: x[round(share * (len(x) - 1))] for s, x in levels.items()} for share in shares]
+    return [p for k, p in enumerate(points) if p not in points[:k]] or [{}]
 
 
 def _known(values: Mapping[str, Sequence[float]], symbols: Sequence[str], of: Sequence[str]) -> None:

@@ -149,16 +149,19 @@ def clustered(compute: Array, sizes: Array) -> Rows:
 def _apart(z: Array, number: Rows) -> bool:
     """Tell whether clusters of rows in order are narrow, and lie farther from each other than rows within."""
     gaps, between = np.diff(z), np.diff(number) > 0
-    widest = max(float(np.ptp(z[number == k])) for k in range(int(number.max()) + 1))
+    first = np.concatenate([[0], np.flatnonzero(between) + 1])
+    last = np.concatenate([first[1:] - 1, [len(z) - 1]])
+    widest = float((z[last] - z[first]).max())
     inside = float(gaps[~between].max(initial=0.0))
     return widest <= _WIDEST and bool(gaps[between].min(initial=math.inf) >= _APART * inside)
 
 
 def _with_sizes(number: Rows, sizes: Array, least: int) -> Rows:
     """Return clusters numbered anew, those of too few sizes left out as -1."""
-    enough = [k for k in range(int(number.max()) + 1) if len(np.unique(sizes[number == k])) >= least]
-    place = {k: i for i, k in enumerate(enough)}
-    return np.array([place.get(int(k), -1) for k in number], dtype=np.intp)
+    pairs = np.unique(np.column_stack([number, sizes]), axis=0)
+    enough = np.bincount(pairs[:, 0].astype(np.intp), minlength=int(number.max()) + 1) >= least
+    place = np.where(enough, np.cumsum(enough) - 1, -1)
+    return np.asarray(place[number], dtype=np.intp)
 
 
 def without(table: Table, columns: Sequence[str]) -> Table:

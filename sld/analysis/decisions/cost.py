@@ -228,14 +228,22 @@ def find(variables: Sequence[Variable], letter: str) -> Variable | None:
     """
     plain = [v for v in variables if v.role in ("scale", "hyperparameter", "covariate")]
     for variable in plain:
-        if variable.symbol == letter:
+        if quantity_name(variable) == letter:
             return variable
     active = [v for v in plain if _is_active(v)]
     if letter == "Na":
         return active[0] if len(active) == 1 else None
     kind = {"N": "parameters", "D": "data"}[letter]
-    found = [v for v in plain if kind_of(v) == kind and v not in active]
+    found = [v for v in plain if kind_of(Variable(quantity_name(v), v.meaning, v.unit)) == kind and v not in active]
     return found[0] if len(found) == 1 else None
+
+
+_LOG_OF = re.compile(r"^(?:log10|log2|log|lg|ln)_?(?=\w)")
+
+
+def quantity_name(variable: Variable) -> str:
+    """Return the name of a quantity, that of its logarithm where the column holds it: N for log10_N."""
+    return _LOG_OF.sub("", variable.symbol) if variable.log is not None else variable.symbol
 
 
 def _is_active(variable: Variable) -> bool:

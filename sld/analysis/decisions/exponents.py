@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from sld.core.arrays import Array, Rows
+from sld.core.errors import UsageError
 from sld.data.splits import Fold
 from sld.data.table import Table
 from sld.fit.kernel import evaluate
@@ -24,7 +25,8 @@ from sld.laws.fit_settings import FitSettings
 
 _STARTS = 12  # of each fit on a fold
 _LEAST_FOLDS = 2  # of which both fits succeed
-# what separate exponents have to gain to be preferred: they have more constants, and the folds overlap
+_LEAST_POINTS = 4  # that are judged, for a standard error
+# what separate exponents have to gain to be preferred: they have more constants, and are judged on few points
 _SURE = 2.0  # standard errors
 _WORTH = 1.02  # times: an error that is 2 % smaller is no reason for another formula
 
@@ -38,7 +40,7 @@ class ExponentTest:
         shared: Root mean square of the errors on judged rows, in logarithms where `log`, with shared exponents.
         separate: The same with exponents for each group.
         gain: By how much the squared error of a row is smaller with separate ones, on average, in the errors' unit.
-        error: Standard error of the gain, over folds.
+        error: Standard error of the gain, over judged points.
         n_rows: Judged rows.
         n_folds: Folds.
         log: Whether errors are of logarithms.
@@ -104,31 +106,26 @@ def shared_or_separate(
     common = replace(plain, shared=tuple(dict.fromkeys((*plain.shared, *free))))
     y = table.Y[:, target]
     log = bool((y > 0).all())
-    gains, squares = [], []
+    # a point is judged by several folds, which is no more evidence than once: its gain is their mean
+    gains: dict[int, list[float]] = {}
+    squares = []
     judged = 0
     for fold in folds:
         errors = [_errors(expression, table, fold, s, target, seed, log) for s in (common, kinds)]
         if errors[0] is None or errors[1] is None:
             continue
         both = np.square(np.array([errors[0], errors[1]]))
-        gains.append(float((both[0] - both[1]).mean()))
+        for point, gain in zip(table.points()[fold.test].tolist(), (both[0] - both[1]).tolist(), strict=True):
+            gains.setdefault(point, []).append(gain)
         squares.append(both.mean(axis=1))
         judged += both.shape[1]
-    if len(gains) < _LEAST_FOLDS:
+    if len(squares) < _LEAST_FOLDS or len(gains) < _LEAST_POINTS:
         return None
     shared, separate = np.sqrt(np.mean(squares, axis=0)).tolist()
-    gain, error = float(np.mean(gains)), float(np.std(gains, ddof=1)) / math.sqrt(len(gains))
-    return ExponentTest(
-        free,
-        shared,
-        separate,
-        gain,
-        error,
-        judged,
-        len(gains),
-        log,
-        gain <= _SURE * error or shared < _WORTH * separate,
-    )
+    own = np.array([np.mean(of) for of in gains.values()])
+    gain, error = float(own.mean()), float(own.std(ddof=1)) / math.sqrt(len(own))
+    serves = gain <= _SURE * error or shared < _WORTH * separate
+    return ExponentTest(free, shared, separate, gain, error, judged, len(squares), log, serves)
 
 
 def _errors(
@@ -136,7 +133,10 @@ def _errors(
 ) -> Array | None:
     """Return what a fit to the rows of a fold misses its judged rows by; None where it fails."""
     train = table.take(fold.train)
-    found = settings.fit(expression, train, target=target, starts=_STARTS, seed=seed)
+    try:
+        found = settings.fit(expression, train, target=target, starts=_STARTS, seed=seed)
+    except UsageError:  # the fold leaves a group fewer points than constants
+        return None
     if not found.ok:
         return None
     predicted = np.full(len(fold.test), math.nan)

@@ -21,7 +21,8 @@ import numpy as np
 
 from sld.analysis.decisions.allocation import NoOptimum
 from sld.analysis.decisions.estimate import Estimate, estimate, short
-from sld.analysis.decisions.minimise import Axis, Curves, Minimum, Problem, minima, minimum
+from sld.analysis.decisions.minima import Curves, minima
+from sld.analysis.decisions.minimise import Axis, Minimum, Problem, minimum
 from sld.analysis.decisions.surface import Surface, axis_of, limits, seen
 from sld.core.arrays import Array
 from sld.core.errors import UsageError, suggest
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 OFF = 2.0  # factor by which a hyperparameter is off where its price is said
-_LEVELS = 5  # of each scale variable on the grid that the power law is fitted to
+_LEVELS = 4  # of each scale variable on the grid that the power law is fitted to
 _MOST_POINTS = 64  # of that grid
 _SLACK = 1e-6  # relative: what is on the grid is at its end, not beyond
 _NOTHING = 1e-9  # an exponent below this is rounding

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -35,6 +36,9 @@ def diagnose(
         ),
     ] = None,
     group: Annotated[str | None, typer.Option("--group", metavar="NAME", help="The group of that point.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the residuals: .png, .svg or .pdf.")
+    ] = None,
     drop: options.Drop = None,
     melt: options.Melt = False,
     json: Json = False,
@@ -55,4 +59,4 @@ def diagnose(
         group=group,
         **options.rows(drop, melt),
     )
-    show.diagnostics(found, json)
+    show.diagnostics(found, plot, json)

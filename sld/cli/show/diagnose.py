@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sld.cli.output import fill, say, say_json, say_table, shown
+from sld.cli.output import fill, remark, say, say_json, say_table, shown
 
 if TYPE_CHECKING:
     from sld.analysis.diagnostics import Diagnostics
@@ -12,8 +13,14 @@ if TYPE_CHECKING:
 _RUNS = 8  # lines
 
 
-def diagnostics(found: Diagnostics, json: bool) -> None:
-    """Show rungs, runs and levels, and what they come to."""
+def diagnostics(found: Diagnostics, plot: Path | None, json: bool) -> None:
+    """Show rungs, runs and levels, and what they come to; draw them where asked."""
+    if plot is not None:
+        from sld.analysis.decisions.style import save
+        from sld.analysis.diagnostics_picture import figure
+
+        save(figure(f"{found.target}: what the law does not follow", found.levels, found.rungs), plot)
+        remark(f"drawn to {plot}")
     if json:
         say_json(found.to_json())
         return
