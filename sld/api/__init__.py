@@ -8,8 +8,11 @@ from sld.api.board import Submitted, leaderboard, submit
 from sld.api.collecting import collect
 from sld.api.comparing import compare
 from sld.api.counting import count, plausibility
+from sld.api.counts import passk
+from sld.api.curves import curve, curve_law
 from sld.api.diagnosing import diagnose
 from sld.api.discovery import discover, dry_run
+from sld.api.downstream import downstream
 from sld.api.fitting import fit
 from sld.api.forms import ChosenForm, find_form
 from sld.api.laws import as_law, caution, held_out_scores, predict, predicted_columns, rows_to_score, score, warnings
@@ -30,8 +33,11 @@ __all__ = [
     "collect",
     "compare",
     "count",
+    "curve",
+    "curve_law",
     "diagnose",
     "discover",
+    "downstream",
     "dry_run",
     "find_form",
     "fit",
@@ -42,6 +48,7 @@ __all__ = [
     "load_run",
     "markdown_report",
     "optimum",
+    "passk",
     "plausibility",
     "predict",
     "predicted_columns",
