@@ -55,7 +55,7 @@ print(plan.summary())
 figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.8), layout="constrained")
 sld.isoflop(task, budget=BUDGET).plot(left)
 plan.plot(right)
-figure.savefig("isoflop_to_plan.png", dpi=110)
+figure.savefig("isoflop_to_plan.png", dpi=80)
 
 # %% [markdown]
 # ## Before you train
