@@ -172,7 +172,8 @@ class Downstream:
         ax.set_xlabel("product of the scale columns")
         ax.set_ylabel("score")
         ax.set_title(f"filled: measured; hollow: foretold, {100 * self.level:g} % intervals", fontsize=10)
-        ax.legend(frameon=False, fontsize=8)
+        # beside the axes: scores of many tasks leave no free corner
+        ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
         return ax
 
 
