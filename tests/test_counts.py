@@ -137,6 +137,12 @@ def test_the_command_counts_and_says_what_lies_beyond_the_samples(sld: Run, tmp_
         assert refused.code == 2 and message in refused.err and refused.err.count("\n") == 1
 
 
+def test_where_nothing_was_solved_little_is_known() -> None:
+    found = sld.passk({"c": [0, 0, 0], "n": [10, 10, 10]}, solved="c", tried="n", k=[1, 50])
+    assert [(c.value, c.low) for c in found.coverage] == [(0, 0), (0, 0)]
+    assert 0.3 < found.coverage[0].high < found.coverage[1].high == 1
+
+
 def test_the_verb_gives_what_the_function_does() -> None:
     found = sld.passk({"c": [0, 3, 10], "n": [10, 10, 10]}, solved="c", tried="n", k=4)
     assert found.coverage[0].value == pytest.approx(pass_at_k([0, 3, 10], 10, 4).mean())

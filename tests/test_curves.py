@@ -235,6 +235,14 @@ def test_rows_without_a_value_or_at_step_0_are_left_out_and_said(tmp_path: Path)
     assert any("2 of 6 rows" in note for note in notes)
 
 
+def test_rows_of_runs_that_are_not_told_apart_are_averaged_and_said() -> None:
+    rows = power_runs(2, 0.0)
+    ends = sld.curve({"step": rows["step"], "loss": rows["loss"]}, target="loss", step="step", until=9000)
+    assert any("100 rows" in note and "(run)" in note for note in ends.notes)
+    within = sld.curve(rows, target="loss", step="step", run="run", until=3010).finals[0]
+    assert within.last == 3000 and within.value == pytest.approx(2 + 20 * 3010**-0.5, abs=0.01)
+
+
 def write_runs(path: Path, last: int = 4000) -> Path:
     rows = power_runs(2, 0.01)
     lines = ["step,loss,run,lr"]

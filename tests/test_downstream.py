@@ -143,6 +143,20 @@ def test_constants_of_the_loss_are_recovered_without_noise() -> None:
     assert law.at(at)[0] == pytest.approx(1.8172 + 482.01 * 7e10**-0.3478 + 2085.43 * 1.4e12**-0.3658, rel=1e-4)
 
 
+def test_a_loss_on_other_data_follows_from_a_handful_of_paired_runs() -> None:
+    """The shifted power of arXiv:2411.12925, asked for at twenty times the compute: 1 % is asked."""
+    C = np.geomspace(1e17, 1e20, 16)
+    loss = 1.7 + 55 * C**-0.1
+    other = 1.1 + 0.9 * (loss - 1.5) ** 1.15
+    paired = np.where(np.arange(16) % 3 == 0, other, np.nan)  # six of the runs were measured on the other data
+    rows = {"C": C, "loss": loss, "other": paired}
+    found = sld.downstream(rows, scale="C", metric="other", through="loss", better="lower", at={"C": 2e21})["other"]
+    truth = 1.1 + 0.9 * (1.7 + 55 * 2e21**-0.1 - 1.5) ** 1.15
+    assert found.n_rows == 6 and found.kind == TWO_STAGES
+    assert found.scores[0].value == pytest.approx(truth, rel=0.01)
+    assert found.scores[0].low < truth < found.scores[0].high
+
+
 def test_too_little_is_refused() -> None:
     with pytest.raises(UsageError, match="4 rows"):
         fit_link(np.arange(3.0), np.arange(3.0))

@@ -116,6 +116,7 @@ def curve(
         if not 0 < first <= 1:
             raise UsageError(f"first is a share of each run, above 0 and at most 1, got {first:g}")
         curves = [c.until(first * c.x[-1]) for c in curves]
+    curves = [c.until(ends[c.name]) if c.x[0] <= ends.get(c.name, -1) < c.x[-1] else c for c in curves]
     rates, said = _rates_to(curves, ends, options)
     asked = Asked(better, level, options.get("lower"), options.get("upper"), options.get("pooled", True), seed)
     finals, found, remarks = final_values(curves, ends, asked=asked, rates=rates)

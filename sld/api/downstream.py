@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from sld.api.options import check_keywords
@@ -58,7 +59,9 @@ def downstream(
 
     and draws of the first go through draws of the second. The direct law takes the score from $\log \prod$ scale. Laws
     of the smaller models foretell the larger ones, and the kind that misses less is used. A task whose score does not
-    rise with compute by more than chance is said not to scale.
+    rise with compute by more than chance is said not to scale. The metric may be
+    another loss (`better="lower"`): it follows the first as a shifted power, $L' = E' + \kappa (L - E)^\gamma$. Models
+    without a metric still tell of the loss.
 
     Args:
         data: A table with a row for each model, or each model and task.
@@ -164,7 +167,12 @@ def _rows(
         if known.sum() < LEAST_ROWS:
             notes.append(f"{name} has {int(known.sum())} rows, fewer than {LEAST_ROWS}, and is left out")
             continue
-        found.append(_task(name, read, X, m, known, (through, trials), options))
+        row = _task(name, read, X, m, known, (through, trials), options)
+        if through is not None:
+            loss = read.values[through]
+            others = own & ~known & np.isfinite(loss) & (loss > 0) & np.isfinite(X).all(1)
+            row = replace(row, others=(X[others], loss[others])) if others.any() else row
+        found.append(row)
         chains[name] = {c: read.values[c][known] for c in chain}
     if not found:
         raise UsageError(f"{read.where}: no task has {LEAST_ROWS} rows; {'; '.join(notes[-2:])}")

@@ -283,7 +283,7 @@ def fit_difficulty(solved: Array, tried: Array, start: Difficulty | None = None)
         a, b = np.exp(np.clip(theta[:2], -7, 12))
         log = betaln(a + c, b + n - c) - betaln(a, b)
         if len(theta) > 2:
-            never = 1 / (1 + np.exp(-theta[2]))
+            never = 1 / (1 + np.exp(-np.clip(theta[2], -30, 30)))
             log = np.where(c == 0, np.logaddexp(log + np.log1p(-never), np.log(never)), log + np.log1p(-never))
         return float(-(counts @ log))
 

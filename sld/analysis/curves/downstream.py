@@ -42,6 +42,7 @@ class TaskRows:
         score: Higher is better (n_rows,); with trials, the number of right answers.
         trials: Trials of each row (n_rows,), if the score is a count.
         bounds: Floor (chance) and ceiling of the score, where they are known.
+        others: Scales and losses of models that have no score: they count for the first stage.
     """
 
     name: str
@@ -50,13 +51,26 @@ class TaskRows:
     score: Array
     trials: Array | None = None
     bounds: Bounds = field(default_factory=Bounds)
+    others: tuple[Array, Array] | None = None
 
     def take(self, rows: Mask) -> TaskRows:
-        """Return some of the rows."""
+        """Return some of the rows, and models without a score that are no larger than these."""
+        others = self.others
+        if others is not None and rows.any():
+            small = np.log(others[0]).sum(1) <= self.compute[rows].max() + 1e-9
+            others = others[0][small], others[1][small]
         return TaskRows(
             self.name, self.X[rows], None if self.loss is None else self.loss[rows], self.score[rows],
-            None if self.trials is None else self.trials[rows], self.bounds,
+            None if self.trials is None else self.trials[rows], self.bounds, others,
         )  # fmt: skip
+
+    @property
+    def losses(self) -> tuple[Array, Array]:
+        """Scales and losses of all models with a loss, with or without a score."""
+        assert self.loss is not None
+        if self.others is None:
+            return self.X, self.loss
+        return np.concatenate([self.X, self.others[0]]), np.concatenate([self.loss, self.others[1]])
 
     @property
     def share(self) -> Array:
@@ -106,7 +120,7 @@ def fit_chain(rows: TaskRows, kind: str) -> Chain:
         return Chain(kind, fit_link(rows.compute, rows.score, rows.bounds, trials=rows.trials))
     if rows.loss is None:
         raise UsageError("two stages need a loss")
-    return Chain(kind, fit_link(-rows.loss, rows.score, rows.bounds, trials=rows.trials), fit_scales(rows.X, rows.loss))
+    return Chain(kind, fit_link(-rows.loss, rows.score, rows.bounds, trials=rows.trials), fit_scales(*rows.losses))
 
 
 @dataclass(frozen=True)

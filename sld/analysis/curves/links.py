@@ -7,7 +7,9 @@ v_0)}) , $$
 
 a sigmoid with floor $f$ at chance, the exponential of Gadre et al. (2024, arXiv:2403.08540: error $= \varepsilon -
 \kappa e^{-\gamma L}$), a line, and the pass-rate law of Hu et al. (2023, arXiv:2310.03262). Floor and height are linear
-where they are not given; the rest is a grid whose weights are the posterior (`grids.py`).
+where they are not given; the rest is a grid whose weights are the posterior (`grids.py`). A score without a ceiling
+may be another loss with a minus sign: then the shifted power of Brandfonbrener et al. (2024, arXiv:2411.12925) is tried
+as well, $L' = E' + \kappa (L - E)^{\gamma}$.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from sld.core.arrays import Array
 from sld.core.errors import UsageError
 
 # with the weight of each before any row is seen: scores between chance and 1 were mostly published as sigmoids
-SHAPES = {"sigmoid": 0.6, "exponential": 0.15, "line": 0.1, "pass-rate": 0.15}
+SHAPES = {"sigmoid": 0.6, "exponential": 0.15, "line": 0.1, "pass-rate": 0.15, "shifted power": 0.6}
 LEAST_ROWS = 4  # level, height, place and steepness of a curve
 _NOISE_ROWS = 1.0  # what is known of noise before rows are seen, in rows
 _NOISE = 0.03  # of the spread of the scores: how large it is then
@@ -155,6 +157,8 @@ def _phi(shape: str, points: Array, z: Array) -> Array:
     if shape == "line":
         return z
     k = np.exp(points[:, :1])
+    if shape == "shifted power":
+        return np.asarray(-(np.maximum(np.exp(points[:, 1:]) - z, 0.0) ** k))
     if shape == "exponential":
         return np.asarray(np.exp(np.clip(k * (z - 1), -700, 50)))
     t = np.clip(k * (z - points[:, 1:]), -50, 50)
@@ -192,7 +196,9 @@ def fit_link(
         return Link((), (), Bounds(floor, ceiling, 0.0), centre, spread, rates)
     z = (v - centre) / spread
     w = np.ones(len(v)) if weight is None else weight / weight.mean()
-    tried = [_part(shape, z, score, bounds, w) for shape in shapes]
+    # from one loss to another; a score with a ceiling bends the other way
+    kept = [shape for shape in shapes if shape != "shifted power" or bounds.ceiling is None]
+    tried = [_part(shape, z, score, bounds, w) for shape in kept]
     parts = [p for p in tried if p is not None]
     if not parts:
         raise UsageError("the score falls as models get better, or every curve leaves the bounds that were given")
@@ -209,9 +215,10 @@ def _part(shape: str, z: Array, score: Array, bounds: Bounds, w: Array) -> _Part
         "exponential": [(np.log(0.1), np.log(30.0))],
         "sigmoid": [(np.log(_STEEP[0]), np.log(_STEEP[1])), _PLACES],
         "pass-rate": [(np.log(_STEEP[0] / 2), np.log(_STEEP[1])), _PLACES],
+        "shifted power": [(np.log(0.3), np.log(3.0)), (np.log(0.15), np.log(20.0))],
     }[shape]
     prior = (_NOISE * max(float(np.std(score)), 1e-12)) ** 2 * _NOISE_ROWS
-    fixed = None if shape == "line" else bounds.floor
+    fixed = None if shape in ("line", "shifted power") else bounds.floor
     n = float(len(z))
 
     def solved(points: Array) -> tuple[Array, Array, Array, Array]:

@@ -71,6 +71,10 @@ def read_curves(
     if (n := int((~used).sum())) > 0:
         notes.append(f"{n} of {read.n_rows} rows have no {target}, or {step} = 0, and were left out")
     labels = list(dict.fromkeys(names))
+    pairs = len({pair for pair, kept in zip(zip(names, x.tolist(), strict=True), used.tolist(), strict=True) if kept})
+    if (n := int(used.sum()) - pairs) > 0:
+        several = "" if run else "; if they are of several runs, name the column that tells these apart (run)"
+        notes.append(f"{n} rows have a {step} that another row of their run has too, and were averaged{several}")
     number = {name: k for k, name in enumerate(labels)}
     index = np.array([number[name] for name in names])
     curves = []

@@ -197,8 +197,9 @@ def sampled(
             value = float(difficulty.coverage(k))
             means = np.array([d.coverage(k) for d in beyond], dtype=float)
         low, high = (float(x) for x in np.quantile(means, ends))
-        if value == 0:  # no problem was solved: what as many problems at a rate could hide
-            high = 1 - (1 - level) ** (1 / n)
+        if not solved.any():
+            # nothing was solved: so many problems could hide this share, and beyond the samples drawn nothing is known
+            value, low, high = 0.0, 0.0, 1 - (1 - level) ** (1 / n) if k <= tried.min() else 1.0
         rows.append(Coverage(group, int(k), value, min(low, value), max(high, value), bool(k <= tried.min())))
     return rows, Sampled(
         group=group, n_problems=n, n_samples=int(tried.sum()), rate=float((solved / tried).mean()),
