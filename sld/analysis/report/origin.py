@@ -168,6 +168,8 @@ def _command(found: Discovery, task: Task | None) -> str:
         words += ["--proposers", ",".join(config["proposers"])]
     if "llm" in config:
         words += ["--llm", config["llm"]["model"], "--llm-mode", config["llm"]["mode"]]
+        if asked := config["llm"].get("question"):
+            words += ["--llm-question", asked]
     for formula in config.get("formulas", ()):
         text = formula if isinstance(formula, str) else "; ".join(f"{t}: {f}" for t, f in formula.items())
         words += ["--try", text]

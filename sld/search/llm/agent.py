@@ -59,9 +59,9 @@ class AgentDialogue:
         the reply calls for, and the next `question` carries the answers, once all formulas tried have been judged.
     """
 
-    def __init__(self, context: SearchContext, *, model: str) -> None:
-        """Keep what the conversation is about."""
-        self.context, self.model = context, model
+    def __init__(self, context: SearchContext, *, model: str, question: str = "") -> None:
+        """Keep what the conversation is about; `question` is what the law is for, in a person's words."""
+        self.context, self.model, self.asked_for = context, model, question
         self.origin = f"{MODEL}{model}"
         self.turns = 0
         self._done = False
@@ -135,7 +135,7 @@ class AgentDialogue:
         return waiting
 
     def _go_on_without_tools(self, parsed: ParsedReply) -> list[Waiting]:
-        self._instead = ProposeDialogue(self.context, model=self.model)
+        self._instead = ProposeDialogue(self.context, model=self.model, question=self.asked_for)
         self._said.append("\n".join(transcript.outcome(parsed)) + f"\n{NO_TOOLS[:1].upper()}{NO_TOOLS[1:]}.\n")
         return self._instead.keep(parsed)
 
@@ -166,6 +166,7 @@ class AgentDialogue:
             diverse=distinct(state.hall.ranked(), 8),
             tried=state.index,
             left=state.left,
+            question=self.asked_for,
         )
         task = _TASK.format(advice=tools.advice(), turns=MAX_TURNS, finals=tools.FINALS)
         text = "\n\n".join(part for part in (*about(view), task) if part)
