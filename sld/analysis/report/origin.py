@@ -67,6 +67,8 @@ def model(facts: Facts) -> list[str]:
         lines.append(row(name, percent(part), str(n), str(best[who]), f"{gain[who]:.3g}"))
     lines += ["", f"Asked for in turns with tools: {about['remark']}."] if about["remark"] else []
     lines += ["", f"- formulas of its own judged: {about['judged']}; bred from them for its share: {about['bred']}"]
+    looked = about.get("fits_of_tools", 0)
+    lines += [f"- fits of its tools, which looked at formulas judged already: {looked}"] if looked else []
     lines += [f"- {about['known']} were known already"] if about["known"] else []
     lines += [f"- {n} not readable: {why}" for why, n in sorted(about["rejected"].items())]
     lines += [f"- {about['ignored']} repeated, or beyond what one reply may have"] if about["ignored"] else []

@@ -141,7 +141,7 @@ class Grid:
         direction.extend(along)
         origin = np.concatenate([origin, from_rows])
         if not moving:
-            away, far_out, from_rows = _walks_away(table)
+            away, far_out, from_rows = walks_away(table)
             X.extend(away)
             reach.extend(far_out)
             walk.extend((np.arange(len(away)) // per_walk + len(direction)).tolist())
@@ -252,7 +252,7 @@ def values_at(
     return np.broadcast_to(found, group_index.shape)
 
 
-def _walks_away(table: Table) -> tuple[list[Array], list[float], Rows]:
+def walks_away(table: Table) -> tuple[list[Array], list[float], Rows]:
     """Return points (n_walks * 12, n_variables) from the middle of the data through its rows, their reach and rows.
 
     Proportions keep their sum and stay positive.
