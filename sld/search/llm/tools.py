@@ -231,16 +231,17 @@ def show_residuals(context: ToolContext, given: Mapping[str, Any]) -> str:
 def _judged(context: ToolContext, expression: str) -> Candidate:
     """Return the candidate with this formula, as it is written or as the grammar reads it; raises ToolError."""
     hall = context.state.hall
+    held = (*context.tried.values(), *hall.ranked(), *hall.front())
     text = tidy(expression)
-    held = {c.text: c for c in (*reversed(hall.ranked()), *reversed(hall.front()), *context.tried.values())}
-    if text in held:
-        return held[text]
+    candidate = next((c for c in held if c.text == text), None)
+    if candidate is not None:
+        return candidate
     idea = Idea(by_target(expression, [t.column for t in context.table.targets]))
     found = proposal_of(idea, context.table, origin=context.origin, max_constants=context.max_constants)
     if isinstance(found, Rejected):
         raise ToolError(f"{found.text or repr(found.text)}: {found.why}")
     # groups may have been made to share what the formula does not say
-    candidate = next((c for c in held.values() if c.key.partition(" ~ ")[0] == found.key or c.key == found.key), None)
+    candidate = next((c for c in held if found.key in (c.key, c.key.partition(" ~ ")[0])), None)
     if candidate is None:
         raise ToolError(f"{text[:100]} was not judged or fell out of the list; call try_expression first")
     return candidate
