@@ -8,6 +8,8 @@ import numpy as np
 from many_cases import each
 
 MODULES = (
+    "sld.analysis.curves.counts",
+    "sld.analysis.curves.schedules",
     "sld.analysis.decisions.budgets",
     "sld.analysis.decisions.cost",
     "sld.analysis.decisions.crossings",

@@ -54,7 +54,7 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert len(attrs) == len({name for name, _ in attrs})
         self.elements.append((tag, {name: value or "" for name, value in attrs}))
-        if tag not in ("meta", "link", "br", "wbr", "input"):
+        if tag not in ("meta", "link", "br", "wbr", "input", "img"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -139,16 +139,20 @@ class OptimalAllocation:
 
         return pandas.DataFrame({"C": [1e21], "N": [3.1e9], "supported": [False]})
 
+    def plot(self, ax: Any = None) -> Any:
+        return ax.plot([1, 2], [2, 1]) and ax
+
 
 def test_decisions_are_told_from_results_and_from_documents(run_dir: Path) -> None:
-    document = {"law": "x.json", "crossing": {"C": 1.5e21, "low": None}, "interval": [1.0, 2.0], "sentence": "A wins."}
-    page = verbs.report(run_dir, decisions=[OptimalAllocation(), document])
+    crossing = {"C": {"value": 1.5e21, "low": 1e21, "high": 2e21}, "never": None}
+    document = {"law": "x.json", "crossing": crossing, "interval": [1.0, 2.0], "sentence": "A **wins**."}
+    rows = {"title": "Plan", "plans": [{"point": {"N": {"value": 3e9, "low": None, "high": None}}, "options": []}]}
+    page = verbs.report(run_dir, decisions=[OptimalAllocation(), document, rows])
     part = page.partition('id="decisions"')[2].partition("</section>")[0]
-    assert "<h3>Optimal allocation</h3>" in part and "train N = 3.1e9 on D = 5.4e10." in part
-    assert "<td>3.1e+09</td>" in part and "<td>no</td>" in part
-    assert (
-        "A wins." in part and "crossing, C" in part and "1.5e+21" in part and "1 to 2" in part and "x.json" not in part
-    )
+    assert "<h3>Optimal allocation</h3>" in part and "train N = 3.1e9 on D = 5.4e10.\nInterval of N" in part
+    assert "<td>3.1e+09</td>" in part and "<td>no</td>" in part and 'src="data:image/png;base64,' in part
+    wanted = ("A **wins**.", "crossing C", "1.5e+21 (1e+21 to 2e+21)", "1 to 2", "point N", "3e+09")
+    assert [said for said in wanted if said not in part] == [] and "x.json" not in part and "options" not in part
 
 
 def test_what_is_no_decision_is_refused() -> None:
@@ -201,7 +205,9 @@ def test_the_command_writes_the_page_into_the_run(run_dir: Path, tmp_path: Path,
     answer.write_text('{"sentence": "Train the large one."}')
     done = sld("report", run, "--html", "--out", tmp_path / "law.html", "--decision", answer, "--json")
     assert json.loads(done.out)["bytes"] == (tmp_path / "law.html").stat().st_size
-    assert "<h3>My answer</h3><p>Train the large one.</p>" in (tmp_path / "law.html").read_text(encoding="utf-8")
+    assert '<h3>My answer</h3><pre class="told" tabindex="0"><code>Train the large one.</code></pre>' in (
+        tmp_path / "law.html"
+    ).read_text(encoding="utf-8")
     done = sld("report", run)
     assert done.code == 0 and done.out.startswith("# Scaling law of `loss`") and "plot.png" in done.out
 

@@ -333,7 +333,10 @@ def _constants(law: Law) -> dict[str, dict[str, dict[str, Interval | str]]]:
             for name, value in values.items():
                 ends: Interval | str = PINNED
                 if name in replicates[0]:
-                    ends = _ends(value, np.array([r[name] for r in replicates]), wider, level, exact, name in held)
+                    moved = np.array([r[name] for r in replicates])
+                    if law.settings[target].points:
+                        moved = _around(value, moved)
+                    ends = _ends(value, moved, wider, level, exact, name in held)
                 open_ = name in loose and not exact and isinstance(ends, tuple)
                 found[target][group][name] = OPEN if open_ else ends
     return found
@@ -355,6 +358,20 @@ def _student(level: float, free: float) -> float:
     from scipy.special import stdtrit
 
     return float(stdtrit(free, 0.5 + level / 2))
+
+
+def _around(value: float, replicates: Array) -> Array:
+    """Return replicates of a constant as they lie around an estimate that follows more than the rows.
+
+    Refits are to the rows alone, so their middle is another one; how far they scatter about it is what the rows tell.
+    """
+    known = replicates[np.isfinite(replicates)]
+    if not len(known):
+        return replicates
+    middle = float(np.median(known))
+    if value * middle > 0 and (known * middle > 0).all():
+        return np.asarray(value * (replicates / middle))
+    return np.asarray(value + (replicates - middle))
 
 
 def _ends(value: float, replicates: Array, wider: float, level: float, exact: bool, held: bool) -> Interval | str:

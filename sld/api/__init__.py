@@ -9,8 +9,11 @@ from sld.api.clusters import Searched, discover_many
 from sld.api.collecting import collect
 from sld.api.comparing import compare
 from sld.api.counting import count, plausibility
+from sld.api.counts import passk
+from sld.api.curves import curve, curve_law
 from sld.api.diagnosing import diagnose
 from sld.api.discovery import discover, dry_run
+from sld.api.downstream import downstream
 from sld.api.fitting import fit
 from sld.api.forms import ChosenForm, find_form
 from sld.api.laws import as_law, caution, held_out_scores, predict, predicted_columns, rows_to_score, score, warnings
@@ -32,9 +35,12 @@ __all__ = [
     "collect",
     "compare",
     "count",
+    "curve",
+    "curve_law",
     "diagnose",
     "discover",
     "discover_many",
+    "downstream",
     "dry_run",
     "find_form",
     "fit",
@@ -45,6 +51,7 @@ __all__ = [
     "load_run",
     "markdown_report",
     "optimum",
+    "passk",
     "plausibility",
     "predict",
     "predicted_columns",

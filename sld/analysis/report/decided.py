@@ -1,17 +1,23 @@
-"""What was decided with a law, as the page tells it: heading, sentences and table, from the result of any verb."""
+"""What was decided with a law, as the page tells it: heading, text, picture and table, from the result of any verb."""
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sld.core.errors import UsageError
+from sld.core.errors import SldError, UsageError
 
 _MOST_ROWS = 60  # of a table on the page
-_MOST_COLUMNS = 12
-_NO_CONTENT = ("law", "run_dir", "out", "files")  # keys of a command's document that say where things are
+_MOST_COLUMNS = 14
+_MOST_TEXT = 20_000  # characters
+_SIZE, _DPI = (7.0, 4.4), 100  # of a picture, inches
+_SAYING = ("summary", "sentence", "verdict")  # keys of a command's document that are sentences
+_REMARKS = ("notes", "warnings")
+_NO_CONTENT = ("title", "command", "law", "run_dir", "out", "files", *_SAYING, *_REMARKS)
 
 
 @dataclass(frozen=True)
@@ -20,19 +26,21 @@ class Decided:
 
     Attributes:
         title: Its heading.
-        sentences: What was decided.
+        text: What was decided, laid out as on a terminal.
         head: Names of the table's columns; empty without a table.
         rows: The cells.
+        picture: An address that holds the picture itself (`data:`); empty without one.
     """
 
     title: str
-    sentences: tuple[str, ...]
+    text: str = ""
     head: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
+    picture: str = ""
 
 
 def decided(given: object) -> Decided:
-    """Return a decision from a result with `summary()` (and `to_frame()`), or from the JSON document of a command.
+    """Return a decision from a result with `summary()` (`to_frame()`, `plot()`), or from the document of a command.
 
     Raises:
         UsageError: It is neither.
@@ -43,17 +51,15 @@ def decided(given: object) -> Decided:
         return _from_document(given)
     summary = getattr(given, "summary", None)
     if not callable(summary):
-        raise UsageError(
-            f"a decision has a method summary(), or is the JSON document of a command; got {type(given).__name__}"
-        )
+        wanted = "a decision has a method summary(), or is the JSON document of a command"
+        raise UsageError(f"{wanted}; got {type(given).__name__}")
     said = summary()
     to_frame = getattr(given, "to_frame", None)
     frame = to_frame() if callable(to_frame) else None
     if not isinstance(said, str):  # a DataFrame: the table itself
         said, frame = "", said
     head, rows = _of_frame(frame)
-    title = " ".join(_words(type(given).__name__))
-    return Decided(title, tuple(line.strip() for line in said.splitlines() if line.strip()), head, rows)
+    return Decided(" ".join(_words(type(given).__name__)), said[:_MOST_TEXT].strip("\n"), head, rows, _picture(given))
 
 
 def _of_frame(frame: Any) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
@@ -64,32 +70,57 @@ def _of_frame(frame: Any) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]
     return head, tuple(tuple(_cell(value) for value in row) for row in some.itertuples(index=False))
 
 
+def _picture(given: object) -> str:
+    """Return what a result draws of itself on axes; nothing where it draws nothing."""
+    plot = getattr(given, "plot", None)
+    if not callable(plot):
+        return ""
+    import matplotlib.style
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    buffer = io.BytesIO()
+    with matplotlib.style.context("default"):
+        figure = Figure(figsize=_SIZE, dpi=_DPI, layout="constrained")
+        FigureCanvasAgg(figure)
+        try:
+            plot(figure.subplots())
+        except SldError:  # there is nothing to draw; the text says what there is
+            return ""
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
 def _from_document(document: Mapping[str, Any]) -> Decided:
     title = str(document.get("title") or document.get("command") or "Decision")
-    sentences = [str(document[key]) for key in ("summary", "sentence", "verdict") if isinstance(document.get(key), str)]
-    sentences += [
-        str(note) for key in ("notes", "warnings") for note in _list(document.get(key)) if isinstance(note, str)
-    ]
-    tables = [(k, v) for k, v in document.items() if _list(v) and all(isinstance(row, Mapping) for row in _list(v))]
+    lines = [str(document[key]) for key in _SAYING if isinstance(document.get(key), str)]
+    lines += [str(note) for key in _REMARKS for note in _list(document.get(key)) if isinstance(note, str)]
+    text = "\n".join(lines)[:_MOST_TEXT]
+    tables = [_list(value) for value in document.values() if _list(value)]
+    tables = [rows for rows in tables if all(isinstance(row, Mapping) for row in rows)]
     if tables:
-        rows = _list(max(tables, key=lambda pair: len(pair[1]))[1])
-        head = tuple(dict.fromkeys(str(key) for row in rows for key in row))[:_MOST_COLUMNS]
-        return Decided(
-            title, tuple(sentences), head, tuple(tuple(_cell(row.get(k)) for k in head) for row in rows[:_MOST_ROWS])
-        )
-    told = ("title", "command", "summary", "sentence", "verdict", "notes", "warnings", *_NO_CONTENT)
-    facts = list(_flat({k: v for k, v in document.items() if k not in told}))
-    if not facts and not sentences:
+        flat = [dict(_flat(row)) for row in max(tables, key=len)[:_MOST_ROWS]]
+        head = tuple(dict.fromkeys(name for row in flat for name in row))[:_MOST_COLUMNS]
+        if head:
+            return Decided(title, text, head, tuple(tuple(row.get(name, "-") for name in head) for row in flat))
+    facts = tuple(_flat({key: value for key, value in document.items() if key not in _NO_CONTENT}))
+    if not facts and not text:
         raise UsageError("a decision's document says nothing: wanted what a command printed with --json")
-    return Decided(title, tuple(sentences), ("what", "value") if facts else (), tuple(facts[:_MOST_ROWS]))
+    return Decided(title, text, ("what", "value") if facts else (), facts[:_MOST_ROWS])
 
 
 def _flat(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield names and values, those of inner mappings with both names; a value with its interval is one."""
     for key, value in document.items():
         name = f"{prefix}{str(key).replace('_', ' ')}"
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{name}, ")
-        elif value is not None and value != [] and value != "":
+            if "value" in value and set(value) <= {"value", "low", "high"}:
+                ends = [value.get("low"), value.get("high")]
+                between = f" ({_cell(ends)})" if all(end is not None for end in ends) else ""
+                yield name, f"{_cell(value['value'])}{between}"
+            else:
+                yield from _flat(value, f"{name} ")
+        elif value not in (None, "", [], ()) and not any(isinstance(item, Mapping) for item in _list(value)):
             yield name, _cell(value)
 
 

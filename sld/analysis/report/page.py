@@ -199,10 +199,14 @@ def _reasons(facts: Facts) -> list[str]:
 def _decision(one: Decided) -> Html:
     head = [th(name, None) for name in one.head]
     rows = [el("tr", el("th", row[0], scope="row"), *(el("td", cell) for cell in row[1:])) for row in one.rows]
+    table = table_of(one.title, head, rows, sortable=False, kind="data") if rows else None
+    if table is not None and one.text:
+        table = el("details", el("summary", "As a table"), table)
     return join(
         el("h3", one.title),
-        *(el("p", inline(sentence)) for sentence in one.sentences),
-        table_of(one.title, head, rows, sortable=False, kind="data") if rows else None,
+        el("pre", el("code", one.text), class_="told", tabindex="0") if one.text else None,
+        el("p", el("img", src=one.picture, alt=f"{one.title}, drawn")) if one.picture else None,
+        table,
     )
 
 
