@@ -13,14 +13,14 @@ from cli_runs import surroundings
 from mcp import Client, StdioServerParameters
 
 from sld.mcp.roots import Roots
-from sld.mcp.serve import _server
+from sld.mcp.serve import running
 from sld.mcp.workers import Limits
 
 
 @contextlib.asynccontextmanager
 async def here(*folders: Path, limits: Limits | None = None, **client: Any) -> AsyncIterator[Client]:
     """Open a session with a server in this process; the work is done in children, as always."""
-    async with _server(Roots.of(folders, ("nanolm_chinchilla",)), limits or Limits()) as server:
+    async with running(Roots.of(folders, ("nanolm_chinchilla",)), limits or Limits(), warm=False) as server:
         async with Client(server, **client) as session:
             yield session
 

@@ -32,7 +32,7 @@ def serve_stdio(folders: Sequence[Path], limits: Limits) -> None:
     roots = _roots(folders, trusting=True)
 
     async def run() -> None:
-        async with _server(roots, limits) as server:
+        async with running(roots, limits) as server:
             await server.run_stdio_async()
 
     anyio.run(run)
@@ -60,7 +60,7 @@ def serve_http(
     where = f"[{host}]" if ":" in host else host
 
     async def run() -> None:
-        async with _server(roots, limits) as server:
+        async with running(roots, limits) as server:
             app = server.streamable_http_app(streamable_http_path=_PATH, host=host)
             listening(f"http://{where}:{place.getsockname()[1]}{_PATH}")
             config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
@@ -102,13 +102,15 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def _server(roots: Roots, limits: Limits) -> AsyncIterator[Server]:
+async def running(roots: Roots, limits: Limits, *, warm: bool = True) -> AsyncIterator[Server]:
+    """Give a server with its workers, one of them made ready beside; they end with the context."""
     from sld.data.bundled import task_roots
 
     workers = Workers(limits, [str(folder) for folder in task_roots()[1:]])
     with laws_folder() as laws:
         async with anyio.create_task_group() as beside:
-            beside.start_soon(workers.warm_up)
+            if warm:
+                beside.start_soon(workers.warm_up)
             try:
                 yield make_server(Desk(roots, workers, Path(laws)))
             finally:
