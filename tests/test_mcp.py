@@ -4,6 +4,7 @@ import json
 import math
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
@@ -275,6 +276,21 @@ def test_two_sessions_over_http_do_not_wait_for_or_see_each_other(tmp_path: Path
 
     with over_http("--root", tmp_path) as url:
         anyio.run(main, url)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="a console's Ctrl-C reaches no single process")
+def test_ctrl_c_ends_the_server_although_it_waits_for_a_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sld", "mcp", "--root", str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=surroundings(), **pipes) as server:  # type: ignore[call-overload]
+        hello = '{"jsonrpc": "2.0", "id": 1, "method": "ping"}\n'
+        server.stdin.write(hello.encode())
+        server.stdin.flush()
+        assert json.loads(server.stdout.readline())["id"] == 1
+        server.send_signal(signal.SIGINT)
+        assert server.wait(20) == 130
+        assert server.stderr.read() == b""
 
 
 @pytest.mark.slow

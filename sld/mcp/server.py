@@ -56,6 +56,8 @@ Granted: TypeAlias = Annotated[ListRootsResult | None, Resolve(_ask_for_roots)]
 class Server(MCPServer[Any]):
     """The SDK's server, with failures in one line and no word about its own functions."""
 
+    desk: Desk
+
     async def list_tools(self) -> list[Tool]:
         """List the tools, with schemas that are short enough to stand in the context of a model."""
         found = await super().list_tools()
@@ -399,6 +401,7 @@ def make_server(desk: Desk) -> Server:
         name="sld", title="Scaling laws", instructions=INSTRUCTIONS, version=__version__, log_level="WARNING",
         subscriptions=False,
     )  # fmt: skip
+    server.desk = desk
     for function, may in tools(desk).values():
         server.add_tool(function, annotations=may)
     return server
