@@ -5,6 +5,7 @@ Heavy modules are imported by the function that needs them, so that `sld tasks` 
 
 from sld.api.allocation import allocate
 from sld.api.board import Submitted, leaderboard, submit
+from sld.api.clusters import Searched, discover_many
 from sld.api.collecting import collect
 from sld.api.comparing import compare
 from sld.api.counting import count, plausibility
@@ -24,6 +25,7 @@ from sld.api.tasks import as_task, check, known_tasks, task_details, task_list
 
 __all__ = [
     "ChosenForm",
+    "Searched",
     "Submitted",
     "allocate",
     "as_law",
@@ -37,6 +39,7 @@ __all__ = [
     "curve_law",
     "diagnose",
     "discover",
+    "discover_many",
     "downstream",
     "dry_run",
     "find_form",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -14,6 +15,7 @@ from sld.api.tasks import Source, as_task
 
 if TYPE_CHECKING:
     from sld.data.task import Task
+    from sld.search.judging.cluster import Cluster
     from sld.search.llm.settings import LLM
     from sld.search.outcome import Discovery
 
@@ -47,8 +49,8 @@ def discover(
         workers: Processes that judge candidates.
         out: Run folder to write, and to take up again; None writes nothing.
         llm: A language model that proposes formulas beside the engine: its name, or `sld.LLM` with more settings.
-        **options: `proposers`, `formulas`, `constants`, `outliers`, `progress` and `tell`, and the roles of a bare
-            table's columns (`target`, `scale`, ...): see `sld.api.options.SearchOptions`.
+        **options: `proposers`, `formulas`, `constants`, `outliers`, `executor`, `progress`, `tell`, and the roles of a
+            bare table's columns (`target`, `scale`, ...): see `sld.api.options.SearchOptions`.
 
     Returns:
         The law with prediction intervals (`.law`), whether to believe it (`.verdict`), the runners-up (`.front`), and
@@ -97,10 +99,10 @@ def discover(
         max_constants=task.card.max_constants,
         outliers=options.get("outliers", "drop"),
     )
-    with shown_progress(options.get("progress")) as progress:
+    with shown_progress(options.get("progress")) as progress, _at(options.get("executor"), workers) as cluster:
         found = discovery.discover(
             task.train,
-            settings,
+            replace(settings, cluster=cluster),
             out=out,
             task={"name": task.card.name, "version": task.card.version},
             progress=progress,
@@ -110,8 +112,20 @@ def discover(
         )
     found = replace(found, notes=(*found.notes, *remarks, *one_sided_notes(found.law, found.table)))
     if out is not None:
-        _write_run(found, task, Path(out))
+        write_run(found, task, Path(out))
     return found
+
+
+@contextmanager
+def _at(executor: Cluster | str | None, workers: int) -> Iterator[Cluster | None]:
+    """Give the cluster that an address stands for, for as long as it is needed; one that is connected stays so."""
+    if executor is None or not isinstance(executor, str):
+        yield executor
+        return
+    from sld.search.judging.cluster import Cluster
+
+    with Cluster(executor, workers) as cluster:
+        yield cluster
 
 
 def _checked_formulas(
@@ -143,7 +157,8 @@ def dry_run(data: object, llm: LLM, **columns: Any) -> dict[str, Any]:
     return llm.dry_run(task.train, {"name": task.card.name}, task.card.max_constants)
 
 
-def _write_run(found: Discovery, task: Task, folder: Path) -> None:
+def write_run(found: Discovery, task: Task, folder: Path) -> None:
+    """Write what a run folder holds for people: picture and report, with the held-out rows where the task has any."""
     from sld.analysis.plot import PLOT_FILE, plot_law
     from sld.analysis.report.report import REPORT_FILE, write_report
     from sld.api.runs import about_task

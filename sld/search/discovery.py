@@ -14,6 +14,8 @@ from sld.data.table import Table
 from sld.laws.law import LAW_FILE, SINGLE_FILE
 from sld.search.budget import DEFAULT_BUDGET, Budget
 from sld.search.finishing import finish, uninterrupted
+from sld.search.judging.cluster import Cluster, ClusterExecutor
+from sld.search.judging.executors import Executes, Executor
 from sld.search.judging.judge import Judge, Proposal
 from sld.search.loop import Progress, Search
 from sld.search.outcome import Discovery
@@ -53,6 +55,7 @@ class SearchSettings:
         formulas: Formulas to try first, one text for all targets or a text per target column.
         max_constants: Limit per group and target.
         outliers: "drop" sets rows and runs aside that look diverged, "keep" does not look for any.
+        cluster: Where candidates are judged, when it is not in processes of this machine.
     """
 
     seed: int = 0
@@ -62,6 +65,7 @@ class SearchSettings:
     formulas: Sequence[str | Mapping[str, str]] = ()
     max_constants: int = 20
     outliers: str = "drop"
+    cluster: Cluster | None = None
 
     @property
     def names(self) -> list[str]:
@@ -120,6 +124,9 @@ def discover(
     config = _config(table, ready, settings, about, asynchronous)
     notes = list(ready.notes)
     judge = Judge(ready.small, ready.folds, seed=settings.seed, max_constants=settings.max_constants)
+    executor: Executes = Executor(judge, settings.workers)
+    if settings.cluster is not None:
+        executor = ClusterExecutor(judge, settings.cluster)
 
     def source() -> Source:
         first = iter(ready.first)
@@ -130,7 +137,7 @@ def discover(
         name = str(about.get("name") or "")
         context = SearchContext(ready.small, ready.folds, settings.seed, settings.max_constants, name, path)
         beside = asynchronous_proposer(settings.names, asynchronous, context)
-        search = Search(judge, source, budget, settings.workers, progress=progress, folder=folder, asynchronous=beside)
+        search = Search(judge, source, budget, executor, progress=progress, folder=folder, asynchronous=beside)
         searched = search.run()
         with uninterrupted():
             outcome = finish(searched, ready.table, ready.everything, {**config, "budget": settings.budget}, notes)
