@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 MODULES = (
+    "sld.analysis.decisions.cost",
+    "sld.analysis.decisions.estimate",
+    "sld.analysis.decisions.minimise",
     "sld.data.card",
     "sld.data.logarithms",
     "sld.data.numbers",
@@ -37,6 +40,7 @@ MODULES = (
     "sld.laws.fit_settings",
     "sld.laws.law",
     "sld.laws.limits",
+    "sld.laws.published",
 )
 WITH_EXAMPLE = (
     "sld.data.card:Variable",

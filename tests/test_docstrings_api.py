@@ -12,8 +12,9 @@ import pytest
 
 import sld
 from sld.api import options
+from sld.api.allocation import AllocateOptions
 
-VERBS = (sld.discover, sld.fit, sld.predict, sld.score, sld.submit, sld.leaderboard)
+VERBS = (sld.discover, sld.fit, sld.predict, sld.score, sld.submit, sld.leaderboard, sld.allocate)
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
@@ -35,7 +36,7 @@ def test_a_verb_says_every_argument_its_result_and_its_failures(verb: Callable[.
 
 
 @pytest.mark.parametrize(
-    "record", [options.ColumnOptions, options.SearchOptions, options.FormOptions, options.EntryOptions]
+    "record", [options.ColumnOptions, options.SearchOptions, options.FormOptions, options.EntryOptions, AllocateOptions]
 )
 def test_every_option_says_what_it_is(record: type) -> None:
     told = re.findall(r"^    (\w+): ", inspect.getdoc(record) or "", flags=re.MULTILINE)

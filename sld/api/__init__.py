@@ -3,6 +3,7 @@
 Heavy modules are imported by the function that needs them, so that `sld tasks` does not wait for the engine.
 """
 
+from sld.api.allocation import allocate
 from sld.api.board import Submitted, leaderboard, submit
 from sld.api.discovery import discover, dry_run
 from sld.api.fitting import fit
@@ -13,6 +14,7 @@ from sld.api.tasks import as_task, known_tasks, task_details, task_list
 __all__ = [
     "ChosenForm",
     "Submitted",
+    "allocate",
     "as_law",
     "as_task",
     "caution",

@@ -20,17 +20,36 @@ _ROUNDED = 0.02  # a column that is printed to two digits still fits
 
 
 def as_law(law: object) -> Law:
-    """Return a law from itself, a discovery, a `law.json` or a run directory; raises UsageError."""
+    """Return a law from itself, a discovery, a `law.json`, a run directory, a name of the catalogue or a formula.
+
+    A name (`"chinchilla"`, see `sld laws`) stands for the law with its published constants, `"chinchilla@tex"` for
+    those of another label; in a formula (`"1.69 + 406.4*N**-0.34"`) every name is a variable. Raises UsageError.
+    """
     from sld.laws.law import Law
 
     if isinstance(law, Law):
         return law
     if isinstance(law, str | Path):
+        if not _there(law):
+            from sld.laws.published import close_names, named_law
+
+            if (named := named_law(str(law))) is not None:
+                return named
+            if (close := close_names(str(law))) and not str(law).endswith(".json"):
+                wanted = f"no file {str(law)!r} and no law of that name"
+                raise UsageError(f"{wanted}; did you mean {' or '.join(map(repr, close))}? (sld laws lists all)")
         return Law.load(law)
     found = getattr(law, "law", None)
     if isinstance(found, Law):
         return found
     raise UsageError(f"wanted a law, a law.json or a run directory, got {type(law).__name__}")
+
+
+def _there(path: str | Path) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # too long for a file's name, as a formula may be
+        return False
 
 
 def score(law: object, data: object, *, drop: str | Sequence[str] = (), melt: bool = False) -> Scores:

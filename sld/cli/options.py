@@ -27,6 +27,14 @@ Data = Annotated[
     ),
 ]
 LawPath = Annotated[Path, typer.Argument(metavar="LAW", help="A law.json, or the run folder that holds it.")]
+AnyLaw = Annotated[
+    str,
+    typer.Argument(
+        metavar="LAW",
+        help="A run folder or law.json; a law of `sld laws` with its published constants, e.g. chinchilla or "
+        "chinchilla@LABEL; or a formula without constants, e.g. '1.7 + 400*N**-0.34'.",
+    ),
+]
 Names = list[str] | None
 
 

@@ -61,6 +61,21 @@ class CurveDraws:
         known = np.isfinite(found) & ~np.isnan(at.middle)
         return np.asarray(np.clip(np.where(known, found, math.nan), *self._bounds))
 
+    def own(self, columns: Mapping[str, Array]) -> Array:
+        """Return (n, n_points) values at columns (n, n_points) of each variable: draw k at points of its own, row k.
+
+        Where each draw looks for its own optimum, `values` would ask every draw at the points of all others.
+        """
+        shape = np.broadcast_shapes(*(np.shape(x) for x in columns.values()))
+        flat = {s: np.ascontiguousarray(np.broadcast_to(x, shape)).ravel() for s, x in columns.items()}
+        at = self._around.at(flat)
+        middle = at.middle.reshape(shape)
+        with np.errstate(all="ignore"):
+            moved = np.einsum("kb,bkp->kp", self._weights, at.curves.reshape(-1, *shape))
+            found = middle * np.exp(moved) if self.log else middle + moved
+            known = np.isfinite(moved) & (middle > 0) if self.log else np.isfinite(moved)
+        return np.asarray(np.clip(np.where(known, found, math.nan), *self._bounds))
+
     def noise(self, columns: Mapping[str, Array]) -> Array:
         """Return (n_points,) the standard deviation of single runs about the law, of their logarithms if `log`."""
         return self._around.at(columns).noise

@@ -1,0 +1,1 @@
+"""What a practitioner does with a law: a file per question, and the parts that several questions share."""

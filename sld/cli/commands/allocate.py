@@ -1,0 +1,173 @@
+"""`sld allocate`: what to train for a budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sld.cli import options, output
+from sld.cli.base import Json, command
+from sld.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from sld.laws.law import Law
+
+
+@dataclass(frozen=True)
+class Machines:
+    """A budget in hours, money or days, and what they buy."""
+
+    gpu_hours: Annotated[
+        list[str] | None, typer.Option("--gpu-hours", metavar="H,...", help="The budget in hours of one GPU.")
+    ] = None
+    dollars: Annotated[list[str] | None, typer.Option("--dollars", metavar="X,...", help="The budget in money.")] = None
+    days: Annotated[
+        list[str] | None, typer.Option("--days", metavar="T,...", help="The budget in days on all GPUs.")
+    ] = None
+    gpu: Annotated[
+        str, typer.Option("--gpu", metavar="NAME", help="For hours, money, days: h100, a100, ... or FLOP per second.")
+    ] = "h100"
+    mfu: Annotated[float, typer.Option("--mfu", metavar="X", help="Share of the GPU's FLOP that is reached.")] = 0.4
+    gpus: Annotated[int, typer.Option("--gpus", metavar="N", help="GPUs that train at once, for days.")] = 1
+    gpu_price: Annotated[float, typer.Option("--gpu-price", metavar="X", help="Of a GPU for an hour.")] = 2.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the others."""
+    command(
+        app,
+        "allocate",
+        "sld allocate sld-runs/nanolm_chinchilla-0 --budget 1e16,1e17",
+        "sld allocate chinchilla --budget 5.76e23 --plot chinchilla.png",
+        "sld allocate law.json --target-loss 2.0 --demand 1e12",
+        "sld allocate law.json --gpu-hours 1e5 --gpu h100 --max D=2e12",
+        "sld allocate law.json --budget 1e22 --choices N=1e9,3e9,7e9",
+    )(allocate)
+
+
+def allocate(
+    law: options.AnyLaw,
+    machines: Machines,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option("--budget", metavar="C,...", help="What there is to spend, in the unit of the cost (FLOP)."),
+    ] = None,
+    target_loss: Annotated[
+        float | None,
+        typer.Option("--target-loss", metavar="L", help="What the target shall reach, at the least cost."),
+    ] = None,
+    cost: Annotated[
+        str | None,
+        typer.Option(
+            "--cost",
+            metavar="COST",
+            help="6ND, attention, vocabulary, moe, or any formula over the law's variables, e.g. '6*N*D'.",
+        ),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=X", help="Settings of a cost: context, vocabulary, aspect, ..."),
+    ] = None,
+    demand: Annotated[
+        float | None, typer.Option("--demand", metavar="TOKENS", help="Count serving so many tokens as well.")
+    ] = None,
+    price: Annotated[
+        list[str] | None,
+        typer.Option("--price", metavar="train=X,inference=Y", help="What a FLOP of either costs; 1 and 1."),
+    ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option("--given", metavar="NAME=X", help="N=7e9, or a ratio D/N=20; repeatable. Without a budget: the "
+                     "budget at which that is the best."),
+    ] = None,
+    maximum: Annotated[
+        list[str] | None,
+        typer.Option("--max", metavar="NAME=X", help="The most of a variable or a cost: D=2e12, memory=6.4e11."),
+    ] = None,
+    choices: Annotated[
+        list[str] | None,
+        typer.Option("--choices", metavar="NAME=X,Y,...", help="Values among which it may be chosen; repeatable."),
+    ] = None,
+    target: Annotated[str | None, typer.Option("--target", metavar="COL", help="The target, of several.")] = None,
+    group: Annotated[str | None, typer.Option("--group", metavar="NAME", help="One group; else each.")] = None,
+    draws: Annotated[int, typer.Option("--draws", metavar="N", help="Curves that the intervals come from.")] = 500,
+    seed: options.Seed = 0,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw it: .png, .svg or .pdf.")
+    ] = None,
+    runs: Annotated[str | None, typer.Option("--runs", metavar="TABLE", help="Runs to show in the picture.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the runs as CSV.")] = None,
+    json: Json = False,
+) -> None:  # fmt: skip
+    """Say what to train for a budget: sizes, tokens and hyperparameters of least loss.
+
+    LAW is a run folder, a law.json, a published law (sld laws) with its constants, or a formula without constants.
+    Each number has the interval that holds 90 % of what the law's uncertainty allows.
+    """
+    from sld import api
+    from sld.analysis.decisions import style
+    from sld.cli.show import allocation as show
+
+    if plot is not None:
+        style.format_of(plot)
+    asked: dict[str, Any] = {
+        "gpu_hours": _numbers(machines.gpu_hours, "--gpu-hours"), "dollars": _numbers(machines.dollars, "--dollars"),
+        "days": _numbers(machines.days, "--days"), "target_loss": target_loss, "cost": cost, "demand": demand,
+        "settings": options.numbers(set_, "--set"), "prices": options.numbers(price, "--price"),
+        "given": options.numbers(given, "--given"), "maximum": options.numbers(maximum, "--max"),
+        "choices": _choices(choices), "target": target, "group": group,
+    }  # fmt: skip
+    if any(asked[name] for name in ("gpu_hours", "dollars", "days")):
+        about = (_gpu(machines.gpu), machines.mfu, machines.gpus, machines.gpu_price)
+        asked["hardware"] = dict(zip(("gpu", "mfu", "gpus", "price"), about, strict=True))
+    wanted = {name: value for name, value in asked.items() if value not in (None, {}, [])}
+    loaded = api.as_law(law)
+    found = api.allocate(loaded, _numbers(budget, "--budget") or None, draws=draws, seed=seed, **wanted)
+    if plot is not None:
+        found.save_plot(plot, runs=None if runs is None else _table(loaded, runs))
+    if out is not None:
+        from sld.core.files import write_text_atomic
+
+        write_text_atomic(out, found.to_frame().to_csv(index=False, lineterminator="\n"))
+    show.allocation(found, json)
+    for path in (plot, out):
+        if path is not None:
+            output.remark(f"written to {path}")
+
+
+def _table(law: Law, runs: str) -> Any:
+    from sld.data.table import read_points
+
+    return read_points(options.given(runs), law.variables, law.group_column)
+
+
+def _gpu(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _numbers(values: list[str] | None, flag: str) -> list[float]:
+    """Read comma-separated numbers."""
+    found = []
+    for part in options.split(values):
+        try:
+            found.append(float(part))
+        except ValueError:
+            raise UsageError(f"{flag} wants numbers, e.g. 1e22,1e24, got {part!r}") from None
+    return found
+
+
+def _choices(values: list[str] | None) -> dict[str, list[float]]:
+    """Read `NAME=X,Y,...` of each option."""
+    found = {}
+    for value in values or ():
+        name, equals, numbers = value.partition("=")
+        if not (equals and name.strip() and numbers.strip()):
+            raise UsageError(f"--choices wants NAME=X,Y,..., e.g. N=1e9,3e9,7e9, got {value!r}")
+        found[name.strip()] = _numbers([numbers], "--choices")
+    return found
