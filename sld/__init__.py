@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sld.core.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from sld.api import allocate, discover, fit, leaderboard, predict, score, submit
+    from sld.api import allocate, check_design, discover, fit, leaderboard, next_runs, predict, score, submit
     from sld.core.errors import DataError, GrammarError, SldError, UsageError
     from sld.data.bundled import add_tasks_root, bundled_tasks
     from sld.data.card import Card, Target, Variable
@@ -32,7 +32,17 @@ if TYPE_CHECKING:
 
 # `import sld` takes a few milliseconds: what a name needs is imported when the name is first used
 _HOMES = {
-    "sld.api": ("allocate", "discover", "fit", "leaderboard", "predict", "score", "submit"),
+    "sld.api": (
+        "allocate",
+        "check_design",
+        "discover",
+        "fit",
+        "leaderboard",
+        "next_runs",
+        "predict",
+        "score",
+        "submit",
+    ),
     "sld.data.bundled": ("add_tasks_root", "bundled_tasks"),
     "sld.data.card": ("Card", "Target", "Variable"),
     "sld.core.errors": ("DataError", "GrammarError", "SldError", "UsageError"),
@@ -65,11 +75,13 @@ __all__ = [
     "add_tasks_root",
     "allocate",
     "bundled_tasks",
+    "check_design",
     "discover",
     "equivalent",
     "fit",
     "leaderboard",
     "load_task",
+    "next_runs",
     "parse",
     "predict",
     "score",

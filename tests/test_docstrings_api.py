@@ -13,8 +13,12 @@ import pytest
 import sld
 from sld.api import options
 from sld.api.allocation import AllocateOptions
+from sld.api.next_options import NextOptions
 
-VERBS = (sld.discover, sld.fit, sld.predict, sld.score, sld.submit, sld.leaderboard, sld.allocate)
+VERBS = (
+    sld.discover, sld.fit, sld.predict, sld.score, sld.submit, sld.leaderboard, sld.allocate, sld.next_runs,
+    sld.check_design,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
@@ -36,7 +40,15 @@ def test_a_verb_says_every_argument_its_result_and_its_failures(verb: Callable[.
 
 
 @pytest.mark.parametrize(
-    "record", [options.ColumnOptions, options.SearchOptions, options.FormOptions, options.EntryOptions, AllocateOptions]
+    "record",
+    [
+        options.ColumnOptions,
+        options.SearchOptions,
+        options.FormOptions,
+        options.EntryOptions,
+        AllocateOptions,
+        NextOptions,
+    ],
 )
 def test_every_option_says_what_it_is(record: type) -> None:
     told = re.findall(r"^    (\w+): ", inspect.getdoc(record) or "", flags=re.MULTILINE)
@@ -44,7 +56,7 @@ def test_every_option_says_what_it_is(record: type) -> None:
     assert set(told) == own and len(told) == len(own)
 
 
-TABLE_VERBS = (options.SearchOptions, options.FormOptions)
+TABLE_VERBS = (options.SearchOptions, options.FormOptions, NextOptions)
 
 
 def keywords_of(function: Callable[..., Any]) -> frozenset[str]:

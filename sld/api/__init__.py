@@ -9,6 +9,7 @@ from sld.api.discovery import discover, dry_run
 from sld.api.fitting import fit
 from sld.api.forms import ChosenForm, find_form
 from sld.api.laws import as_law, caution, held_out_scores, predict, rows_to_score, score, warnings
+from sld.api.next_runs import check_design, next_runs
 from sld.api.tasks import as_task, known_tasks, task_details, task_list
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "as_law",
     "as_task",
     "caution",
+    "check_design",
     "discover",
     "dry_run",
     "find_form",
@@ -25,6 +27,7 @@ __all__ = [
     "held_out_scores",
     "known_tasks",
     "leaderboard",
+    "next_runs",
     "predict",
     "rows_to_score",
     "score",

@@ -11,7 +11,8 @@ import typer
 from sld.cli import commands
 from sld.cli.base import PLAIN, Group, examples, tasks_folder
 
-_ORDER = ("tasks", "laws", "discover", "fit", "predict", "board")  # in the help; what is not named comes after them
+# in the help; what is not named comes after them
+_ORDER = ("tasks", "laws", "discover", "fit", "predict", "next", "board")
 
 app = typer.Typer(cls=Group, **PLAIN)
 
