@@ -29,7 +29,8 @@ from sld.data.card import Variable
 from sld.laws.law import Law
 from sld.laws.uncertainty import Surroundings
 
-MISFIT = 1.0  # of a law's spread: how far the truth may be from every form there is; chosen on replays (bench/next.md)
+MISFIT = 2.0  # times a law's spread: how far the truth may be from every form; chosen on pools (bench/next.py) ...
+GIVEN = 0.5  # ... and where a form was given: its folds have stretched its spread already
 REACH = 0.3  # of the span of what is looked at: how far apart two misfits have little to do with each other
 _EXACT = 1e-4  # of the spread: the least noise, so that a run without noise is no division by zero
 
@@ -292,5 +293,10 @@ class Parts:
                 "nothing is known of the noise of runs: the table has too few rows for the constants of the law"
             )
         noise = np.maximum(noise, (_EXACT * spread) ** 2 + 1e-24)
-        points = Points(features, self.place(columns), MISFIT * spread, np.full(len(spread), part.number))
+        points = Points(
+            features,
+            self.place(columns),
+            (MISFIT if part.around.rivals else GIVEN) * spread,
+            np.full(len(spread), part.number),
+        )
         return points, noise, at.middle

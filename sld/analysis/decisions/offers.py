@@ -19,6 +19,7 @@ from sld.data.table import Table, read_points
 from sld.laws.law import Law
 
 TEN_TIMES = 10.0  # the largest runs: how far candidates go where nobody names any, and what is asked
+_COUNTED = 10_000  # whole numbers below this are counts of things that have no half
 _REPEATS = 2  # of a run that may be repeated
 
 
@@ -167,11 +168,11 @@ def _grid(
         low, high = ends[v.symbol]
         if v.role == "scale" and v.symbol in needed and text is None:
             if v.log is None:
-                levels[v.symbol] = Levels(((low, ""), (TEN_TIMES * high, "")), LEVELS + 1)
+                levels[v.symbol] = _from_to(low, TEN_TIMES * high)
             else:
                 levels[v.symbol] = Levels(((low, ""), (high + v.units_per_decade, "")), LEVELS + 1)
         elif v.symbol in swept:
-            levels[v.symbol] = Levels(((low, ""), (high, "")), SWEPT)
+            levels[v.symbol] = _from_to(low, high, SWEPT) if v.log is None else Levels(((low, ""), (high, "")), SWEPT)
         else:
             middle = math.sqrt(low * high) if low > 0 and v.log is None else 0.5 * (low + high)
             fixed = {**fixed, v.symbol: middle}
@@ -180,8 +181,15 @@ def _grid(
                     f"{v.symbol} is {middle:.4g} in every run, the middle of the rows (fix or sweep it otherwise)"
                 )
     if text is None:
-        shown = ", ".join(f"{s} {x.ends[0][0]:.3g} to {x.ends[1][0]:.3g}" for s, x in levels.items() if x.n)
+        shown = ", ".join(f"{s} {x.ends[0][0]:.3g} to {x.ends[-1][0]:.3g}" for s, x in levels.items())
         notes.append(f"no candidates were given: a grid of {shown} (--grid, --candidates or --pool say otherwise)")
     levels |= {s: Levels(((float(x), ""),)) for s, x in fixed.items()}
     columns = grid_columns(levels, law.variables)
     return {s: columns[s] for s in symbols}, notes
+
+
+def _from_to(low: float, high: float, n: int = LEVELS + 1) -> Levels:
+    """Return levels from one value to another; whole numbers where both ends are small ones: layers, experts."""
+    if low > 0 and high < _COUNTED and low == round(low) and high == round(high):
+        return Levels(tuple((float(x), "") for x in sorted({round(x) for x in np.geomspace(low, high, n)})))
+    return Levels(((low, ""), (high, "")), n)

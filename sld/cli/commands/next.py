@@ -128,7 +128,7 @@ def next_(
     data: Annotated[
         str | None,
         typer.Argument(
-            metavar="[DATA]",
+            metavar="DATA",
             help="A run folder or law.json; a task or a table of runs (a quick law comes first); nothing for a first "
             "design from published laws.",
         ),
