@@ -18,6 +18,8 @@ bench/results/next.json after every pool and seed (an interrupted run goes on wh
   cost, row after row.
 * ours: `sld/analysis/decisions/choosing_runs.py`: deviations of refits, rivals and misfit, with a share for places
   where nothing is known.
+* igs: greedy sampling in inputs and outputs (Wu et al. 2019) of scikit-activeml 1.0, with a Gaussian process over
+  standardised logarithms, which sees each value as soon as it is bought; where --public names an interpreter with it.
 * all: every row of the pool.
 """
 
@@ -26,6 +28,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -60,8 +63,35 @@ from sld.search.proposing.proposers import from_catalogue
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
+_IGS = """
+import json, sys
+import numpy as np
+from skactiveml.pool import GreedySamplingTarget
+from skactiveml.regressor import SklearnRegressor
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF
+job = json.load(sys.stdin)
+X, truth, cost, money = np.array(job["X"]), np.array(job["y"]), np.array(job["cost"]), job["money"]
+y = np.full(len(truth), np.nan)
+y[job["have"]] = truth[job["have"]]
+model = SklearnRegressor(GaussianProcessRegressor(RBF(1.0), alpha=1e-4, normalize_y=True, optimizer=None))
+asks = GreedySamplingTarget(method="GSi", random_state=job["seed"])
+bought = []
+while True:
+    can = np.flatnonzero(np.isnan(y) & (cost <= money))
+    if not len(can):
+        break
+    i = int(asks.query(X, y, model, candidates=can)[0])
+    y[i] = truth[i]
+    money -= cost[i]
+    bought.append(i)
+json.dump(bought, sys.stdout)
+"""
+
+
 HERE = Path(__file__).resolve().parent
 METHODS = ("ours", "vopt", "dopt", "inverse", "cheapest", "random")
+PUBLIC = "igs"  # beside the others where somebody names an interpreter that has scikit-activeml
 POOLS = ("llama3_isoflop", "farseer", "misfitting_nd", "xlstm_isoflop")
 BUDGETS = (0.01, 0.05, 0.10)
 SUITES = ("open", "open2", "sldbench-train", "nanolm")
@@ -222,8 +252,11 @@ def r2(pool: Pool, prediction: Array) -> float:
 
 def bought(method: str, pool: Pool, have: Rows, found: Sequence[Fitted], money: float, seed: int) -> Rows:
     """Return the rows of the pool that a method pays for with some money."""
-    rng = np.random.default_rng([seed, len(have), METHODS.index(method)])
+    number = METHODS.index(method) if method in METHODS else len(METHODS)
+    rng = np.random.default_rng([seed, len(have), number])
     rest = np.setdiff1d(np.arange(pool.rows.n_rows), have)
+    if method.startswith(PUBLIC):
+        return _public(method.partition(":")[2], pool, have, money, seed)
     if method == "random":
         return _in_order(rng.permutation(rest), pool, money)
     if method == "cheapest":
@@ -236,6 +269,19 @@ def bought(method: str, pool: Pool, have: Rows, found: Sequence[Fitted], money: 
     if method == "ours":
         return _ours(pool, have, rest, found, money)
     return _classical(method, pool, have, rest, found[0], money)
+
+
+def _public(python: str, pool: Pool, have: Rows, money: float, seed: int) -> Rows:
+    table = pool.rows
+    logs = [
+        np.log(x) if v.log is None and (x > 0).all() else x for v, x in zip(table.variables, table.X.T, strict=True)
+    ]
+    one_hot = np.eye(len(table.groups))[table.group_index] if len(table.groups) > 1 else np.zeros((table.n_rows, 0))
+    X = np.column_stack([*[(x - x.mean()) / (x.std() or 1.0) for x in logs], one_hot])
+    job = {"X": X.tolist(), "y": table.Y[:, 0].tolist(), "cost": pool.cost.tolist(), "money": money,
+           "have": have.tolist(), "seed": seed}  # fmt: skip
+    done = subprocess.run([python, "-c", _IGS], input=json.dumps(job), capture_output=True, text=True, check=True)
+    return np.array(json.loads(done.stdout), dtype=np.intp)
 
 
 def _in_order(order: Rows, pool: Pool, money: float) -> Rows:
@@ -365,7 +411,7 @@ def play(pool: Pool, seed: int, methods: Sequence[str]) -> dict[str, Any]:
                 have = np.union1d(have, more)
             found = fitted(forms, pool.rows.take(have))
             scores[str(budget)] = r2(pool, predicted(found, pool.target)) if found else -1.0
-        out[method] = {"r2": scores, "rows": len(have), "cpu": time.process_time() - clock}
+        out[method.partition(":")[0]] = {"r2": scores, "rows": len(have), "cpu": time.process_time() - clock}
     return out
 
 
@@ -391,6 +437,16 @@ def report(results: dict[str, Any]) -> str:
             shown += [f"{sum(a > b for a, b in zip(per['ours'], per['random'], strict=True))} of {n}",
                       f"{sum(a >= b for a, b in zip(per['ours'], per['all'], strict=True))} of {n}"]  # fmt: skip
         lines.append(f"| {100 * float(budget):g} % | {len(per['all'])} | " + " | ".join(shown) + " |")
+    pairs: dict[str, list[tuple[float, float]]] = {}
+    for plays in results.values():
+        for p in plays.values():
+            for budget, value in p.get(PUBLIC, {}).get("r2", {}).items():
+                pairs.setdefault(budget, []).append((p["ours"]["r2"][budget], value))
+    for budget, both in pairs.items():
+        ours, theirs = (fmean(x) for x in zip(*both, strict=True))
+        lines.append(
+            f"\nBeside {PUBLIC} at {100 * float(budget):g} % ({len(both)} plays): ours {ours:.3f}, {theirs:.3f}"
+        )
     return "\n".join(lines)
 
 
@@ -401,6 +457,7 @@ def main() -> None:
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data")
     parser.add_argument("--name", default="next")
+    parser.add_argument("--public", default="", help="interpreter that has scikit-activeml")
     args = parser.parse_args()
     path = HERE / "results" / f"{args.name}.json"
     results: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
@@ -412,11 +469,14 @@ def main() -> None:
         pool = Pool.of(name, folder)
         for seed in args.seeds.split(","):
             plays = results.setdefault(name, {})
-            methods = [m for m in args.methods.split(",") if m not in plays.get(seed, {})]
+            wanted = [*args.methods.split(","), *([f"{PUBLIC}:{args.public}"] if args.public else [])]
+            methods = [m for m in wanted if m.partition(":")[0] not in plays.get(seed, {})]
             if methods:
                 plays[seed] = {**plays.get(seed, {}), **play(pool, int(seed), methods)}
                 path.write_text(json.dumps(results, indent=1) + "\n")
-            own = {m: [round(v, 3) for v in plays[seed][m]["r2"].values()] for m in METHODS if m in plays[seed]}
+            own = {
+                m: [round(v, 3) for v in plays[seed][m]["r2"].values()] for m in (*METHODS, PUBLIC) if m in plays[seed]
+            }
             print(name, seed, plays[seed]["start"], "all", round(plays[seed]["all"], 3), own,
                   {m: round(plays[seed][m]["cpu"], 1) for m in own}, flush=True)  # fmt: skip
     print(report(results))

@@ -9,7 +9,7 @@ from sld.api.discovery import discover, dry_run
 from sld.api.fitting import fit
 from sld.api.forms import ChosenForm, find_form
 from sld.api.laws import as_law, caution, held_out_scores, predict, rows_to_score, score, warnings
-from sld.api.next_runs import check_design, next_runs
+from sld.api.planning import check_design, next_runs
 from sld.api.tasks import as_task, known_tasks, task_details, task_list
 
 __all__ = [

@@ -45,7 +45,7 @@ class NextOptions(ColumnOptions, total=False):
         runs: At most so many; 20.
         slots: Runs at one time; 1.
         guard: Share of the budget for places where nothing is known, whatever formulas say; 0.1.
-        until: Width of the intervals asked for below which nothing more is paid for.
+        until: Width of the intervals asked for below which nothing more is paid for; nothing then fills empty places.
         noise: Relative spread of single runs, for a first design; 0.005.
         seed: Of everything random; 0.
     """

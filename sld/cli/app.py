@@ -11,8 +11,7 @@ import typer
 from sld.cli import commands
 from sld.cli.base import PLAIN, Group, examples, tasks_folder
 
-# in the help; what is not named comes after them
-_ORDER = ("tasks", "laws", "discover", "fit", "predict", "next", "board")
+_ORDER = ("tasks", "laws", "discover", "fit", "predict", "board")  # in the help; what is not named comes after them
 
 app = typer.Typer(cls=Group, **PLAIN)
 
