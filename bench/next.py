@@ -9,7 +9,7 @@ forms: the twelve best of that search, up to twelve published laws of just these
 each batch they are fitted again to the rows that were paid for, and the median of the best by AICc, weighted, predicts
 the held-out rows. Rows are paid for up to 1, 5 and 10 % of all cost, in batches of a half of what is left to the next
 of these. A pool of which 1 % does not buy the first rows is not played at that budget. R² is cut at -1. Writes
-bench/results/next.json after every pool and seed (an interrupted run goes on where it stopped).
+bench/results/next.json after every pool and seed (an interrupted run goes on where it stopped) and bench/next.md.
 
 * random, cheapest: rows in random order, or the cheapest first.
 * inverse: rows drawn with probabilities inverse to their cost.
@@ -450,6 +450,18 @@ def report(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def by_pool(results: dict[str, Any]) -> str:
+    """Return a table of what each pool gives at the largest budget."""
+    budget = str(BUDGETS[-1])
+    lines = ["| pool at 10 % | all | " + " | ".join(METHODS) + " |", "|" + "---|" * (2 + len(METHODS))]
+    for name, plays in sorted(results.items()):
+        played = [p for p in plays.values() if budget in p["ours"]["r2"]]
+        if played:
+            values = [fmean(p["all"] for p in played), *(fmean(p[m]["r2"][budget] for p in played) for m in METHODS)]
+            lines.append(f"| {name} | " + " | ".join(f"{v:.2f}" for v in values) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pools", default=",".join(POOLS))
@@ -479,7 +491,14 @@ def main() -> None:
             }
             print(name, seed, plays[seed]["start"], "all", round(plays[seed]["all"], 3), own,
                   {m: round(plays[seed][m]["cpu"], 1) for m in own}, flush=True)  # fmt: skip
-    print(report(results))
+    text = report(results)
+    print(text)
+    about = (__doc__ or "").strip().partition("\n\nA pool")[0].partition("\n\n")
+    head = f"# {about[0].rstrip('.')}\n\n```\n{about[2].strip()}\n```\n\n"
+    seeds = ", ".join(sorted({seed for plays in results.values() for seed in plays}))
+    pools = f"{len(results)} pools, seeds {seeds}: mean R² of the held-out rows"
+    told = f"{pools}, cut at -1. How it is played stands at the head of the script.\n\n"
+    (HERE / f"{args.name}.md").write_text(head + told + text + "\n\n" + by_pool(results) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

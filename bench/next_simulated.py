@@ -141,14 +141,25 @@ def main() -> None:
         own = [r for k, r in ratios if k == number]
         within = float(np.mean([abs(math.log(r)) < math.log(1.3) for r in own])) if own else math.nan
         said_over_found[name] = {"median": median(own) if own else math.nan, "within 30 %": within}
-    figures = {
+    figures: dict[str, Any] = {
         "laws": args.laws, "seeds": args.seeds, "ratio": float(np.mean(ours) / np.mean(theirs)),
         "median ratio of laws": median(p["next"] / p["grid"] for p in per),
         "stated over realised widths": said_over_found,
         "per law": per,
     }  # fmt: skip
     (HERE / "results" / "next_simulated.json").write_text(json.dumps(figures, indent=1) + "\n")
-    print({k: v for k, v in figures.items() if k != "per law"})
+    told = figures["stated over realised widths"]
+    lines = [
+        "# " + (__doc__ or "").partition("\n")[0].rstrip("."), "",
+        f"`python bench/next_simulated.py --laws {args.laws} --seeds {args.seeds}`", "",
+        "| | |", "|---|---|",
+        f"| squared deviation of log N* over the grid's | {figures['ratio']:.2f} |",
+        f"| the same, median of laws | {figures['median ratio of laws']:.2f} |",
+        *(f"| stated over realised width, {k} | median {v['median']:.2f}, within 30 %: {100 * v['within 30 %']:.0f} % |"
+          for k, v in told.items()),
+    ]  # fmt: skip
+    (HERE / "next_simulated.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

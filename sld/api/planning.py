@@ -158,7 +158,9 @@ def _law_and_rows(data: object, options: NextOptions) -> tuple[Law | None, Table
                 raise UsageError(f"{name} is for a table; this is a law already")
         law = as_law(data)
         given = options.get("rows")
-        return law, rows if given is None else _rows_of(law, given)
+        if given is not None:
+            return law, _rows_of(law, given)
+        return law, _rows_behind(law) if rows is None else rows
     return _quick_law(data, options)
 
 
@@ -166,6 +168,29 @@ def _is_task(name: str) -> bool:
     from sld.data.bundled import named_tasks
 
     return name in named_tasks()
+
+
+def _rows_behind(law: Law) -> Table | None:
+    """Return the rows of the task that a law says it was fitted to, where that is known here and still the same."""
+    from sld.analysis.decisions.surface import seen
+    from sld.core.errors import DataError
+
+    name = str(law.task.get("name", ""))
+    if not _is_task(name):
+        return None
+    try:
+        rows = as_task(name).train
+        columns = {v.symbol: rows.column(v.symbol) for v in law.variables}
+    except (DataError, UsageError):  # somebody has changed it
+        return None
+    known = seen(law)
+    alike = all(
+        math.isclose(known[s][0], float(x.min()), rel_tol=1e-5)
+        and math.isclose(known[s][1], float(x.max()), rel_tol=1e-5)
+        for s, x in columns.items()
+        if s in known
+    )
+    return rows if known and alike else None
 
 
 def _rows_of(law: Law, rows: object) -> Table:
