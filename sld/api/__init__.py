@@ -17,6 +17,7 @@ from sld.api.downstream import downstream
 from sld.api.fitting import fit
 from sld.api.forms import ChosenForm, find_form
 from sld.api.laws import as_law, caution, held_out_scores, predict, predicted_columns, rows_to_score, score, warnings
+from sld.api.planning import check_design, next_runs
 from sld.api.runs import load_run, markdown_report, read_decision, report
 from sld.api.sensitivities import sensitivity
 from sld.api.settings import optimum, worth
@@ -32,6 +33,7 @@ __all__ = [
     "as_task",
     "caution",
     "check",
+    "check_design",
     "collect",
     "compare",
     "count",
@@ -50,6 +52,7 @@ __all__ = [
     "leaderboard",
     "load_run",
     "markdown_report",
+    "next_runs",
     "optimum",
     "passk",
     "plausibility",
