@@ -29,7 +29,7 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     anyio.run(main)
 
 
-def test_from_a_csv_to_what_to_train_over_stdio(tmp_path: Path) -> None:
+def test_from_a_csv_to_a_plan_of_next_runs_over_stdio_in_eight_calls(tmp_path: Path) -> None:
     """A scripted client: every argument of a later call is in an earlier answer."""
     from mcp import Client
 
@@ -54,6 +54,10 @@ def test_from_a_csv_to_what_to_train_over_stdio(tmp_path: Path) -> None:
             row = dict(zip(predicted["columns"], predicted["rows"][0], strict=True))
             assert row["loss"] == pytest.approx(loss(best["N"][0], best["D"][0]), rel=1e-3)
             assert row["loss_low"] <= row["loss"] <= row["loss_high"]
+            asked = {"goal": "allocation", "at": [1e20], "grid": "N=1e7:3e8:4,D=20N:200N:3", "runs": 3}
+            design = await called(session, "plan_next_runs", law=law, data="runs.csv", budget=3e18, asked=asked)
+            assert 1 <= len(design["runs"]) <= 3 and design["spent"] <= 3e18
+            assert design["asked"][0]["expected"] <= design["asked"][0]["width"]
 
     run(main)
 
@@ -367,7 +371,7 @@ def test_the_session_of_the_guide_works(tmp_path: Path, monkeypatch: pytest.Monk
         [sys.executable, "-c", code], capture_output=True, encoding="utf-8", cwd=tmp_path, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    assert "verdict: law" in done.stdout and "1e19" in done.stdout
+    assert "verdict: law" in done.stdout and "1e19" in done.stdout and "expected width" in done.stdout
 
 
 def test_folders_and_limits_that_cannot_be_are_refused(sld: Run, tmp_path: Path) -> None:
