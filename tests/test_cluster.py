@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from sld.core.errors import SldError, UsageError
 from sld.search.candidates.candidate import Candidate
 from sld.search.judging.cluster import Cluster, ClusterExecutor
 from sld.search.judging.judge import Judge, Proposal
+from sld.search.loop import Progress
 
 pytest.importorskip("distributed", reason="Dask is not installed (pip install 'sld[dask]')")
 # of Dask's own doing, and nothing that a search could see to
@@ -91,26 +91,18 @@ def law_of(table: Any, **where: Any) -> dict[str, Any]:
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no kill -9")
 def test_a_search_whose_workers_are_killed_has_the_law_of_one_process() -> None:
     task = sld.load_task("nanolm_chinchilla")
-    killed = []
+    chance = random.Random(0)
+    killed: list[int] = []
     with scheduler(2, threads_per_worker=1) as (address, cluster):
-        ended = threading.Event()
 
-        def kill_now_and_then() -> None:
-            chance = random.Random(0)
-            while not ended.wait(4):
-                there = [n.pid for n in cluster.workers.values() if n.pid is not None]
-                if there:
-                    killed.append(chance.choice(there))
-                    os.kill(killed[-1], signal.SIGKILL)
+        def kill_now_and_then(state: Progress) -> None:
+            there = [nanny.pid for nanny in cluster.workers.values() if nanny.pid is not None]
+            if there and state.fraction > 0.15 * (len(killed) + 1):
+                killed.append(chance.choice(there))
+                os.kill(killed[-1], signal.SIGKILL)
 
-        killer = threading.Thread(target=kill_now_and_then)
-        killer.start()
-        try:
-            found = law_of(task, executor=address)
-        finally:
-            ended.set()
-            killer.join()
-    assert len(killed) >= 2
+        found = law_of(task, executor=address, progress=kill_now_and_then)
+    assert len(killed) >= 3
     assert found == law_of(task, workers=1)
 
 

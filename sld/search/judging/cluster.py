@@ -28,7 +28,7 @@ from sld.search.judging.judge import Judge, Proposal
 
 LOCAL = "dask"  # processes of this machine
 SCHEME = "dask://"  # how the address of a scheduler begins
-_CHUNK = 8  # proposals sent at once, as to local processes
+_CHUNK = 16  # proposals sent at once: a task costs some milliseconds, whatever is in it
 _AHEAD = 3  # chunks in flight per worker
 _TRIES = 30  # how often one task is sent before it counts as what kills workers
 _ANSWER_S = 10.0  # for the scheduler
