@@ -379,7 +379,7 @@ def powers_of(tuner: Tuner, found: Sequence[tuple[Best, Curves | None]]) -> dict
 
 def _within(miss: float) -> str:
     """Return how well a power law says what the optima are."""
-    return "exactly" if miss < 1.0005 else f"within {100 * (miss - 1):.2g} %"
+    return "exact" if miss < 1.0005 else f"right within {100 * (miss - 1):.2g} %"
 
 
 def _draw(tuning: Tuning, ax: Axes, symbol: str) -> None:

@@ -90,5 +90,4 @@ def fit(
         out=out,
         outliers=outliers,
     )
-    options.say_notes(task.train)
     show.fitted(fitted, api.held_out_scores(fitted, task), out, data, json)
