@@ -173,7 +173,7 @@ def _where_given(allocator: Allocator) -> tuple[Allocator, list[tuple[Found, Cur
     if len(asked) + len(q.ratios) != 1:
         raise UsageError(
             "say what there is to spend (a budget, hours, money or days), a target loss, or one value or ratio whose "
-            "best budget is wanted (given)"
+            "best budget is wanted (--given)"
         )
     path = Allocator(
         allocator.surface,
