@@ -12,6 +12,7 @@ every table, so no answer is needed to find a fault:
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -223,7 +224,9 @@ def _predictions(sld: Any, law: Any, drawn: Drawn) -> Iterator[Violation]:
         {n: v for n, v in drawn.columns.items() if n != TARGET},
         *(walk.columns(np.linspace(0.0, 1.0, 23)) for walk in walks(drawn)),
     ):
-        told = sld.predict(law, points)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", sld.SldWarning)  # points far beyond the data are the point
+            told = sld.predict(law, points)
         value, low, high = (np.asarray(told[f"{TARGET}{end}"], dtype=np.float64) for end in ("", "_low", "_high"))
         known = np.isfinite(value) & ~np.isnan(low) & ~np.isnan(high)
         slack = 1e-9 * np.abs(value)

@@ -36,6 +36,7 @@ def fork(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fork = folder / "fork"
     for part in ("sld", "leaderboard", "tasks"):
         shutil.copytree(ROOT / part, fork / part, ignore=shutil.ignore_patterns("nanolm"))
+    shutil.copy(ROOT / ".gitignore", fork)
     (folder / "bin").mkdir()
     sld = folder / "bin" / "sld"
     sld.write_text(f'#!/bin/sh\nPYTHONPATH="{fork}" exec "{sys.executable}" -m sld "$@"\n', encoding="utf-8")

@@ -176,7 +176,7 @@ def test_a_search_over_two_values_stays_sane_outside_them() -> None:
     assert any(note.startswith("lr has two values") for note in found.notes)
     assert {v.column: v.role for v in found.law.variables}["lr"] == "covariate"
     asked = {"N": [1e9] * 5, "lr": [1e-5, 3e-4, 1e-3, 3e-3, 1e-2]}
-    assert (np.abs(api.predict(found.law, asked)["loss"] - 1.9) < 1.5).all()
+    assert (np.abs(api.predicted_columns(found.law, asked)["loss"] - 1.9) < 1.5).all()
 
 
 @pytest.mark.slow
@@ -186,5 +186,6 @@ def test_the_sweep_with_two_learning_rates_does_not_explode_below_the_smaller_on
         CASES / "bits_lr_sweep.csv", target="obj_loss_bits_indist", scale="docs", hyper="lr", budget="2000fits",
         workers=1,
     )  # fmt: skip
-    predicted = api.predict(found.law, {"docs": [1e6, 1e6, 1e6], "lr": [1e-5, 1e-4, 1e-2]})["obj_loss_bits_indist"]
+    asked = {"docs": [1e6, 1e6, 1e6], "lr": [1e-5, 1e-4, 1e-2]}
+    predicted = api.predicted_columns(found.law, asked)["obj_loss_bits_indist"]
     assert (np.abs(predicted) < 1.5).all()
