@@ -384,6 +384,8 @@ def _within(miss: float) -> str:
 
 def _draw(tuning: Tuning, ax: Axes, symbol: str) -> None:
     """Draw a best setting along the first scale variable that moves, for a few values of the others."""
+    from matplotlib.patches import Patch
+
     from sld.analysis.decisions import style
 
     points = tuning.grid if len(tuning.grid) > len(tuning.points) else tuning.points
@@ -406,7 +408,10 @@ def _draw(tuning: Tuning, ax: Axes, symbol: str) -> None:
     ax.set(xscale="log", xlabel=scale, ylabel=f"best {symbol}")
     if all(p.best[symbol].value > 0 for p in points) and symbol in tuning.powers:
         ax.set_yscale("log")
-    ax.legend()
+    handles, _ = ax.get_legend_handles_labels()
+    if any(p.best[symbol].low is not None for p in points):
+        handles.append(Patch(color="0.5", alpha=0.3, lw=0, label=f"{100 * tuning.level:g} % intervals"))
+    ax.legend(handles=handles)
 
 
 def _ends(estimates: Sequence[Estimate], *, low: bool) -> Array:
