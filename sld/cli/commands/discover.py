@@ -31,6 +31,7 @@ def register(app: typer.Typer) -> None:
         'sld discover wandb_export.csv --melt --target loss --scale Step --group run --drop "Step==0"',
         "zcat runs.jsonl.gz | sld discover - --target loss --scale N",
         'sld discover runs.csv --target loss --scale N,D --try "E + A*N**-a + B*D**-b"',
+        "sld discover runs.csv --target loss --scale N,D --for N=1e11,D=2e12",
         "sld discover nanolm_chinchilla --llm gpt-5-mini --llm-budget 0.50usd",
     )(discover)
 
@@ -137,6 +138,14 @@ def discover(
         typer.Option("--try", metavar="FORMULA", help="A formula of your own to try as well; repeatable."),
     ] = None,
     constants: options.Constants = None,
+    planned: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--for",
+            metavar="RUNS",
+            help="Planned runs that the law is for: a table of their inputs, or N=1e11,D=2e12 (repeatable).",
+        ),
+    ] = None,
     language_model: LanguageModel,
     json: Json = False,
 ) -> None:
@@ -153,7 +162,7 @@ def discover(
     task = options.task_of(data, table, weighing)
     if language_model.llm_dry_run:
         assert model is not None
-        show.dry_run(api.dry_run(task, model), json)
+        show.dry_run(api.dry_run(task, model, aim=planned), json)
         return
     folder = _run_folder(task, seed) if out is None else out
     line = output.ProgressLine(f"searching a law for {task.name} ({task.train.n_rows} rows); writing to {folder}")
@@ -171,6 +180,7 @@ def discover(
             llm=model,
             tell=output.remark,
             outliers=outliers,
+            aim=planned,
         )
     finally:
         line.close()

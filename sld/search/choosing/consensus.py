@@ -266,8 +266,15 @@ def _values(
 
 
 def _beyond(context: JudgingContext) -> tuple[Mapping[str, Array], Rows]:
-    """Return points where the law will be used: a little beyond the data, in every group."""
+    """Return points where the law will be used: a little beyond the data, in every group.
+
+    In a group with planned runs these are the runs, and the last part of the way to them.
+    """
     grid: Grid = context.grid
-    near = np.flatnonzero((grid.reach > 0) & (grid.reach <= HARD_REACH))
+    beyond = (grid.reach > 0) & (grid.reach <= HARD_REACH)
+    if grid.planned.any():
+        with_runs = np.isin(grid.group_index, grid.group_index[grid.planned])
+        beyond = np.where(with_runs, grid.planned, beyond)
+    near = np.flatnonzero(beyond)
     some = near[np.linspace(0, len(near) - 1, min(len(near), _POINTS)).astype(np.intp)]
     return {s: values[some] for s, values in grid.columns.items()}, grid.group_index[some]
