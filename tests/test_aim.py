@@ -16,6 +16,7 @@ from sld.data.asked import asked_of, asked_points
 from sld.data.splits import _Layout, frontier_weights, planned_beyond, rung_folds
 from sld.data.table import Table, table_from
 from sld.search.judging.admissible import HARD_REACH, Grid
+from sld.search.screening.rows import of_few_groups
 
 N, D = (x.ravel() for x in np.meshgrid(np.geomspace(1e6, 1e8, 9), np.geomspace(1e8, 1e10, 9)))
 LOSS = 1.7 + 400 * N**-0.34 + 900 * D**-0.3
@@ -170,6 +171,14 @@ def test_an_aim_goes_with_the_rows_and_not_into_their_digest() -> None:
     assert asked_of(plain(), {}, None, ()) is None
 
 
+def test_groups_with_planned_runs_are_searched_however_many_there_are() -> None:
+    sizes = [(f"g{k}", n, 2.0 + k + n**-0.3) for k in range(9) for n in (1e6, 1e7, 1e8)]
+    columns = dict(zip(("data", "N", "loss"), map(list, zip(*sizes, strict=True)), strict=True))
+    table = table_from(columns, target="loss", scale="N", group="data")
+    missed = next(g for g in table.groups if g not in of_few_groups(table, 4).groups)
+    assert missed in of_few_groups(aimed({"N": 1e9, "data": missed}, table), 4).groups
+
+
 def test_measured_values_of_planned_runs_never_reach_a_search(tmp_path: Path) -> None:
     runs = {"N": N, "D": D, "loss": LOSS}
     laws = []
@@ -185,6 +194,7 @@ def test_measured_values_of_planned_runs_never_reach_a_search(tmp_path: Path) ->
     assert config["aim"]["from_to"] == {"N": [1e9, 1e9], "D": [1e11, 1e11]}
     assert found.law.provenance["aim"] == config["aim"]
     assert "the planned run" in found.verdict.sentence
+    assert "--for N=1000000000.0,D=100000000000.0" in (tmp_path / "a" / "report.md").read_text()
     again = load_run(tmp_path / "a")
     assert again.table.aim is not None and record(again.table.aim) == config["aim"]
     assert again.verdict == found.verdict
