@@ -15,7 +15,9 @@ from sld.data.aim import record, with_aim
 from sld.data.asked import asked_of, asked_points
 from sld.data.splits import _Layout, frontier_weights, planned_beyond, rung_folds
 from sld.data.table import Table, table_from
+from sld.search.choosing.consensus import _beyond
 from sld.search.judging.admissible import HARD_REACH, Grid
+from sld.search.judging.context import JudgingContext
 from sld.search.screening.rows import of_few_groups
 
 N, D = (x.ravel() for x in np.meshgrid(np.geomspace(1e6, 1e8, 9), np.geomspace(1e8, 1e10, 9)))
@@ -121,7 +123,10 @@ def test_runs_beyond_the_cost_alone_are_judged_along_the_cost() -> None:
     # no row has both at their largest
     kept = N * D < 1e17
     table = table_from({"N": N[kept], "D": D[kept], "loss": LOSS[kept]}, target="loss", scale=["N", "D"])
-    assert rung_folds(aimed("N=1e8,D=1e10", table))[0].name.startswith("N*D: top")
+    there = aimed("N=1e8,D=1e10", table)
+    assert rung_folds(there)[0].name.startswith("N*D: top")
+    weights = frontier_weights(there)
+    assert weights is not None and np.corrcoef(np.log(weights), np.log(N[kept] * D[kept]))[0, 1] > 0.999
 
 
 def test_each_group_has_its_own_reach() -> None:
@@ -135,7 +140,7 @@ def test_each_group_has_its_own_reach() -> None:
 
 
 def test_rows_weigh_more_on_the_side_of_the_planned_runs() -> None:
-    for points, along in (("N=1e9,D=1e9", N), ("N=1e7,D=1e12", D), ("N=1e7,D=1e6", -D)):
+    for points, along in (("N=1e9,D=1e9", N), ("N=1e6,D=1e12", D), ("N=1e7,D=1e6", -D)):
         weights = frontier_weights(aimed(points))
         assert weights is not None and weights.mean() == pytest.approx(1.0)
         assert (np.diff(weights[np.argsort(along, kind="stable")]) > -1e-9).all()
@@ -159,6 +164,15 @@ def test_the_grid_ends_where_runs_are_planned_and_a_little_beyond() -> None:
     values = np.where(grid.columns["N"] > 5e12, np.nan, 2.0)
     assert any(p.hard for p in grid.problems(0, values))
     assert not any(p.hard for p in before.problems(0, np.where(before.columns["N"] > 5e12, np.nan, 2.0)))
+
+
+def test_what_is_agreed_on_is_about_the_planned_runs_too() -> None:
+    table = aimed("N=1e9,D=1e12")
+    context = JudgingContext(table, rung_folds(table), seed=0, max_constants=8)
+    columns, _ = _beyond(context)
+    X = np.column_stack([columns["N"], columns["D"]])
+    assert np.isclose(X, [1e9, 1e12]).all(axis=1).sum() == 1
+    assert len(X) == 300
 
 
 def test_an_aim_goes_with_the_rows_and_not_into_their_digest() -> None:

@@ -101,16 +101,19 @@ class Asked:
     def nearness(self) -> Array | None:
         """Return how near each row (n_rows,) is to the planned runs: 1 on the side that they lie on, 0 on the other.
 
-        The mean over the axes of the position between the ends of the group, each weighed by how far the runs go
-        beyond that end. None where they lie within the rows.
+        The mean over the axes, the cost among them, of the position between the ends of the group, each weighed by how
+        far the runs go beyond that end. None where they lie within the rows.
         """
-        up, down = np.maximum(self.steps, 0.0).mean(axis=1), np.maximum(-self.steps, 0.0).mean(axis=1)
+        axes, steps = self.axes, self.steps
+        if self.cost is not None:
+            axes, steps = (*axes, self.cost), np.vstack([steps, self.beyond_cost])
+        up, down = np.maximum(steps, 0.0).mean(axis=1), np.maximum(-steps, 0.0).mean(axis=1)
         total = float(up.sum() + down.sum())
-        if total > 0:
-            heights = np.array([axis.height() for axis in self.axes])
-            nearness: Array = (up @ heights + down @ (1.0 - heights)) / total
-            return nearness
-        return self.cost.height() if self.cost is not None and (self.beyond_cost > 0).any() else None
+        if not total > 0:
+            return None
+        heights = np.array([axis.height() for axis in axes])
+        nearness: Array = (up @ heights + down @ (1.0 - heights)) / total
+        return nearness
 
 
 def asked_of(table: Table, axes: Mapping[str, Axis], cost: Axis | None, costly: Sequence[str]) -> Asked | None:
