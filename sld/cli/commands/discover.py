@@ -32,6 +32,7 @@ def register(app: typer.Typer) -> None:
         "zcat runs.jsonl.gz | sld discover - --target loss --scale N",
         'sld discover runs.csv --target loss --scale N,D --try "E + A*N**-a + B*D**-b"',
         "sld discover tables/*.csv --target loss --scale N,D --executor dask://127.0.0.1:8786",
+        "sld discover runs.csv --target loss --scale N,D --for N=1e11,D=2e12",
         "sld discover nanolm_chinchilla --llm gpt-5-mini --llm-budget 0.50usd",
     )(discover)
 
@@ -161,6 +162,14 @@ def discover(
             help="Judge on a cluster of Dask, or search several tables there, one a worker; dask starts one here.",
         ),
     ] = None,
+    planned: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--for",
+            metavar="RUNS",
+            help="Planned runs that the law is for: a table of their inputs, or N=1e11,D=2e12 (repeatable).",
+        ),
+    ] = None,
     language_model: LanguageModel,
     json: Json = False,
 ) -> None:
@@ -190,7 +199,7 @@ def discover(
     task = options.task_of(data[0], table, weighing)
     if language_model.llm_dry_run:
         assert model is not None
-        show.dry_run(api.dry_run(task, model), json)
+        show.dry_run(api.dry_run(task, model, aim=planned), json)
         return
     folder = _run_folder(task, seed) if out is None else out
     line = output.ProgressLine(f"searching a law for {task.name} ({task.train.n_rows} rows); writing to {folder}")
@@ -203,6 +212,7 @@ def discover(
             progress=show.progress(line),
             llm=model,
             tell=output.remark,
+            aim=planned,
             **search,  # type: ignore[arg-type]  # a value of each type
         )
     finally:
