@@ -6,7 +6,10 @@ Each search has a budget in fits, so that the same law comes out again. About a 
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import shutil
+import subprocess
 import sys
 import tempfile
 import warnings
@@ -67,6 +70,20 @@ R² on the held-out rows: **{r2:.3f}**. Verdict: {verdict}.
 ```bash
 sld discover {name} --budget {budget}
 ```
+"""
+NOTEBOOKS = """
+## Notebooks
+
+Each is a Python file with cells in `examples/`. [I work in a notebook](guides/notebooks.md) says how to open it.
+"""
+NOTEBOOK = """
+### {title}
+
+{text}
+
+![{title}](img/{name}.png)
+
+`examples/{name}.py`
 """
 
 
@@ -163,10 +180,29 @@ def entry(name: str, pictures: Path) -> str:
     )
 
 
+def notebooks() -> list[Path]:
+    """Return the notebooks of examples/, which are Python files with cells."""
+    return [path for path in sorted((ROOT / "examples").glob("*.py")) if "# %%" in path.read_text(encoding="utf-8")]
+
+
+def notebook_entry(path: Path, pictures: Path) -> str:
+    """Return what a notebook is about, after running it and taking its picture."""
+    about = path.read_text(encoding="utf-8").partition("# %% [markdown]\n")[2].partition("\n\n")[0]
+    lines = [line.removeprefix("#").strip() for line in about.splitlines()]
+    title, text = lines[0].removeprefix("# "), " ".join(" ".join(lines[1:]).split())
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "agg"}
+        subprocess.run([sys.executable, path], cwd=folder, env=environment, check=True, capture_output=True)
+        shutil.copy(Path(folder) / f"{path.stem}.png", pictures / f"{path.stem}.png")
+    return NOTEBOOK.format(title=title, text=text, name=path.stem)
+
+
 def page(pictures: Path) -> str:
     """Return the gallery, after writing its pictures into a folder."""
     fits = f"{int(BUDGET.removesuffix('fits')):,}"
-    return HEAD.format(fits=fits) + "".join(entry(name, pictures) for name in sorted(sld.bundled_tasks()))
+    tasks = "".join(entry(name, pictures) for name in sorted(sld.bundled_tasks()))
+    told = "".join(notebook_entry(path, pictures) for path in notebooks())
+    return HEAD.format(fits=fits) + tasks + NOTEBOOKS + told
 
 
 def readme_picture(path: Path) -> None:

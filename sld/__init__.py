@@ -15,10 +15,37 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from sld.core.version import __version__ as __version__
+from sld.core.views import shown_by
 
 if TYPE_CHECKING:
-    from sld.api import allocate, check_design, discover, fit, leaderboard, next_runs, predict, score, submit
-    from sld.core.errors import DataError, GrammarError, SldError, UsageError
+    from sld.api import (
+        allocate,
+        check_design,
+        collect,
+        compare,
+        count,
+        curve,
+        curve_law,
+        diagnose,
+        discover,
+        downstream,
+        fit,
+        isoflop,
+        leaderboard,
+        load_run,
+        next_runs,
+        optimum,
+        passk,
+        plausibility,
+        predict,
+        report,
+        score,
+        sensitivity,
+        submit,
+        worth,
+    )
+    from sld.api.regressor import ScalingLawRegressor
+    from sld.core.errors import DataError, GrammarError, SldError, SldWarning, UsageError
     from sld.data.bundled import add_tasks_root, bundled_tasks
     from sld.data.card import Card, Target, Variable
     from sld.data.scoring import Scores
@@ -35,17 +62,33 @@ _HOMES = {
     "sld.api": (
         "allocate",
         "check_design",
+        "collect",
+        "compare",
+        "count",
+        "curve",
+        "curve_law",
+        "diagnose",
         "discover",
+        "downstream",
         "fit",
+        "isoflop",
         "leaderboard",
+        "load_run",
         "next_runs",
+        "optimum",
+        "passk",
+        "plausibility",
         "predict",
+        "report",
         "score",
+        "sensitivity",
         "submit",
+        "worth",
     ),
+    "sld.api.regressor": ("ScalingLawRegressor",),
     "sld.data.bundled": ("add_tasks_root", "bundled_tasks"),
     "sld.data.card": ("Card", "Target", "Variable"),
-    "sld.core.errors": ("DataError", "GrammarError", "SldError", "UsageError"),
+    "sld.core.errors": ("DataError", "GrammarError", "SldError", "SldWarning", "UsageError"),
     "sld.formula.expression": ("Expression", "parse"),
     "sld.laws.equivalence": ("equivalent",),
     "sld.laws.law": ("Law",),
@@ -55,6 +98,7 @@ _HOMES = {
     "sld.search.outcome": ("Discovery",),
     "sld.search.llm.settings": ("LLM",),
 }
+shown_by("sld.analysis.showing")  # what `law.plot()` and the other methods that show a result ask
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
@@ -65,8 +109,10 @@ __all__ = [
     "Expression",
     "GrammarError",
     "Law",
+    "ScalingLawRegressor",
     "Scores",
     "SldError",
+    "SldWarning",
     "Table",
     "Target",
     "Task",
@@ -76,18 +122,33 @@ __all__ = [
     "allocate",
     "bundled_tasks",
     "check_design",
+    "collect",
+    "compare",
+    "count",
+    "curve",
+    "curve_law",
+    "diagnose",
     "discover",
+    "downstream",
     "equivalent",
     "fit",
+    "isoflop",
     "leaderboard",
+    "load_run",
     "load_task",
     "next_runs",
+    "optimum",
     "parse",
+    "passk",
+    "plausibility",
     "predict",
+    "report",
     "score",
+    "sensitivity",
     "submit",
     "table_from",
     "task_from",
+    "worth",
 ]
 
 

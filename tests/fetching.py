@@ -4,6 +4,7 @@ import io
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ pytest.importorskip("huggingface_hub")
 import pyarrow.parquet as pq  # noqa: E402
 
 SUITE = load_suite("sldbench")
+SPLITS = ("train", "test")
 NAMES = [task.card.name for task in SUITE.tasks]
 # train and test rows, and constants allowed per group and target, as the benchmark's paper lists them
 COUNTS = {
@@ -63,14 +65,24 @@ def parquet(columns: Mapping[str, Any], rows: slice = slice(None)) -> bytes:
     return buffer.getvalue()
 
 
-ROWS = {task.config: {split: made_up(task, split) for split in ("train", "test")} for task in SUITE.tasks}
-PARQUET = {config: {split: parquet(rows) for split, rows in splits.items()} for config, splits in ROWS.items()}
+CONFIGS = {task.config: task for task in SUITE.tasks}
+
+
+@cache
+def rows_of(config: str, split: str) -> Mapping[str, Any]:
+    """Return the columns of one file; made when first asked for, like the file itself."""
+    return made_up(CONFIGS[config], split)
+
+
+@cache
+def file_of(config: str, split: str) -> bytes:
+    return parquet(rows_of(config, split))
 
 
 def dataset(layout: str = "{config}/{split}-00000-of-00001.parquet") -> dict[str, bytes]:
     files = {"README.md": b"---\nlicense: unknown\n---\n", ".gitattributes": b"*.parquet filter=lfs\n"}
-    for config, splits in PARQUET.items():
-        files |= {layout.format(config=config, split=split): data for split, data in splits.items()}
+    for config in CONFIGS:
+        files |= {layout.format(config=config, split=split): file_of(config, split) for split in SPLITS}
     return files
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from many_cases import each
 
 from sld.data.card import Role, Target, Variable
 from sld.data.table import Array, Table
@@ -48,7 +49,7 @@ def test_the_true_law_passes_every_check() -> None:
     assert problems(table, "E + A*N**-a + B*D**-b", law) == ()
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "wanted"),
     [
         ("1.7 + 2*(log(N) - 17)**2", "runs away"),
@@ -218,8 +219,8 @@ def test_shares_that_are_walked_outwards_stay_shares() -> None:
     assert points.max() > shares.max()
 
 
-@pytest.mark.parametrize("first", [1.0, 0.0, -3.0, -9.0])
-@pytest.mark.parametrize("with_scale", [True, False])
+@each("first", [1.0, 0.0, -3.0, -9.0])
+@each("with_scale", [True, False])
 def test_a_declared_covariate_is_walked_within_the_data(first: float, with_scale: bool) -> None:
     depth = np.linspace(first, first + 4, 6)
     scale = (Variable("N"),) if with_scale else ()
@@ -281,7 +282,7 @@ def test_walks_start_in_the_data_and_each_moves_one_way() -> None:
                 assert np.allclose(steps, 0)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "constants", "turns"),
     [
         ("E + A*N**-a + B*D**-b", {"E": 1.7, "A": 400, "a": 0.34, "B": 800, "b": 0.3}, False),

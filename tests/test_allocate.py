@@ -103,7 +103,7 @@ def noisy(tmp_path_factory: pytest.TempPathFactory) -> Law:
 
 
 def test_intervals_hold_the_law_and_the_truth(noisy: Law) -> None:
-    found = sld.allocate(noisy, [1e20, 1e21])
+    found = sld.allocate(noisy, [1e20, 1e21], draws=200)
     for plan in found.plans:
         n, d = best(plan.budget.value)
         for estimate, truth in ((plan.point["N"], n), (plan.point["D"], d), (plan.loss, loss(n, d))):
@@ -113,10 +113,10 @@ def test_intervals_hold_the_law_and_the_truth(noisy: Law) -> None:
     assert exponent.low is not None and exponent.high is not None
     assert exponent.low < BETA / (ALPHA + BETA) < exponent.high
     assert found.growth["all"].supported is not None and found.plans[1].beyond == ("N", "D")
-    assert sld.allocate(noisy, [1e20, 1e21]) == found  # the same seed gives the same
-    cheapest = sld.allocate(noisy, target_loss=2.6).plans[0].budget
+    assert sld.allocate(noisy, [1e20, 1e21], draws=200) == found  # the same seed gives the same
+    cheapest = sld.allocate(noisy, target_loss=2.6, draws=100).plans[0].budget
     assert cheapest.low is not None and cheapest.high is not None and cheapest.low < cheapest.value < cheapest.high
-    chosen = sld.allocate(noisy, 1e20, choices={"N": [4e8, 7e8]}).plans[0]
+    chosen = sld.allocate(noisy, 1e20, choices={"N": [4e8, 7e8]}, draws=100).plans[0]
     assert sum(share for *_, share in chosen.options) == pytest.approx(1.0)
 
 
@@ -130,13 +130,11 @@ def test_forty_budgets_of_a_law_take_less_than_two_seconds(noisy: Law) -> None:
     assert min(seconds) < 2.0  # measured at 1.1 s, also for seven constants; the limit is a promise
 
 
-def test_hyperparameters_are_at_their_best(noisy: Law) -> None:
+def test_hyperparameters_are_at_their_best() -> None:
     tuned = "1.69 + 406.4*N**-0.34 + 410.7*D**-0.28 + 0.02*(log(lr) + 0.3*log(N) - 2)**2"
     (plan,) = sld.allocate(tuned, 1e21).plans
     n = plan.point["N"].value
     assert math.log(plan.point["lr"].value) == pytest.approx(2 - 0.3 * math.log(n), abs=1e-6)
-    held = sld.allocate(tuned, 1e21, given={"lr": 1e-3}).plans[0]
-    assert held.worse is not None and held.worse > 0
 
 
 @pytest.mark.parametrize(
@@ -168,11 +166,11 @@ def test_what_the_law_does_not_tell_is_one_line_too(sld: Run) -> None:
 
 def test_the_command_shows_writes_and_draws(sld: Run, law_file: Path, runs: Path, tmp_path: Path) -> None:
     table, picture = tmp_path / "plans.csv", tmp_path / "plan.svg"
-    shown = sld("allocate", law_file, "--budget", "1e19,1e18", "--draws", "60", "--out", table)
+    shown = sld("allocate", law_file, "--budget", "1e19,1e18", "--draws", "30", "--out", table)
     assert shown.code == 0 and "N within 0.1 %" in shown.out and "supported up to a budget of" in shown.out
     rows = table.read_text().splitlines()
     assert len(rows) == 3 and rows[0].startswith("budget,N,N_low,N_high,D,")
-    drawn = sld("allocate", law_file, "--budget", "1e18", "--draws", "60", "--plot", picture, "--runs", runs, "--json")
+    drawn = sld("allocate", law_file, "--budget", "1e18", "--draws", "30", "--plot", picture, "--runs", runs, "--json")
     assert drawn.document["plans"][0]["point"]["N"]["value"] > 0 and "NaN" not in drawn.out
     assert picture.read_text().startswith("<?xml")
     assert json.loads(drawn.out)["unit"] == "FLOP"
@@ -186,3 +184,65 @@ def test_the_answer_speaks_in_python() -> None:
         sld.allocate("chinchilla", 1e21, maxi={"D": 1e12})  # type: ignore[call-arg]
     with pytest.raises(NoOptimum):
         sld.allocate("chinchilla", target_loss=1.0)
+
+
+def test_a_column_of_logarithms_leads_to_the_same_run() -> None:
+    from sld.data.card import Target, Variable
+    from sld.formula.expression import parse
+
+    form = parse(f"{E} + {A}*exp(-{ALPHA}*2.302585092994046*log10_N) + {B}*D**-{BETA}", ["log10_N", "D"])
+    variables = (Variable("log10_N", log="log10"), Variable("D"))
+    law = Law({"loss": form}, {"loss": {"all": {}}}, variables, (Target("loss"),))
+    found = sld.allocate(law, 1e22)
+    assert 10 ** found.plans[0].point["log10_N"].value == pytest.approx(best(1e22)[0], rel=1e-6)
+    assert found.growth["all"].exponents["N"].value == pytest.approx(BETA / (ALPHA + BETA), abs=1e-6)
+
+
+def test_groups_have_best_runs_of_their_own() -> None:
+    from sld.data.card import Target, Variable
+    from sld.formula.expression import parse
+
+    names = ("E", "A", "a", "B", "b")
+    constants = {
+        "web": (E, A, ALPHA, B, BETA),
+        "code": (1.2, 300.0, 0.3, 600.0, 0.35),
+        "odd": (1.2, 300.0, -0.3, 1.0, 0.3),
+    }
+    law = Law(
+        {"loss": parse("E + A*N**-a + B*D**-b", ["N", "D"])},
+        {"loss": {g: dict(zip(names, values, strict=True)) for g, values in constants.items()}},
+        (Variable("N"), Variable("D")),
+        (Target("loss"),),
+        group_column="data",
+    )
+    found = sld.allocate(law, [1e21, 1e22])
+    assert [p.group for p in found.plans] == ["code", "code", "web", "web"]
+    assert found.plans[3].point["N"].value == pytest.approx(best(1e22)[0])
+    assert any(
+        "odd: no interior optimum" in note for note in found.notes
+    )  # one group without a best run loses no other
+    alone = sld.allocate(law, 1e22, group="web").plans[0]
+    assert alone.point["D"].value == pytest.approx(found.plans[3].point["D"].value)
+    with pytest.raises(NoOptimum, match="no interior optimum"):
+        sld.allocate(law, 1e22, group="odd")
+
+
+@pytest.mark.slow  # whole fits, thirty times
+def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
+    held = exponents = 0
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        n, d = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 1e9, 6), np.geomspace(5e8, 5e10, 6)))
+        y = (E + A * n**-ALPHA + B * d**-BETA) * np.exp(0.004 * rng.standard_normal(len(n)))
+        form = "E + A*N**-a + B*D**-b"
+        law = sld.fit({"N": n, "D": d, "loss": y}, form, target="loss", scale=["N", "D"], starts=4, seed=seed)
+        found = sld.allocate(law, [1e21, 1e22], draws=300)
+        for plan in found.plans:
+            size = plan.point["N"]
+            assert size.low is not None and size.high is not None
+            held += size.low <= best(plan.budget.value)[0] <= size.high
+        exponent = found.growth["all"].exponents["N"]
+        assert exponent.low is not None and exponent.high is not None
+        exponents += exponent.low <= BETA / (ALPHA + BETA) <= exponent.high
+    # 56 of 60 and 30 of 30 when it was measured; by chance fewer than 48 of 60 happen once in a thousand times
+    assert held >= 48 and exponents >= 24

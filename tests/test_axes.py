@@ -2,6 +2,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from many_cases import each
 
 from sld.data.axes import Axis, axis_along, levels
 
@@ -61,8 +62,8 @@ def test_groups_are_cut_alone_and_a_single_rung_is_not_cut() -> None:
     assert not axis_along("z", z[:2], 0.0, [np.array([0]), np.array([1])], 12).varies
 
 
-@pytest.mark.parametrize("n", [1, 2, 12, 13, 500, 5000])
-@pytest.mark.parametrize("max_rungs", [2, 3, 12, 32])
+@each("n", [1, 2, 12, 13, 500, 5000])
+@each("max_rungs", [2, 3, 12, 32])
 def test_levels_are_numbered_in_order_without_gaps_and_not_too_many(n: int, max_rungs: int) -> None:
     rng = np.random.default_rng(n)
     for z in (rng.normal(size=n), np.exp(5 * rng.normal(size=n)), rng.integers(0, 9, n) / 3.0, np.arange(n) / 7.0):

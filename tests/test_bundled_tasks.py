@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from many_cases import each
 
 from sld.fit.kernel import evaluate
 from sld.formula.expression import parse
@@ -49,7 +50,7 @@ def test_tasks_are_what_the_measured_rows_give(tmp_path: Path) -> None:
         assert content == (TASKS / path).read_bytes(), f"{path} is not what build_tasks.py makes; run it and commit"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_columns_are_those_of_the_card_and_all_numbers_are_finite(name: str) -> None:
     card = read_card(name)
     group = [card["group"]["column"]] if "group" in card else []
@@ -61,7 +62,7 @@ def test_columns_are_those_of_the_card_and_all_numbers_are_finite(name: str) -> 
             assert all(np.isfinite(float(row[c])) for c in numeric)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_no_held_out_point_is_trained_on(name: str) -> None:
     card = read_card(name)
     keys = columns_of(card, "variable") + ([card["group"]["column"]] if "group" in card else [])
@@ -69,7 +70,7 @@ def test_no_held_out_point_is_trained_on(name: str) -> None:
     assert train and held_out and not train & held_out
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_held_out_rows_lie_beyond_training_where_the_card_says_so(name: str) -> None:
     card, train, held_out = read_card(name), read_rows(name, "train"), read_rows(name, "held_out")
     for variable in card["variable"]:
@@ -78,7 +79,7 @@ def test_held_out_rows_lie_beyond_training_where_the_card_says_so(name: str) -> 
         assert beyond == variable.get("extrapolate", False), f"{column}: extrapolate should be {beyond}"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_no_training_row_costs_more_than_the_largest_held_out_one(name: str) -> None:
     assert costs(name, "held_out").max() >= costs(name, "train").max()
 
@@ -95,7 +96,7 @@ def test_shares_sum_to_one() -> None:
         assert sum(float(row[f"mix_{d}"]) for d in ("english", "python", "c")) == pytest.approx(1.0, abs=2e-5)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_published_laws_parse_and_list_their_constants(name: str) -> None:
     card = read_card(name)
     variables, targets = columns_of(card, "variable"), columns_of(card, "target")
@@ -110,7 +111,7 @@ def test_published_laws_parse_and_list_their_constants(name: str) -> None:
         assert law["source"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_readme_states_origin_split_noise_and_defects(name: str) -> None:
     text = (TASKS / name / "README.md").read_text(encoding="utf-8")
     assert text.startswith(f"# {name}\n")

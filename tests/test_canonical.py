@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from many_cases import case
+from many_cases import case, each
 from trees import formula, trees, value
 
 from sld.fit.kernel import evaluate
@@ -239,7 +239,7 @@ def test_simplify_keeps_the_family_and_never_lengthens(tree: Node) -> None:
     assert parse(shorter.text, VARIABLES) == shorter
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "expected"),
     [
         ("A*B*x", "A*x"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from many_cases import case
+from many_cases import case, each
 
 from sld.core.errors import DataError
 from sld.data.card import Card, PublishedLaw, Target, Variable, symbol_of, unique_symbols
@@ -101,7 +101,7 @@ def test_own_and_sum_run_over_the_proportions() -> None:
     assert formulas["l2"].text == "c + k*exp(t*p2) + (u_1*p1 + u_2*p2)"
 
 
-@pytest.mark.parametrize(
+@each(
     ("data", "message"),
     [
         (mutated("licens", value="MIT"), "task.toml: no key 'licens'; did you mean 'licence'?"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from cli_runs import COLUMNS, QUICK, SCORE_KEYS, child, loss, one_line, write_runs, write_task
 from commands import Run
+from many_cases import each
 
 from sld.cli.show import laws as show_laws
 from sld.data import task as core_task
@@ -24,6 +25,7 @@ COMMANDS = [
     ("discover",),
     ("fit",),
     ("predict",),
+    ("count",),
     ("score",),
     ("laws",),
     ("laws", "show"),
@@ -33,7 +35,7 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@each("command", COMMANDS)
 def test_help_shows_examples_and_json(sld: Run, command: tuple[str, ...]) -> None:
     shown = sld(*command, "--help")
     assert (shown.code, shown.err) == (0, "")
@@ -42,7 +44,7 @@ def test_help_shows_examples_and_json(sld: Run, command: tuple[str, ...]) -> Non
     assert not re.search(r"[\x00-\x09\x0b-\x1f]", shown.out)
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@each("command", COMMANDS)
 def test_help_fits_a_narrow_terminal(sld: Run, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     text = sld(*command, "--help").out.partition("Examples:")[0]  # examples are for pasting and stay whole
@@ -69,7 +71,7 @@ def test_tasks_lists_the_bundled_ones_with_their_numbers_of_rows(sld: Run) -> No
     assert all(t["name"] in text and t["title"] in text for t in listed)
 
 
-@pytest.mark.parametrize("name", core_task.bundled_tasks())
+@each("name", core_task.bundled_tasks())
 def test_tasks_show_tells_columns_laws_and_licence(sld: Run, name: str) -> None:
     card = sld("tasks", "show", name, "--json").document["card"]
     text = sld("tasks", "show", name).out

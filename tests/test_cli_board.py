@@ -14,6 +14,7 @@ import pytest
 from boards import damaged, write_task
 from cli_runs import child, in_terminal, one_line
 from commands import Outcome, Run, runner
+from many_cases import each
 
 from sld.board.entries.store import Board
 from sld.board.entries.verify import verify
@@ -66,7 +67,7 @@ def test_the_same_law_again_changes_nothing_and_is_no_failure(submit: Run, tmp_p
     assert {p: p.read_bytes() for p in entries_in(tmp_path / "board")} == before
 
 
-@pytest.mark.parametrize(
+@each(
     ("options", "part"),
     [
         (("--name", "x" * 10_000), "80 characters"),

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from cli_runs import COLUMNS, QUICK, one_line, write_runs, write_task
 from commands import Run
+from many_cases import each
 
 BAD_TABLES = {
     "empty": ("", ["bad.csv is empty"]),
@@ -21,7 +22,7 @@ BAD_TABLES = {
 }
 
 
-@pytest.mark.parametrize("case", BAD_TABLES)
+@each("case", BAD_TABLES)
 def test_a_bad_table_is_refused_and_nothing_is_written(sld: Run, tmp_path: Path, case: str) -> None:
     text, parts = BAD_TABLES[case]
     (tmp_path / "bad.csv").write_bytes(text.encode("utf-8", "surrogateescape"))
@@ -46,7 +47,7 @@ def test_rows_with_gaps_can_be_left_out(sld: Run, tmp_path: Path) -> None:
     assert fitted.document["law"]["provenance"]["n_rows"] == 25
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "parts"),
     [
         (["discover", "runz.csv", *COLUMNS], ["'runz.csv'", "did you mean 'runs.csv'"]),
@@ -101,7 +102,6 @@ def test_rows_with_gaps_can_be_left_out(sld: Run, tmp_path: Path) -> None:
         (["discover"], ["TASK", "sld discover --help"]),
         (["discover", "nanolm_moe", "--seeds", "1"], ["--seeds"]),
     ],
-    ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else None,
 )
 def test_misuse_is_one_line_with_a_way_out(
     sld: Run, law_file: Path, tmp_path: Path, arguments: list[str], parts: list[str]

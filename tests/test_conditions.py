@@ -14,6 +14,7 @@ from boards import edited, entry_of
 from cli_runs import one_line
 from commands import Run
 from fits import CHINCHILLA, TRUTH, planted
+from many_cases import each
 
 from sld import api
 from sld.analysis.intervals import PINNED, constant_intervals, unknown_constants
@@ -163,7 +164,7 @@ def test_one_bound_for_all_exponents() -> None:
     assert found["a"] <= 0.3 and found["b"] == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "names"),
     [
         ("E + A/N**a + B*D**(-b)", ("a", "b")),
@@ -184,7 +185,7 @@ def test_a_constant_that_is_called_exponents_is_one() -> None:
 # --- delta ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("loss", "delta"), [("huber", 0.01), ("huber", 0.1), ("log_huber", 1e-3), ("log_huber", 0.02)])
+@each(("loss", "delta"), [("huber", 0.01), ("huber", 0.1), ("log_huber", 1e-3), ("log_huber", 0.02)])
 def test_delta_is_where_the_loss_turns_linear(loss: str, delta: float) -> None:
     data = runs()
     data["loss"][::9] *= 1.05
@@ -217,7 +218,7 @@ def test_the_delta_that_was_taken_is_said_where_none_was_given() -> None:
 # --- what is refused ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("options", "words"),
     [
         (["--pin", "q=3"], ["no constant 'q'", "E, A, a"]),
@@ -331,7 +332,7 @@ def test_an_entry_with_other_conditions_than_its_constants_is_refused(
     assert re.search(message, found), found
 
 
-@pytest.mark.parametrize(
+@each(
     ("key", "value"),
     [("delta", {"loss": 0}), ("delta", {"x": 1.0}), ("pinned", {"loss": {"E": "a"}}), ("tied", {"loss": {"a": 1}})],
 )

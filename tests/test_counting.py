@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from many_cases import each
 from searches import one_scale, search, two_scales
 
 from sld import api
@@ -39,7 +40,7 @@ def status(table: Table, text: str, shared: tuple[str, ...] = ()) -> str:
     return judge.judge(Proposal.of([Form(table.parse(text), "test", shared=shared)]))[0].status
 
 
-@pytest.mark.parametrize(("n_points", "most"), [(3, 1), (4, 2), (5, 3), (6, 3), (8, 4), (9, 5), (24, 12), (400, 200)])
+@each(("n_points", "most"), [(3, 1), (4, 2), (5, 3), (6, 3), (8, 4), (9, 5), (24, 12), (400, 200)])
 def test_constants_leave_half_of_the_points_and_two_at_least(n_points: int, most: int) -> None:
     assert Counting(np.array([n_points]), (), (), 1, 1).most == most
 
@@ -75,7 +76,7 @@ def test_points_are_numbered_alike_in_any_order_of_rows() -> None:
     assert len(set(zip(a.tolist(), b.tolist(), strict=True))) == len(np.unique(a)) == len(np.unique(b))
 
 
-@pytest.mark.parametrize(
+@each(
     ("n_points", "n_repeats", "form", "fits"),
     [
         (5, 1, "E + A*n**-a", True),

@@ -120,7 +120,9 @@ def test_a_published_law_that_cannot_be_had_says_why(text: str, said: str) -> No
 
 
 def test_other_texts_are_no_laws() -> None:
-    assert named_law("runs/law.json") is None and named_law("chincilla") is None
+    for text in ("runs/law.json", "runs/mine", "sld-runs/nanolm-0", "runs (1)/x", "chincilla"):
+        with case(text):
+            assert named_law(text) is None
     with pytest.raises(UsageError, match=r"no file 'chincilla' and no law of that name; did you mean 'chinchilla'"):
         as_law("chincilla")
     with pytest.raises(UsageError, match=r"no file 'runs'; wanted a law.json or a run directory"):

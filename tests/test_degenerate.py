@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from many_cases import each
 from searches import search
 
 from sld.data.table import Table, table_from
@@ -15,7 +16,7 @@ N, D = (a.ravel() for a in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1
 TABLE = table_from({"N": N, "D": D, "loss": 1.7 + 400 * N**-0.34}, target="loss", scale=["N", "D"])
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "sigmoid(k*(N - k)) + b",  # a rate and a place
@@ -32,7 +33,7 @@ def test_a_constant_has_one_role(text: str) -> None:
     assert plays_two_roles(TABLE.parse(text), TABLE)
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "E + A*N**-a + B*D**-b",
@@ -60,7 +61,7 @@ def test_what_a_person_asks_for_is_not_refused_for_its_roles() -> None:
     assert found.law.constants["y"]["all"]["k"] == pytest.approx(1.3, rel=1e-3)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "constants", "why"),
     [
         ("E + A*N**-a", {"E": 1, "A": 400, "a": 0.3}, ""),

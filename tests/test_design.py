@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from many_cases import each
 
 from sld.data.table import Array, Table, table_from
 from sld.laws.form import Form
@@ -31,7 +32,7 @@ def rounded(x: Array, digits: int) -> Array:
     return np.array([float(f"{value:.{digits - 1}e}") for value in x])
 
 
-@pytest.mark.parametrize(
+@each(
     ("columns", "kept", "text"),
     [
         ({"N": N, "D": D, "budget": 6 * N * D}, ["N", "D"], "budget = 6*N*D"),

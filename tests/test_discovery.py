@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from many_cases import each
 from searches import CATALOGUE, chinchilla, grouped, mixture, one_scale, search, two_scales
 
 from sld.analysis.intervals import add_intervals, predict_intervals
@@ -107,15 +108,13 @@ def test_a_search_that_tried_everything_says_so() -> None:
 # -- bad input ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "text", ["", "30", "s", "0s", "-3s", "nans", "1e3s", "2.5fits", "0.2fits", "9" * 400 + "fits", "1d"]
-)
+@each("text", ["", "30", "s", "0s", "-3s", "nans", "1e3s", "2.5fits", "0.2fits", "9" * 400 + "fits", "1d"])
 def test_a_budget_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"e\.g\. 60s, 5min or 20000fits; got"):
         Budget.parse(text)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "budget"),
     [
         ("60s", Budget(seconds=60)),
@@ -130,7 +129,7 @@ def test_budgets_are_times_or_fits(text: str, budget: Budget) -> None:
     assert Budget.parse(text) == budget
 
 
-@pytest.mark.parametrize(
+@each(
     ("options", "message"),
     [
         ({"workers": 0}, "workers must be 1 or more, got 0"),
@@ -154,7 +153,7 @@ def table_of(x: Sequence[float], y: Sequence[float], role: Role = "scale") -> Ta
     return Table((Variable("N", role=role),), (Target("y"),), X, Y)
 
 
-@pytest.mark.parametrize(
+@each(
     ("table", "message"),
     [
         (table_of([1, 2], [3, 4]), "at least 3 distinct points, got 2; add runs"),
@@ -165,7 +164,6 @@ def table_of(x: Sequence[float], y: Sequence[float], role: Role = "scale") -> Ta
         ),
         (table_of([1, 2, 3, 4], [7, 7, 7, 7]), "target 'y' is 7 in every row"),
     ],
-    ids=["two rows", "one rung", "two rungs", "constant target"],
 )
 def test_a_table_that_cannot_be_searched_is_refused_and_nothing_is_written(
     tmp_path: Path, table: Table, message: str

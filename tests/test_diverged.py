@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from many_cases import each
 from searches import chinchilla, grouped, mixture, one_scale, search, two_scales
 
 from sld import api
@@ -89,8 +90,8 @@ def test_what_is_no_accident_stays() -> None:
     assert pytest.approx(0.2) == MOST
 
 
-@pytest.mark.parametrize("n", [8, 12, 24])
-@pytest.mark.parametrize("factor", [6.0, 60.0])
+@each("n", [8, 12, 24])
+@each("factor", [6.0, 60.0])
 def test_one_failed_run_of_a_small_table_is_found(n: int, factor: float) -> None:
     for row in range(1, n):
         rng = np.random.default_rng(row)
@@ -231,8 +232,8 @@ def test_one_bad_checkpoint_is_a_row() -> None:
     assert [(d.row, d.run) for d in found] == [(20, "")]
 
 
-@pytest.mark.parametrize("name", TABLES)
-@pytest.mark.parametrize("noise", [0.0, 0.01, 0.3])
+@each("name", TABLES)
+@each("noise", [0.0, 0.01, 0.3])
 def test_clean_tables_are_untouched(name: str, noise: float) -> None:
     table = TABLES[name]()
     rng = np.random.default_rng(0)

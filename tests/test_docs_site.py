@@ -1,5 +1,7 @@
 """The documentation as a site: built without a complaint, complete, and as a browser shows it."""
 
+from __future__ import annotations
+
 import functools
 import http.server
 import importlib.util
@@ -12,13 +14,15 @@ import threading
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from chromium import logged, needs_chromium, resized, started
-from selenium.webdriver import ActionChains, Chrome
+from chromium import gestures, logged, needs_chromium, resized, started, wait
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import WebDriverWait
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -126,6 +130,7 @@ def test_pages_open_without_a_complaint_and_do_not_scroll_sideways(
     browser: Chrome, site: Path, address: str, width: int
 ) -> None:
     resized(browser, width)
+    browser.get("about:blank")  # away from the page of a new tab, which loads files of its own
     logged(browser, "performance")
     for path in pages(site):
         logged(browser, "browser")
@@ -146,12 +151,12 @@ def test_pages_open_without_a_complaint_and_do_not_scroll_sideways(
 def test_the_search_finds_a_guide(browser: Chrome, address: str) -> None:
     resized(browser, 1280)
     browser.get(address + "index.html")
-    button = WebDriverWait(browser, 20).until(lambda b: b.find_element(By.CSS_SELECTOR, ".md-search__button"))
+    button = wait(browser).until(lambda b: b.find_element(By.CSS_SELECTOR, ".md-search__button"))
     button.click()
     shown = (
         "return Array.from(document.querySelectorAll('*')).filter(e => e.shadowRoot)"
         ".map(e => e.shadowRoot.textContent).join(' ')"
     )
-    WebDriverWait(browser, 20).until(lambda b: b.execute_script("return document.activeElement.shadowRoot !== null"))
-    ActionChains(browser).send_keys("isoFLOP").perform()
-    WebDriverWait(browser, 20).until(lambda b: "I have isoFLOP sweeps" in b.execute_script(shown))
+    wait(browser).until(lambda b: b.execute_script("return document.activeElement.shadowRoot !== null"))
+    gestures(browser).send_keys("isoFLOP").perform()
+    wait(browser).until(lambda b: "I have isoFLOP sweeps" in b.execute_script(shown))

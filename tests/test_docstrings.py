@@ -5,15 +5,30 @@ import importlib
 import inspect
 
 import numpy as np
-import pytest
+from many_cases import each
 
 MODULES = (
+    "sld.analysis.curves.counts",
+    "sld.analysis.curves.schedules",
+    "sld.analysis.decisions.budgets",
     "sld.analysis.decisions.cost",
+    "sld.analysis.decisions.crossings",
+    "sld.analysis.decisions.curves",
     "sld.analysis.decisions.estimate",
     "sld.analysis.decisions.minimise",
+    "sld.analysis.decisions.multiplier",
+    "sld.analysis.decisions.parabola",
+    "sld.analysis.decisions.spans",
+    "sld.analysis.decisions.words",
     "sld.data.card",
+    "sld.data.collecting.asked",
+    "sld.data.collecting.counters",
+    "sld.data.importers.attempt",
+    "sld.data.importers.simple_yaml",
+    "sld.data.counting.settings",
     "sld.data.logarithms",
     "sld.data.numbers",
+    "sld.data.quantities",
     "sld.data.roles",
     "sld.data.row_filter",
     "sld.data.scoring",
@@ -36,6 +51,7 @@ MODULES = (
     "sld.formula.symbolic",
     "sld.laws.catalogue",
     "sld.laws.conditions",
+    "sld.laws.conventions",
     "sld.laws.equivalence",
     "sld.laws.fit_settings",
     "sld.laws.law",
@@ -44,8 +60,10 @@ MODULES = (
 )
 WITH_EXAMPLE = (
     "sld.data.card:Variable",
+    "sld.data.counting.settings:counted_settings",
     "sld.data.logarithms:base_of_name",
     "sld.data.numbers:number",
+    "sld.data.quantities:quantity_of",
     "sld.data.row_filter:parse_filter",
     "sld.data.scoring:scores",
     "sld.data.splits:extrapolation_split",
@@ -83,6 +101,8 @@ WITH_EXAMPLE = (
     "sld.laws.conditions:exponents_of",
     "sld.laws.conditions:read_bounds",
     "sld.laws.conditions:read_pins",
+    "sld.laws.conventions:convention_of",
+    "sld.laws.conventions:conventions_differ",
     "sld.laws.equivalence:equivalent",
     "sld.laws.fit_settings:FitSettings",
     "sld.laws.law:Law",
@@ -90,14 +110,14 @@ WITH_EXAMPLE = (
 )
 
 
-@pytest.mark.parametrize("module", MODULES)
+@each("module", MODULES)
 def test_examples_print_what_they_say(module: str) -> None:
     with np.printoptions(precision=6, suppress=True):
         result = doctest.testmod(importlib.import_module(module), optionflags=doctest.NORMALIZE_WHITESPACE)
     assert result.failed == 0
 
 
-@pytest.mark.parametrize("where", WITH_EXAMPLE)
+@each("where", WITH_EXAMPLE)
 def test_what_is_called_most_has_an_example(where: str) -> None:
     module, name = where.split(":")
     assert module in MODULES  # or nobody runs it

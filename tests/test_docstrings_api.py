@@ -9,19 +9,22 @@ from collections.abc import Callable
 from typing import Any, get_args, get_type_hints
 
 import pytest
+from many_cases import each
 
 import sld
 from sld.api import options
 from sld.api.allocation import AllocateOptions
 from sld.api.next_options import NextOptions
+from sld.api.settings import OptimumOptions
 
 VERBS = (
-    sld.discover, sld.fit, sld.predict, sld.score, sld.submit, sld.leaderboard, sld.allocate, sld.next_runs,
-    sld.check_design,
-)  # fmt: skip
+    *(sld.collect, sld.diagnose, sld.discover, sld.fit, sld.predict, sld.score, sld.submit, sld.leaderboard),
+    *(sld.count, sld.plausibility, sld.allocate, sld.compare, sld.isoflop, sld.optimum, sld.sensitivity, sld.worth),
+    *(sld.curve, sld.curve_law, sld.downstream, sld.passk, sld.next_runs, sld.check_design),
+)
 
 
-@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
+@each("verb", VERBS)
 def test_the_example_of_a_verb_gives_what_it_shows(verb: Callable[..., Any]) -> None:
     (example,) = doctest.DocTestFinder(recurse=False).find(verb, verb.__name__)
     runner = doctest.DocTestRunner()
@@ -30,7 +33,7 @@ def test_the_example_of_a_verb_gives_what_it_shows(verb: Callable[..., Any]) -> 
     assert runner.summarize(verbose=False).attempted >= 3 and not runner.failures, "".join(said)
 
 
-@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
+@each("verb", VERBS)
 def test_a_verb_says_every_argument_its_result_and_its_failures(verb: Callable[..., Any]) -> None:
     text = inspect.getdoc(verb) or ""
     arguments = text.partition("\nArgs:\n")[2].partition("\n\n")[0]
@@ -39,15 +42,11 @@ def test_a_verb_says_every_argument_its_result_and_its_failures(verb: Callable[.
     assert all(f"\n{part}:\n" in text for part in ("Returns", "Raises", "Examples"))
 
 
-@pytest.mark.parametrize(
+@each(
     "record",
     [
-        options.ColumnOptions,
-        options.SearchOptions,
-        options.FormOptions,
-        options.EntryOptions,
-        AllocateOptions,
-        NextOptions,
+        *(options.ColumnOptions, options.SearchOptions, options.FormOptions, options.EntryOptions),
+        *(AllocateOptions, NextOptions, OptimumOptions),
     ],
 )
 def test_every_option_says_what_it_is(record: type) -> None:
@@ -81,7 +80,7 @@ untyped: Any = sld  # a type checker finds these mistakes as well
 RUNS = {"N": [1.0, 2.0, 4.0], "loss": [3.0, 2.0, 1.5]}
 
 
-@pytest.mark.parametrize(
+@each(
     ("call", "message"),
     [
         (
@@ -97,7 +96,6 @@ RUNS = {"N": [1.0, 2.0, 4.0], "loss": [3.0, 2.0, 1.5]}
         ),
         (lambda: untyped.discover(RUNS, zzz=1), r"no keyword 'zzz' \(help\(sld.discover\) lists all\)"),
     ],
-    ids=["budgt", "scales", "bound", "start", "athor", "zzz"],
 )
 def test_a_wrong_keyword_names_the_nearest(call: Callable[[], object], message: str) -> None:
     with pytest.raises(sld.UsageError, match=message) as caught:

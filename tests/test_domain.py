@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
+from many_cases import each
 from searches import search, two_scales
 
 from sld.data.table import Table, table_from
@@ -34,7 +35,7 @@ HALFWAY = math.sqrt(RUNGS[2] * RUNGS[3])
 # --- bounds
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "wanted"),
     [
         ("E + A*(N + K)**-a", {"K": 1}),
@@ -76,7 +77,7 @@ def test_a_bounded_shift_is_fitted_where_the_free_one_ends_the_domain() -> None:
 # --- intervals
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "E + A*N**-a + B*D**-b",
@@ -102,7 +103,7 @@ def test_intervals_hold_every_value(text: str) -> None:
         assert known.value[0] - 1e-9 <= value <= known.value[1] + 1e-9
 
 
-@pytest.mark.parametrize("text", ["1/(log(N) - A)", "(N - A)**-a", "log(N - A)", "sqrt(N - A)", "(N - A)**-2"])
+@each("text", ["1/(log(N) - A)", "(N - A)**-a", "log(N - A)", "sqrt(N - A)", "(N - A)**-2"])
 def test_intervals_do_not_prove_what_has_gaps(text: str) -> None:
     box = {"N": (1.0, 1e6), "A": (5.0, 5.0), "a": (0.3, 0.3)}
     assert not ranges(parse(text, ["N"]).tree, box).proven
@@ -146,12 +147,12 @@ UNSOUND = [
 ]
 
 
-@pytest.mark.parametrize(("text", "constants"), SOUND)
+@each(("text", "constants"), SOUND)
 def test_sound_laws_pass(text: str, constants: dict[str, float]) -> None:
     assert Domain(TABLE).refusal(TABLE.parse(text), [constants], 0) is None
 
 
-@pytest.mark.parametrize(("text", "constants", "why"), UNSOUND)
+@each(("text", "constants", "why"), UNSOUND)
 def test_laws_with_poles_gaps_and_spikes_are_refused(text: str, constants: dict[str, float], why: str) -> None:
     assert Domain(TABLE).refusal(TABLE.parse(text), [constants], 0) is Rejection[why]
 
@@ -250,7 +251,7 @@ def test_a_positive_loss_keeps_a_floor_that_is_not_negative() -> None:
     assert search(higher, "400fits", proposers=[], formulas=["E + A*n**-a"]).law.constants["loss"]["all"]["E"] < -0.5
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "constant"),
     [
         ("E + A*N**-a + B*D**-b", "E"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from boards import edited, entry_of, rehashed
+from many_cases import each
 
 from sld.board.entries.entry import (
     MAX_BYTES,
@@ -37,7 +38,7 @@ def test_the_hash_covers_everything_else(entry: Entry) -> None:
     assert data.pop("hash") == content_hash(data) == entry.hash
 
 
-@pytest.mark.parametrize("key", ["name", "author", "note", "key", "tool", "provenance", "scores", "constants", "fit"])
+@each("key", ["name", "author", "note", "key", "tool", "provenance", "scores", "constants", "fit"])
 def test_a_changed_value_is_seen_by_the_hash(entry: Entry, key: str) -> None:
     data: dict[str, Any] = json.loads(entry.file_bytes())
     if isinstance(data[key], str):
@@ -53,7 +54,7 @@ def test_a_changed_value_is_seen_by_the_hash(entry: Entry, key: str) -> None:
         Entry.from_json(data, "a file")
 
 
-@pytest.mark.parametrize(
+@each(
     ("path", "value", "message"),
     [
         (("schema",), 2, "upgrade"),
@@ -88,7 +89,7 @@ def test_a_wrong_value_is_refused_by_name(entry: Entry, path: tuple[str, ...], v
         edited(entry, *path, value=value)
 
 
-@pytest.mark.parametrize("key", ["schema", *Entry.__dataclass_fields__])
+@each("key", ["schema", *Entry.__dataclass_fields__])
 def test_a_missing_key_is_named(entry: Entry, key: str) -> None:
     data = {k: v for k, v in entry.to_json().items() if k != key}
     with pytest.raises(DataError, match=f"a file.*'{key}'"):
@@ -100,7 +101,7 @@ def test_an_unknown_key_is_refused(entry: Entry) -> None:
         rehashed({**entry.to_json(), "extra": 1})
 
 
-@pytest.mark.parametrize(
+@each(
     "content",
     [
         b"",
@@ -115,7 +116,6 @@ def test_an_unknown_key_is_refused(entry: Entry) -> None:
         b"\xff\xfe{}",
         b" " * (MAX_BYTES + 1),
     ],
-    ids=["empty", "cut", "deep", "twice", "NaN", "infinite", "digits", "surrogate", "nested", "bytes", "huge"],
 )
 def test_what_is_no_plain_json_is_refused_in_one_line(content: bytes) -> None:
     with pytest.raises(DataError, match=r"^some/file") as caught:
@@ -123,10 +123,9 @@ def test_what_is_no_plain_json_is_refused_in_one_line(content: bytes) -> None:
     assert len(str(caught.value)) < 300
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     ["a\u202eb", "a\u2066b", "\u200eb", "a\x00b", "a\x1b[31mb", "a\tb", "a\u2028b", "\ud800", "e" + "\u0301\u0302" * 3],
-    ids=ascii,
 )
 def test_characters_not_to_be_seen_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="character"):
@@ -139,13 +138,13 @@ def test_long_names_are_refused(text: str) -> None:
         Signature(text)
 
 
-@pytest.mark.parametrize("text", ["", "  ", "...", "../..", "-", "🙂"])
+@each("text", ["", "  ", "...", "../..", "-", "🙂"])
 def test_a_name_needs_a_letter_or_digit(text: str) -> None:
     with pytest.raises(UsageError, match="letter"):
         Signature(text)
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "slug"),
     [
         ("Käthe's Law (v2)", "kathe-s-law-v2"),
@@ -171,7 +170,7 @@ def test_web_addresses_are_taken(url: str) -> None:
     assert check_url(url) == url
 
 
-@pytest.mark.parametrize(
+@each(
     "url",
     ["javascript:alert(1)", "data:text/html,x", "https://", "//x.org", "https://a b", 'https://a"b', "https://[", "ftp://x.org",
      "https://x.org/<script>", "https://x.org/" + "a" * 300, "https://bücher.de", "https:// x"],

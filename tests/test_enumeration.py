@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from many_cases import each
 
 from sld.data.card import Log, Role, Target, Variable, unique_symbols
 from sld.data.table import Array, Table
@@ -102,7 +103,7 @@ def test_every_formula_is_in_the_grammar_and_uses_the_tables_variables(kind: str
         assert not set(expression.constants) & set(table.symbols)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@each("kind", KINDS)
 def test_no_space_is_empty_or_repeats_one_family(kind: str) -> None:
     table = KINDS[kind]
     families = {canonical_key(table.parse(text)) for text in itertools.islice(Space(table).texts(), 60)}
@@ -136,7 +137,7 @@ def test_the_same_table_gives_the_same_formulas() -> None:
     assert some(KINDS["everything"]) == some(KINDS["everything"])
 
 
-@pytest.mark.parametrize(
+@each(
     ("kind", "form", "within"),
     [
         ("one scale", "E + A*N**-a", 2),
@@ -157,7 +158,7 @@ def test_the_usual_laws_come_early(kind: str, form: str, within: int) -> None:
     assert wanted in keys
 
 
-@pytest.mark.parametrize("kind", ["one scale", "two scales", "three scales", "covariates alone"])
+@each("kind", ["one scale", "two scales", "three scales", "covariates alone"])
 def test_the_first_formulas_are_the_simple_ones(kind: str) -> None:
     table = KINDS[kind]
     sizes = [table.parse(text).complexity for text in some(table)]
@@ -184,7 +185,7 @@ def test_each_target_gets_its_own_share() -> None:
     assert [table.parse(text, j).used_variables for j, text in enumerate(firsts)] == [("a",), ("b",), ("c",)]
 
 
-@pytest.mark.parametrize(
+@each(
     "columns",
     [
         covariates(*(f"c{i}" for i in range(40))),
@@ -192,7 +193,6 @@ def test_each_target_gets_its_own_share() -> None:
         scales("N", "D", "C") + hypers(*(f"h{i}" for i in range(9))),
         scales("N") + shares(*(f"s{i}" for i in range(25))),
     ],
-    ids=["40 covariates", "12 scales", "9 hyperparameters", "25 proportions"],
 )
 def test_many_variables_do_not_stall_the_first_formulas(columns: list[tuple[str, Role]]) -> None:
     began = time.monotonic()
@@ -222,7 +222,7 @@ def one_variable(x: Array, y: Array, log: Log | None = None) -> Table:
     return Table((Variable("v", log=log),), (Target("y"),), x[:, None], y[:, None])
 
 
-@pytest.mark.parametrize("atom", ATOMS, ids=lambda atom: atom.name)
+@each("atom", ATOMS)
 def test_atom_is_finite_and_its_constants_can_be_fitted(atom: Atom) -> None:
     text = atom.text
     y = curve(text, V)
@@ -234,7 +234,7 @@ def test_atom_is_finite_and_its_constants_can_be_fitted(atom: Atom) -> None:
     assert result.nmse < 1e-5
 
 
-@pytest.mark.parametrize("atom", [a for a in ATOMS if a.on_logs is not None], ids=lambda atom: atom.name)
+@each("atom", [a for a in ATOMS if a.on_logs is not None])
 def test_atom_on_a_log_column_draws_the_same_curve(atom: Atom) -> None:
     y = curve(atom.text, V)
     table = one_variable(np.log(V), y, "log")
@@ -258,7 +258,7 @@ TABLES_OF_PARTS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("parts", TABLES_OF_PARTS, ids=lambda parts: parts[0].name)
+@each("parts", TABLES_OF_PARTS)
 def test_every_part_has_a_name_of_its_own_and_a_reason(parts: Sequence[Atom | Part]) -> None:
     assert len({part.name for part in parts}) == len({part.text for part in parts}) == len(parts)
     assert all(len(part.source) > 10 for part in parts)

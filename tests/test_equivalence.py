@@ -1,6 +1,7 @@
 """Equivalence up to re-parameterisation: what a published law is recognised by."""
 
 import pytest
+from many_cases import each
 
 import sld
 from sld.formula.canonical import simplify
@@ -35,7 +36,7 @@ SAME = [
 ]
 
 
-@pytest.mark.parametrize(("one", "other"), SAME)
+@each(("one", "other"), SAME)
 def test_reparameterised_forms_are_equivalent(one: str, other: str) -> None:
     a, b = parse(one, VARIABLES), parse(other, VARIABLES)
     assert equivalent(a, b)
@@ -66,7 +67,7 @@ NOT_SAME = [
 ]
 
 
-@pytest.mark.parametrize(("one", "other"), NOT_SAME)
+@each(("one", "other"), NOT_SAME)
 def test_nested_and_near_forms_are_not_equivalent(one: str, other: str) -> None:
     a, b = parse(one, VARIABLES), parse(other, VARIABLES)
     assert not equivalent(a, b)
@@ -92,7 +93,7 @@ def test_texts_and_sympy_are_compared_as_well() -> None:
         sld.equivalent(sympy.gamma(N), "A*N", variables=["N"])
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "A*B*x + C - D",

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from many_cases import case
+from many_cases import case, each
 
 from sld.data.card import Role, Target, Variable
 from sld.data.table import Table
@@ -90,7 +90,7 @@ def test_a_mutation_makes_a_formula_of_the_grammar_or_gives_up(mutation: Mutatio
                         assert set(child.constants) <= ctx.taken
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda m: m.__name__)
+@each("mutation", MUTATIONS)
 def test_every_mutation_finds_something_to_do(mutation: Mutation) -> None:
     found = 0
     for seed in range(60):
@@ -100,7 +100,7 @@ def test_every_mutation_finds_something_to_do(mutation: Mutation) -> None:
     assert found >= 5
 
 
-@pytest.mark.parametrize("kind", TABLES)
+@each("kind", TABLES)
 def test_children_are_new_short_and_over_the_tables_variables(kind: str) -> None:
     table = TABLES[kind]
     found = bred(table, parents_of(table))

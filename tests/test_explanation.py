@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from candidates import rejudged
+from many_cases import each
 from searches import law_bytes, search, two_scales
 
 from sld.data.splits import rung_folds
@@ -39,7 +40,7 @@ def judged(
     return judge.context, [judge.judge(p)[0] for p in from_texts(table, forms, origin)]
 
 
-@pytest.mark.parametrize("seed", range(5))
+@each("seed", range(5))
 def test_the_law_is_told_from_longer_and_from_wrong_forms(seed: int) -> None:
     found = explanation(*judged(curve(0.01, seed=seed)), 0)
     assert found is not None

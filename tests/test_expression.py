@@ -6,7 +6,7 @@ import pickle
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from many_cases import case
+from many_cases import case, each
 from trees import formula, trees, value
 
 from sld.core.errors import GrammarError
@@ -237,7 +237,7 @@ def test_bad_formula_is_refused_in_one_short_line_that_points_at_the_column() ->
             assert caught.value.exit_code == 2
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "column", "message"),
     [
         ("sum(share) + share", 14, "only known inside sum"),
@@ -283,9 +283,7 @@ def test_numbers_read_back_exactly(number_: float) -> None:
     assert parse(to_text(number(number_))).tree == number(number_)
 
 
-@pytest.mark.parametrize(
-    ("op", "args"), [("log", (-1.0,)), ("log", (0.0,)), ("/", (1.0, 0.0)), ("**", (-8.0, 1 / 3)), ("sqrt", (-1.0,))]
-)
+@each(("op", "args"), [("log", (-1.0,)), ("log", (0.0,)), ("/", (1.0, 0.0)), ("**", (-8.0, 1 / 3)), ("sqrt", (-1.0,))])
 def test_scalar_outside_its_domain_is_nan(op: str, args: tuple[float, ...]) -> None:
     assert math.isnan(evaluate_scalar(op, *args))
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from many_cases import each
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "extend.md").read_text(encoding="utf-8")
@@ -33,7 +34,7 @@ def changed(text: str, diff: str) -> str:
     return made
 
 
-@pytest.mark.parametrize("heading", SECTIONS)
+@each("heading", SECTIONS)
 def test_a_part_takes_two_files_and_a_test_at_most(heading: str) -> None:
     files = {file for _, file, _ in steps(SECTIONS[heading])}
     assert len([file for file in files if file.startswith("sld/")]) in (1, 2)

@@ -15,7 +15,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fetching import COUNTS, NAMES, PARQUET, ROWS, SUITE, Get, content, dataset, folders, pa, parquet, refused
+from fetching import (
+    CONFIGS,
+    COUNTS,
+    NAMES,
+    SPLITS,
+    SUITE,
+    Get,
+    content,
+    dataset,
+    file_of,
+    folders,
+    pa,
+    parquet,
+    refused,
+    rows_of,
+)
 from hub_server import DATASET, Hub
 
 from sld.board.suites.fetch import Origin, fetch, suites
@@ -58,7 +73,7 @@ def test_numbers_keep_every_digit(get: Get) -> None:
     for task, fetched in zip(SUITE.tasks, get(), strict=True):
         table = load_task(fetched.path).train
         for column in [*(v.column for v in task.card.variables), *(t.column for t in task.card.targets)]:
-            np.testing.assert_array_equal(table.column(column), ROWS[task.config]["train"][column])
+            np.testing.assert_array_equal(table.column(column), rows_of(task.config, "train")[column])
 
 
 def test_the_origin_is_written_beside_the_rows(get: Get, hub: Hub) -> None:
@@ -66,8 +81,9 @@ def test_the_origin_is_written_beside_the_rows(get: Get, hub: Hub) -> None:
     for task, fetched in zip(SUITE.tasks, get(), strict=True):
         text = (fetched.path / "README.md").read_text()
         assert fetched.revision == commit and commit in text and DATASET in text
-        for split, data in PARQUET[task.config].items():
-            assert f"{task.config}/{split}-00000-of-00001.parquet" in text and hashlib.sha256(data).hexdigest() in text
+        for split in SPLITS:
+            digest = hashlib.sha256(file_of(task.config, split)).hexdigest()
+            assert f"{task.config}/{split}-00000-of-00001.parquet" in text and digest in text
         for note in (*task.card.notes, task.card.licence, task.card.extrapolation):
             assert note in text
 
@@ -95,7 +111,7 @@ def test_a_new_commit_with_the_same_files_changes_nothing(get: Get, hub: Hub) ->
 @pytest.mark.slow
 def test_a_new_commit_with_other_rows_is_written(get: Get, hub: Hub) -> None:
     get()
-    rows = {name: values[::-1] for name, values in ROWS["sft_scaling_law"]["test"].items()}
+    rows = {name: values[::-1] for name, values in rows_of("sft_scaling_law", "test").items()}
     hub.branches["main"]["sft_scaling_law/test-00000-of-00001.parquet"] = parquet(rows)
     assert [t.name for t in get() if t.state == "fetched"] == ["sldbench_sft"]
 
@@ -245,24 +261,27 @@ def arrow_file(rows: Mapping[str, Any]) -> bytes:
     [
         ("{config}/{split}-00000-of-00001.parquet", parquet),
         ("{short}/{split}.csv", csv_text),
-        ("sldbench_{short}/{split}.csv", csv_text),
+        pytest.param("sldbench_{short}/{split}.csv", csv_text, marks=pytest.mark.slow),
         ("{config}/{split}/data-00000-of-00001.arrow", arrow),
-        ("data/{config}/{split}/data-00000-of-00001.arrow", arrow_file),
+        pytest.param("data/{config}/{split}/data-00000-of-00001.arrow", arrow_file, marks=pytest.mark.slow),
     ],
 )
 def test_a_copy_on_disk_gives_the_same_tasks(
     tmp_path: Path, layout: str, form: Callable[[Mapping[str, Any]], bytes]
 ) -> None:
     files = {}
-    for config, splits in ROWS.items():
-        for split, rows in splits.items():
+    for config in CONFIGS:
+        for split in SPLITS:
+            rows = rows_of(config, split)
             files[layout.format(config=config, short=config.removesuffix("_scaling_law"), split=split)] = form(rows)
     copy = copy_of(tmp_path / "copy", files)
     done = fetch("sldbench", to=tmp_path / "tasks", origin=Origin(folder=copy))
     assert [(t.name, t.n_rows, t.n_held_out_rows) for t in done] == [(n, *COUNTS[n][:2]) for n in NAMES]
     for task, fetched in zip(SUITE.tasks, done, strict=True):
         target = task.card.targets[0].column
-        np.testing.assert_array_equal(load_task(fetched.path).train.column(target), ROWS[task.config]["train"][target])
+        np.testing.assert_array_equal(
+            load_task(fetched.path).train.column(target), rows_of(task.config, "train")[target]
+        )
     assert {t.state for t in fetch("sldbench", to=tmp_path / "tasks", origin=Origin(folder=copy))} == {"unchanged"}
     assert str(tmp_path) not in (done[0].path / "README.md").read_text()
 

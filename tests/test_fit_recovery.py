@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fits import fitted, planted, table_of
+from many_cases import each
 
 from sld.data.task import load_task
 from sld.fit.fitting import fit
@@ -38,7 +39,7 @@ FORMS: list[tuple[str, dict[str, float], tuple[str, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("form", "truth", "positive"), FORMS, ids=[f for f, _, _ in FORMS])
+@each(("form", "truth", "positive"), FORMS)
 def test_noise_free_constants_are_recovered(form: str, truth: dict[str, float], positive: tuple[str, ...]) -> None:
     result = fitted(form, planted(form, truth), positive=positive)
     assert result.ok and result.nmse < 1e-18
@@ -133,7 +134,7 @@ NIST: dict[str, tuple[str, Sequence[float], Sequence[float], dict[str, float], f
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("problem", NIST)
+@each("problem", NIST)
 def test_certified_values(problem: str) -> None:
     form, x, y, certified, sum_of_squares = NIST[problem]
     table = table_of({"x": np.array(x, dtype=float)}, np.array(y, dtype=float))
@@ -165,7 +166,7 @@ PUBLISHED: dict[str, dict[str, dict[str, float]]] = {
 
 
 @pytest.mark.skipif(not SYNTHETIC.exists(), reason="the synthetic tables are not part of the repository")
-@pytest.mark.parametrize("task", PUBLISHED)
+@each("task", PUBLISHED)
 def test_published_constants_are_recovered_from_noise_free_data(task: str) -> None:
     loaded = load_task(str(SYNTHETIC / task))
     table, text = loaded.train, loaded.card.laws[0].expression

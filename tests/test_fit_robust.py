@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from fits import CHINCHILLA, TRUTH, as_scipy, chinchilla, huber_sum, independent, points, table_of
+from many_cases import each
 
 from sld.data.table import Table
 from sld.fit.fitter import Fitter
@@ -44,8 +45,8 @@ def test_the_minimum_is_that_of_an_independent_search(seed: int) -> None:
     assert ours <= objective(independent(objective, as_scipy(TRUTH))) * (1 + 1e-7)
 
 
-@pytest.mark.parametrize("positive", [(), ("A", "B")], ids=["natural", "logarithms"])
-@pytest.mark.parametrize("shared", [(), ("a", "E")], ids=["own", "shared"])
+@each("positive", [(), ("A", "B")])
+@each("shared", [(), ("a", "E")])
 def test_gradient_and_hessian_match_finite_differences(shared: tuple[str, ...], positive: tuple[str, ...]) -> None:
     table = rows(groups=2)
     fitter = searched(table, shared, positive)

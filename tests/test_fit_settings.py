@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from many_cases import each
 
 from sld.core.errors import DataError
 from sld.data.splits import frontier_weights
@@ -67,7 +68,7 @@ def test_a_law_without_settings_has_those_that_its_provenance_told_before() -> N
     assert replace(a_law(rows()), provenance={"loss": "log"}).loss("loss") == "squared"  # what it was fitted with
 
 
-@pytest.mark.parametrize(
+@each(
     ("broken", "message"),
     [
         ({"loss": "cubed"}, "loss"),
@@ -89,9 +90,7 @@ def test_settings_that_cannot_be_read_are_refused_in_one_line(broken: Any, messa
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    "said", [{"shared": {"loss": 3}}, {"bounds": {"loss": 3}}, {"loss": 3}, {"priors": {"loss": 1}}]
-)
+@each("said", [{"shared": {"loss": 3}}, {"bounds": {"loss": 3}}, {"loss": 3}, {"priors": {"loss": 1}}])
 def test_provenance_that_cannot_be_read_is_refused_in_one_line(said: Any) -> None:
     with pytest.raises(DataError):
         a_law(rows(), provenance=said)

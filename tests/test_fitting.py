@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from fits import CHINCHILLA, TRUTH, fitted, grouped_table, planted, table_of
+from many_cases import each
 
 from sld.core.errors import UsageError
 from sld.data.table import table_from
@@ -96,7 +97,7 @@ def test_an_inherited_start_is_used() -> None:
     assert ignored.ok
 
 
-@pytest.mark.parametrize(
+@each(
     ("rows", "form", "options", "message"),
     [
         (4, CHINCHILLA, {}, "5 constants need at least 5 distinct points, got 4"),
@@ -140,8 +141,8 @@ HARD: dict[str, tuple[Array, Array]] = {
 }
 
 
-@pytest.mark.parametrize("data", HARD)
-@pytest.mark.parametrize(
+@each("data", HARD)
+@each(
     "form", ["E + A*x**-a", "exp(exp(a*x)) + b", "log(a*x) + b", "A*(x - c)**a", "sigmoid(k*x)/E", "a*x", "max(a, b*x)"]
 )
 def test_numerical_trouble_is_a_status_not_an_exception(form: str, data: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fetching import PARQUET, Get, dataset, folders, html, refused
+from fetching import Get, dataset, file_of, folders, html, refused
 from hub_server import DATASET, Handler, Hub
 
 from sld.board.suites.hub import checked_endpoint
@@ -70,7 +70,7 @@ def test_a_pinned_revision_is_the_only_choice(get: Get, hub: Hub) -> None:
 def test_files_outside_git_lfs_are_checked_too(get: Get, hub: Hub, tmp_path: Path) -> None:
     hub.lfs = False
     assert len(get()) == 8
-    hub.tampered["sft_scaling_law/test-00000-of-00001.parquet"] = PARQUET["sft_scaling_law"]["test"][:-1] + b"x"
+    hub.tampered["sft_scaling_law/test-00000-of-00001.parquet"] = file_of("sft_scaling_law", "test")[:-1] + b"x"
     assert "its size or checksum differs" in str(refused(get, force=True, cache=tmp_path / "empty"))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from many_cases import each
 
 from sld.analysis.intervals import Interval, Rival, compute, constant_intervals, predict_intervals, unknown_constants
 from sld.analysis.linearised import standard_errors
@@ -271,8 +272,8 @@ def test_intervals_of_a_robust_fit_leave_outliers_out() -> None:
 FORMS = ("E + A*N**-alpha", "E + A*log(N)", "E - A*sqrt(N)", "A*N**alpha", "exp(E + A*log(N))", "log(E + A*N)")
 
 
-@pytest.mark.parametrize("text", FORMS)
-@pytest.mark.parametrize(("lower", "upper"), [(None, None), (0.0, None), (None, 1.5), (0.5, 1.2)])
+@each("text", FORMS)
+@each(("lower", "upper"), [(None, None), (0.0, None), (None, 1.5), (0.5, 1.2)])
 def test_a_prediction_never_leaves_its_interval(text: str, lower: float | None, upper: float | None) -> None:
     rng = np.random.default_rng(3)
     N = np.geomspace(1e2, 1e5, 12)
@@ -363,7 +364,7 @@ def test_a_constant_that_is_held_has_no_interval() -> None:
     assert unknown_constants(bounded)["loss"]["all"]["E"] == "held by its bound"
 
 
-@pytest.mark.parametrize(
+@each(
     "settings",
     [
         FitSettings(loss="log"),
@@ -373,7 +374,6 @@ def test_a_constant_that_is_held_has_no_interval() -> None:
         FitSettings(positive=("A",), bounds={"alpha": (0.0, 1.0)}),
         FitSettings(weights=("frontier",), loss="huber"),
     ],
-    ids=["log", "huber", "log_huber", "weights", "bounds", "weighted huber"],
 )
 def test_refits_lie_around_the_estimate_they_are_made_for(settings: FitSettings) -> None:
     table = grid(5, noise=0.01)

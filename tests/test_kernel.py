@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from many_cases import each
 from trees import formula, trees
 
 from sld.core.errors import DataError
@@ -102,16 +103,16 @@ def test_evaluate_names_a_missing_value() -> None:
         evaluate(parse("a*N**b", VARIABLES), columns(), {"a": 1.0})
 
 
-@pytest.mark.parametrize("backend", ["machine", "numpy"])
-@pytest.mark.parametrize("project", [True, False])
-@pytest.mark.parametrize("form", FORMS)
+@each("backend", ["machine", "numpy"])
+@each("project", [True, False])
+@each("form", FORMS)
 def test_tape_has_the_value_of_the_formula(form: str, project: bool, backend: str) -> None:
     expression, v = parse(form, VARIABLES), columns()
     value, _ = on_tape(compile_tape(expression, project=project), v, THETA, backend)
     np.testing.assert_allclose(value, evaluate(expression, v, THETA), rtol=1e-11, atol=1e-12)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@each("form", FORMS)
 def test_positive_constants_live_in_log_space(form: str) -> None:
     expression, v = parse(form, VARIABLES), columns()
     plain, by_value = on_tape(compile_tape(expression, project=False), v, THETA)
@@ -232,7 +233,7 @@ def test_linear_constants_reproduce_the_expression(tree: Node, seed: int) -> Non
     np.testing.assert_allclose(total[sound], expected[sound], rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize(
+@each(
     ("form", "linear"),
     [
         ("E + A*N**-a + B*D**-b", {"E", "A", "B"}),
@@ -282,8 +283,8 @@ def test_powers_of_a_shifted_base_that_reaches_zero(backend: str) -> None:
     assert jacobian[1, 1] == pytest.approx(-1.5) or jacobian[0, 1] == pytest.approx(-1.5)
 
 
-@pytest.mark.parametrize("backend", ["machine", "numpy"])
-@pytest.mark.parametrize(("op", "keeps"), [("min", 1.0), ("max", 1.0)])
+@each("backend", ["machine", "numpy"])
+@each(("op", "keeps"), [("min", 1.0), ("max", 1.0)])
 def test_ties_belong_to_the_first_argument(op: str, keeps: float, backend: str) -> None:
     v = {"N": np.array([2.0, 2.0]), "D": np.ones(2), "x": np.ones(2)}
     value, jacobian = on_tape(compile_tape(parse(f"{op}(a*N, b*N)", VARIABLES)), v, {"a": 1.0, "b": 1.0}, backend)
@@ -291,9 +292,9 @@ def test_ties_belong_to_the_first_argument(op: str, keeps: float, backend: str) 
     assert jacobian[:, 0].tolist() == [2.0 * keeps, 0.0]
 
 
-@pytest.mark.parametrize("backend", ["machine", "numpy"])
-@pytest.mark.parametrize("op", ["min", "max"])
-@pytest.mark.parametrize("form", ["{}(log(x), c)", "{}(c, log(x))", "{}(log(x), c*N)", "{}(c*N, log(x))"])
+@each("backend", ["machine", "numpy"])
+@each("op", ["min", "max"])
+@each("form", ["{}(log(x), c)", "{}(c, log(x))", "{}(log(x), c*N)", "{}(c*N, log(x))"])
 def test_minimum_and_maximum_do_not_hide_nan(op: str, form: str, backend: str) -> None:
     v = {"N": np.ones(2), "D": np.ones(2), "x": np.array([-1.0, 1.0])}
     expression = parse(form.format(op), VARIABLES)
@@ -302,8 +303,8 @@ def test_minimum_and_maximum_do_not_hide_nan(op: str, form: str, backend: str) -
     assert np.isnan(evaluate(expression, v, {"c": 0.5})[0])
 
 
-@pytest.mark.parametrize("backend", ["machine", "numpy"])
-@pytest.mark.parametrize("power", [-4, -3, -2, -1, 2, 3, 5, 16])
+@each("backend", ["machine", "numpy"])
+@each("power", [-4, -3, -2, -1, 2, 3, 5, 16])
 def test_whole_powers_keep_the_sign_of_a_negative_base(power: int, backend: str) -> None:
     v = columns(20)
     value, jacobian = on_tape(compile_tape(parse(f"(x - c)**{power}", VARIABLES)), v, {"c": 0.3}, backend)
@@ -311,8 +312,8 @@ def test_whole_powers_keep_the_sign_of_a_negative_base(power: int, backend: str)
     np.testing.assert_allclose(jacobian[0], -power * (v["x"] - 0.3) ** float(power - 1), rtol=1e-12)
 
 
-@pytest.mark.parametrize("backend", ["machine", "numpy"])
-@pytest.mark.parametrize(
+@each("backend", ["machine", "numpy"])
+@each(
     ("form", "expected"),
     [
         ("exp(a*N)", math.inf),
@@ -362,7 +363,7 @@ def test_numpy_interpreter_returns_all_slots() -> None:
     assert rows.shape == (tape.n_slots, 2, 4) and scalars.shape[1] == 2
 
 
-@pytest.mark.parametrize(
+@each(
     ("form", "linear"),
     [
         # a chain of factors is looked at again once the exponents are out of the way

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from many_cases import each
 from statements import statements
 
 PACKAGE = Path(__file__).resolve().parents[1] / "sld"
@@ -110,7 +111,7 @@ def test_no_files_import_each_other() -> None:
     assert circles(imports()) == []
 
 
-@pytest.mark.parametrize("room", [p for p in PACKAGE.glob("*/*/") if p.name != "__pycache__"], ids=lambda p: p.name)
+@each("room", [p for p in PACKAGE.glob("*/*/") if p.name != "__pycache__"])
 def test_every_room_of_a_floor_that_has_an_order_is_in_it(room: Path) -> None:
     if room.parent.name in ROOMS:
         assert room.name in ROOMS[room.parent.name]
@@ -135,8 +136,8 @@ MADE_UP = {
 }
 
 
-@pytest.mark.parametrize("frame", ["{}", TYPES, INSIDE], ids=["at the top", "for types", "inside a function"])
-@pytest.mark.parametrize("module", UP)
+@each("frame", ["{}", TYPES, INSIDE])
+@each("module", UP)
 def test_an_upward_import_is_found_wherever_it_stands(module: str, frame: str) -> None:
     made_up = MADE_UP | {module: frame.format(UP[module])}
     assert [said.split()[0] for said in upward(imports_of(made_up))] == [module]
@@ -181,7 +182,7 @@ def test_a_table_has_no_way_back_to_its_task() -> None:
     assert not {"task", "path", "card", "held_out"} & set(Table.__dataclass_fields__)
 
 
-@pytest.mark.parametrize(
+@each(
     ("statement", "absent"),
     [
         ("import sld", ("numpy", "typer", "sld.api")),

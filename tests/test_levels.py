@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from many_cases import each
 
 from sld import api
 from sld.data.card import Target, Variable
@@ -69,7 +70,7 @@ def test_the_space_of_a_level_has_no_valley_and_no_square() -> None:
         assert "log(lr)**2" not in text and "(log(lr) -" not in text and "exp(-lr" not in text, text
 
 
-@pytest.mark.parametrize(
+@each(
     ("formula", "constants", "refused"),
     [
         ("E + A*N**-a + k*log(lr)", {"k": 0.02}, False),

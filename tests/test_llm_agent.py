@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from llm_fakes import FakeChat, Played, calls, playing, proposes, says
+from many_cases import each
 from searches import CATALOGUE, grouped, search, two_scales
 
 from sld.chat.reply import Reply
@@ -94,7 +95,7 @@ def told() -> list[str]:
     return [answer for k in range(len(turns)) for answer in answers(chat, k + 1)]
 
 
-@pytest.mark.parametrize("k", range(len(WRONG)), ids=[wanted for _, wanted in WRONG])
+@each("k", range(len(WRONG)))
 def test_a_call_that_is_wrong_is_answered_with_what_is_wrong(k: int, told: list[str]) -> None:
     assert len(told) == len(WRONG)
     assert WRONG[k][1] in told[k]

@@ -24,6 +24,7 @@ from llm_server import (
     status,
     stops,
 )
+from many_cases import each
 
 from sld.chat.client import Chat
 from sld.chat.ledger import Ledger, Price
@@ -59,7 +60,7 @@ def test_a_schema_is_sent_as_such() -> None:
     assert form["type"] == "json_schema" and form["json_schema"]["schema"] == SCHEMA
 
 
-@pytest.mark.parametrize(
+@each(
     ("refusal", "changed"),
     [
         (status(400, "Unsupported value: 'temperature' does not support 0.8", param="temperature"), "temperature"),
@@ -125,7 +126,7 @@ def test_an_answer_too_long_for_the_context_is_asked_shorter() -> None:
     assert got[0].text == "fine" and [b["max_tokens"] for b in server.bodies] == [1024, 512]
 
 
-@pytest.mark.parametrize("bad", [status(429), status(500), loading(), status(408), body("<html>", code=502)])
+@each("bad", [status(429), status(500), loading(), status(408), body("<html>", code=502)])
 def test_what_passes_is_tried_again(bad: Answer) -> None:
     with Server([bad, bad, reply("at last")]) as server:
         (got,) = ask(chat_at(server))
@@ -157,7 +158,7 @@ def test_no_wait_beyond_what_remains(retry_after: str) -> None:
     assert got.status.startswith("the server answers 429: slow down; the next try would be in") and not got.final
 
 
-@pytest.mark.parametrize("retry_after", ["soon", "-5", "nan", "inf", "Wed, 99 Foo 2026", ""])
+@each("retry_after", ["soon", "-5", "nan", "inf", "Wed, 99 Foo 2026", ""])
 def test_a_retry_after_that_means_nothing_is_ignored(retry_after: str) -> None:
     assert ask_once([status(429, retry_after=retry_after), reply("fine")], within_s=5.0).text == "fine"
 
@@ -175,7 +176,7 @@ def test_waits_grow_and_are_the_same_with_the_same_seed() -> None:
     assert waits(1) == pytest.approx(first, abs=0.04)
 
 
-@pytest.mark.parametrize(
+@each(
     ("code", "words"),
     [
         (401, "the server refuses the key (401): bad key; check OPENAI_API_KEY"),
@@ -244,7 +245,7 @@ def test_a_stream_that_says_it_is_done_is_whole_although_it_never_ends() -> None
     assert (got.text, got.truncated) == ("a*N**-b", False)
 
 
-@pytest.mark.parametrize("lost", [1, 22, 24, 30, 33, 35, 40, 41, 46, 49, 60, 75, 112])
+@each("lost", [1, 22, 24, 30, 33, 35, 40, 41, 46, 49, 60, 75, 112])
 def test_a_body_that_breaks_is_salvaged(lost: int) -> None:
     text = 'say "a*N**-b"\n\u00e9 and more'
     whole = json.dumps({"choices": [{"message": {"role": "assistant", "content": text, "refusal": None}}]})
@@ -265,8 +266,8 @@ def test_a_reply_cut_by_the_token_limit_is_marked() -> None:
     assert got.status == "" and got.truncated and got.finish == "length"
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("max_bytes", [300_000, 20_000])  # the scripted stream's events have 100,000 bytes
+@each("stream", [False, True])
+@each("max_bytes", [300_000, 20_000])  # the scripted stream's events have 100,000 bytes
 def test_a_huge_reply_is_cut(stream: bool, max_bytes: int) -> None:
     got = ask_once([huge(5_000_000)], stream=stream, max_reply_bytes=max_bytes)
     assert got.truncated and got.finish == "cut" and got.status == ""
@@ -278,7 +279,7 @@ def test_a_huge_error_is_not_read() -> None:
     assert got.status.startswith("the server answers 418: xxx") and len(got.status) < 400
 
 
-@pytest.mark.parametrize(
+@each(
     ("answer", "words"),
     [
         (empty_choices(), "the model answered nothing: there are no choices in the reply"),
@@ -297,7 +298,7 @@ def test_a_huge_error_is_not_read() -> None:
         (body('{"choices": [{"message": {"content": 5, "tool_calls": [1, {"function": 2}]}}]}'), "the model answered"),
     ],
 )
-@pytest.mark.parametrize("stream", [False, True])
+@each("stream", [False, True])
 def test_an_answer_without_use_says_why(answer: Answer, words: str, stream: bool) -> None:
     got = ask_once([answer, answer], stream=stream, max_retries=1)
     assert got.status.startswith(words) and got.text.strip() == "" and not got.final
@@ -313,8 +314,8 @@ def test_arguments_that_are_not_text_become_text() -> None:
     assert ask_once([reply(None, message=message)]).tool_calls == (ToolCall("call_0", "f", '{"x": 1}'),)
 
 
-@pytest.mark.parametrize("usage", [None, (0, 0)])
-@pytest.mark.parametrize("stream", [False, True])
+@each("usage", [None, (0, 0)])
+@each("stream", [False, True])
 def test_tokens_are_estimated_where_the_server_does_not_say(usage: tuple[int, int] | None, stream: bool) -> None:
     ledger = Ledger()
     with Server([reply("four words or so of text", usage=usage)]) as server:
@@ -323,9 +324,7 @@ def test_tokens_are_estimated_where_the_server_does_not_say(usage: tuple[int, in
     assert ledger.to_json()["estimated"] == 1
 
 
-@pytest.mark.parametrize(
-    "usage", ["many", [1], {"prompt_tokens": -5, "completion_tokens": "x"}, {"prompt_tokens": 1e400}]
-)
+@each("usage", ["many", [1], {"prompt_tokens": -5, "completion_tokens": "x"}, {"prompt_tokens": 1e400}])
 def test_usage_that_makes_no_sense_is_not_believed(usage: Any) -> None:
     completion = {**(reply("text").completion or {}), "usage": usage}
     got = ask_once([body(json.dumps(completion))])

@@ -12,6 +12,7 @@ from typing import Any
 import llm_server
 import pytest
 from llm_server import Answer, Request, Server, reply, status
+from many_cases import each
 from searches import search, two_scales
 
 from sld import api
@@ -279,8 +280,10 @@ def test_a_dry_run_prints_the_prompt_and_sends_nothing(
     monkeypatch.delenv("OPENAI_API_KEY")
     with Server() as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        arguments = ("discover", TASK, "--llm", "gpt-5-mini", "--llm-mode", mode, "--llm-dry-run")
+        asked = ("--llm-question", "Which N for 1e24 FLOPs?")
+        arguments = ("discover", TASK, "--llm", "gpt-5-mini", "--llm-mode", mode, "--llm-dry-run", *asked)
         code, out, _ = sld(capsys, *arguments)
+        assert "in the words of whoever asks: Which N for 1e24 FLOPs?\n" in out
         assert code == 0 and out.startswith("--- system\nYou propose scaling laws")
         assert "target loss" in out and "at most; nothing was sent" in out
         code, out, _ = sld(capsys, *arguments, "--json")
@@ -291,11 +294,13 @@ def test_a_dry_run_prints_the_prompt_and_sends_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "message"),
     [
         (("--llm-mode", "agent"), "--llm-mode is about a language model; name one with --llm MODEL"),
         (("--llm-dry-run",), "--llm-dry-run is about a language model"),
+        (("--llm-question", "why?"), "--llm-question is about a language model"),
+        (("--llm", "m", "--llm-question", "why? " * 101), "has at most 500 characters, got 505"),
         (("--llm", "m", "--llm-mode", "agnet"), "did you mean 'agent'"),
         (("--llm", "m", "--llm-budget", "much"), "--llm-budget wants dollars, tokens or both"),
         (("--llm", "m", "--llm-budget", "1usd"), "needs the model's price"),

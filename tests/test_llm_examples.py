@@ -6,7 +6,7 @@ import doctest
 import importlib
 import pkgutil
 
-import pytest
+from many_cases import each
 
 from sld import chat
 from sld.search import llm
@@ -14,7 +14,7 @@ from sld.search import llm
 MODULES = sorted(m.name for room in (chat, llm) for m in pkgutil.iter_modules(room.__path__, f"{room.__name__}."))
 
 
-@pytest.mark.parametrize("name", MODULES)
+@each("name", MODULES)
 def test_examples_are_true(name: str) -> None:
     failed, _ = doctest.testmod(importlib.import_module(name))
     assert failed == 0

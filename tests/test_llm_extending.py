@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from llm_fakes import calls, playing, proposes
+from many_cases import each
 from searches import events, law_bytes, search, two_scales
 
 from sld.core.errors import UsageError, suggest
@@ -85,7 +86,7 @@ def test_a_new_tool_is_a_row_of_the_registry(monkeypatch: pytest.MonkeyPatch) ->
     }
 
 
-@pytest.mark.parametrize(
+@each(
     ("kind", "good", "wrong"),
     [
         ("string", ["x"], [1, None, True]),

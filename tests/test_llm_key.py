@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from llm_asking import KEY, QUICK, TOOL, ask, chat_at
 from llm_server import Answer, Request, Server, body, reply, reset, status
+from many_cases import each
 
 from sld.chat.client import Chat
 from sld.chat.ledger import Ledger
@@ -99,7 +100,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert from_environment("some-model")[0].base_url is None
 
 
-@pytest.mark.parametrize(
+@each(
     ("key", "url", "words"),
     [
         ("", "", "--llm needs a key: set OPENAI_API_KEY"),

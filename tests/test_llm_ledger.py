@@ -4,6 +4,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from many_cases import each
 
 from sld.chat.ledger import Booking, Ledger, Limit, Price, Reservation, price_of
 from sld.core.errors import UsageError
@@ -11,7 +12,7 @@ from sld.core.errors import UsageError
 PRICE = Price(input=2.0, output=8.0, cached=0.5)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "limit"),
     [
         ("0.50usd", Limit(usd=0.5)),
@@ -27,7 +28,7 @@ def test_a_limit_is_read(text: str, limit: Limit) -> None:
     assert Limit.parse(str(limit)) == limit
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "",
@@ -57,7 +58,7 @@ def test_cost_by_hand() -> None:
     assert PRICE.cost(10, 0, tokens_cached=10**9) == pytest.approx(10 * 0.5e-6)
 
 
-@pytest.mark.parametrize(
+@each(
     ("model", "like"),
     [
         ("gpt-4o", "gpt-4o"),
@@ -71,7 +72,7 @@ def test_a_price_is_found_under_the_names_providers_use(model: str, like: str) -
     assert price_of(model) == price_of(like) is not None
 
 
-@pytest.mark.parametrize("model", ["gpt-4o-audio-preview", "my-local-model", "", "gpt-4o:free"])
+@each("model", ["gpt-4o-audio-preview", "my-local-model", "", "gpt-4o:free"])
 def test_no_price_is_guessed(model: str) -> None:
     assert price_of(model) is None
 
@@ -84,7 +85,7 @@ def test_the_users_prices_come_first(tmp_path: Path) -> None:
     assert price_of("gpt-5", file) == price_of("gpt-5")
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "words"),
     [
         ("[model", "is not TOML"),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
-import pytest
+from many_cases import each
 from searches import grouped, mixture, one_scale, two_scales
 
 from sld.data.card import Target, Variable
@@ -13,10 +14,13 @@ from sld.data.splits import rung_folds
 from sld.data.table import Table
 from sld.search.candidates.candidate import Candidate
 from sld.search.candidates.hall_of_fame import HallOfFame
+from sld.search.judging import admissible, degenerate, domain
 from sld.search.judging.judge import Judge
+from sld.search.llm.agent import AgentDialogue
 from sld.search.llm.digest import MAX_ROWS, columns, digest, levels, residuals, rows, structure
-from sld.search.llm.prompt import View, messages
+from sld.search.llm.prompt import View, messages, system
 from sld.search.llm.replies import Rejected
+from sld.search.proposing.asynchronous import SearchContext, SearchState
 from sld.search.proposing.proposers import from_texts
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -47,6 +51,7 @@ def in_the_middle() -> View:
         rejected=[Rejected("A*sin(N)", "unknown function 'sin' at column 3; did you mean 'min'?")],
         tried=960,
         left="20000 of 30000 fits",
+        question="Is it worth to train\nlonger than 20 tokens per parameter?",
         counts={"tried": 960, "judged": 600, "far behind the best": 300, "explains nothing": 60},
     )
 
@@ -68,9 +73,31 @@ def whole(view: View) -> str:
     return "".join(f"--- {m['role']}\n{m['content']}\n" for m in messages(view))
 
 
-@pytest.mark.parametrize("name", VIEWS)
+def to_an_agent() -> str:
+    """The first turn: the task, and the tools as they are sent."""
+    table = two_scales(0.01)
+    context = SearchContext(table, rung_folds(table), 0, 20, "nanolm_chinchilla")
+    dialogue = AgentDialogue(context, model="m", question="Which N is best for 1e24 FLOPs?")
+    asked = dialogue.question(SearchState(HallOfFame(), 0, 0, "60 of 60 seconds", float("inf"), set(), {}), 0)
+    assert asked is not None
+    text = "".join(f"--- {m['role']}\n{m['content']}\n" for m in asked.messages)
+    return text + "".join(f"--- tool\n{json.dumps(t['function'], indent=1)}\n" for t in asked.tools)
+
+
+@each("name", [*VIEWS, "agent"])
 def test_prompts_are_as_recorded(name: str) -> None:
-    assert whole(VIEWS[name]()) == (GOLDEN / f"prompt_{name}.txt").read_text(encoding="utf-8")
+    made = to_an_agent() if name == "agent" else whole(VIEWS[name]())
+    assert made == (GOLDEN / f"prompt_{name}.txt").read_text(encoding="utf-8")
+
+
+def test_the_numbers_of_the_checks_are_those_that_the_engine_checks_with() -> None:
+    text = " ".join(system(two_scales()).split())
+    assert f"up to {admissible.HARD_REACH:g} ranges of the data" in text
+    assert f"within {admissible.RUNAWAY:g} ranges of the target" in text
+    assert f"within {domain.EXPLOSION:,.0f} ranges of the target" in text
+    assert (degenerate._MOST, degenerate._LEAST, degenerate._CANCELLED) == (1e30, 1e-30, 1e3)
+    assert "none beyond 1e30 or below 1e-30, no terms that cancel to more than three digits" in text
+    assert "positive value of the scale variables" not in system(mixture())
 
 
 def test_the_prompt_of_a_large_table_stays_small() -> None:
@@ -97,15 +124,27 @@ def test_rows_are_few_and_spread_over_every_group_and_both_ends() -> None:
 
 def test_what_is_declared_of_a_column_is_told() -> None:
     table = Table(
-        (Variable("params", "size of the model", "", "scale", "decreasing", True, symbol="N"),),
+        (
+            Variable(
+                column="params",
+                meaning="size of the model",
+                unit="parameters",
+                monotone="decreasing",
+                extrapolate=True,
+                lower=1e5,
+                upper=1e13,
+                symbol="N",
+                convention="non-embedding",
+            ),
+        ),
         (Target("loss", meaning="validation", unit="nats", lower=0.0),),
         np.array([[1e6], [1e7], [1e8]]),
         np.array([[3.0], [2.5], [2.2]]),
     )
     assert columns(table).splitlines() == [
         "target loss (validation, nats): 2.2 to 3; lower is better, never below 0",
-        "variable N (size of the model): 3 values 1e+06 1e+07 1e+08; scale, target is decreasing in it, "
-        "the law will be used beyond its range",
+        "variable N (size of the model, parameters): 3 values 1e+06 1e+07 1e+08; scale, target is decreasing in it, "
+        "the law will be used beyond its range, counted as non-embedding, sensible from 100000, sensible up to 1e+13",
     ]
 
 
@@ -145,3 +184,4 @@ def test_structure_is_silent_about_a_law_that_is_right() -> None:
 if __name__ == "__main__":
     for name, view in VIEWS.items():
         (GOLDEN / f"prompt_{name}.txt").write_text(whole(view()), encoding="utf-8")
+    (GOLDEN / "prompt_agent.txt").write_text(to_an_agent(), encoding="utf-8")

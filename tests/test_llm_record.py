@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from llm_server import Answer, Server, empty_choices, reply, reset, silence, status
+from many_cases import each
 
 from sld.chat.client import Chat
 from sld.chat.ledger import Ledger, Limit, Price
@@ -109,7 +110,7 @@ def test_an_identical_call_is_answered_once() -> None:
     assert [g.text for g in got] == ["one", "one", "two"] and got[1].cached and ledger.tokens == 220
 
 
-@pytest.mark.parametrize("change", [{"model": "n"}, {"temperature": 0.1}, {"max_tokens": 51}, {"seed": 1}])
+@each("change", [{"model": "n"}, {"temperature": 0.1}, {"max_tokens": 51}, {"seed": 1}])
 def test_another_model_or_setting_is_another_call(change: dict[str, Any]) -> None:
     record = Record(None)
     with Server([reply("one"), reply("two")]) as server:
@@ -170,9 +171,7 @@ def test_a_damaged_line_is_named(line: str, tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    "field", [{"tokens_in": "many"}, {"text": 5}, {"tool_calls": [5]}, {"unknown": 1}, {"cost_usd": "x"}]
-)
+@each("field", [{"tokens_in": "many"}, {"text": 5}, {"tool_calls": [5]}, {"unknown": 1}, {"cost_usd": "x"}])
 def test_a_reply_of_another_kind_is_not_read(field: dict[str, Any]) -> None:
     with pytest.raises((TypeError, KeyError)):
         Reply.from_json({**REPLY.to_json(), **field})

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from many_cases import each
 
 from sld.chat.refusals import reason_of
 
@@ -16,7 +17,7 @@ PAGE = """<!DOCTYPE html>
 <body><center><h1>502 Bad Gateway</h1></center><hr><center>nginx/1.18 &amp; co</center></body></html>"""
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "reason"),
     [
         ({"error": {"message": "model not found", "type": "error"}}, "model not found"),

@@ -7,6 +7,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from many_cases import each
 from searches import mixture, two_scales
 
 from sld.data.table import Table, table_from
@@ -40,7 +41,7 @@ def texts(text: str) -> list[str]:
 PROPOSALS = json.dumps({"proposals": [{"expression": LAW, "reason": "classic"}, {"expression": OTHER, "reason": ""}]})
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         PROPOSALS,
@@ -71,7 +72,7 @@ def test_a_reason_comes_with_its_formula_on_one_line() -> None:
     assert "\n" not in idea.reason and "\x1b" not in idea.reason and len(idea.reason) <= 200
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "",
@@ -91,7 +92,7 @@ def test_a_text_without_formulas_gives_none(text: str) -> None:
     assert parsed(text) == ParsedReply()
 
 
-@pytest.mark.parametrize(
+@each(
     ("formula", "why"),
     [
         ("__import__('os').system('true')", "unknown operator"),
@@ -146,7 +147,7 @@ def test_targets_may_have_a_formula_each() -> None:
     assert "loss_b" in missing.rejected[0].why
 
 
-@pytest.mark.parametrize(
+@each(
     ("written", "formula"),
     [
         ("L(N,D) = E + A*N^-a", "E + A*N**-a"),
@@ -199,7 +200,7 @@ def grouped() -> Table:
     return table_from(columns, target="loss", scale=["N"], group="g")
 
 
-@pytest.mark.parametrize(
+@each(
     ("said", "taken"),
     [
         (["a"], ("a",)),
@@ -228,7 +229,7 @@ def test_without_groups_nothing_is_shared_or_asked_for() -> None:
     assert isinstance(found, Proposal) and found.forms[0].shared == ()
 
 
-@pytest.mark.parametrize(
+@each(
     ("said", "taken"),
     [
         ([{"name": "a", "value": 0.3}], {"a": 0.3}),
@@ -245,7 +246,7 @@ def test_fits_begin_where_the_model_says_too(said: object, taken: dict[str, floa
     assert proposal.forms[0].start == ({"all": taken} if taken else {})
 
 
-@pytest.mark.parametrize(
+@each(
     ("said", "taken"),
     [
         ([{"name": "a", "value": 0.3, "group": ""}], {"a": {"a": 0.3}, "b": {"a": 0.3}}),

@@ -7,6 +7,7 @@ import tracemalloc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from many_cases import each
 
 from sld.chat.reply import Gathering
 
@@ -72,7 +73,7 @@ def test_any_bytes_are_read(data: bytes, streaming: bool) -> None:
     check(gathered(b'data: {"choices": [{"delta": {"content": "' + data, streaming=True))
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 50])
+@each("size", [1, 2, 3, 50])
 def test_the_size_of_the_pieces_does_not_matter(size: int) -> None:
     events = [{"choices": [{"delta": {"content": c}}]} for c in "aé→∑b"]
     data = b"".join(b"data: " + json.dumps(e, ensure_ascii=False).encode() + b"\r\n\r\n" for e in events)

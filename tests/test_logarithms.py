@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from many_cases import each
 
 from sld.core.errors import DataError
 from sld.data.table import Table, table_from
@@ -15,7 +16,7 @@ def read(data: dict[str, list[float]], role: str, **given: Any) -> Table:
     return table_from(data, target="loss", **options)
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "base"),
     [
         ("log10_N", "log10"),
@@ -30,7 +31,7 @@ def read(data: dict[str, list[float]], role: str, **given: Any) -> Table:
         ("log2_batch", "log2"),
     ],
 )
-@pytest.mark.parametrize("role", ["scale", "hyper"])
+@each("role", ["scale", "hyper"])
 def test_a_logarithm_that_is_not_declared_is_asked_about(name: str, base: str | None, role: str) -> None:
     data = {name: [6.0, 7.5, 9.0, 12.0], "loss": LOSS}
     with pytest.raises(DataError, match=r"looks like a logarithm \(values 6 to 12\): say --log") as caught:
@@ -48,7 +49,7 @@ def test_a_negative_logarithm_is_asked_about_as_one() -> None:
         table_from({"log10_N": [-1.0, 7, 8, 9], "loss": LOSS}, target="loss", scale="log10_N")
 
 
-@pytest.mark.parametrize("name", ["N", "logits", "catalog", "logging", "lng", "dialog_turns", "blog_posts"])
+@each("name", ["N", "logits", "catalog", "logging", "lng", "dialog_turns", "blog_posts"])
 def test_other_names_are_not_asked_about(name: str) -> None:
     assert table_from({name: [6.0, 7, 8, 9], "loss": LOSS}, target="loss", scale=name).n_rows == 4
 

@@ -10,7 +10,8 @@ from many_cases import case
 
 from sld.analysis.decisions.allocation import Allocator, NoOptimum, Question
 from sld.analysis.decisions.cost import Cost, cost_of
-from sld.analysis.decisions.minimise import Axis, Problem, crossing, minima, minimum
+from sld.analysis.decisions.minima import minima
+from sld.analysis.decisions.minimise import Axis, Problem, crossing, minimum
 from sld.analysis.decisions.surface import surface_of
 from sld.formula.symbolic import to_sympy
 from sld.laws.law import Law
@@ -43,8 +44,8 @@ LAWS: list[tuple[str, float, str | None, dict[str, float]]] = [
 
 
 def brute_force(law: Law, cost: Cost, budget: float, held: Mapping[str, float]) -> float:
-    """Return the logarithm of the best N by golden section with 40 digits, from what sympy makes of the formulas."""
-    with mpmath.workdps(40):
+    """Return the logarithm of the best N by golden section with 30 digits, from what sympy makes of the formulas."""
+    with mpmath.workdps(30):
         import sympy
 
         loss = law.to_sympy().subs({s: v for s in law.to_sympy().free_symbols for n, v in held.items() if s.name == n})
@@ -64,13 +65,13 @@ def brute_force(law: Law, cost: Cost, budget: float, held: Mapping[str, float]) 
             value = f(n, d) if d > 1 else mpmath.inf
             return value if mpmath.im(value) == 0 else mpmath.inf
 
-        grid = [mpmath.mpf(v) for v in np.linspace(math.log(1e5), math.log(budget / 6 / 1e5), 60)]
+        grid = [mpmath.mpf(v) for v in np.linspace(math.log(1e5), math.log(budget / 6 / 1e5), 40)]
         values = [at(x) for x in grid]
         k = values.index(min(values))
         a, b, ratio = grid[k - 1], grid[k + 1], (mpmath.sqrt(5) - 1) / 2
         c, d = b - ratio * (b - a), a + ratio * (b - a)
         fc, fd = at(c), at(d)
-        for _ in range(45):
+        for _ in range(37):
             if fc < fd:
                 b, d, fd = d, c, fc
                 c = b - ratio * (b - a)

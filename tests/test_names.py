@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from many_cases import each
 
 from sld.core.errors import UsageError
 from sld.data.card import Log, Target, Variable
@@ -33,7 +34,7 @@ def check(formula: str, table: Table, allowed: tuple[str, ...] = (), unnamed: tu
     check_names([table.parse(formula)], table, where="runs.csv", allowed=allowed, unnamed=unnamed)
 
 
-@pytest.mark.parametrize(
+@each(
     ("columns", "formula", "wrong", "meant"),
     [
         (("params", "tokens"), "E + A*N**-a", "N", "params"),
@@ -70,7 +71,7 @@ def test_a_misspelt_column_is_refused_with_a_suggestion(
     check(formula, table, allowed=(wrong,))
 
 
-@pytest.mark.parametrize(
+@each(
     "formula",
     [
         "E + A*N**-a + B*D**-b",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import Run, runner
+from many_cases import each
 from searches import one_scale, search
 
 from sld import api
@@ -261,7 +262,7 @@ def test_each_target_has_its_own_errors() -> None:
         table_from(columns, target=["y", "z"], scale="N", yerr="se")
 
 
-@pytest.mark.parametrize(
+@each(
     ("option", "column", "value", "message"),
     [
         ("yerr", "se", -0.1, "row 3: column 'se' is -0.1, but a standard error must be above 0"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from many_cases import each
 
 from sld.core.errors import DataError
 from sld.data.numbers import NumberColumn, number
@@ -20,7 +21,7 @@ def read(cells: Sequence[object]) -> tuple[list[float], list[str]]:
     return values.tolist(), notes
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "value"),
     [
         ("125M", 1.25e8),
@@ -51,7 +52,7 @@ def test_notations_of_people_are_read_to_the_last_digit(text: str, value: float)
     assert number(text) == value
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     ["1_000", "1,5", "0,125", "1,23,456", "1.234.567", "1e3K", "5 GB", "$5", "M", "%", "~3M", "3M5", "1 5", "2^x"],
 )
@@ -78,7 +79,7 @@ def test_what_was_read_as_what_is_noted() -> None:
     assert read(["1e6", "", "3"])[1] == [] and np.isnan(read(["1e6", "", "3"])[0][1])
 
 
-@pytest.mark.parametrize(
+@each(
     ("cells", "message"),
     [
         (["125M", "0.125"], r"has 125M \(line 2\) beside 0.125 \(line 3\); write all of them in one unit"),
@@ -97,7 +98,7 @@ def test_a_column_that_may_mean_two_things_is_refused(cells: list[object], messa
         read(cells)
 
 
-@pytest.mark.parametrize(
+@each(
     ("cells", "values"),
     [
         (["70m", "160m", "1b"], [7e7, 1.6e8, 1e9]),  # a column of sizes, as its other suffix says

@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 import sympy
+from many_cases import each
 
 from sld.fit.kernel import compile_tape, evaluate, value_and_jacobian
 from sld.fit.opcodes import ONE_OPERAND, ROW_ROW, ROW_SCALAR, SCALAR_ROW
@@ -17,7 +18,7 @@ from sld.formula.symbolic import from_sympy, to_sympy
 
 X = np.array([0.3, 0.6, 1.1, 1.9])
 CONSTANTS = {"a": 0.7, "b": 1.3}
-each_operator = pytest.mark.parametrize("row", OPERATORS.values(), ids=OPERATORS.keys())
+each_operator = each("row", OPERATORS.values())
 
 
 def forms(row: Operator) -> list[Expression]:

@@ -37,7 +37,7 @@ def test_wheel_carries_every_file_of_a_bundled_task(task: str, in_wheel: set[str
 
 
 def test_wheel_carries_every_module_the_catalogue_and_the_licence(in_wheel: set[str]) -> None:
-    sources = (path for path in (ROOT / "sld").rglob("*") if path.suffix in (".py", ".toml", ".typed"))
+    sources = (path for path in (ROOT / "sld").rglob("*") if path.suffix in (".py", ".toml", ".typed", ".css", ".js"))
     assert {path.relative_to(ROOT).as_posix() for path in sources} <= in_wheel
     assert any(n.endswith(".dist-info/licenses/LICENSE") for n in in_wheel)
 
@@ -64,6 +64,11 @@ def test_wheel_works_outside_the_checkout(archives: tuple[Path, Path], tmp_path:
     assert [task for task in TASKS if task not in listed] == []
     assert "chinchilla" in run("-m", "sld", "laws")
     assert "Farseer" in run("-m", "sld", "leaderboard", "nanolm_chinchilla", "--json")
+    # a page is made with files that are no modules
+    rows = tmp_path / "runs.csv"
+    rows.write_text("N,loss\n" + "".join(f"{n},{1 + n**-0.3}\n" for n in range(1, 12)))
+    run("-m", "sld", "discover", "runs.csv", "--target", "loss", "--scale", "N", "--budget", "30fits", "--out", "run")
+    assert "written to run/report.html" in run("-m", "sld", "report", "run", "--html")
 
 
 def test_source_archive_builds_and_tests_without_the_repository(archives: tuple[Path, Path]) -> None:

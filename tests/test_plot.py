@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from many_cases import each
 
 from sld.analysis.plot import plot_law
 from sld.analysis.sections import main_variable, section, short
@@ -247,7 +248,7 @@ def test_measured_values_are_moved_by_what_the_law_says_about_the_other_variable
         np.testing.assert_allclose(line.measured[1], on_line, rtol=0.02)
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "text"),
     [
         (1.3e6, "1.3M"),

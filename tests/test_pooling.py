@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from many_cases import each
 
 from sld.core.errors import UsageError
 from sld.data.table import Array, Table, table_from
@@ -161,7 +162,7 @@ def test_a_prior_survives_json() -> None:
     assert Prior.from_json(json.loads(json.dumps(prior.to_json()))) == prior
 
 
-@pytest.mark.parametrize(
+@each(
     ("options", "why"),
     [
         ({"pooling": "some"}, "no pooling 'some'"),

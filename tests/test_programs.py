@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from many_cases import each
 from programs import GOOD, GROUPED, TRAIN, TWO_TARGETS, law, run
 
 import sld
@@ -49,7 +50,7 @@ def test_reading_a_program_runs_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "mark").exists()
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "words"),
     [
         ("", "it has neither"),
@@ -185,14 +186,14 @@ def test_what_fits_and_what_predicts_share_nothing_but_the_parameters() -> None:
 PARAMETERS = [3, 2.5, True, np.float32(2), [1, 2.5], (1, (2, 3)), {"a": 1, "b": {"c": [2]}}, np.eye(2), np.zeros(0)]
 
 
-@pytest.mark.parametrize("value", PARAMETERS, ids=repr)
+@each("value", PARAMETERS)
 def test_parameters_arrive_as_they_left(value: Any) -> None:
     back = child.decoded(json.loads(json.dumps(child.encoded(value, "f"))))
     assert type(back) in (type(value), float, int)
     assert np.array_equal(back, value) if isinstance(value, np.ndarray) else back == value
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "words"),
     [
         (np.zeros(10**6), "an array of 1000000 numbers"),
@@ -210,7 +211,6 @@ def test_parameters_arrive_as_they_left(value: Any) -> None:
         (json.loads("[" * 20 + "]" * 20), "nested more than 4 deep"),
         (np.zeros((1, 1, 1, 1)), "an array with 4 axes"),
     ],
-    ids=lambda value: repr(value)[:30],
 )
 def test_parameters_that_are_no_plain_numbers_are_refused(value: Any, words: str) -> None:
     with pytest.raises(child._RefusedError, match=words):
@@ -256,7 +256,7 @@ def test_a_group_without_training_rows_is_refused_for_a_program_that_fits() -> N
     assert result.status == "there are no training rows to fit group 'b'"
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "words"),
     [
         (np.full(8, np.nan), "predicted nan for point 1 of 8"),
@@ -271,19 +271,18 @@ def test_a_group_without_training_rows_is_refused_for_a_program_that_fits() -> N
         ([object()] * 8, "TypeError"),
         ([[1.0], [1.0, 2.0]] * 4, "ValueError"),
     ],
-    ids=lambda value: repr(value).partition(" at 0x")[0][:30],
 )
 def test_predictions_that_are_not_one_finite_number_per_point_are_refused(value: Any, words: str) -> None:
     with pytest.raises(child._RefusedError, match=f"^scaling_law_func .*{words}"):
         child.array_of_predictions(value, 8, 1)
 
 
-@pytest.mark.parametrize("value", [[1] * 8, np.ones((8, 1), dtype=np.float32), [[True]] * 8, np.ones(8, dtype=object)])
+@each("value", [[1] * 8, np.ones((8, 1), dtype=np.float32), [[True]] * 8, np.ones(8, dtype=object)])
 def test_predictions_of_any_numbers_count(value: Any) -> None:
     assert child.array_of_predictions(value, 8, 1) == [[1.0]] * 8
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "words"),
     [
         (None, "returned NoneType; wanted a list of one dict per point"),
@@ -294,7 +293,6 @@ def test_predictions_of_any_numbers_count(value: Any) -> None:
         ([{"loss": [1.0, 2.0]}] * 8, "no number for 'loss' of point 1"),
         ([{"loss": float("inf")}] * 8, "predicted inf for point 1 of 8"),
     ],
-    ids=lambda value: repr(value)[:30],
 )
 def test_a_law_that_answers_something_else_is_refused(value: Any, words: str) -> None:
     with pytest.raises(child._RefusedError, match=f"^law .*{words}"):

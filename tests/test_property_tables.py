@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from many_cases import each
 from property_tables import WATCHED, Violation, _along, _false_law, check, judge, walks
 from random_tables import FORMS, TARGET, Array, Drawn, draw
 
@@ -59,7 +60,7 @@ def test_noise_alone_is_no_reason_against_a_law() -> None:
         assert list(_false_law(found, drawn)) == []
 
 
-@pytest.mark.parametrize(
+@each(
     ("predict", "kind"),
     [
         (lambda x: 1 + 1e5 / (x["N"] - 3.1234e7), "pole"),
@@ -75,7 +76,7 @@ def test_a_law_that_breaks_is_found_out(predict: Callable[[Mapping[str, Array]],
     assert kind in found_along(predict, ladder())
 
 
-@pytest.mark.parametrize(
+@each(
     "predict",
     [
         lambda x: 1 + 10 * x["N"] ** -0.2,

@@ -9,6 +9,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from many_cases import each
 
 from sld.core.errors import GrammarError, UsageError
 from sld.data.card import Role, Target, Variable
@@ -111,7 +112,7 @@ def test_every_proposal_is_over_the_tables_variables_with_a_form_per_target(kind
             assert form.origin.split(":")[0] in ("catalogue", "enumeration", "evolution")
 
 
-@pytest.mark.parametrize("kind", TABLES)
+@each("kind", TABLES)
 def test_no_family_is_proposed_twice(kind: str) -> None:
     keys = [p.key for p in of_kind(kind)]
     assert len(set(keys)) == len(keys)
@@ -135,8 +136,8 @@ def test_another_seed_breeds_others_and_leaves_the_rest_alone() -> None:
     assert drawn(TWO, list(PROPOSERS), 4, seed=0) == drawn(TWO, list(PROPOSERS), 4, seed=1)
 
 
-@pytest.mark.parametrize("kind", TABLES)
-@pytest.mark.parametrize("name", PROPOSERS)
+@each("kind", TABLES)
+@each("name", PROPOSERS)
 def test_no_proposer_is_empty(kind: str, name: str) -> None:
     assert list(itertools.islice(PROPOSERS[name](TABLES[kind]), 3))
 

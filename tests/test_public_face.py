@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from many_cases import each
 
 import sld
 from sld.board.programs import sandbox
@@ -44,7 +45,7 @@ def test_every_supported_python_and_system_is_tried() -> None:
     assert "- run: .ci/run" in checks
 
 
-@pytest.mark.parametrize("path", sorted(GITHUB.rglob("*.yml")), ids=lambda p: p.name)
+@each("path", sorted(GITHUB.rglob("*.yml")))
 def test_workflows_write_nothing_and_keep_no_token(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     if path.parent.name != "workflows":

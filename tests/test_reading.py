@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from many_cases import each
 
 import sld
 from sld.api import as_task
@@ -97,7 +98,7 @@ FORMS: dict[str, str | bytes] = {
 }
 
 
-@pytest.mark.parametrize("name", FORMS)
+@each("name", FORMS)
 def test_every_format_gives_the_same_table(write: Write, name: str) -> None:
     wanted = read(write("runs.csv", CSV), group="g").digest()
     path = write(name, FORMS[name])
@@ -157,7 +158,7 @@ def test_records_may_be_nested_and_lack_keys(write: Write) -> None:
     assert table.X[:, 0].tolist() == [10, 20, 30]
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "content", "message"),
     [
         ("a.json", "", "a.json is empty; wanted a list of objects"),
@@ -288,7 +289,7 @@ def test_whole_numbers_of_128_bits_are_refused_in_one_line(tmp_path: Path) -> No
         read(tmp_path / "runs.parquet")
 
 
-@pytest.mark.parametrize(
+@each(
     ("column", "wanted"),
     [
         (pa.array([1, 2, 4], pa.uint64()), [1, 2, 4]),
@@ -362,7 +363,7 @@ def test_a_task_folder_stays_a_task(write: Write, tmp_path: Path) -> None:
         read(tmp_path / "mine")  # its held-out rows would be read as well
 
 
-@pytest.mark.parametrize("name", ["runs.txt", "runs.xls", "runs.pkl", "runs.foo"])
+@each("name", ["runs.txt", "runs.xls", "runs.pkl", "runs.foo"])
 def test_other_types_are_refused_with_those_that_are_read(write: Write, name: str) -> None:
     roles: dict[str, Any]
     for roles in ({}, {"target": "loss", "scale": "N"}):
@@ -394,7 +395,7 @@ def test_sheets_and_keys_that_were_not_read_are_named(write: Write) -> None:
 # -- what is written again --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["runs.jsonl", "runs.csv.gz", "runs.xlsx", "columns.json", "bare_lines"])
+@each("name", ["runs.jsonl", "runs.csv.gz", "runs.xlsx", "columns.json", "bare_lines"])
 def test_points_are_written_with_every_cell_as_it_was(write: Write, name: str) -> None:
     rows = list(with_columns(write(name, FORMS[name]), {"loss": np.arange(6.0)}))
     assert rows[0] == ["N", "loss", "g", "loss_predicted"]

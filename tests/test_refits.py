@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fits import CHINCHILLA, TRUTH
+from many_cases import each
 
 from sld.analysis.refits import Refits
 from sld.data.table import Table, table_from
@@ -31,8 +32,8 @@ def rows(groups: int, seed: int = 0) -> Table:
     )
 
 
-@pytest.mark.parametrize("groups", [1, 3])
-@pytest.mark.parametrize(
+@each("groups", [1, 3])
+@each(
     "settings",
     [
         FitSettings(),
@@ -43,7 +44,6 @@ def rows(groups: int, seed: int = 0) -> Table:
         FitSettings(bounds={"a": (0.0, 0.33), "E": (1.7, 3.0)}, positive=("A", "B")),
         FitSettings(pinned={"E": 1.69}, tied={"b": "a"}),
     ],
-    ids=["squared", "log", "huber", "log_huber", "envelope", "bounded", "pinned"],
 )
 def test_refits_together_are_those_one_by_one(settings: FitSettings, groups: int) -> None:
     table = rows(groups)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from many_cases import each
 from searches import grouped, search
 
 import sld
@@ -21,7 +22,7 @@ TABLE = table_from({"N": N, "D": D, "loss": 1.7 + 400 * N**-0.34}, target="loss"
 AT_LARGEST = 0.01  # N / D of the largest run
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "constants", "limit"),
     [
         ("E + A*N**-a", {"E": 1.7, "A": 400, "a": 0.3}, 1.7),
@@ -96,8 +97,8 @@ LAWS = [
 ]
 
 
-@pytest.mark.parametrize(("text", "constants"), LAWS)
-@pytest.mark.parametrize("noise", [0.0, 0.01])
+@each(("text", "constants"), LAWS)
+@each("noise", [0.0, 0.01])
 def test_printed_constants_predict_what_the_law_predicts(text: str, constants: dict[str, float], noise: float) -> None:
     expression = TABLE.parse(text)
     bare = Law({"loss": expression}, {"loss": {"all": constants}}, TABLE.variables, TABLE.targets)

@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from many_cases import each
 from trees import formula, trees, value
 
 from sld.core.errors import GrammarError
@@ -16,7 +17,7 @@ from sld.formula.symbolic import from_sympy, to_sympy
 VARIABLES = ("N", "D", "x", "lr")
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "latex"),
     [
         # Hoffmann et al. 2022, eq. 2, as it is printed
@@ -133,7 +134,7 @@ def test_sympy_and_back_keeps_the_values(tree: Node, size: float) -> None:
     assert found == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "back"),
     [
         ("E + A*N**-alpha", "A*N**-alpha + E"),

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from many_cases import each
 
 from sld.core.errors import DataError, UsageError
 from sld.data.row_filter import parse_filter
@@ -26,7 +27,7 @@ def steps(*drop: str) -> list[float]:
     return left
 
 
-@pytest.mark.parametrize(
+@each(
     ("drop", "left"),
     [
         ("Step==0", [1, 2, 3, 4]),
@@ -77,7 +78,7 @@ def test_a_value_that_is_not_positive_offers_to_leave_its_rows_out() -> None:
         table_from({"N": [-1, 0, 2], "loss": [3, 2, 1]}, target="loss", scale="N")
 
 
-@pytest.mark.parametrize(
+@each(
     ("drop", "message"),
     [
         ("", "cannot read drop"),

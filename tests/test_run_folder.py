@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from many_cases import each
 
 from sld.core.errors import SldError, UsageError
 from sld.data.card import Target, Variable
@@ -311,9 +312,7 @@ def test_events_are_plain_json_even_when_a_fold_failed() -> None:
     json.dumps(to_event(0, judged(), 1, 0.0), allow_nan=False)
 
 
-@pytest.mark.parametrize(
-    "change", [{"expression": {"other": "E"}}, {"targets": 3}, {"fits": "many"}, {"targets": [{"folds": 3}] * 2}]
-)
+@each("change", [{"expression": {"other": "E"}}, {"targets": 3}, {"fits": "many"}, {"targets": [{"folds": 3}] * 2}])
 def test_a_line_of_another_task_is_one_sentence(change: dict[str, Any]) -> None:
     event = to_event(0, judged(), 1, 0.0) | change
     with pytest.raises(SldError, match="line that does not fit this task"):

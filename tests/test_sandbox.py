@@ -12,7 +12,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from many_cases import case
+from many_cases import case, each
 from programs import GOOD, PROTECTIONS, TRAIN, VARIANTS, law, run, variant
 
 import sld
@@ -354,7 +354,7 @@ def test_a_sandbox_that_cannot_be_set_up_is_an_error_and_runs_nothing(monkeypatc
         run(law("print('ran')"))
 
 
-@pytest.mark.parametrize(
+@each(
     ("protection", "words"),
     [
         (Protection("/usr/bin/bwrap", 7, True), "bubblewrap + landlock + seccomp"),

@@ -5,6 +5,7 @@ from textwrap import dedent
 
 import numpy as np
 import pytest
+from many_cases import each
 from programs import GOOD, PROTECTIONS, TRAIN, law, run, variant
 
 from sld.board.programs.sandbox import Protection, detect
@@ -23,7 +24,7 @@ def test_a_stack_overflow_hurts_nobody_else() -> None:
     assert run(law(body)).status == "law ended its process (SIGSEGV) without an answer"
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         "raise ValueError('x' * 10**7)",

@@ -3,6 +3,7 @@ import math
 
 import numpy as np
 import pytest
+from many_cases import each
 
 from sld.core.errors import DataError
 from sld.data.scoring import scores
@@ -68,7 +69,7 @@ def test_equal_values_with_rounding_error_have_no_variance() -> None:
     assert not s.failed
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e200])
+@each("bad", [np.nan, np.inf, -np.inf, 1e200])
 def test_prediction_that_is_not_finite_fails(bad: float) -> None:
     s = scores([1.0, 2.0, 3.0], [1.0, bad, 3.0], [0, 0, 1])
     assert (s.r2, s.r2_within, s.failed, s.n_rows) == (-1.0, -1.0, True, 3)
@@ -86,7 +87,7 @@ def test_json_has_no_nan() -> None:
     assert list(json.loads(text)) == ["r2", "r2_within", "nmse", "nmae", "are", "n_rows", "failed"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("true", "predicted", "groups", "words"),
     [
         ([1.0, 2.0], [1.0], None, "one prediction per measured value"),

@@ -5,8 +5,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fetching import NAMES, PARQUET, ROWS, SUITE, Get, dataset, folders, html, pa, parquet, refused
+from fetching import (
+    CONFIGS,
+    NAMES,
+    SPLITS,
+    SUITE,
+    Get,
+    dataset,
+    file_of,
+    folders,
+    html,
+    pa,
+    parquet,
+    refused,
+    rows_of,
+)
 from hub_server import Hub
+from many_cases import each
 
 from sld.board.suites.shards import SourceError, find_shards, read_rows
 from sld.data.task import check_task, load_task
@@ -34,14 +49,17 @@ def test_files_are_found_wherever_they_usually_are(get: Get, hub: Hub, layout: s
 @pytest.mark.parametrize("layout", ["{config}/{split}-{k:05d}-of-00003.parquet", "{config}/{split}/{k:04d}.parquet"])
 def test_parts_are_put_together_in_order(get: Get, hub: Hub, layout: str) -> None:
     files = {}
-    for config, splits in ROWS.items():
-        for split, rows in splits.items():
+    for config in CONFIGS:
+        for split in SPLITS:
+            rows = rows_of(config, split)
             for k, part in enumerate((slice(0, 5), slice(5, 9), slice(9, None))):
                 files[layout.format(config=config, split=split, k=k)] = parquet(rows, part)
     hub.branches["main"] = dict(reversed(files.items()))
     for task, fetched in zip(SUITE.tasks, get(), strict=True):
         target = task.card.targets[0].column
-        np.testing.assert_array_equal(load_task(fetched.path).train.column(target), ROWS[task.config]["train"][target])
+        np.testing.assert_array_equal(
+            load_task(fetched.path).train.column(target), rows_of(task.config, "train")[target]
+        )
 
 
 @pytest.mark.slow
@@ -56,7 +74,7 @@ def test_two_files_for_one_part_are_refused() -> None:
         find_shards(["c/train-00000-of-00001.parquet", "c/train.parquet"], ["c"], "train")
 
 
-@pytest.mark.parametrize(
+@each(
     "path",
     [
         "c/partial-train/0000.parquet",
@@ -82,7 +100,7 @@ def broken(hub: Hub, data: bytes, *, listed: bool) -> str:
     return path
 
 
-GOOD = PARQUET["sft_scaling_law"]["train"]
+GOOD = file_of("sft_scaling_law", "train")
 HTML = html()[2]
 
 
@@ -95,7 +113,7 @@ HTML = html()[2]
         (HTML, True, "is not a Parquet file"),
         (b"", True, "is not a Parquet file"),
         (GOOD[: len(GOOD) // 2], True, "is not a Parquet file"),
-        (parquet(ROWS["sft_scaling_law"]["train"], slice(3)), True, "wanted 504 rows, got 3"),
+        (parquet(rows_of("sft_scaling_law", "train"), slice(3)), True, "wanted 504 rows, got 3"),
         (parquet({"x": [1.0]}), True, "wanted group, sft_data_size, sft_loss, got x"),
     ],
 )
@@ -131,7 +149,7 @@ def test_a_file_far_too_large_is_not_downloaded(get: Get, monkeypatch: pytest.Mo
 
 @pytest.mark.slow
 def test_labels_may_be_stored_in_any_way(get: Get, hub: Hub) -> None:
-    rows = dict(ROWS["sft_scaling_law"]["train"])
+    rows = dict(rows_of("sft_scaling_law", "train"))
     for labels in (pa.array(rows["group"]).dictionary_encode(), [[f"m{i % 2}", "d"] for i in range(504)], [1, 2] * 252):
         broken(hub, parquet({**rows, "group": labels}), listed=True)
         path = next(t.path for t in get(check_counts=False) if t.name == "sldbench_sft")
@@ -151,7 +169,7 @@ def test_an_empty_data_set_is_said(get: Get, hub: Hub) -> None:
 
 
 def changed(**columns: Any) -> bytes:
-    return parquet({**ROWS["sft_scaling_law"]["train"], **columns})
+    return parquet({**rows_of("sft_scaling_law", "train"), **columns})
 
 
 @pytest.mark.slow
@@ -175,7 +193,7 @@ def test_rows_that_are_no_numbers_are_refused(get: Get, hub: Hub, data: bytes, p
 
 
 def test_columns_may_be_spelt_differently(get: Get, hub: Hub) -> None:
-    rows = dict(ROWS["sft_scaling_law"]["train"])
+    rows = dict(rows_of("sft_scaling_law", "train"))
     rows["Group"] = rows.pop("group")
     rows["SFT-data size"] = rows.pop("sft_data_size")
     broken(hub, parquet(rows), listed=True)
@@ -191,7 +209,8 @@ def test_aliases_are_of_columns_that_the_card_has_and_name_one_column_each() -> 
 @pytest.mark.slow
 def test_every_alias_of_a_card_is_understood(get: Get, hub: Hub) -> None:
     for task in SUITE.tasks:
-        for split, rows in ROWS[task.config].items():
+        for split in SPLITS:
+            rows = rows_of(task.config, split)
             renamed = {task.aliases.get(name, [name])[-1]: values for name, values in rows.items()}
             hub.branches["main"][f"{task.config}/{split}-00000-of-00001.parquet"] = parquet(renamed)
     assert {t.state for t in get()} == {"fetched"}
@@ -199,7 +218,7 @@ def test_every_alias_of_a_card_is_understood(get: Get, hub: Hub) -> None:
 
 def test_columns_may_come_under_an_alias(tmp_path: Path) -> None:
     task = SUITE.tasks[0]
-    rows = dict(ROWS[task.config]["train"])
+    rows = dict(rows_of(task.config, "train"))
     rows["corpus"] = rows.pop("group")
     (tmp_path / "a.parquet").write_bytes(parquet(rows))
     files = [(tmp_path / "a.parquet", "a")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from many_cases import each
 from trees import formula, trees
 
 from sld.formula import shortening
@@ -64,7 +65,7 @@ def of(text: str) -> shortening.Shortenings:
     return shortening.Shortenings(expression.tree, VARIABLES, canonical_key(expression), total, 0)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "path", "heir", "why"),
     [
         ("E + k*log(N)", (1,), name("k"), "k and E are one constant"),
@@ -82,7 +83,7 @@ def test_what_changes_the_key_for_certain_is_hopeless(text: str, path: tuple[int
     assert known.hopeless(path, node, heir), why
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "path", "heir"),
     [
         ("E + A*log(N)*log(N)", (1, 1), name("N")),  # another logarithm of N stays

@@ -17,14 +17,16 @@ import pytest
 import site_samples as samples
 from hypothesis import given
 from hypothesis import strategies as st
+from many_cases import each
 
 from sld.__main__ import main
+from sld.analysis.pages.charts import Axis, Chart, Curve, Dots, draw, span
+from sld.analysis.pages.formulas import NONE, formula, r2
+from sld.analysis.pages.html import cited, cut, el, escape, outward, safe_url, said, visible
 from sld.board.entries.standings import OverallRow, Standings, TaskStandings
 from sld.board.site import MARKER, write_site
-from sld.board.site.charts import Axis, Chart, Curve, Dots, draw, span
 from sld.board.site.commands import reproduce
-from sld.board.site.formulas import NONE, formula, r2
-from sld.board.site.html import cited, cut, el, escape, outward, page, safe_url, said, visible
+from sld.board.site.page import page
 from sld.board.site.pages import site
 from sld.board.site.places import stem_of
 from sld.core.errors import UsageError
@@ -161,7 +163,7 @@ def test_text_comes_out_of_a_page_as_it_went_in_or_visible(text: str) -> None:
     assert reader.elements[0][1]["title"] == shown
 
 
-@pytest.mark.parametrize("attack", samples.HOSTILE.values(), ids=list(samples.HOSTILE))
+@each("attack", samples.HOSTILE.values())
 def test_hostile_text_stays_text(attack: str) -> None:
     for built in (el("td", attack), el("td", "x", title=attack), escape(attack), said(attack), outward(attack)):
         assert not re.search(r"<(script|img|svg|b)\b", built)
@@ -183,7 +185,7 @@ def test_no_character_hides_or_turns_around_the_text(hostile: dict[str, str]) ->
         text.encode("utf-8")
 
 
-@pytest.mark.parametrize("url", samples.HOSTILE_URLS)
+@each("url", samples.HOSTILE_URLS)
 def test_only_plain_web_addresses_become_links(url: str) -> None:
     assert safe_url(url) is None
     assert "<a" not in outward(url)
@@ -280,7 +282,7 @@ def test_a_program_shows_its_source(ordinary: dict[str, str]) -> None:
     assert any("return 1 < 2" in " ".join(reader.text) for _, reader in law_pages(ordinary))
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "shown"), [(0.98765, "0.988"), (0.99991, "0.9999"), (0.999999, "> 0.9999"), (1.0, "1.000"), (None, NONE)]
 )
 def test_what_is_not_perfect_is_not_shown_as_perfect(value: float | None, shown: str) -> None:
@@ -322,7 +324,7 @@ def test_no_data_break_a_chart(x: list[float], y: list[float]) -> None:
 
 
 def test_series_differ_by_more_than_colour() -> None:
-    from sld.board.site.charts import N_STYLES, key
+    from sld.analysis.pages.charts import N_STYLES, key
 
     assert len({re.sub(r"s\d", "", key(k)) for k in range(N_STYLES)}) == N_STYLES
 
@@ -330,8 +332,8 @@ def test_series_differ_by_more_than_colour() -> None:
 NASTY = ["E", "N*0 + log(0 - E)", "exp(A*N)", "A/(N - N)", "A*1e90*N**9", "E + A*N**-a", "min(A, N)*0", "N**N"]
 
 
-@pytest.mark.parametrize("text", NASTY)
-@pytest.mark.parametrize("name", ["nanolm_chinchilla", "nanolm_mixture", "nanolm_lr_batch"])
+@each("text", NASTY)
+@each("name", ["nanolm_chinchilla", "nanolm_mixture", "nanolm_lr_batch"])
 def test_any_law_that_parses_has_its_pages(name: str, text: str) -> None:
     task = load_task(name)
     columns = [t.column for t in task.card.targets]

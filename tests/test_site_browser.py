@@ -6,17 +6,19 @@ import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import site_samples as samples
-from chromium import logged, needs_chromium, resized, started
-from selenium.webdriver import ActionChains, Chrome
+from chromium import gestures, logged, needs_chromium, resized, started
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from sld.analysis.pages.formulas import NONE
 from sld.board.site import write_site
-from sld.board.site.formulas import NONE
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
 
 PAGES = {
     "overview": "index.html",
@@ -117,7 +119,7 @@ def test_the_keyboard_sorts(browser: Chrome, folder: Path) -> None:
     view(browser, folder / PAGES["task"])
     before = names(browser)
     for _ in range(40):
-        ActionChains(browser).send_keys(Keys.TAB).perform()
+        gestures(browser).send_keys(Keys.TAB).perform()
         focused = browser.switch_to.active_element
         if focused.tag_name == "button" and focused.text.startswith("Law"):
             break
@@ -125,19 +127,19 @@ def test_the_keyboard_sorts(browser: Chrome, folder: Path) -> None:
         pytest.fail("the button of the column cannot be reached with the tab key")
     outline = focused.value_of_css_property("outline-style")
     assert outline == "solid", "the focus is seen"
-    ActionChains(browser).send_keys(Keys.ENTER).perform()
+    gestures(browser).send_keys(Keys.ENTER).perform()
     n = len(samples.CHINCHILLA) + 1
     assert names(browser)[:n] == sorted(before[:n], key=str.casefold)
-    ActionChains(browser).send_keys(Keys.SPACE).perform()
+    gestures(browser).send_keys(Keys.SPACE).perform()
     assert names(browser)[:n] == sorted(before[:n], key=str.casefold, reverse=True)
 
 
 def test_the_first_tab_stop_skips_to_the_content(browser: Chrome, folder: Path) -> None:
     view(browser, folder / PAGES["task"])
-    ActionChains(browser).send_keys(Keys.TAB).perform()
+    gestures(browser).send_keys(Keys.TAB).perform()
     link = browser.switch_to.active_element
     assert link.text == "Skip to content" and link.location["y"] >= 0
-    ActionChains(browser).send_keys(Keys.ENTER).perform()
+    gestures(browser).send_keys(Keys.ENTER).perform()
     assert browser.switch_to.active_element.get_attribute("id") == "content"
 
 

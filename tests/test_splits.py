@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from many_cases import each
 from numpy.typing import ArrayLike, NDArray
 
 from sld.core.errors import UsageError
@@ -241,7 +242,7 @@ def test_max_folds_and_n_min_are_kept() -> None:
     assert len(rung_folds(short, n_min=1)) <= len(rung_folds(short, n_min=5))
 
 
-@pytest.mark.parametrize(
+@each(
     ("columns", "groups", "words"),
     [
         ({"N": [1e8] * 6}, None, "N has 1 and no other"),
@@ -305,7 +306,7 @@ def test_split_comes_near_the_asked_share() -> None:
 
 
 @pytest.mark.skipif(not OPEN_TASKS, reason="the collected tables are not beside this checkout")
-@pytest.mark.parametrize("folder", OPEN_TASKS, ids=lambda p: p.name)
+@each("folder", OPEN_TASKS)
 def test_folds_reach_as_far_as_the_held_out_rows_of_published_tables(folder: Path) -> None:
     task = load_task(folder)
     train, held_out = task.train, task.held_out()

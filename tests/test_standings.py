@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from boards import edited, entry_of, write_task
+from many_cases import each
 
 import sld
 from sld.api import known_tasks
@@ -119,7 +120,7 @@ def test_the_published_marks_of_the_benchmark_come_out(bundled: Standings) -> No
     assert means["SLDAgent, gpt-5"] == pytest.approx(0.748, abs=5e-4)
 
 
-@pytest.mark.parametrize("name", sld.bundled_tasks())
+@each("name", sld.bundled_tasks())
 def test_every_law_of_a_bundled_card_is_on_the_board(bundled: Standings, name: str) -> None:
     card = load_task(name).card
     laws = {row.name: row for row in table_of(bundled, name).rows if row.entry and row.label == "refitted"}

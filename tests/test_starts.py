@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from many_cases import each
 from trees import trees
 
 from sld.data.table import table_from
@@ -66,7 +67,7 @@ def test_a_term_that_cannot_be_solved_for_has_the_size_of_the_target(scale: floa
     assert 0.1 * scale < np.median(value) < 10 * scale
 
 
-@pytest.mark.parametrize(
+@each(
     "centre",
     [
         "log(lr) - c",
@@ -97,12 +98,12 @@ def test_hinges_bend_among_the_data() -> None:
     assert ((found > logs.min()) & (found < logs.max())).mean() > 0.8
 
 
-@pytest.mark.parametrize("base", ["N + c", "c + N", "N - c", "c - N"])
+@each("base", ["N + c", "c + N", "N - c", "c - N"])
 def test_shifted_bases_stay_positive(base: str) -> None:
     assert (values_of(base, drawn(f"E + A*({base})**-a")) > 0).all()
 
 
-@pytest.mark.parametrize("form", ["exp(-k*N)", "exp(N/k)", "N**-a*D**-b", "(N**a + c)**-b", "a**(N/k)"])
+@each("form", ["exp(-k*N)", "exp(N/k)", "N**-a*D**-b", "(N**a + c)**-b", "a**(N/k)"])
 def test_starts_do_not_overflow(form: str) -> None:
     value = values_of(form, drawn(f"E + A*{form}"))
     assert (np.isfinite(value).all(axis=1)).mean() > 0.95
@@ -123,7 +124,7 @@ def test_any_formula_gets_finite_starts(tree: Node, positive: bool) -> None:
     assert not positive or (found > 0).all()
 
 
-@pytest.mark.parametrize(
+@each(
     ("form", "truth", "least"),
     [
         ("E + A*N**-a + B*D**-b", {"E": 1.7, "A": 400, "a": 0.34, "B": 410, "b": 0.28}, 0.99),

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from boards import entry_of, law_of, rows_in, write_task
+from many_cases import each
 
 import sld
 from sld.api import known_tasks
@@ -123,7 +124,7 @@ def test_settings_come_back_from_an_entry() -> None:
     assert FitPlan.from_json(plan.to_json(["loss"])) == plan
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "n"),
     [
         ("E + A/N**a", 0),
@@ -139,7 +140,7 @@ def test_numbers_written_into_a_formula_count_unless_they_belong_to_its_form(tex
     assert numbers_that_count(parse(text, ["N"])) == n
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "message"),
     [
         ("E + A*N**-a + B*N**-b", "allows 4 constants.*has 5"),
@@ -216,7 +217,7 @@ def test_given_constants_need_constants(rows: ScoredTask, tmp_path: Path, consta
         submitted("E", rows.task, tmp_path, constants="best")
 
 
-@pytest.mark.parametrize("law", ["no/such/law.json", "tru law", "E +", "", 3, "no_such_program.py"])
+@each("law", ["no/such/law.json", "tru law", "E +", "", 3, "no_such_program.py"])
 def test_what_is_no_law_is_refused_in_one_line(rows: ScoredTask, tmp_path: Path, law: object) -> None:
     with pytest.raises(SldError) as caught:
         submitted(law, rows.task, tmp_path)

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from many_cases import case
+from many_cases import case, each
 
 from sld.core.errors import DataError, UsageError
 from sld.data import task as task_module
@@ -161,7 +161,7 @@ def test_numeric_group_names_do_not_depend_on_the_source(write: Write) -> None:
         assert table_from(data, target="loss", scale="N", group="size").groups == ("70", "160")
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "message"),
     [
         ("", "runs.csv is empty"),
@@ -255,7 +255,7 @@ def test_missing_files_are_refused_with_a_suggestion(write: Write, tmp_path: Pat
         toy("a\0b")
 
 
-@pytest.mark.parametrize(
+@each(
     ("changed", "message"),
     [
         ({"target": "los"}, "no column 'los'; did you mean 'loss'"),
@@ -277,7 +277,7 @@ def test_wrong_columns_are_refused(write: Write, changed: dict[str, Any], messag
         toy(write(CSV), **changed)
 
 
-@pytest.mark.parametrize(
+@each(
     ("column", "values", "message"),
     [
         ("N", [1.0, None], "the table row 2: column 'N' is empty"),

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from many_cases import each
 from searches import grouped, mixture, one_scale, search, two_scales
 
 from sld import api
@@ -41,7 +42,7 @@ TABLES: dict[str, Callable[[], Table]] = {
 # -- is there anything to explain ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", TABLES)
+@each("name", TABLES)
 def test_a_law_is_told_from_chance(name: str) -> None:
     found = dependence(TABLES[name](), 0)
     assert found.p_value <= LEVEL

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from many_cases import each
 
 from sld.core.errors import DataError
 from sld.data.table import Table, table_from
@@ -65,7 +66,7 @@ def test_rows_are_named_by_line_and_run(tmp_path: Path) -> None:
         melt(write(tmp_path, BARE), drop=())
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "message"),
     [
         ("Step,note\n1,x\n", "no columns of runs to melt"),
@@ -80,7 +81,7 @@ def test_what_cannot_be_melted_is_refused(tmp_path: Path, text: str, message: st
         melt(write(tmp_path, text), drop=())
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "given", "offered"),
     [
         (WANDB, {}, True),

@@ -75,10 +75,15 @@ OPEN = "the rows do not determine it"
 
 @dataclass(frozen=True)
 class Rival:
-    """A form that was nearly chosen: target column to formula, and to constants by group."""
+    """A form that was nearly chosen: target column to formula, and to constants by group.
+
+    Attributes:
+        share: What it counts beside the best one: the ratio of their squared errors on the folds, at most 1.
+    """
 
     expressions: Mapping[str, Expression]
     constants: Constants
+    share: float = 1.0
 
 
 def with_intervals(found: Discovery) -> Discovery:
@@ -108,8 +113,9 @@ def _measured(found: Discovery, law: Law, chosen: Candidate, level: float = 0.9)
     seed = int(found.config.get("seed", 0))
     others = (c for c in found.hall_of_fame if c.key != chosen.key and c.admissible == chosen.admissible)
     judged = replace(law, constants={t: {g: by[g] for g in table.groups} for t, by in law.constants.items()})
+    best = min(c.score for c in (chosen, *found.hall_of_fame))
     rivals = [
-        Rival(c.expressions, c.constants)
+        Rival(c.expressions, c.constants, math.exp(min(best - c.score, 0.0)))
         for c in others
         if all(set(judged.groups) <= set(by_group) for by_group in c.constants.values())
     ]
@@ -195,6 +201,7 @@ def compute(
             "rivals": [
                 {
                     "expression": r.expressions[column].text,
+                    "share": float(f"{r.share:.6g}"),
                     "constants": {
                         g: {c: float(f"{r.constants[column][g][c]:.12g}") for c in r.expressions[column].constants}
                         for g in law.groups
@@ -326,7 +333,10 @@ def _constants(law: Law) -> dict[str, dict[str, dict[str, Interval | str]]]:
             for name, value in values.items():
                 ends: Interval | str = PINNED
                 if name in replicates[0]:
-                    ends = _ends(value, np.array([r[name] for r in replicates]), wider, level, exact, name in held)
+                    moved = np.array([r[name] for r in replicates])
+                    if law.settings[target].points:
+                        moved = _around(value, moved)
+                    ends = _ends(value, moved, wider, level, exact, name in held)
                 open_ = name in loose and not exact and isinstance(ends, tuple)
                 found[target][group][name] = OPEN if open_ else ends
     return found
@@ -348,6 +358,20 @@ def _student(level: float, free: float) -> float:
     from scipy.special import stdtrit
 
     return float(stdtrit(free, 0.5 + level / 2))
+
+
+def _around(value: float, replicates: Array) -> Array:
+    """Return replicates of a constant as they lie around an estimate that follows more than the rows.
+
+    Refits are to the rows alone, so their middle is another one; how far they scatter about it is what the rows tell.
+    """
+    known = replicates[np.isfinite(replicates)]
+    if not len(known):
+        return replicates
+    middle = float(np.median(known))
+    if value * middle > 0 and (known * middle > 0).all():
+        return np.asarray(value * (replicates / middle))
+    return np.asarray(value + (replicates - middle))
 
 
 def _ends(value: float, replicates: Array, wider: float, level: float, exact: bool, held: bool) -> Interval | str:

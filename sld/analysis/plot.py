@@ -96,7 +96,7 @@ def plot_law(
         judged = _judged(law, table, folds) if held_out is None else None
         for j in range(n):
             _measured_against_predicted(panels[j, 0], law, table, j, held_out, judged)
-            _curves(panels[j, 1], law, sections.section(law, table, j, held_out))
+            curves(panels[j, 1], law, sections.section(law, table, j, held_out))
         _title(figure, law, n)
         if table.n_rows < n_rows:
             figure.text(0.005, 0.003, f"a sample of {table.n_rows} of {n_rows} rows", fontsize=8, color="0.35")
@@ -183,16 +183,25 @@ def _judged(law: Law, table: Table, folds: Sequence[Fold]) -> tuple[NDArray[np.i
 # --- right: curves --------------------------------------------------------------------------------------------------
 
 
-def _curves(ax: Axes, law: Law, section: Section) -> None:
+def curves(ax: Axes, law: Law, section: Section, *, rows: bool = True, title: bool = True) -> None:
+    """Draw the lines of a section on axes.
+
+    Args:
+        ax: The axes.
+        law: The law.
+        section: What to draw.
+        rows: Whether the rows behind the lines are shown.
+        title: Whether notes stand above the axes; else below, in the head of the legend.
+    """
     lines = section.lines
     bold = [line for line in lines if not line.faint]
     colours = iter(zip(_colours(len(bold)), range(len(bold)), strict=True))
-    rows = np.concatenate([np.concatenate([line.measured[1], line.held_out[1]]) for line in bold])
-    curves = np.concatenate([line.y for line in bold])
-    shown = np.concatenate([rows, near(curves[np.isfinite(curves)], rows, reach=0.25)])
+    measured = np.concatenate([np.concatenate([line.measured[1], line.held_out[1]]) for line in bold])
+    drawn = np.concatenate([line.y for line in bold])
+    shown = np.concatenate([measured, near(drawn[np.isfinite(drawn)], measured, reach=0.25)])
     logarithmic = bool((shown > 0).all() and shown.max() >= WIDE * shown.min())
     low, high = _margins(shown, logarithmic)
-    size = _marker_size(len(rows))
+    size = _marker_size(len(measured))
     for line in lines:
         if line.faint:
             ax.plot(line.x, line.y, color="0.75", linewidth=0.5, zorder=1)
@@ -206,7 +215,7 @@ def _curves(ax: Axes, law: Law, section: Section) -> None:
         _band(ax, law, section, line, colour)
         label = line.label
         for values, hollow in ((line.measured, False), (line.held_out, True)):
-            if values.shape[1]:
+            if rows and values.shape[1]:
                 some = _few(np.arange(values.shape[1]))
                 _points(ax, values[0, some], values[1, some], colour, k, hollow, label, size)
                 label = ""
@@ -224,12 +233,13 @@ def _curves(ax: Axes, law: Law, section: Section) -> None:
     ax.set(xlim=span, ylim=(low, high))
     ax.set_xlabel(_printable(axis_label(section.variable)))
     ax.set_ylabel(_printable(axis_label(section.target)))
-    if any(line.held_out.shape[1] for line in bold):
+    if rows and any(line.held_out.shape[1] for line in bold):
         ax.plot([], [], "o", mfc="none", mec="0.2", markersize=5, linestyle="none", label="held-out rows")
-    if section.notes:
-        note = "\n".join(textwrap.wrap("; ".join(section.notes), 78))
-        ax.set_title(_printable(note), fontsize=8, color="0.35", loc="left")
-    _legend(ax, section.told_apart_by)
+    if notes := [note for note in section.notes if rows or not note.startswith("points are moved")]:
+        note = "\n".join(textwrap.wrap("; ".join(notes), 78))
+        if title:
+            ax.set_title(_printable(note), fontsize=8, color="0.35", loc="left")
+    _legend(ax, section.told_apart_by if title or not notes else f"{section.told_apart_by}\n({note})".strip())
 
 
 def _band(ax: Axes, law: Law, section: Section, line: sections.Line, colour: str) -> None:
@@ -312,7 +322,7 @@ def _legend(ax: Axes, heading: str) -> None:
         columns = min(len(handles), 4 if max(len(text) for text in labels) < 14 else 3)
         ax.legend(
             loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=columns, title=_printable(heading) or None,
-            title_fontsize=9, handlelength=1.6, columnspacing=1.4,
+            title_fontsize=9, handlelength=1.6, columnspacing=1.4, frameon=False,
         )  # fmt: skip
 
 

@@ -1,8 +1,15 @@
 """Where a law's own interval ends what it says: the last of the limits of a verdict (see sld/search/choosing/reach.py).
 
-The interval at a point says something as long as it is narrower than what the runs of the group span, which anybody
-knows without a law, or leaves the value open by a factor of two at most (what grows by factors leaves its range soon,
-and may be well known still). Where residuals are counted as logarithms, the ranges are those of the logarithms as well.
+Two things are asked. The interval of a new run at a point says something as long as it is narrower than what the runs
+of the group span, which anybody knows without a law, or leaves the value open by a factor of two at most (what grows by
+factors leaves its range soon, and may be well known still). Where residuals are counted as logarithms, the ranges are
+those of the logarithms as well.
+
+And the law has to tell points beyond the data apart: the larger half of all runs is moved outwards, and the interval of
+the law itself there (root mean square of its widths) may be as wide as what the law says varies (one standard
+deviation of its predictions for these runs, where they are and where they are moved to). On the tables to build on, of
+the laws that pass at 0.35 of the range, a typical step to runs held out, 96 % had an R² of 0.5 or more there, and of
+those with an R² of 0.9 or more 15 % did not pass.
 """
 
 from __future__ import annotations
@@ -14,6 +21,8 @@ from dataclasses import replace
 import numpy as np
 
 from sld.analysis.intervals import predict_intervals
+from sld.core.arrays import Rows
+from sld.data.axes import position
 from sld.data.card import Variable
 from sld.data.table import ALL_ROWS, Array, Table
 from sld.laws.law import Law
@@ -23,7 +32,12 @@ from sld.search.outcome import Discovery
 
 SPANS = 1.0  # ranges of the target in the group's data that an interval may span
 FACTOR = 2.0  # between the ends of an interval that says something in any case
+TOLD = 1.0  # standard deviations of the predictions that the law's interval may be wide
+_LEAST_TOLD = 0.1  # of the range: who cannot be told so far beyond the data should not be asked there
+_MOVES = tuple(0.05 * 1.5**k for k in range(15))  # of the range: to 15 times, nearly a thousand for a few rungs
+_MOVED = 200  # rows, evenly spread: more tell nothing new
 _STEPS = 24
+_LARGEST = 700.0  # logarithm of the largest number
 
 
 def supported(found: Discovery) -> Discovery:
@@ -78,7 +92,14 @@ def limit_by_intervals(judged: Verdict, law: Law, table: Table) -> Verdict:
             reach=judged.edge,
             by_group=judged.edges,
         )
+    told = told_apart(law, table)
+    if told < _LEAST_TOLD:
+        why = f"its {level:g} % interval is wider than what it says varies, already just beyond the data"
+        return replace(judged, kind="weak", reasons=(*judged.reasons, why), reach=judged.edge, by_group=judged.edges)
     by_group = {g: limited.get(g, dict(reach[g])) for g in reach}
+    by_group = {
+        g: _within(table, g, edges[g], ends, told) if g in table.groups else ends for g, ends in by_group.items()
+    }
     return replace(judged, reach=largest(by_group), by_group=by_group if judged.by_group else {})
 
 
@@ -145,3 +166,63 @@ def _says(law: Law, table: Table, group: int, X: Array) -> Array:
                 narrow &= ratio <= SPANS * float(np.ptp(np.log(y)))
             says &= np.isfinite(width) & (narrow | (ratio <= math.log(FACTOR)))
     return np.asarray(says.reshape(X.shape[:-1]).all(axis=1))
+
+
+def told_apart(law: Law, table: Table) -> float:
+    """Return how far beyond the data a law tells runs apart, in ranges of the scale variables; infinite if always."""
+    scales = [i for i, v in enumerate(table.variables) if v.role == "scale" and v.symbol in law.used_variables]
+    rows = _larger_half(table, scales)
+    if not scales or len(rows) < 2:
+        return math.inf
+    here = law.predict(_moved(table, rows, scales, 0.0))
+    told = 0.0
+    for move in _MOVES:
+        points = _moved(table, rows, scales, move)
+        low, high = predict_intervals(law, points, of="law")
+        there = law.predict(points)
+        with np.errstate(all="ignore"):
+            width = np.sqrt(np.mean(np.square(high - low), axis=0))
+            if not (width <= TOLD * np.std(np.concatenate([here, there]), axis=0)).all():
+                return told
+        told = move
+    return math.inf
+
+
+def _larger_half(table: Table, scales: Sequence[int]) -> Rows:
+    """Return the rows in the larger half of their group, by the product of the scale variables."""
+    size = np.zeros(table.n_rows)
+    for i in scales:
+        z = position(table, table.variables[i])[0]
+        for g in range(len(table.groups)):
+            rows = table.group_index == g
+            span = float(np.ptp(z[rows]))
+            size[rows] += (z[rows] - z[rows].min()) / (span or 1.0)
+    middle = np.array([np.median(size[table.group_index == g]) for g in range(len(table.groups))])
+    rows = np.flatnonzero(size >= middle[table.group_index])
+    return rows[np.linspace(0, len(rows) - 1, min(_MOVED, len(rows))).astype(np.intp)]
+
+
+def _moved(table: Table, rows: Rows, scales: Sequence[int], move: float) -> Table:
+    """Return rows with their scale variables moved outwards, by a share of what each spans in the group."""
+    X = table.X[rows].copy()
+    for i in scales:
+        variable = table.variables[i]
+        z = position(table, variable)[0]
+        for g in range(len(table.groups)):
+            own = table.group_index[rows] == g
+            z_new = z[rows][own] + move * float(np.ptp(z[table.group_index == g]))
+            X[own, i] = z_new / variable.nats_per_unit if variable.log else np.exp(np.minimum(z_new, _LARGEST))
+    return replace(table.take(rows), X=X)
+
+
+def _within(
+    table: Table, group: str, edge: Mapping[str, float], ends: Mapping[str, float], told: float
+) -> dict[str, float]:
+    """Return where support ends in a group, if no farther than the law tells runs apart."""
+    rows = table.group_index == table.groups.index(group)
+    kept = {}
+    for symbol, end in ends.items():
+        variable = next(v for v in table.variables if v.symbol == symbol)
+        most = told * float(np.ptp(position(table, variable)[0][rows]))
+        kept[symbol] = end if math.isinf(most) else min(end, farther(variable, edge[symbol], most))
+    return kept

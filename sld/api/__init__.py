@@ -5,12 +5,23 @@ Heavy modules are imported by the function that needs them, so that `sld tasks` 
 
 from sld.api.allocation import allocate
 from sld.api.board import Submitted, leaderboard, submit
+from sld.api.collecting import collect
+from sld.api.comparing import compare
+from sld.api.counting import count, plausibility
+from sld.api.counts import passk
+from sld.api.curves import curve, curve_law
+from sld.api.diagnosing import diagnose
 from sld.api.discovery import discover, dry_run
+from sld.api.downstream import downstream
 from sld.api.fitting import fit
 from sld.api.forms import ChosenForm, find_form
-from sld.api.laws import as_law, caution, held_out_scores, predict, rows_to_score, score, warnings
+from sld.api.laws import as_law, caution, held_out_scores, predict, predicted_columns, rows_to_score, score, warnings
 from sld.api.planning import check_design, next_runs
-from sld.api.tasks import as_task, known_tasks, task_details, task_list
+from sld.api.runs import load_run, markdown_report, read_decision, report
+from sld.api.sensitivities import sensitivity
+from sld.api.settings import optimum, worth
+from sld.api.sweeps import isoflop
+from sld.api.tasks import as_task, check, known_tasks, task_details, task_list
 
 __all__ = [
     "ChosenForm",
@@ -19,20 +30,39 @@ __all__ = [
     "as_law",
     "as_task",
     "caution",
+    "check",
     "check_design",
+    "collect",
+    "compare",
+    "count",
+    "curve",
+    "curve_law",
+    "diagnose",
     "discover",
+    "downstream",
     "dry_run",
     "find_form",
     "fit",
     "held_out_scores",
+    "isoflop",
     "known_tasks",
     "leaderboard",
+    "load_run",
+    "markdown_report",
     "next_runs",
+    "optimum",
+    "passk",
+    "plausibility",
     "predict",
+    "predicted_columns",
+    "read_decision",
+    "report",
     "rows_to_score",
     "score",
+    "sensitivity",
     "submit",
     "task_details",
     "task_list",
     "warnings",
+    "worth",
 ]

@@ -13,7 +13,7 @@ from sld.core.errors import SldError, UsageError
 if TYPE_CHECKING:
     from sld.analysis.decisions.allocation import Allocator, Found, Question
     from sld.analysis.decisions.cost import Cost
-    from sld.analysis.decisions.minimise import Curves
+    from sld.analysis.decisions.minima import Curves
     from sld.analysis.decisions.plan import Allocation, Plan
     from sld.analysis.decisions.surface import Surface
     from sld.core.arrays import Array

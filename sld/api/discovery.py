@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from sld.api.forms import by_target
 from sld.api.options import SearchOptions, check_keywords, columns_of
+from sld.api.progress import shown_progress
 from sld.api.tasks import Source, as_task
 
 if TYPE_CHECKING:
@@ -87,24 +88,26 @@ def discover(
     targets = [t.column for t in task.card.targets]
     own = [by_target(f, targets) if isinstance(f, str) else f for f in options.get("formulas", ())]
     remarks = _checked_formulas(own, task, options.get("constants", ()), Source.of(task, data))
-    found = discovery.discover(
-        task.train,
-        discovery.SearchSettings(
-            seed=seed,
-            budget=budget or DEFAULT_BUDGET,
-            workers=workers,
-            proposers=options.get("proposers"),
-            formulas=own,
-            max_constants=task.card.max_constants,
-            outliers=options.get("outliers", "drop"),
-        ),
-        out=out,
-        task={"name": task.card.name, "version": task.card.version},
-        progress=options.get("progress"),
-        asynchronous=model,
-        tell=options.get("tell"),
-        complete=lambda outcome: supported(with_intervals(outcome)),
+    settings = discovery.SearchSettings(
+        seed=seed,
+        budget=DEFAULT_BUDGET if budget is None else budget,
+        workers=workers,
+        proposers=options.get("proposers"),
+        formulas=own,
+        max_constants=task.card.max_constants,
+        outliers=options.get("outliers", "drop"),
     )
+    with shown_progress(options.get("progress")) as progress:
+        found = discovery.discover(
+            task.train,
+            settings,
+            out=out,
+            task={"name": task.card.name, "version": task.card.version},
+            progress=progress,
+            asynchronous=model,
+            tell=options.get("tell"),
+            complete=lambda outcome: supported(with_intervals(outcome)),
+        )
     found = replace(found, notes=(*found.notes, *remarks, *one_sided_notes(found.law, found.table)))
     if out is not None:
         _write_run(found, task, Path(out))
@@ -143,7 +146,10 @@ def dry_run(data: object, llm: LLM, **columns: Any) -> dict[str, Any]:
 def _write_run(found: Discovery, task: Task, folder: Path) -> None:
     from sld.analysis.plot import PLOT_FILE, plot_law
     from sld.analysis.report.report import REPORT_FILE, write_report
+    from sld.api.runs import about_task
+    from sld.search.saved import save_outcome
 
     held_out = task.held_out()
     plot_law(found.law, found.table, folder / PLOT_FILE, folds=found.folds, held_out=held_out)
     write_report(found, folder / REPORT_FILE, task=task, held_out=held_out)
+    save_outcome(found, folder, about_task(task))

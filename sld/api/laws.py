@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+from warnings import warn
 
 from sld.api.tasks import is_table_file
-from sld.core.errors import DataError, UsageError, suggest
+from sld.core.errors import DataError, SldWarning, UsageError, suggest
 from sld.data.card import CARD_FILE
 
 if TYPE_CHECKING:
@@ -154,6 +155,10 @@ def predict(
         Target to predictions (n_points,), and `<target>_low`, `<target>_high` where the law has intervals. A point
         outside the domain of the formula gives NaN or infinity.
 
+    Warns:
+        SldWarning: The law itself speaks against an answer: it found no law, a point lies beyond what it supports or
+            outside the rows of a variable that is no scale, or it has no finite value there.
+
     Raises:
         UsageError: A group has no constants in the law, or a level or kind is asked of a law without intervals.
         DataError: A column is missing or a cell is not a number.
@@ -169,6 +174,18 @@ def predict(
         >>> predicted["loss"].round(4)
         array([1.8592, 1.7728])
     """
+    law = as_law(law)
+    predicted = predicted_columns(law, points, level=level, interval=interval)
+    for sentence in (caution(law, points), *warnings(law, points), *_gaps(law, predicted)):
+        if sentence:
+            warn(sentence, SldWarning, stacklevel=2)
+    return predicted
+
+
+def predicted_columns(
+    law: object, points: object, *, level: float | None = None, interval: Literal["law", "run"] = "run"
+) -> dict[str, Array]:
+    """Return what `predict` does, and warn of nothing: for who says himself what speaks against it."""
     from sld.data.table import Table, read_points
 
     law = as_law(law)
@@ -183,6 +200,18 @@ def predict(
             predicted[f"{target.column}_low"] = lower[:, j]
             predicted[f"{target.column}_high"] = upper[:, j]
     return predicted
+
+
+def _gaps(law: Law, predicted: Mapping[str, Array]) -> list[str]:
+    """Return a sentence for each target without a finite prediction at some points."""
+    import numpy as np
+
+    lost = {t.column: int((~np.isfinite(predicted[t.column])).sum()) for t in law.targets}
+    return [
+        f"{column}: no finite prediction for {n} of {len(predicted[column])} points (outside the formula's domain)"
+        for column, n in lost.items()
+        if n
+    ]
 
 
 def caution(law: object, points: object) -> str:

@@ -53,7 +53,8 @@ class SearchOptions(ColumnOptions, total=False):
         formulas: Formulas of your own to try first; one for all targets, or a mapping of target to formula.
         constants: Names in these formulas that are constants although they look like columns, such as N or lr.
         outliers: "drop" (the default) sets runs aside that look diverged and names them, "keep" does not look for any.
-        progress: Called with the state of the search a few times a second.
+        progress: True shows a bar while the search goes on, in a notebook and on a terminal; a function is called with
+            the state (`seconds`, `fraction` of the budget, `tried`, `best`) a few times a second.
         tell: Called with a sentence when an earlier search in the folder is taken up or set aside; otherwise it is a
             note.
     """
@@ -62,7 +63,7 @@ class SearchOptions(ColumnOptions, total=False):
     formulas: Sequence[str | Mapping[str, str]]
     constants: Collection[str]
     outliers: str
-    progress: Callable[[Progress], None] | None
+    progress: Callable[[Progress], None] | bool | None
     tell: Callable[[str], None] | None
 
 

@@ -21,7 +21,8 @@ def as_task(data: object, **columns: Any) -> Task:
     Args:
         data: A Task or Table, the name of a bundled task, a task folder; or, with `target`, a bare table: a path (CSV,
             TSV, JSON, JSON lines, Parquet, xlsx, compressed text), a folder or pattern of such files, a DataFrame, a
-            mapping of columns, a list of records.
+            mapping of columns, a list of records. A table with a card beside it (`runs.toml`, as `sld collect` writes
+            it) needs no roles, nor does a DataFrame of `sld.collect`.
         **columns: Roles of a bare table's columns, see `sld.api.options.ColumnOptions`.
 
     Raises:
@@ -29,7 +30,7 @@ def as_task(data: object, **columns: Any) -> Task:
         DataError: The data are not as they must be.
     """
     from sld.data.table import Table
-    from sld.data.task import Task, load_task, task_folder, task_from
+    from sld.data.task import Task, card_beside, described, load_task, task_folder, task_from
 
     given = [name for name, value in columns.items() if value not in (None, (), [], "", {}, False)]
     bare = not isinstance(data, Task | Table | str | Path) or is_table_file(data)
@@ -46,6 +47,10 @@ def as_task(data: object, **columns: Any) -> Task:
         return Task(_card_of(data), data)
     if isinstance(data, str | Path) and not bare:
         return load_task(data)
+    if isinstance(data, str | Path) and not given and (card := card_beside(data)) is not None:
+        return load_task(card)
+    if not given and (text := getattr(data, "attrs", {}).get("card")):
+        return described(data, str(text))
     from sld.data.reading import column_names, name_of
 
     what = "this is a table" if name_of(data) == "the table" else f"{name_of(data)} is a table, not a task"
@@ -161,6 +166,22 @@ def task_details(data: object) -> dict[str, Any]:
         "notes": list(table.notes),
         "path": None if task.path is None else str(task.path),
     }
+
+
+def check(path: str | Path) -> list[str]:
+    """Return what is wrong or doubtful with a task folder, or not plausible in a table of runs, in sentences.
+
+    Raises:
+        UsageError: There is no task or table there at all.
+        DataError: The table cannot be read.
+    """
+    if not is_table_file(path):
+        from sld.data.task import check_task
+
+        return check_task(path)
+    from sld.data.plausibility import plausibility_lines
+
+    return list(plausibility_lines(path))
 
 
 def known_tasks(more: Sequence[str | Path] = ()) -> list[Task]:

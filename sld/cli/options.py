@@ -190,6 +190,42 @@ def numbers(values: Names, flag: str) -> dict[str, float]:
     return found
 
 
+def amounts(values: Names, flag: str) -> list[float]:
+    """Read the comma-separated numbers of the option `flag`."""
+    found = []
+    for part in split(values):
+        try:
+            found.append(float(part))
+        except ValueError:
+            raise UsageError(f"{flag} wants numbers, e.g. 1e22, got {part}") from None
+    return found
+
+
+def span(value: str, flag: str) -> tuple[float, float]:
+    """Read `low:high` of the option `flag`."""
+    low, _, high = value.partition(":")
+    try:
+        return float(low), float(high)
+    except ValueError:
+        raise UsageError(f"{flag} wants LOW:HIGH, e.g. 1e18:1e24, got {value}") from None
+
+
+def several(values: Names, flag: str) -> dict[str, list[float]]:
+    """Read `name=number,number` parts of the option `flag`."""
+    found: dict[str, list[float]] = {}
+    name = ""
+    for part in split(values):
+        before, equals, after = part.rpartition("=")
+        name = before.strip() if equals else name
+        try:
+            if not name:
+                raise ValueError
+            found.setdefault(name, []).append(float(after))
+        except ValueError:
+            raise UsageError(f"{flag} wants NAME=NUMBER,NUMBER, e.g. E=1.6,1.7, got {part}") from None
+    return found
+
+
 def pins(values: Names) -> dict[str, float | str]:
     """Read `name=number` and `name=name` parts of --pin."""
     found: dict[str, float | str] = {}

@@ -34,6 +34,10 @@ class GrammarError(UsageError):
         self.column = column
 
 
+class SldWarning(UserWarning):
+    """What speaks against an answer that is given all the same, such as a prediction beyond what the law supports."""
+
+
 def suggest(wanted: str, known: Iterable[str], *, kind: str, listing: str = "") -> str:
     """Return "no KIND 'wanted'; did you mean ...?" with the closest of `known`, or all of a short list."""
     names = list(known)

@@ -68,6 +68,7 @@ class Variable:
         lower: Least sensible value, if declared.
         upper: Largest sensible value, if declared.
         symbol: Name in formulas; made from `column` when not given.
+        convention: How the quantity is counted where there are several ways, e.g. "non-embedding" of parameters.
     """
 
     column: str
@@ -80,6 +81,7 @@ class Variable:
     lower: float | None = None
     upper: float | None = None
     symbol: str = ""
+    convention: str = ""
 
     def __post_init__(self) -> None:
         """Fill in `symbol`."""
@@ -116,6 +118,7 @@ class Variable:
             lower=keys.number("lower"),
             upper=keys.number("upper"),
             symbol=_read_symbol(keys),
+            convention=keys.text("convention"),
         )
         keys.ordered_bounds(variable.lower, variable.upper)
         return variable
@@ -213,7 +216,8 @@ class PublishedLaw:
 class Card:
     """What a task says of itself; `Card.read` and `to_toml` are inverse to each other.
 
-    `run` is the column that says which rows are checkpoints of one run, `weights` the one with relative weights.
+    `run` is the column that says which rows are checkpoints of one run, `weights` the one with relative weights. `drop`
+    names rows of the table that do not count, such as `status==diverged`.
     """
 
     name: str
@@ -236,6 +240,7 @@ class Card:
     held_out_file: str | None = None
     run: str | None = None
     weights: str | None = None
+    drop: tuple[str, ...] = ()
 
     @staticmethod
     def read(path: str | Path) -> Card:
@@ -292,6 +297,7 @@ class Card:
             held_out_file=files.file_name("held_out"),
             run=keys.name("run") if "run" in keys.data else None,
             weights=keys.name("weights") if "weights" in keys.data else None,
+            drop=keys.texts("drop"),
         )
         _check_columns(card, where)
         for law in card.laws:
@@ -332,8 +338,9 @@ class Card:
         """Return the card as `task.toml` holds it, defaults left out."""
         data = {key: getattr(self, key) for key in _CARD_SCALARS}
         data = {k: v for k, v in data.items() if v not in ("", None)}
-        if self.notes:
-            data["notes"] = list(self.notes)
+        for key in ("notes", "drop"):
+            if listed := list(getattr(self, key)):
+                data[key] = listed
         if self.paper:
             data["paper"] = dict(self.paper)
         if self.group is not None:
@@ -356,7 +363,7 @@ _CARD_SCALARS = (
     *("name", "version", "title", "row", "licence", "provenance", "max_constants", "extrapolation", "cost"),
     *("run", "weights"),
 )
-_CARD_KEYS = (*_CARD_SCALARS, "notes", "paper", "group", "files", "variable", "target", "law")
+_CARD_KEYS = (*_CARD_SCALARS, "notes", "drop", "paper", "group", "files", "variable", "target", "law")
 
 _Column = TypeVar("_Column", Variable, Target)
 

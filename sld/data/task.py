@@ -14,7 +14,8 @@ from sld.core.errors import DataError, UsageError, suggest
 from sld.data.bundled import SUITES, bundled_tasks, named_tasks, tasks_root
 from sld.data.card import CARD_FILE, Card, PublishedLaw, Role, Target, Variable
 from sld.data.formats.source import Source
-from sld.data.reading import TYPES, is_table, name_of, stem_of
+from sld.data.plausibility import plausibility
+from sld.data.reading import TYPES, is_table, name_of, prepared, stem_of
 from sld.data.table import Array, Declared, Table, constant_columns, outside_bounds, read_points, read_table, table_from
 
 __all__ = [
@@ -124,7 +125,40 @@ def _read(card: Card, folder: Path, file: str, *, lenient: bool = False, fitted:
     where = f"{folder.name}/{file}" if folder.name else file
     run, weights = (card.run, card.weights) if fitted else (None, None)
     declared = Declared(card.variables, card.targets, card.group, run, weights)
-    return read_table(folder / file, declared, where=where, lenient=lenient, fitted=fitted)
+    rows = prepared(folder / file, drop=card.drop) if card.drop else folder / file
+    return read_table(rows, declared, where=where, lenient=lenient, fitted=fitted)
+
+
+def described(rows: object, card: str) -> Task:
+    """Return the task of rows in memory that come with the text of their card; raises DataError.
+
+    That is what `sld.collect` returns: a DataFrame with the card in its `attrs`.
+    """
+    import tomllib
+
+    try:
+        read = Card.from_dict(tomllib.loads(card), "the card of the table")
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(f"the card of the table is not valid TOML: {error}") from None
+    kept = prepared(rows, drop=read.drop) if read.drop else rows
+    declared = Declared(read.variables, read.targets, read.group, read.run, read.weights)
+    return Task(read, read_table(kept, declared, fitted=True))
+
+
+def card_beside(table: str | Path) -> Path | None:
+    """Return the card that stands beside a table and is of it: `runs.toml` beside `runs.csv`, naming it as its rows.
+
+    That is what `sld collect` writes. Another file of that name, a settings file say, is no card of the table.
+    """
+    import tomllib
+
+    path = Path(table)
+    card = path.with_name(f"{path.name.partition('.')[0]}.toml") if path.name.partition(".")[0] else path
+    try:
+        files = tomllib.loads(card.read_text(encoding="utf-8-sig")).get("files")
+    except (OSError, ValueError, RecursionError):
+        return None
+    return card if isinstance(files, dict) and files.get("train") == path.name else None
 
 
 def task_from(data: object, *, name: str | None = None, **columns: Any) -> Task:
@@ -135,6 +169,8 @@ def task_from(data: object, *, name: str | None = None, **columns: Any) -> Task:
     ('two_runs', 2, True)
     """
     train = table_from(data, **columns)
+    impossible = tuple(finding.text for finding in plausibility(train) if finding.grade == "impossible")
+    train = replace(train, notes=(*train.notes, *impossible)) if impossible else train
     if name is None:
         name = re.sub(r"[^\w.-]+", "_", stem_of(data)).strip("._") or "table"
     # the card says where the rows came from; groups and roles are as the caller named them
@@ -178,6 +214,7 @@ def check_task(path: str | Path) -> list[str]:
     problems = list(_card_problems(card, task.path))
     problems += [f"{card.train_file}: {s}" for s in constant_columns(train)]
     problems += [f"{card.train_file}: {s}" for s in outside_bounds(train)]
+    problems += [f"{card.train_file}: {found}" for found in plausibility(train) if found.grade != "note"]
     if card.held_out_file is None:
         return [*problems, "no held-out rows: laws can be discovered but not scored (files.held_out)"]
     try:

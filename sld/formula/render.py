@@ -247,7 +247,8 @@ class _MathML(_Notation):
 
     def function(self, op: str, args: Sequence[str]) -> str:
         inner = "<mo>,</mo>".join(args)
-        return f"<mrow><mi>{op}</mi><mo>(</mo>{inner}<mo>)</mo></mrow>"
+        # brackets in a row of their own: they are as tall as that row; U+2061 is the application, which readers speak
+        return f"<mrow><mi>{op}</mi><mo>{chr(0x2061)}</mo><mrow><mo>(</mo>{inner}<mo>)</mo></mrow></mrow>"
 
 
 def _render(node: Node, notation: _Notation, raised: bool = False) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""The catalogue of published laws (`laws.toml`) and its matching to the variables of a table.
+"""The catalogue of published laws (`laws.toml`, `laws_2026.toml`), and their matching to the variables of a table.
 
 A law speaks of N, D and C; a table has columns of its own. `match` writes the law over the table's symbols, once for
 every assignment that respects the roles, the likeliest first. It does not drop forms that are equal up to their
@@ -22,6 +22,8 @@ from sld.data.card import Log, Role, Variable
 from sld.formula.canonical import simplify
 from sld.formula.expression import Expression, Node, call, name, number, parse, substitute
 from sld.laws.form import Form
+
+_FILES = ("laws.toml", "laws_2026.toml")  # in the order of the catalogue
 
 Sign = Literal["positive", "negative", "any"]
 Status = Literal["verified", "partly_verified", "from_memory", "derived"]
@@ -89,6 +91,7 @@ class CatalogueLaw:
         share_constants: The constants of `general` that are one per proportion (`C_share`).
         expressible: False when the grammar lacks a function of the formula; `reason` says which.
         implicit: The formula gives the scale needed for a response instead of the response.
+        proposed: Whether a search tries it by itself.
         status: How far the formula was checked against its source; "derived" when put together from `composed_of`.
     """
 
@@ -108,6 +111,7 @@ class CatalogueLaw:
     expressible: bool = True
     reason: str = ""
     implicit: bool = False
+    proposed: bool = True
     composed_of: tuple[str, ...] = ()
     notes: str = ""
     url: str = ""
@@ -140,8 +144,9 @@ class CatalogueLaw:
 @cache
 def load_catalogue() -> tuple[CatalogueLaw, ...]:
     """Return every law of the catalogue, in its order."""
-    text = resources.files("sld.laws").joinpath("laws.toml").read_text(encoding="utf-8")
-    return tuple(_law(entry) for entry in tomllib.loads(text)["law"])
+    folder = resources.files("sld.laws")
+    texts = (folder.joinpath(name).read_text(encoding="utf-8") for name in _FILES)
+    return tuple(_law(entry) for text in texts for entry in tomllib.loads(text)["law"])
 
 
 def get_law(law_id: str) -> CatalogueLaw:

@@ -69,11 +69,11 @@ class CurveDraws:
         shape = np.broadcast_shapes(*(np.shape(x) for x in columns.values()))
         flat = {s: np.ascontiguousarray(np.broadcast_to(x, shape)).ravel() for s, x in columns.items()}
         at = self._around.at(flat)
-        middle = at.middle.reshape(shape)
         with np.errstate(all="ignore"):
             moved = np.einsum("kb,bkp->kp", self._weights, at.curves.reshape(-1, *shape))
-            found = middle * np.exp(moved) if self.log else middle + moved
-            known = np.isfinite(moved) & (middle > 0) if self.log else np.isfinite(moved)
+            found = at.centre.reshape(shape) + moved
+            found = np.exp(found) if self.log else found
+        known = np.isfinite(found) & ~np.isnan(at.middle.reshape(shape))
         return np.asarray(np.clip(np.where(known, found, math.nan), *self._bounds))
 
     def noise(self, columns: Mapping[str, Array]) -> Array:

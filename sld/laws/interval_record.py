@@ -95,8 +95,8 @@ def moving(about: Mapping[str, Any], target: str, group: str, values: Mapping[st
 
 def rivals_of(
     law: Fitted, about: Mapping[str, Any], target: int, group: str
-) -> list[tuple[Expression, dict[str, float]]]:
-    """Return what runners-up say in a group, those that have constants for it."""
+) -> list[tuple[Expression, dict[str, float], float]]:
+    """Return what runners-up say in a group, those that have constants for it, and by what share each counts."""
     found = []
     for rival in about.get("rivals", ()):
         try:
@@ -107,9 +107,10 @@ def rivals_of(
             if group not in said:
                 continue
             constants = {c: float(entry(said[group], c)) for c in expression.constants}
+            share = float(rival.get("share", 1.0))
         except (AttributeError, TypeError, ValueError, IndexError, GrammarError) as error:
             raise DataError(f"a rival in the law's intervals cannot be read: {error}") from error
-        found.append((expression, constants))
+        found.append((expression, constants, share))
     return found
 
 

@@ -7,19 +7,24 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sld.core.errors import DataError, GrammarError, UsageError, suggest
 from sld.core.files import write_text_atomic
 from sld.core.toml import Keys, kind_of
+from sld.core.views import view
 from sld.data.card import Target, Variable, parse_for
-from sld.data.table import ALL_ROWS, Array, Table, read_points
+from sld.data.table import ALL_ROWS, Array, Declared, Table, read_points, read_table
 from sld.fit.kernel import evaluate
 from sld.formula.expression import Expression, number, substitute, to_text
 from sld.laws.draws import Of, draws
 from sld.laws.fit_settings import FitSettings, settings_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from pandas import DataFrame
 
 LAW_FILE = "law.json"
 SINGLE_FILE = "single.json"  # the best form by itself, beside a law that follows a consensus
@@ -38,7 +43,7 @@ _KEYS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Law:
     """One formula per target, with constants per group.
 
@@ -275,6 +280,77 @@ class Law:
             filled = {name: number(value) for name, value in values.items()}
             expression = Expression(substitute(expression.tree, filled), expression.variables)
         return to_sympy(expression)
+
+    def __repr__(self) -> str:
+        """Return the formulas in a few lines, and the verdict of the search where there was one."""
+        return str(view("law_repr")(self))
+
+    def _repr_latex_(self) -> str:
+        return str(view("law_latex")(self))
+
+    def _repr_html_(self) -> str:
+        return str(view("law_html")(self))
+
+    def summary(self) -> DataFrame:
+        """Return the constants as a DataFrame, a row for each.
+
+        Returns:
+            Columns `target`, `group`, `constant`, `value`, `low`, `high` and `note`. `low` and `high` are the ends of
+            the interval, at the level that the law carries (90 %), from refits to reweighted rows; NaN where the law
+            has no intervals or the rows do not determine the constant, and then `note` says why.
+        """
+        frame: DataFrame = view("law_summary")(self)
+        return frame
+
+    def residuals(self, data: object) -> DataFrame:
+        r"""Return measured minus predicted values, row by row.
+
+        $$ r_i = y_i - f(x_i; \hat\theta), \qquad \text{relative}_i = r_i / f(x_i; \hat\theta) . $$
+
+        >>> from sld.formula.expression import parse
+        >>> constants = {"loss": {"all": {"E": 1.7, "A": 40.0, "a": 0.25}}}
+        >>> law = Law({"loss": parse("E + A*N**-a", ["N"])}, constants, (Variable("N"),), (Target("loss"),))
+        >>> law.residuals({"N": [1e4, 1e8], "loss": [5.8, 2.1]})["residual"].round(6).tolist()
+        [0.1, 0.0]
+
+        Args:
+            data: Rows with the law's variables and targets (and group column): Table, file, DataFrame, mapping of
+                columns.
+
+        Returns:
+            The variables' columns and the group's, then `target`, `measured`, `predicted`, `residual` and `relative`; a
+            row for each row and target. A row outside the domain of the formula has no finite residual.
+
+        Raises:
+            DataError: A column is missing or a cell is not a number.
+            UsageError: A group of the rows has no constants in the law.
+        """
+        declared = Declared(self.variables, self.targets, self.group_column)
+        table = data if isinstance(data, Table) else read_table(data, declared, lenient=True)
+        frame: DataFrame = view("law_residuals")(self, table)
+        return frame
+
+    def plot(self, ax: Axes | None = None, *, data: object = None, target: str | None = None) -> Axes:
+        """Draw the law's curves past the data, with their intervals, on axes of your own or on new ones.
+
+        Args:
+            ax: matplotlib's axes to draw on; a new figure if not given.
+            data: Rows to show beside the curves (Table, file, DataFrame or mapping of columns with the law's variables
+                and targets). Without rows the curves run over the ranges that the law was fitted in.
+            target: Column of the target to draw; needed only where there are several.
+
+        Returns:
+            The axes, to change or to save: `law.plot().figure.savefig("law.png")`.
+
+        Raises:
+            UsageError: There is no such target, or neither rows nor the law say where to draw.
+            DataError: The rows lack a column of the law.
+        """
+        declared = Declared(self.variables, self.targets, self.group_column)
+        table = data if data is None or isinstance(data, Table) else read_table(data, declared, lenient=True)
+        column = _the_one(target, [t.column for t in self.targets], kind="target")
+        axes: Axes = view("law_plot")(self, ax, table=table, target=column)
+        return axes
 
     def to_json(self) -> dict[str, Any]:
         """Return what `law.json` holds; `Law.from_json` gives the law back."""

@@ -22,7 +22,7 @@ _HIGHER = re.compile(
     r"acc|score|bleu|\bf1\b|pass@k|coverage|\belo\b|quality|utility|reward|return|leverage|probability|elasticity"
 )
 _CHOSEN = frozenset("learning_rate weight_decay batch bits streams experts depth width context epochs".split())
-_OPERATORS = re.compile(r"[+*/()]")
+_FORMULA = re.compile(r"[*+(]")  # what a formula has; a slash or a dash is in many a path
 
 
 def named_law(text: str) -> Law | None:
@@ -41,9 +41,14 @@ def named_law(text: str) -> Law | None:
     known = {law.id: law for law in load_catalogue()}
     if first in known:
         return published_law(known[first], chosen)
-    if _OPERATORS.search(text) and not text.endswith(".json"):
+    if not _FORMULA.search(text) or text.endswith(".json"):
+        return None
+    try:
         return formula_law(text)
-    return None
+    except GrammarError:
+        if "*" in text or "/" not in text:
+            raise
+        return None  # a folder may have brackets in its name
 
 
 def close_names(text: str) -> list[str]:

@@ -128,11 +128,12 @@ class Surroundings:
         if self.shape is not None:
             noise = self.sigma * self.shape.at_points(self.variables, columns, middle, self.group, scale.log)
         refits = np.array([evaluate(self.expression, columns, r) for r in self.refits]).reshape(-1, len(middle))
-        rivals = np.array([evaluate(e, columns, c) for e, c in self.rivals]).reshape(-1, len(middle))
+        rivals = np.array([evaluate(e, columns, c) for e, c, _ in self.rivals]).reshape(-1, len(middle))
+        shares = np.sqrt([[share] for *_, share in self.rivals]).reshape(-1, 1)
         moved = scale.apart(middle, refits)
         curves = np.vstack([
             _scaled(moved, self.inflation * scale.spread(middle, refits)),
-            self.share * _shared(scale.apart(middle, rivals), _RIVAL_FAR * self.span),
+            self.share * shares * _shared(scale.apart(middle, rivals), _RIVAL_FAR * self.span),
             LEVEL * noise,
         ])  # fmt: skip
         with np.errstate(all="ignore"):

@@ -26,6 +26,13 @@ class Budget:
         Raises:
             UsageError: Anything else.
         """
+        if not isinstance(text, str):  # a number without a unit says nothing
+            said = (
+                f'budget="{text}s" for seconds or budget="{text}fits" for fits'
+                if _is_number(text)
+                else "60s, 20000fits"
+            )
+            raise UsageError(f"budget is text with a unit, got {text!r}: {said}")
         match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|sec|min|m|h|fits|fit)\s*", text)
         amount = float(match[1]) if match else 0.0
         whole = match is not None and match[2].startswith("fit")
@@ -48,3 +55,7 @@ class Budget:
             return f"{max(0, self.fits - n_fits)} of {self.fits} fits"
         assert self.seconds is not None
         return f"{max(0.0, self.seconds - seconds):.0f} of {self.seconds:g} seconds"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

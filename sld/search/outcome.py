@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from sld.core.views import view
 from sld.data.splits import Fold
 from sld.data.table import Table
 from sld.laws.law import Law
 from sld.search.candidates.candidate import Candidate
 from sld.search.choosing.verdict import Verdict
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from pandas import DataFrame
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Discovery:
     """The outcome of a discovery.
 
@@ -55,6 +60,36 @@ class Discovery:
     single: Law | None = None
     best: Candidate | None = None
     llm: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Return the law, the verdict and what was tried, in a few lines."""
+        return str(view("discovery_repr")(self))
+
+    def _repr_latex_(self) -> str:
+        return str(view("law_latex")(self.law))
+
+    def _repr_html_(self) -> str:
+        return str(view("discovery_html")(self))
+
+    def summary(self) -> DataFrame:
+        """Return the chosen formula and the best of each size as a DataFrame, the simplest first.
+
+        Returns:
+            Columns `formula`, `chosen`, `complexity` (nodes of the formula), `n_constants` (per group and target),
+            `score` (what selection minimises), `fold_error` (mean squared error on unseen rungs over the variance of
+            the data, geometric mean over the folds), `train_error` (the same on the rows fitted to), `sound` (whether
+            it passes the physical checks) and `origin` (who proposed it).
+        """
+        frame: DataFrame = view("discovery_summary")(self)
+        return frame
+
+    def residuals(self, data: object = None) -> DataFrame:
+        """Return measured minus predicted values of the training rows, or of other rows; see `Law.residuals`."""
+        return self.law.residuals(self.table if data is None else data)
+
+    def plot(self, ax: Axes | None = None, *, data: object = None, target: str | None = None) -> Axes:
+        """Draw the law's curves beside the training rows, or other rows; see `Law.plot`."""
+        return self.law.plot(ax, data=self.table if data is None else data, target=target)
 
     def with_set_aside(self, rows: Sequence[Mapping[str, Any]]) -> Discovery:
         """Return the outcome with rows that were set aside on the record of its laws (`diverged.set_aside`)."""

@@ -4,6 +4,7 @@
     events.jsonl   one line per candidate in the order of proposal, append-only
     front.csv      the Pareto front
     law.json       the chosen law
+    outcome.json   rows, folds, runners-up and verdict, for `sld report` (saved.py)
     earlier-1/     an earlier search of the same task with other options, whole; then earlier-2/, ...
 
 A line that was cut off by a kill is ignored; everything before it is taken over. A larger or smaller budget and another
@@ -37,12 +38,16 @@ from sld.search.candidates.rejection import OK
 EVENTS = "events.jsonl"
 CONFIG = "config.json"
 FRONT = "front.csv"
+OUTCOME = "outcome.json"
 LOCK = "run.lock"
 EARLIER = "earlier"
 _LATER_KEYS = ("columns",)  # not in a config.json before 0.6.0
 _LONGEST_NAME = 60  # characters of targets or variables in the name of a folder: file systems take 255 in all
 # what belongs to one search; whatever else lies in the folder is the user's
-_OF_A_SEARCH = (CONFIG, EVENTS, FRONT, LAW_FILE, SINGLE_FILE, "plot.png", "report.md", "llm", "asynchronous")
+_OF_A_SEARCH = (
+    *(CONFIG, EVENTS, FRONT, LAW_FILE, SINGLE_FILE, OUTCOME),
+    *("plot.png", "report.md", "report.html", "llm", "asynchronous"),
+)
 # key of config.json to what it is called in a sentence
 _SAID = {
     "rows": "rows",

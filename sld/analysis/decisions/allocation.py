@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from sld.analysis.decisions.cost import MODELS, Cost, cost_of, find
-from sld.analysis.decisions.minimise import Curves, Minimum, Problem, crossing, minima, minimum
+from sld.analysis.decisions.minima import Curves, minima
+from sld.analysis.decisions.minimise import Minimum, Problem, crossing, minimum
 from sld.analysis.decisions.surface import Surface, axis_of, seen
 from sld.core.arrays import Array
 from sld.core.errors import SldError, UsageError, suggest

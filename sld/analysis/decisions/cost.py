@@ -28,7 +28,7 @@ OWN_UNIT = "the unit of that formula"  # of a cost that was written out
 
 _WIDTH = "(aspect*N/12)**(1/3)"
 _LAYERS_TIMES_WIDTH = "(aspect*N/12)**(2/3)/aspect"
-_LEAST_TOKENS = 1e6  # a column of tokens that never gets there counts something else, such as thousands of millions
+_LEAST = {"N": 1e3, "D": 1e6}  # a column that never gets there counts something else, such as thousands of millions
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,8 @@ def cost_of(
             parameters and tokens, and the variable itself for a law in one scale variable.
         variables: The law's.
         settings: Values of names in the formula that are no variables.
-        ends: Symbol to the largest value in the rows behind the law; a column of tokens that never reaches a million is
-            not taken for one when the cost is not written out.
+        ends: Symbol to the largest value in the rows behind the law; a column of tokens that never reaches a million,
+            or of parameters that never reaches a thousand, is not taken for one when the cost is not written out.
 
     Raises:
         UsageError: No cost can be had for these variables, a setting has no value, or no variable is in it.
@@ -228,14 +228,22 @@ def find(variables: Sequence[Variable], letter: str) -> Variable | None:
     """
     plain = [v for v in variables if v.role in ("scale", "hyperparameter", "covariate")]
     for variable in plain:
-        if variable.symbol == letter:
+        if quantity_name(variable) == letter:
             return variable
     active = [v for v in plain if _is_active(v)]
     if letter == "Na":
         return active[0] if len(active) == 1 else None
     kind = {"N": "parameters", "D": "data"}[letter]
-    found = [v for v in plain if kind_of(v) == kind and v not in active]
+    found = [v for v in plain if kind_of(Variable(quantity_name(v), v.meaning, v.unit)) == kind and v not in active]
     return found[0] if len(found) == 1 else None
+
+
+_LOG_OF = re.compile(r"^(?:log10|log2|log|lg|ln)_?(?=\w)")
+
+
+def quantity_name(variable: Variable) -> str:
+    """Return the name of a quantity, that of its logarithm where the column holds it: N for log10_N."""
+    return _LOG_OF.sub("", variable.symbol) if variable.log is not None else variable.symbol
 
 
 def _is_active(variable: Variable) -> bool:
@@ -258,7 +266,7 @@ def _check_units(cost: Cost, variables: Sequence[Variable], ends: Mapping[str, f
         if variable is None or variable.symbol not in cost.uses or variable.log is not None:
             continue
         end = ends.get(variable.symbol)
-        if end is not None and letter == "D" and end < _LEAST_TOKENS:
+        if end is not None and end < _LEAST[letter]:
             raise UsageError(
                 f"{variable.column} ends at {end:.4g} in the rows of this law, too few for a count of "
                 f'{_MEANING[letter]}; if its unit is 1e9, say --cost "{cost.formula.replace("6*", "6e9*", 1)}"'

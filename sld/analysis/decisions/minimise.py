@@ -19,7 +19,7 @@ from typing import Literal
 
 import numpy as np
 
-from sld.core.arrays import Array, Mask
+from sld.core.arrays import Array
 
 Value = Callable[[Mapping[str, Array]], Array]
 Status = Literal["interior", "kink", "edge", "none", "given"]
@@ -191,27 +191,27 @@ def crossing(
 
     It stops after so many steps, or where all functions are smaller than `small`.
 
-    Regula falsi with the Illinois weights, and halving where it is slow (Dahlquist and Björck 1974, section 6.2).
+    Secants through the last two points, held between the ends, and halving where they are slow (Dekker 1969).
     """
     a, b = low.astype(np.float64).copy(), high.astype(np.float64).copy()
     fa, fb = excess(a), excess(b)
     known = (fa <= 0) & (fb >= 0)
-    middle = np.where(fa == 0, a, b)
+    before, f_before, here, f_here = a.copy(), fa, b.copy(), fb
     with np.errstate(all="ignore"):
         for step in range(steps):
-            share = fa / (fa - fb)
-            share = np.where(np.isfinite(share), np.clip(share, 0.0, 1.0), 0.5)
-            middle = a + (b - a) * (0.5 if step % 5 == 4 else share)
-            f = excess(middle)
-            left = f < 0
-            same = np.where(left, f * fa > 0, f * fb > 0)
-            fb = np.where(left & same, fb * 0.5, np.where(left, fb, f))
-            fa = np.where(~left & same, fa * 0.5, np.where(left, f, fa))
-            a, b = np.where(left, middle, a), np.where(left, b, middle)
-            done = (np.abs(f) <= small) | (b - a <= 1e-15 * (np.abs(a) + np.abs(b))) | ~known
+            new = here - f_here * (here - before) / (f_here - f_before)
+            inside = (new >= a) & (new <= b)
+            new = np.where(inside & (step % 6 != 5), new, 0.5 * (a + b))
+            f = excess(new)
+            a, b = np.where(f < 0, new, a), np.where(f < 0, b, new)
+            # where it is known already, rounding would only move it
+            still = np.abs(f_here) <= small
+            before, f_before = np.where(still, before, here), np.where(still, f_before, f_here)
+            here, f_here = np.where(still, here, new), np.where(still, f_here, f)
+            done = (np.abs(f_here) <= small) | (b - a <= 1e-15 * (np.abs(a) + np.abs(b))) | ~known
             if done.all():
                 break
-    return np.where(known, middle, math.nan)
+    return np.where(known, here, math.nan)
 
 
 def minimum(problem: Problem, budget: float = math.nan, near: Array | None = None) -> Minimum:
@@ -315,7 +315,7 @@ def _down(problem: Problem, budget: float, start: Array, low: Array, high: Array
         _, gradient, H = derivatives(problem, budget, z, _STENCIL)
         if not (np.isfinite(gradient).all() and np.isfinite(H).all()):
             break
-        step = _newton(gradient, H)
+        step = newton_step(gradient, H)
         if np.abs(step).max() < 1e-11:
             break
         tries = np.clip(z + _SHRINK[:, None] * step, low, high)
@@ -329,7 +329,7 @@ def _down(problem: Problem, budget: float, start: Array, low: Array, high: Array
     return _kinked(problem, budget, z, value, low, high)
 
 
-def _newton(gradient: Array, H: Array) -> Array:
+def newton_step(gradient: Array, H: Array) -> Array:
     """Return a step down: Newton's where second derivatives are positive, along the gradient where they are not."""
     values, vectors = np.linalg.eigh(H)
     least = 1e-3 * max(float(np.abs(values).max()), 1e-300)
@@ -341,7 +341,7 @@ def _newton(gradient: Array, H: Array) -> Array:
 def _kinked(problem: Problem, budget: float, z: Array, value: float, low: Array, high: Array) -> tuple[Array, float]:
     """Return a point from which no step along an axis goes down, for functions with kinks; unchanged where smooth."""
     _, gradient, H = derivatives(problem, budget, z, _STENCIL)
-    if np.isfinite(gradient).all() and np.isfinite(H).all() and np.abs(_newton(gradient, H)).max() < CLOSE:
+    if np.isfinite(gradient).all() and np.isfinite(H).all() and np.abs(newton_step(gradient, H)).max() < CLOSE:
         return z, value
     k = len(z)
     size = np.full(k, 0.1)
@@ -385,8 +385,10 @@ def _certified(
         directions = np.vstack([np.eye(k), -np.eye(k), rng.standard_normal((16, k))])
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
         around = (z + sizes[:, None, None] * directions).reshape(-1, k)
-        values = problem.values(around, budget)
-        if (values > value).all():
+        rise = problem.values(around, budget).reshape(len(sizes), -1) - value
+        # what rounding alone would give is no rise: the function is flat there
+        least = 1e-11 * max(1.0, abs(value))
+        if (rise >= 0).all() and (rise[-1] > least).all():
             return Minimum("kink", point, value, z, **about)  # type: ignore[arg-type]
     return Minimum("edge", point, value, z, falling=falling, **about)  # type: ignore[arg-type]
 
@@ -408,134 +410,3 @@ def _at_ends(problem: Problem, z: Array, point: Mapping[str, float], low: Array,
 
 def _point(problem: Problem, z: Array, budget: float) -> dict[str, float]:
     return {s: float(x[0]) for s, x in problem.columns(z[None], budget).items()}
-
-
-# --- the same for many curves at once --------------------------------------------------------------------------------
-
-_FIRST, _SECOND = 65, 49  # points along one variable: over all of it, and over where the curves have their minima
-_SHARE_INSIDE = 0.5  # of the curves that must have a minimum inside for their quantiles to mean anything
-
-
-@dataclass(frozen=True)
-class Curves:
-    """Where many curves have their minimum on one surface of equal cost.
-
-    Attributes:
-        point: Symbol to (n_curves,) values; NaN for a curve without a minimum inside.
-        value: (n_curves,) there.
-        inside: (n_curves,) which of them have one.
-    """
-
-    point: Mapping[str, Array]
-    value: Array
-    inside: Mask
-
-    @property
-    def share(self) -> float:
-        """Share of the curves that have a minimum inside."""
-        return float(self.inside.mean())
-
-    @property
-    def tell(self) -> bool:
-        """Whether enough of them have one."""
-        return self.share >= _SHARE_INSIDE
-
-
-Drawn = Callable[[Mapping[str, Array]], Array]  # columns (n_points,) to values (n_curves, n_points)
-Own = Callable[[Mapping[str, Array]], Array]  # columns (n_curves, n_points) to values (n_curves, n_points)
-
-
-def minima(problem: Problem, drawn: Drawn, own: Own, budget: float, centre: Minimum) -> Curves:
-    """Return where each of many curves has its minimum.
-
-    One free variable: all curves on one grid, then on a finer one where they have their minima; three points of it give
-    a parabola. More: each curve goes down from the minimum of the centre by steps of its own, with differences wide
-    enough that kinks of a curve's uncertainty do not count.
-
-    Args:
-        problem: Its `value` is that of the centre and is not asked.
-        drawn: Every curve at the same points.
-        own: Every curve at points of its own.
-        budget: What a run costs.
-        centre: The minimum of the law itself.
-    """
-    k = len(problem.axes)
-    if k == 0:
-        columns = problem.columns(np.zeros((1, 0)), budget)
-        value = drawn(columns)[:, 0]
-        inside = np.isfinite(value)
-        return Curves({s: np.where(inside, x[0], math.nan) for s, x in columns.items()}, value, inside)
-    low, high = problem.box(budget) if centre.box is None else centre.box
-    if k > 1:
-        return _own_minima(problem, own, budget, centre, (low, high))
-    z = np.linspace(low[0], high[0], _FIRST)
-    values = finite(drawn(problem.columns(z[:, None], budget)))
-    at = values.argmin(axis=1)
-    inside = (at > 0) & (at < len(z) - 1)
-    step = z[1] - z[0]
-    if inside.any():
-        first = max(low[0], float(z[at[inside]].min()) - step)
-        last = min(high[0], float(z[at[inside]].max()) + step)
-        z = np.linspace(first, last, _SECOND)
-        values = finite(drawn(problem.columns(z[:, None], budget)))
-        at = values.argmin(axis=1)
-        inside &= (at > 0) & (at < len(z) - 1)
-    vertex, value = _vertices(z, values, np.clip(at, 1, len(z) - 2))
-    columns = problem.columns(np.where(inside, vertex, z[0])[:, None], budget)
-    point = {s: np.where(inside, x, math.nan) for s, x in columns.items()}
-    return Curves(point, np.where(inside, value, math.nan), inside)
-
-
-def _vertices(z: Array, values: Array, at: Array) -> tuple[Array, Array]:
-    """Return place and value of the vertex of the parabola through three points of each curve."""
-    rows = np.arange(len(values))
-    a, b, c = (values[rows, at + s] for s in (-1, 0, 1))
-    with np.errstate(all="ignore"):
-        bend = a - 2 * b + c
-        shift = np.where(bend > 0, 0.5 * (a - c) / bend, 0.0)
-        shift = np.clip(np.where(np.isfinite(shift), shift, 0.0), -1.0, 1.0)
-        value = b - 0.25 * (a - c) * shift
-    return z[at] + shift * (z[1] - z[0]), np.where(np.isfinite(value), value, b)
-
-
-_WIDTHS = (0.3, 0.2, 0.15, 0.1, 0.1, 0.1, 0.1, 0.1)  # of the differences of a curve, step by step
-
-
-def _own_minima(problem: Problem, own: Own, budget: float, centre: Minimum, box: tuple[Array, Array]) -> Curves:
-    """Return the minima of curves that each go down from the centre's by themselves."""
-    low, high = box
-    k = len(problem.axes)
-    n = len(own({s: np.array([[x]]) for s, x in centre.point.items()}))
-    z = np.tile(centre.z, (n, 1))
-    scale = np.array([1.0 if axis.log else max(axis.ends[1] - axis.ends[0], 1e-300) / 10 for axis in problem.axes])
-    pairs = list(itertools.combinations(range(k), 2))
-    unit = np.eye(k)
-    shifts = np.array([
-        np.zeros(k), *(s * unit[i] for i in range(k) for s in (-1.0, 1.0)),
-        *(a * unit[i] + b * unit[j] for i, j in pairs for a in (-1.0, 1.0) for b in (-1.0, 1.0)),
-    ])  # fmt: skip
-    value, moved = np.full(n, math.nan), np.full(n, math.inf)
-    for width in _WIDTHS:
-        points = np.clip(z[:, None, :] + width * scale * shifts, low, high)  # (n, n_shifts, k)
-        columns = problem.columns(points.reshape(-1, k), budget)
-        f = finite(own({s: x.reshape(n, len(shifts)) for s, x in columns.items()}))
-        value = f[:, 0]
-        with np.errstate(all="ignore"):
-            gradient = (f[:, 2 : 2 * k + 1 : 2] - f[:, 1 : 2 * k : 2]) / (2 * width)
-            H = np.zeros((n, k, k))
-            for i in range(k):
-                H[:, i, i] = (f[:, 1 + 2 * i] - 2 * f[:, 0] + f[:, 2 + 2 * i]) / width**2
-            for p, (i, j) in enumerate(pairs):
-                four = f[:, 1 + 2 * k + 4 * p : 5 + 2 * k + 4 * p]
-                H[:, i, j] = H[:, j, i] = (four[:, 0] - four[:, 1] - four[:, 2] + four[:, 3]) / (4 * width**2)
-        known = np.isfinite(gradient).all(axis=1) & np.isfinite(H).all(axis=(1, 2))
-        step = np.zeros((n, k))
-        for row in np.flatnonzero(known):
-            step[row] = _newton(gradient[row], H[row])
-        z = np.clip(z + step * scale, low, high)
-        moved = np.where(known, np.abs(step).max(axis=1), math.inf)
-    edge = ((z <= low + 1e-3) | (z >= high - 1e-3)).any(axis=1)
-    inside = np.isfinite(value) & (moved < 0.05) & ~edge
-    columns = problem.columns(np.where(inside[:, None], z, centre.z), budget)
-    point = {s: np.where(inside, x, math.nan) for s, x in columns.items()}
-    return Curves(point, np.where(inside, value, math.nan), inside)

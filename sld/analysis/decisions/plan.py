@@ -12,9 +12,9 @@ import numpy as np
 
 from sld.analysis.decisions.allocation import FLAT, Allocator, Found, NoOptimum, Question
 from sld.analysis.decisions.allocation_picture import Panel, Spot, draw, save
-from sld.analysis.decisions.cost import find
+from sld.analysis.decisions.cost import find, quantity_name
 from sld.analysis.decisions.estimate import LEVEL, Estimate, estimate, short
-from sld.analysis.decisions.minimise import Curves
+from sld.analysis.decisions.minima import SHARE_INSIDE, Curves
 from sld.analysis.decisions.surface import Limits, limits
 from sld.core.arrays import Array
 
@@ -51,6 +51,8 @@ class Plan:
         move: How far Newton's method would still move, relative; below 1e-6 where derivatives certify the optimum.
         curvature: Least second derivative of the target by the logarithm of a variable, in any direction.
         status: "interior", "kink", or "given" where nothing was free.
+        drawn: Share of the draws that have a best run for this; None for a law without intervals. Below half there are
+            no intervals.
     """
 
     group: str
@@ -69,6 +71,7 @@ class Plan:
     move: float = 0.0
     curvature: float = math.nan
     status: str = "interior"
+    drawn: float | None = None
 
 
 @dataclass(frozen=True)
@@ -252,6 +255,8 @@ def _said(plan: Plan, target: str, of: str) -> list[str]:
             f"{at} {target} is {short(plan.worse)} worse than without what was asked for; the best run of all would "
             f"reach it with {spared:.3g} % of the cost"
         )
+    if plan.drawn is not None and plan.drawn < SHARE_INSIDE:
+        said.append(f"{at} only {100 * plan.drawn:.0f} % of the draws have a best run, so no interval is said")
     if plan.serving is not None:
         said.append(f"{at} serving takes {100 * plan.serving:.3g} % of the cost")
     for option, value, share in plan.options:
@@ -298,14 +303,20 @@ def _exponents(allocator: Allocator, runs: Sequence[tuple[Found, Curves | None]]
     held = allocator.question.held
     for symbol in (s for s in allocator.cost.uses if s not in held):
         axis = allocator.axes[symbol]
-        x = np.array([float(axis.coordinate(f.best.point[symbol])) for f, _ in runs])
+        # a column that holds a logarithm grows as its quantity does
+        variable = next(v for v in allocator.variables if v.symbol == symbol)
+        unit = variable.nats_per_unit if variable.log else 1.0
+        x = unit * np.array([float(axis.coordinate(f.best.point[symbol])) for f, _ in runs])
         if np.ptp(x) < 1e-9:
             continue
         draws = None
         if all(c is not None and c.tell for _, c in runs):
-            draws = sum(w * axis.coordinate(c.point[symbol]) for w, (_, c) in zip(weights, runs, strict=True) if c)
+            draws = sum(
+                unit * w * axis.coordinate(c.point[symbol]) for w, (_, c) in zip(weights, runs, strict=True) if c
+            )
         found[symbol] = estimate(float(weights @ x), None if draws is None else np.asarray(draws))
-    return {v.symbol: found[v.symbol] for v in allocator.variables if v.symbol in found}
+    names = {v.symbol: quantity_name(v) for v in allocator.variables}
+    return {names[v.symbol]: found[v.symbol] for v in allocator.variables if v.symbol in found}
 
 
 def _supported(allocator: Allocator, about: Limits) -> float | None:
@@ -372,6 +383,7 @@ def plan_of(
         found.best.move if math.isfinite(found.best.move) else 0.0,
         found.best.curvature,
         found.best.status,
+        None if curves is None else curves.share,
     )
 
 

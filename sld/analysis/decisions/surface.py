@@ -159,7 +159,7 @@ def limits(law: Law, group: str | None = None) -> Limits:
     if isinstance(verdict, Mapping):
         reach = verdict.get("reach_by_group", {}).get(group) or verdict.get("reach")
     if isinstance(reach, Mapping) and reach:
-        return Limits({s: float(x) for s, x in reach.items()}, "the law is supported up to there", against)
+        return Limits({s: float(x) for s, x in reach.items()}, "as the search found", against)
     scales = {v.symbol for v in law.variables if v.role == "scale"}
     known = seen(law, group)
     ends = {v.symbol: known[v.symbol][1] for v in law.variables if v.symbol in scales and v.symbol in known}

@@ -67,6 +67,8 @@ def model(facts: Facts) -> list[str]:
         lines.append(row(name, percent(part), str(n), str(best[who]), f"{gain[who]:.3g}"))
     lines += ["", f"Asked for in turns with tools: {about['remark']}."] if about["remark"] else []
     lines += ["", f"- formulas of its own judged: {about['judged']}; bred from them for its share: {about['bred']}"]
+    looked = about.get("fits_of_tools", 0)
+    lines += [f"- fits of its tools, which looked at formulas judged already: {looked}"] if looked else []
     lines += [f"- {about['known']} were known already"] if about["known"] else []
     lines += [f"- {n} not readable: {why}" for why, n in sorted(about["rejected"].items())]
     lines += [f"- {about['ignored']} repeated, or beyond what one reply may have"] if about["ignored"] else []
@@ -168,6 +170,8 @@ def _command(found: Discovery, task: Task | None) -> str:
         words += ["--proposers", ",".join(config["proposers"])]
     if "llm" in config:
         words += ["--llm", config["llm"]["model"], "--llm-mode", config["llm"]["mode"]]
+        if asked := config["llm"].get("question"):
+            words += ["--llm-question", asked]
     for formula in config.get("formulas", ()):
         text = formula if isinstance(formula, str) else "; ".join(f"{t}: {f}" for t, f in formula.items())
         words += ["--try", text]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sld.board.site.formulas import count, lines, small
-from sld.board.site.html import Html, cited, el, join, outward, safe_url, said, words
+from sld.analysis.pages.formulas import count, lines, small
+from sld.analysis.pages.html import Html, cited, el, join, outward, safe_url, said, words
+from sld.analysis.pages.tables import MOST_ROWS, table_of, th
 from sld.board.site.places import Placement
-from sld.board.site.tables import MOST_ROWS, table_of, th
 
 
 def data_card(place: Placement) -> Html | None:

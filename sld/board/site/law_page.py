@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from sld.analysis.pages.figures import MOST_TARGETS
+from sld.analysis.pages.formulas import NONE, badge, constant, count, lines, r2, small
+from sld.analysis.pages.html import Html, cited, cut, el, join, outward, said, visible
+from sld.analysis.pages.laws import MOST_CONSTANTS, constants_of, formulas_of
 from sld.board.site.commands import reproduce
-from sld.board.site.figures import MOST_TARGETS
-from sld.board.site.formulas import NONE, badge, constant, count, lines, r2, small
-from sld.board.site.html import Html, cited, cut, el, join, outward, page, said, visible
-from sld.board.site.laws import MOST_CONSTANTS, constants_of, formulas_of
+from sld.board.site.page import page
 from sld.board.site.places import Placed, Placement
 from sld.laws.law import Law
 

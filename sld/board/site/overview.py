@@ -5,12 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
+from sld.analysis.pages.formulas import badge, cell, count, r2
+from sld.analysis.pages.html import Html, cut, el, join, said, words
+from sld.analysis.pages.tables import MOST_ROWS, left_out, table_of, th, tools
 from sld.board.entries.markdown import short_name, suite_title
 from sld.board.entries.standings import REPORTED, OverallRow, Standings
-from sld.board.site.formulas import badge, cell, count, r2
-from sld.board.site.html import Html, cut, el, join, page, said, words
+from sld.board.site.page import page
 from sld.board.site.places import Placement
-from sld.board.site.tables import MOST_ROWS, left_out, table_of, th, tools
 
 
 def overview(standings: Standings, places: Sequence[Placement]) -> str:
@@ -41,6 +42,7 @@ def overview(standings: Standings, places: Sequence[Placement]) -> str:
         *_overall_sections(standings.overall, places, reported=True),
         _cards("Tasks whose rows are not here", elsewhere) if elsewhere else None,
         _problems(standings.problems),
+        submit_section("TASK"),
     )
     return page("sld leaderboard", content, home="index.html")
 
@@ -149,6 +151,26 @@ def _problems(problems: Sequence[str]) -> Html | None:
     items = [el("li", said(problem, 400)) for problem in problems[:50]]
     more = el("p", f"and {count(len(problems) - 50)} more", class_="quiet") if len(problems) > 50 else None
     return el("section", el("h2", "Files that were left out"), el("ul", *items), more)
+
+
+def submit_section(task: str) -> Html:
+    """Return the section that says how a law of the reader's gets onto this site."""
+    name = "TASK" if task == "TASK" else shlex.quote(task)
+    given = [
+        ("A formula, whose constants are fitted for you:", f'sld submit "E + A*N**-a" --task {name} --name "my law"'),
+        ("A run folder of a search, or a law.json:", f'sld submit RUN_DIR --task {name} --name "my law"'),
+        ("A program that fits itself and predicts bare points:", f'sld submit law.py --task {name} --name "my law"'),
+    ]
+    commands = []
+    for k, (what, command) in enumerate(given):
+        holder = el("span", data_copy=f"submit-{k}", data_what="the command", class_="copy")
+        code = el("pre", el("code", command), id=f"submit-{k}", tabindex="0")
+        commands += [el("p", what, class_="hint"), el("div", code, holder, class_="copyable")]
+    last = join(
+        "Each writes one file among the submissions. ", el("code", "sld leaderboard verify"), " computes it again, as "
+        "it does for every row here; ", el("code", "leaderboard/README.md"), " has the rules and how to send it in.",
+    )  # fmt: skip
+    return el("section", el("h2", "Submit yours"), *commands, el("p", last), id="submit")
 
 
 def how_to_submit(task: str) -> Html:

@@ -6,9 +6,9 @@ import hashlib
 import re
 from dataclasses import dataclass
 
+from sld.analysis.pages.figures import law_figures
+from sld.analysis.pages.html import Html
 from sld.board.entries.standings import Row, TaskStandings
-from sld.board.site.figures import law_figures
-from sld.board.site.html import Html
 from sld.core.errors import SldError
 from sld.data.table import Table
 from sld.laws.law import Law

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sld.analysis.pages.formulas import NONE, badge, cell, count, r2, small
+from sld.analysis.pages.html import Html, cited, cut, el, join, outward, said, visible, words
+from sld.analysis.pages.laws import MOST_CONSTANTS, constants_of, formulas_of
+from sld.analysis.pages.tables import MOST_ROWS, left_out, table_of, th, tools
 from sld.board.entries.standings import TaskStandings
 from sld.board.site.data_card import data_card
 from sld.board.site.figures import Ranked, front_figure, intervals_figure, together_figure
-from sld.board.site.formulas import NONE, badge, cell, count, r2, small
-from sld.board.site.html import Html, cited, cut, el, join, outward, page, said, visible, words
-from sld.board.site.laws import MOST_CONSTANTS, constants_of, formulas_of
-from sld.board.site.overview import how_to_submit
+from sld.board.site.overview import how_to_submit, submit_section
+from sld.board.site.page import page
 from sld.board.site.places import Placement
-from sld.board.site.tables import MOST_ROWS, left_out, table_of, th, tools
 from sld.laws.law import Law
 
 _TOP_LAWS = 3  # whose charts are shown
@@ -35,6 +36,7 @@ def task_page(place: Placement) -> str:
         *_top_laws(place),
         _reported_section(place),
         data_card(place),
+        submit_section(table.name),
     )
     crumbs = (("Overview", "../index.html"), (place.title, None))
     return page(f"{place.title} · sld leaderboard", content, home="../index.html", crumbs=crumbs)

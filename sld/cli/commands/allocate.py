@@ -92,6 +92,9 @@ def allocate(
         typer.Option("--choices", metavar="NAME=X,Y,...", help="Values among which it may be chosen; repeatable."),
     ] = None,
     target: Annotated[str | None, typer.Option("--target", metavar="COL", help="The target, of several.")] = None,
+    weights: Annotated[
+        list[str] | None, typer.Option("--weights", metavar="COL=X", help="A weighted sum of targets.")
+    ] = None,
     group: Annotated[str | None, typer.Option("--group", metavar="NAME", help="One group; else each.")] = None,
     draws: Annotated[int, typer.Option("--draws", metavar="N", help="Curves that the intervals come from.")] = 500,
     seed: options.Seed = 0,
@@ -119,6 +122,7 @@ def allocate(
         "settings": options.numbers(set_, "--set"), "prices": options.numbers(price, "--price"),
         "given": options.numbers(given, "--given"), "maximum": options.numbers(maximum, "--max"),
         "choices": _choices(choices), "target": target, "group": group,
+        "weights": options.numbers(weights, "--weights"),
     }  # fmt: skip
     if any(asked[name] for name in ("gpu_hours", "dollars", "days")):
         about = (_gpu(machines.gpu), machines.mfu, machines.gpus, machines.gpu_price)

@@ -57,6 +57,10 @@ class LanguageModel:
         Path | None,
         typer.Option("--llm-replay", metavar="RUN_DIR", help="Repeat the replies recorded there; nobody is asked."),
     ] = None
+    llm_question: Annotated[
+        str | None,
+        typer.Option("--llm-question", metavar="TEXT", help="What the law is for, in your words; the model reads it."),
+    ] = None
     llm_dry_run: Annotated[
         bool, typer.Option("--llm-dry-run", help="Print the first prompt and what it may cost, and stop.")
     ] = False
@@ -77,12 +81,16 @@ class LanguageModel:
 
         if self.llm_replay is not None:
             replayed = LLM.replayed(self.llm_replay, model=None if name == "auto" else name, mode=self.llm_mode)
-            return replace(replayed, prices=self.llm_prices, budget=self.llm_budget)
+            asked = replayed.question if self.llm_question is None else self.llm_question
+            return replace(replayed, prices=self.llm_prices, budget=self.llm_budget, question=asked)
         assert name is not None
-        return LLM(name, mode=self.llm_mode or "propose", budget=self.llm_budget, prices=self.llm_prices)
+        return LLM(
+            name, mode=self.llm_mode or "propose", budget=self.llm_budget, prices=self.llm_prices,
+            question=self.llm_question or "",
+        )  # fmt: skip
 
     def _refuse_without_model(self) -> None:
-        for option in ("llm_mode", "llm_budget", "llm_prices", "llm_dry_run"):
+        for option in ("llm_mode", "llm_budget", "llm_prices", "llm_question", "llm_dry_run"):
             if getattr(self, option):
                 raise UsageError(f"--{option.replace('_', '-')} is about a language model; name one with --llm MODEL")
 

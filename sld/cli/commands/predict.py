@@ -68,7 +68,9 @@ def predict(
     loaded = api.as_law(law)
     given = prepared(options.given(points), drop=drop or ())
     table = read_points(given, loaded.variables, loaded.group_column)
-    predicted = api.predict(loaded, table, level=options.level_of(level), interval=options.interval_of(interval))
+    predicted = api.predicted_columns(
+        loaded, table, level=options.level_of(level), interval=options.interval_of(interval)
+    )
     options.say_notes(table)
     show.warn_of_verdict(api.caution(loaded, table))
     for sentence in api.warnings(loaded, table):

@@ -51,17 +51,21 @@ def tasks_show(
     show.task(api.task_details(name), json_wanted(ctx, json))
 
 
-@command(tasks_app, "check", "sld tasks check my_task/", "sld tasks check my_task/ --json")
+@command(tasks_app, "check", "sld tasks check my_task/", "sld tasks check my_task/ --json", "sld tasks check runs.csv")
 def tasks_check(
     ctx: typer.Context,
-    path: Annotated[str, typer.Argument(metavar="PATH", help="Task folder or its task.toml.")],
+    path: Annotated[str, typer.Argument(metavar="PATH", help="Task folder, its task.toml, or a table of runs.")],
     json: Json = False,
 ) -> None:
-    """Check a task folder: exit code 0 when nothing is wrong, 1 with a line per problem."""
-    from sld.cli.show import tasks as show
-    from sld.data.task import check_task
+    """Check a task folder: exit code 0 when nothing is wrong, 1 with a line per problem.
 
-    problems = check_task(path)
+    Of a table of runs it is checked whether its numbers can be: compute against size and tokens, counters, units, runs
+    that occur twice. Columns are known by their names.
+    """
+    from sld import api
+    from sld.cli.show import tasks as show
+
+    problems = api.check(path)
     show.problems(path, problems, json_wanted(ctx, json))
     if problems:
         raise typer.Exit(1)

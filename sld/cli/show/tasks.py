@@ -92,6 +92,8 @@ def _column_row(kind: str, column: Mapping[str, Any], span: Mapping[str, Any]) -
     notes = [column.get("meaning", "") + unit]
     if column.get("monotone"):
         notes.append(f"target {column['monotone']}")
+    if column.get("convention"):
+        notes.append(f"counted as {column['convention']}")
     if column.get("extrapolate"):
         notes.append("extrapolated")
     if kind == "target":

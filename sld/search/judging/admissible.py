@@ -30,7 +30,7 @@ HARD_REACH = 0.7  # log ranges beyond the data within which every check must pas
 _INSIDE = (0.0, 0.35, 0.7)  # of the way from a row to the top of the data
 _OUTSIDE = (1.0, 1.6, 2.5, 4.0, 6.3, 10.0, 30.0, 100.0, REACH)  # times the top
 _AWAY = (0.6, 0.8, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 2.0, 2.5)  # times the distance from the middle of the data
-_RUNAWAY = 8.0  # ranges of the target seen in the data
+RUNAWAY = 8.0  # ranges of the target seen in the data
 _RUNAWAY_POWER = 2.0  # or, where that is more, the factor that the data span once more and again
 # Slack in ranges of the target: noisy data near a bound, or a flat stretch, should not condemn a law
 _BOUND_SLACK = 0.03
@@ -141,7 +141,7 @@ class Grid:
         direction.extend(along)
         origin = np.concatenate([origin, from_rows])
         if not moving:
-            away, far_out, from_rows = _walks_away(table)
+            away, far_out, from_rows = walks_away(table)
             X.extend(away)
             reach.extend(far_out)
             walk.extend((np.arange(len(away)) // per_walk + len(direction)).tolist())
@@ -193,7 +193,7 @@ class Grid:
                 check(far_past, f"{what} {bound:g}")
                 if not (far_past & near).any():
                     check((past > _ROUNDING * spread) & near, f"{what} {bound:g} slightly", slight=True)
-        far = _RUNAWAY * spread
+        far = RUNAWAY * spread
         lowest, highest = self.table.Y[:, target].min(), self.table.Y[:, target].max()
         above = far
         if lowest > 0:
@@ -252,7 +252,7 @@ def values_at(
     return np.broadcast_to(found, group_index.shape)
 
 
-def _walks_away(table: Table) -> tuple[list[Array], list[float], Rows]:
+def walks_away(table: Table) -> tuple[list[Array], list[float], Rows]:
     """Return points (n_walks * 12, n_variables) from the middle of the data through its rows, their reach and rows.
 
     Proportions keep their sum and stay positive.

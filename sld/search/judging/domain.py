@@ -51,7 +51,7 @@ _SHARP = 0.5
 # ranges of the target that a wiggle may have in any case, in the data and beyond them
 _SLACK, _SLACK_BEYOND = 0.02, 0.1
 _TURNED_BACK = 0.5  # share of the way down that is done a quarter of the way to the next rung; 0.06 for a parabola
-_EXPLOSION = 1e5  # ranges of the target, a decade below the smallest run: no published exponent comes near 5
+EXPLOSION = 1e5  # ranges of the target, a decade below the smallest run: no published exponent comes near 5
 _ROOT_STEPS = 40  # half of them halve the interval
 
 
@@ -148,7 +148,7 @@ class Domain:
             return False
         values = values_at(expression, constants, self._below, self._below_index)
         away = np.abs(values - self.middle[self._below_index, target])
-        return bool((away > _EXPLOSION * self.spread[self._below_index, target]).any())
+        return bool((away > EXPLOSION * self.spread[self._below_index, target]).any())
 
     def gap(self, expression: Expression, constants: Sequence[Mapping[str, float]]) -> str:
         """Return in one line where a law has no finite value, or a pole; empty where it has one everywhere.

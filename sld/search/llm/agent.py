@@ -28,6 +28,7 @@ NO_TOOLS = (
     "its first reply called no tool (the server, or the model's chat template, may not hand tools on); from then on it "
     "was asked as with --llm-mode propose"
 )
+NO_CREDIT = "not now: your share of the fits is used up; it grows with what your formulas earn, so try one"
 MAX_TURNS = 32  # said in the prompt, so that the model gets to its finals in time
 MAX_CALLS_A_TURN = 8  # the rest is not done: a turn is for thinking about what the last one brought
 _MAX_SILENT = 2  # turns in a row without a call of a tool, the reminder between them included
@@ -59,9 +60,9 @@ class AgentDialogue:
         the reply calls for, and the next `question` carries the answers, once all formulas tried have been judged.
     """
 
-    def __init__(self, context: SearchContext, *, model: str) -> None:
-        """Keep what the conversation is about."""
-        self.context, self.model = context, model
+    def __init__(self, context: SearchContext, *, model: str, question: str = "") -> None:
+        """Keep what the conversation is about; `question` is what the law is for, in a person's words."""
+        self.context, self.model, self.asked_for = context, model, question
         self.origin = f"{MODEL}{model}"
         self.turns = 0
         self._done = False
@@ -129,13 +130,13 @@ class AgentDialogue:
             call.answer = f"not done: at most {MAX_CALLS_A_TURN} calls in one turn"
         for call in self._calls[:MAX_CALLS_A_TURN]:
             try:
-                waiting += self._run(call, state)
+                waiting += self._run(call, state, credit)
             except ToolError as error:
                 call.answer = f"error: {error}"
         return waiting
 
     def _go_on_without_tools(self, parsed: ParsedReply) -> list[Waiting]:
-        self._instead = ProposeDialogue(self.context, model=self.model)
+        self._instead = ProposeDialogue(self.context, model=self.model, question=self.asked_for)
         self._said.append("\n".join(transcript.outcome(parsed)) + f"\n{NO_TOOLS[:1].upper()}{NO_TOOLS[1:]}.\n")
         return self._instead.keep(parsed)
 
@@ -166,6 +167,7 @@ class AgentDialogue:
             diverse=distinct(state.hall.ranked(), 8),
             tried=state.index,
             left=state.left,
+            question=self.asked_for,
         )
         task = _TASK.format(advice=tools.advice(), turns=MAX_TURNS, finals=tools.FINALS)
         text = "\n\n".join(part for part in (*about(view), task) if part)
@@ -182,14 +184,20 @@ class AgentDialogue:
             self._said.append(f"\nAnswer of `{transcript.line(call.name, 80)}`:\n\n{transcript.quoted(text)}")
         self._calls = []
 
-    def _run(self, call: _Call, state: SearchState) -> list[Waiting]:
+    def _run(self, call: _Call, state: SearchState, credit: Credit) -> list[Waiting]:
         """Do what a call asks for; raises ToolError."""
         tool = tools.tool_named(call.name)
         context = self.context
-        seen = tools.ToolContext(context.table, state, self._tried, self.origin, context.max_constants)
-        result = tool.answer(seen, tool.arguments(call.arguments))
+        seen = tools.ToolContext(
+            context.table, state, self._tried, self.origin, context.max_constants, folds=context.folds
+        )
+        given = tool.arguments(call.arguments)
+        if tool.fits and not state.idle and not credit.affords:
+            raise ToolError(NO_CREDIT)  # the engine keeps its share of the time, whatever the model asks for
+        result = tool.answer(seen, given)
         if isinstance(result, str):
             result = tools.ToolResult(result)
+        credit.charge(result.n_fits)
         if result.parsed is not None:
             self._said.append("\n".join(transcript.outcome(result.parsed)) + "\n")
         call.answer = result.text

@@ -8,8 +8,9 @@ over the recent past, and decides the model's share of the fits to come, descend
 
     share = floor + (cap - floor) * rate_model / (rate_model + rate_engine).
 
-A new model may spend as much as a few formulas cost; one that earns nothing keeps the floor. The whole is a function of
-the candidates in their order: no clock, no chance.
+A new model may spend as much as a few formulas cost; one that earns nothing keeps the floor. Fits that a tool of the
+model takes to look at formulas are spent like those of its proposals. The whole is a function of the candidates and
+looks in their order: no clock, no chance.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ class Credit:
     shares: list[tuple[int, float]] = field(default_factory=list)  # candidates, share; where it changed
     saved: float = 0.0  # fits
     free: int = WELCOME  # formulas of the welcome that are left
+    looked: int = 0  # fits of looks at formulas that are judged already
     _all: _Front = field(default_factory=_Front)
     _own: _Front = field(default_factory=_Front)  # of the engine's line alone
 
@@ -111,3 +113,15 @@ class Credit:
         self.saved = min(self.saved, _AT_MOST * self.price)
         if not self.shares or abs(self.shares[-1][1] - share) > 0.02:
             self.shares.append((sum(self.judged), round(share, 4)))
+
+    def charge(self, n_fits: int) -> None:
+        """Enter fits that were run for the model and judged nothing: they earn nothing and are saved up for.
+
+        >>> credit = Credit(saved=100.0)
+        >>> credit.charge(40)
+        >>> credit.looked, credit.saved, credit.spent[1]
+        (40, 60.0, 40.0)
+        """
+        self.looked += n_fits
+        self.spent[1] += n_fits
+        self.saved -= n_fits

@@ -48,6 +48,9 @@ def columns(table: Table) -> str:
         facts += [f"the column holds {v.log} of the quantity"] if v.log else []
         facts += [f"target is {v.monotone} in it"] if v.monotone else []
         facts += ["the law will be used beyond its range"] if v.extrapolate else []
+        facts += [f"counted as {short(v.convention)}"] if v.convention else []
+        facts += [f"sensible from {v.lower:g}"] if v.lower is not None else []
+        facts += [f"sensible up to {v.upper:g}"] if v.upper is not None else []
         about = _named(v.symbol, v.meaning, v.unit)
         lines.append(f"variable {about}: {_values(table.X[:, i])}; {', '.join(facts)}")
     return "\n".join(lines)
@@ -55,13 +58,13 @@ def columns(table: Table) -> str:
 
 def levels(table: Table) -> str:
     """Return one line per group: how many rows, and the range of the first target."""
-    name = _short(table.group_column or "group")
+    name = short(table.group_column or "group")
     lines = [f"{len(table.groups)} groups ({name}):"]
     order = np.argsort([table.Y[table.group_index == g, 0].mean() for g in range(len(table.groups))], kind="stable")
     some = order if len(order) <= _MAX_GROUPS else order[np.linspace(0, len(order) - 1, _MAX_GROUPS).astype(np.intp)]
     for g in some:
         of = table.group_index == g
-        lines.append(f"  {_short(table.groups[g])}: {int(of.sum())} rows, {_span(table.Y[of, 0])}")
+        lines.append(f"  {short(table.groups[g])}: {int(of.sum())} rows, {_span(table.Y[of, 0])}")
     return "\n".join(lines)
 
 
@@ -76,12 +79,12 @@ def rows(table: Table, max_rows: int = MAX_ROWS, where: Array | None = None) -> 
     n = len(order)
     some = order if n <= most else order[np.unique(np.linspace(0, n - 1, most).round().astype(np.intp))]
     shown = range(min(len(table.targets), _MAX_TARGETS))
-    head = [*table.symbols, *(_short(table.targets[j].column) for j in shown)]
-    group = [_short(table.group_column or "group")] if len(table.groups) > 1 else []
+    head = [*table.symbols, *(short(table.targets[j].column) for j in shown)]
+    group = [short(table.group_column or "group")] if len(table.groups) > 1 else []
     lines = [f"{len(some)} of {n} rows:" if len(some) < n else f"all {n} rows:", ",".join([*group, *head])]
     for r in some:
         cells = [_number(x) for x in (*table.X[r], *table.Y[r, : len(shown)])]
-        name = [_short(table.groups[table.group_index[r]]).replace(",", ";")] if group else []
+        name = [short(table.groups[table.group_index[r]]).replace(",", ";")] if group else []
         lines.append(",".join([*name, *cells]))
     return "\n".join(lines)
 
@@ -114,7 +117,7 @@ def structure(candidate: Candidate, table: Table, target: int = 0, most: int = 4
             found += _telling(miss, of, where)
     if len(table.groups) > 1:
         for g, name in enumerate(table.groups):
-            found += _telling(miss, table.group_index == g, f"group {_short(name)}")
+            found += _telling(miss, table.group_index == g, f"group {short(name)}")
     found.sort(key=lambda item: (-item[0], item[1]))
     return [text for _, text in found[:most]]
 
@@ -151,11 +154,11 @@ def _telling(miss: Array, of: Array, where: str) -> list[tuple[float, str]]:
 
 
 def _named(name: str, meaning: str, unit: str) -> str:
-    about = [_short(text) for text in (meaning, unit) if text]
-    return _short(name) + (f" ({', '.join(about)})" if about else "")
+    about = [short(text) for text in (meaning, unit) if text]
+    return short(name) + (f" ({', '.join(about)})" if about else "")
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
     """Return a name or phrase on one line, cut to a sensible length."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= _MAX_NAME else line[: _MAX_NAME - 1] + "…"

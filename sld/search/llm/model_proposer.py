@@ -309,7 +309,7 @@ class ModelProposer:
         """Return what the report says of the model."""
         credit, tally = self.credit, self.tally
         engine, model = 0, 1
-        total = max(1, sum(credit.fits))
+        total = max(1, sum(credit.fits) + credit.looked)
         return {
             "model": self.settings.model,
             "mode": self.settings.mode,
@@ -330,7 +330,8 @@ class ModelProposer:
             "not_judged_to_the_end": dict(tally.behind),
             "bred": tally.bred,
             "descendants": credit.judged[model] - tally.judged,
-            "share_of_fits": credit.fits[model] / total,
+            "fits_of_tools": credit.looked,
+            "share_of_fits": (credit.fits[model] + credit.looked) / total,
             "share_granted": credit.share,
             "shares": [list(item) for item in credit.shares],
             "gain": {"engine": credit.gains[engine], "model": credit.gains[model]},

@@ -9,6 +9,8 @@ from typing import Any
 from sld.data.splits import Fold
 from sld.data.table import Table
 from sld.search.candidates.candidate import Candidate
+from sld.search.judging.admissible import HARD_REACH, RUNAWAY
+from sld.search.judging.domain import EXPLOSION
 from sld.search.llm.digest import digest, structure, typical
 from sld.search.llm.replies import Rejected
 
@@ -44,6 +46,21 @@ SHARES = """
 - sum(k_share*share) stands for the sum over all proportions: share is each in turn, k_share one constant for each
 - own is the proportion that belongs to the target"""
 
+CHECKS = """
+The fitted constants of a formula are checked, and what fails is dropped or comes last, however well it fits:{scales}
+- no runaway: up to {reach} ranges of the data beyond the largest runs (on the log axis) it stays within {ranges} ranges
+  of the target (more, upwards, where the target spans decades), and keeps the bounds and directions that are declared
+  for the columns below
+- bounded constants: none beyond 1e30 or below 1e-30, no terms that cancel to more than three digits, and no constant in
+  two places that need different units (a constant takes its unit from the columns it meets)"""
+
+SCALES = """
+- a value for every positive value of the scale variables, in all combinations, since a run may be larger in one and
+  smaller in another: no pole, no logarithm or power of what turns negative. A shift as in (D + K)**-b is fitted with
+  K >= 0; a loss that falls with scale has an irreducible part E >= 0
+- bounded exponents: a decade below the smallest runs the law is within {explosion:,.0f} ranges of the target
+- no spike between two rungs"""
+
 SYSTEM = """\
 You propose scaling laws: short formulas that predict how a quantity changes as training runs grow. An engine beside \
 you fits the constants of every formula you write, judges it on rungs that the fit has not seen (larger runs than it \
@@ -58,6 +75,7 @@ class View:
 
     Attributes:
         task: Name of the task; empty for a bare table.
+        question: What the law is for, in the words of whoever asks; empty where nobody said.
         front: The Pareto front, simplest first.
         diverse: Good candidates that behave differently, best first.
         own: Its own proposals so far with what became of them, the latest last.
@@ -80,6 +98,7 @@ class View:
     tried: int = 0
     left: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
+    question: str = ""
 
 
 def messages(view: View) -> Messages:
@@ -91,8 +110,10 @@ def messages(view: View) -> Messages:
 
 
 def system(table: Table) -> str:
-    """Return who the model is and what the grammar has."""
-    return f"{SYSTEM}\n\n{GRAMMAR}{GROUPS if len(table.groups) > 1 else ''}{SHARES if table.shares else ''}"
+    """Return who the model is, what the grammar has, and what a formula must pass."""
+    scales = SCALES.format(explosion=EXPLOSION) if any(v.role == "scale" for v in table.variables) else ""
+    checks = CHECKS.format(scales=scales, reach=HARD_REACH, ranges=f"{RUNAWAY:g}")
+    return f"{SYSTEM}\n\n{GRAMMAR}{GROUPS if len(table.groups) > 1 else ''}{SHARES if table.shares else ''}\n{checks}"
 
 
 def about(view: View) -> list[str]:
@@ -101,6 +122,7 @@ def about(view: View) -> list[str]:
     limit = f"At most {view.max_constants} constants per group and target."
     return [
         f"{title} {limit} The data (training rows only):\n\n{digest(view.table)}",
+        _asked(view),
         _state(view),
         _front(view),
         _residuals(view),
@@ -108,6 +130,12 @@ def about(view: View) -> list[str]:
         _own(view),
         _failures(view),
     ]
+
+
+def _asked(view: View) -> str:
+    """Return the question, on one line: it is a person's text, and the prompt is made of lines."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in view.question).split())
+    return f"What the law is for, in the words of whoever asks: {line}" if line else ""
 
 
 def _state(view: View) -> str:

@@ -30,9 +30,9 @@ class ProposeDialogue:
     finished = False
     remark = ""
 
-    def __init__(self, context: SearchContext, *, model: str) -> None:
-        """Keep what every question is about."""
-        self.context = context
+    def __init__(self, context: SearchContext, *, model: str, question: str = "") -> None:
+        """Keep what every prompt is about; `question` is what the law is for, in a person's words."""
+        self.context, self.asked_for = context, question
         self.origin = f"{MODEL}{model}"
         self._own: dict[str, tuple[str, str]] = {}  # key to text and outcome
         self._rejected: list[Rejected] = []
@@ -71,6 +71,7 @@ class ProposeDialogue:
             tried=state.index,
             left=state.left,
             counts=state.counts,
+            question=self.asked_for,
         )
 
     def parse(self, reply: Reply) -> ParsedReply:

@@ -22,6 +22,7 @@ Mode = Literal["propose", "agent"]
 MODES: tuple[str, ...] = get_args(Mode)
 
 _MAX_NAME = 200  # characters; what is longer was pasted by mistake
+_MAX_QUESTION = 500  # characters: a question, not a paper
 _ANSWER = 8192  # tokens at most: models that reason count that as well
 _TIMEOUT_S = 180.0  # nobody waits for it
 
@@ -39,6 +40,7 @@ class LLM:
         budget: What may be spent in all, e.g. "0.50usd" or "200ktok".
         replay: A run folder (or its exchange.jsonl) whose replies come again, with no server asked.
         prices: A price table of your own, see `sld/chat/prices.toml`.
+        question: What the law is for, in your words: the model reads it with the data. It changes nothing else.
 
     Examples:
         >>> LLM("gpt-5", mode="agent", budget="0.50usd").config
@@ -50,6 +52,7 @@ class LLM:
     budget: str | None = None
     replay: str | Path | None = None
     prices: str | Path | None = None
+    question: str = ""
 
     def __post_init__(self) -> None:
         """Check what can be checked without the network; raises UsageError."""
@@ -57,6 +60,10 @@ class LLM:
             raise UsageError(suggest(self.mode, MODES, kind="mode of the language model"))
         if not self.model.strip() or not self.model.isprintable() or len(self.model) > _MAX_NAME:
             raise UsageError(f"the language model needs a name, e.g. gpt-5; got {self.model[:40]!r}")
+        if len(self.question) > _MAX_QUESTION:
+            raise UsageError(
+                f"the question to the language model has at most {_MAX_QUESTION} characters, got {len(self.question)}"
+            )
         if self.budget is not None:
             from sld.chat.ledger import Limit
 
@@ -87,12 +94,15 @@ class LLM:
         name = model or said.get("model")
         if not isinstance(name, str):
             raise UsageError(f"{path} does not say which model it was; name it with --llm MODEL")
-        return LLM(name, str(mode or said.get("mode", "propose")), replay=path)
+        asked = said.get("question", "")
+        asked = asked if isinstance(asked, str) else ""
+        return LLM(name, str(mode or said.get("mode", "propose")), replay=path, question=asked)
 
     @property
     def config(self) -> Mapping[str, Any]:
         """What belongs to the question that a run folder answers."""
-        return {"llm": {"model": self.model, "mode": self.mode}}
+        asked = {"question": self.question} if self.question else {}
+        return {"llm": {"model": self.model, "mode": self.mode, **asked}}
 
     def check(self) -> None:
         """Refuse what cannot work before anything is searched.
@@ -146,10 +156,10 @@ class LLM:
         if self.mode == "agent":
             from sld.search.llm.agent import AgentDialogue
 
-            return AgentDialogue(context, model=self.model)
+            return AgentDialogue(context, model=self.model, question=self.question)
         from sld.search.llm.propose import ProposeDialogue
 
-        return ProposeDialogue(context, model=self.model)
+        return ProposeDialogue(context, model=self.model, question=self.question)
 
     def dry_run(self, table: Table, task: Mapping[str, Any], max_constants: int) -> dict[str, Any]:
         """Return the first prompt and what it may cost; nothing is sent.

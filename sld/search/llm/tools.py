@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from sld.core.errors import suggest
+from sld.data.splits import Fold
 from sld.data.table import Table
 from sld.laws.catalogue import load_catalogue, match
 from sld.search.candidates.candidate import Candidate
 from sld.search.candidates.selection import distinct
 from sld.search.llm.dialogue import Waiting
 from sld.search.llm.digest import along, digest, rows
+from sld.search.llm.looks import Look, compared, diagnosed, swayed
 from sld.search.llm.prompt import describe
 from sld.search.llm.replies import (
     START,
@@ -65,6 +67,7 @@ class ToolContext:
         tried: The model's own candidates by text.
         origin: Of the model's proposals.
         max_constants: Limit per group and target.
+        folds: How the rows are split to be judged.
     """
 
     table: Table
@@ -72,6 +75,7 @@ class ToolContext:
     tried: Mapping[str, Candidate]
     origin: str
     max_constants: int
+    folds: Sequence[Fold] = ()
 
 
 @dataclass(frozen=True)
@@ -83,12 +87,14 @@ class ToolResult:
         proposals: Formulas to be judged.
         parsed: What the transcript lists.
         ends: The conversation ends.
+        n_fits: Local fits that it took, which the model pays for.
     """
 
     text: str | None
     proposals: Sequence[Waiting] = ()
     parsed: ParsedReply | None = None
     ends: bool = False
+    n_fits: int = 0
 
 
 Answer = Callable[[ToolContext, Mapping[str, Any]], str | ToolResult]
@@ -105,6 +111,7 @@ class Tool:
         answer: Takes the context and the checked arguments; raises ToolError for what the model did wrong.
         required: Arguments that must be given.
         advice: What it is for, in the sentence of the prompt that says how to work; "" is not mentioned.
+        fits: It fits formulas, and is not run while the model has no fits left.
 
     Examples:
         A tool that counts the training rows::
@@ -121,6 +128,7 @@ class Tool:
     answer: Answer
     required: Sequence[str] = ()
     advice: str = ""
+    fits: bool = False
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -203,7 +211,7 @@ def try_expression(context: ToolContext, given: Mapping[str, Any]) -> ToolResult
     idea = Idea(expression, shared=shared_in(given), start=start_in(given))
     found = proposal_of(idea, context.table, origin=context.origin, max_constants=context.max_constants)
     if isinstance(found, Rejected):
-        raise ToolError(f"{found.text}: {found.why}")
+        raise ToolError(f"{found.text or repr(found.text)}: {found.why}")
     return ToolResult(None, [Waiting(found, idea.text, fully=True)])
 
 
@@ -213,24 +221,83 @@ def show_residuals(context: ToolContext, given: Mapping[str, Any]) -> str:
     symbols = {v.column: v.symbol for v in table.variables} | {s: s for s in table.symbols}
     if variable not in symbols:
         raise ToolError(suggest(variable[:60], table.symbols, kind="variable"))
-    candidate = state.hall.best
-    if expression:
-        text = tidy(expression)
-        held = {c.text: c for c in (*state.hall.ranked(), *state.hall.front())}
-        candidate = context.tried.get(text) or held.get(text)
-        if candidate is None:
-            raise ToolError(f"{text[:100]} was not judged or fell out of the list; call try_expression first")
+    candidate = _judged(context, expression) if expression else state.hall.best
     if candidate is None:
         raise ToolError("nothing has been judged yet")
     parts = [along(candidate, table, symbols[variable], j) for j in range(min(4, len(table.targets)))]
     return "\n".join([candidate.text, *parts])
 
 
+def _judged(context: ToolContext, expression: str) -> Candidate:
+    """Return the candidate with this formula, as it is written or as the grammar reads it; raises ToolError."""
+    hall = context.state.hall
+    held = (*context.tried.values(), *hall.ranked(), *hall.front())
+    text = tidy(expression)
+    candidate = next((c for c in held if c.text == text), None)
+    if candidate is not None:
+        return candidate
+    idea = Idea(by_target(expression, [t.column for t in context.table.targets]))
+    found = proposal_of(idea, context.table, origin=context.origin, max_constants=context.max_constants)
+    if isinstance(found, Rejected):
+        raise ToolError(f"{found.text or repr(found.text)}: {found.why}")
+    # groups may have been made to share what the formula does not say
+    candidate = next((c for c in held if found.key in (c.key, c.key.partition(" ~ ")[0])), None)
+    if candidate is None:
+        raise ToolError(f"{text[:100]} was not judged or fell out of the list; call try_expression first")
+    return candidate
+
+
+def _target_and_group(context: ToolContext, given: Mapping[str, Any]) -> tuple[int, str]:
+    """Return number and name of what is asked about: the first target, and the group with the most rows, if unsaid."""
+    table = context.table
+    columns = [t.column for t in table.targets]
+    target, group = given.get("target", ""), given.get("group", "")
+    if target and target not in columns:
+        raise ToolError(suggest(target[:60], columns, kind="target"))
+    if group and group not in table.groups:
+        raise ToolError(suggest(group[:60], table.groups, kind="group"))
+    most = table.groups[int(np.argmax(np.bincount(table.group_index, minlength=len(table.groups))))]
+    return columns.index(target) if target else 0, group or most
+
+
+def _looked(look: Callable[[], Look]) -> ToolResult:
+    """Return what a look at formulas brings; raises ToolError where a formula cannot be fitted again."""
+    with np.errstate(all="ignore"):
+        try:
+            found = look()
+        except (OverflowError, ValueError, np.linalg.LinAlgError):
+            raise ToolError("the formula cannot be fitted again in other ways") from None
+    return ToolResult(found.text, n_fits=found.n_fits)
+
+
+def compare(context: ToolContext, given: Mapping[str, Any]) -> ToolResult:
+    """Return where and by how much two judged formulas differ."""
+    first, second = (_judged(context, given[name]) for name in ("first", "second"))
+    target, group = _target_and_group(context, given)
+    if first.key == second.key:
+        raise ToolError("both are the same formula; name two that differ")
+    return _looked(lambda: compared(first, second, context.table, context.folds, target, group))
+
+
+def sensitivity(context: ToolContext, given: Mapping[str, Any]) -> ToolResult:
+    """Return how a judged formula moves when it is fitted in other ways."""
+    candidate = _judged(context, given["expression"])
+    target, group = _target_and_group(context, given)
+    return _looked(lambda: swayed(candidate, context.table, target, group))
+
+
+def diagnose(context: ToolContext, given: Mapping[str, Any]) -> ToolResult:
+    """Return what the training rows say against a judged formula."""
+    candidate = _judged(context, given["expression"])
+    target, group = _target_and_group(context, given)
+    return _looked(lambda: diagnosed(candidate, context.table, target, group))
+
+
 def published_laws(context: ToolContext, given: Mapping[str, Any]) -> str:
     """Return laws of the catalogue over the table's variables, those with all the words only."""
     table, wanted = context.table, given.get("words", "").casefold().split()
     lines = []
-    for law in load_catalogue():
+    for law in (law for law in load_catalogue() if law.proposed):
         about = f"{law.id} {law.name} {law.category} {law.formula} {law.paper.title}".casefold()
         if not all(w in about for w in wanted):
             continue
@@ -296,6 +363,12 @@ _PROPOSAL = {
     "required": ["expression", "reason"],
 }
 
+_WHOSE = {
+    "target": {"type": "string", "description": "The first one if left out"},
+    "group": {"type": "string", "description": "The one with the most rows if left out"},
+}
+_TRIED = {"type": "string", "description": "A formula that was tried or stands in the list of the best"}
+
 # one row a tool, in the order in which the model reads of them
 TOOLS: dict[str, Tool] = {
     tool.name: tool
@@ -329,6 +402,35 @@ TOOLS: dict[str, Tool] = {
             show_residuals,
             ["variable"],
             advice="look at their residuals",
+        ),
+        Tool(
+            "compare",
+            "Where and by how much two judged formulas differ: on each fold, within the data, beyond the largest run.",
+            {"first": _TRIED, "second": _TRIED, **_WHOSE},
+            compare,
+            ["first", "second"],
+            advice="compare two that do well",
+            fits=True,
+        ),
+        Tool(
+            "sensitivity",
+            "How the constants of a judged formula, and its prediction beyond the data, move under other losses and "
+            "without the top rungs.",
+            {"expression": _TRIED, **_WHOSE},
+            sensitivity,
+            ["expression"],
+            advice="see what moves them",
+            fits=True,
+        ),
+        Tool(
+            "diagnose",
+            "What the training rows say against a judged formula: each rung predicted by the others, and the runs that "
+            "move the answer.",
+            {"expression": _TRIED, **_WHOSE},
+            diagnose,
+            ["expression"],
+            advice="see which rungs and runs they hang on",
+            fits=True,
         ),
         Tool(
             "published_laws",

@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import chain, islice
 
 import numpy as np
 
 from sld.core.errors import GrammarError, UsageError, suggest
+from sld.data.card import Variable
 from sld.data.table import Table
 from sld.laws.catalogue import load_catalogue, match
 from sld.laws.form import Form
@@ -33,20 +35,26 @@ _HEAD = 480  # static proposals before evolution has anything worth breeding
 _PARENTS = 32  # candidates that behave differently, of each of which a few children come in a batch
 ISLANDS = 4  # with all parents shared every fourth turn: 0.849 to 0.862 on 14 tasks (bench/LOG.md)
 _MIGRATION = 4  # every so many turns an island takes its parents from all
+_TABLES = 8  # a search asks for the published laws three times for each target, always of the same columns
 _COUNT = 64  # candidates that may still become parents, members of a consensus or the choice
 
 
 def from_catalogue(table: Table) -> Iterator[Proposal]:
     """Published laws, the table's variables in every role that makes sense."""
+    yield from _published(table.variables, table.own_shares)
+
+
+@lru_cache(maxsize=_TABLES)
+def _published(variables: tuple[Variable, ...], own_shares: tuple[str | None, ...]) -> tuple[Proposal, ...]:
     found: list[Proposal] = []
-    for law in load_catalogue():
-        per_target = [list(match(law, table.variables, own=table.own_share(j))) for j in range(len(table.targets))]
+    for law in (law for law in load_catalogue() if law.proposed):
+        per_target = [list(match(law, variables, own=share)) for share in own_shares]
         if len({len(forms) for forms in per_target}) == 1:
             found.extend(Proposal.of(forms) for forms in zip(*per_target, strict=True))
     # laws that use every variable first, those of these very quantities ahead: on a small budget they are the ones to
     # have tried
     found.sort(key=lambda p: (-len(p.forms[0].expression.used_variables), p.forms[0].mismatch))
-    yield from found
+    return tuple(found)
 
 
 def from_enumeration(table: Table) -> Iterator[Proposal]:

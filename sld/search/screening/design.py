@@ -181,6 +181,12 @@ def _relations(table: Table, i: int, others: Sequence[int], logs: Mapping[int, A
     y = logs[i]
     if np.ptp(y) < 1e-9:
         return
+    # what all other columns together leave, no few of them explain: thousands of sets need not be tried one by one
+    everything = np.column_stack([logs[k] for k in others])
+    centred = everything - everything.mean(axis=0)
+    left = y - y.mean() - centred @ np.linalg.lstsq(centred, y - y.mean(), rcond=None)[0]
+    if np.sqrt(np.mean(left**2)) >= _ROUNDED:
+        return
     for size in range(1, min(_LARGEST_SET, len(others)) + 1):
         if len(y) < size + 3:  # a line through as many points as it has constants is no relation
             return

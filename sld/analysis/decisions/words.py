@@ -1,0 +1,51 @@
+"""What a decision says, as paragraphs and small tables: the same for a notebook and for a terminal of any width."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_NOTHING = 5e-5  # of a share: less than nothing that anybody acts on
+
+
+@dataclass(frozen=True)
+class Block:
+    """A small table: a header, and rows of as many cells."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+Said = Sequence[str | Block]
+
+
+def as_text(said: Said) -> str:
+    """Return paragraphs and tables as lines of text.
+
+    >>> print(as_text(["two sizes:", Block(("size", "loss"), (("1e6", "3.1"), ("1e7", "2.9")))]))
+    two sizes:
+      size  loss
+      1e6   3.1
+      1e7   2.9
+    """
+    lines: list[str] = []
+    for part in said:
+        if isinstance(part, str):
+            lines.append(part)
+            continue
+        rows = [part.header, *part.rows]
+        widths = [max(len(row[k]) for row in rows) for k in range(len(part.header))]
+        lines += [
+            ("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
+            for row in rows
+        ]
+    return "\n".join(lines)
+
+
+def percent(share: float, digits: int = 2) -> str:
+    """Return a share as percent with its sign.
+
+    >>> percent(-0.1391), percent(0.0002), percent(-3e-9)
+    ('-14 %', '+0.02 %', '0 %')
+    """
+    return f"{100 * share:+.{digits}g} %" if abs(share) >= _NOTHING else "0 %"

@@ -1,0 +1,1 @@
+"""Pages that open from disk: markup that escapes, charts, formulas and tables in HTML; who uses them stands above."""

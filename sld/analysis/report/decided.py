@@ -1,0 +1,150 @@
+"""What was decided with a law, as the page tells it: heading, text, picture and table, from the result of any verb."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sld.core.errors import SldError, UsageError
+
+_MOST_ROWS = 60  # of a table on the page
+_MOST_COLUMNS = 14
+_MOST_TEXT = 20_000  # characters
+_SIZE, _DPI = (7.0, 4.4), 100  # of a picture, inches
+_SAYING = ("summary", "sentence", "verdict")  # keys of a command's document that are sentences
+_REMARKS = ("notes", "warnings")
+_NO_CONTENT = ("title", "command", "law", "run_dir", "out", "files", *_SAYING, *_REMARKS)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """One decision.
+
+    Attributes:
+        title: Its heading.
+        text: What was decided, laid out as on a terminal.
+        head: Names of the table's columns; empty without a table.
+        rows: The cells.
+        picture: An address that holds the picture itself (`data:`); empty without one.
+    """
+
+    title: str
+    text: str = ""
+    head: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    picture: str = ""
+
+
+def decided(given: object) -> Decided:
+    """Return a decision from a result with `summary()` (`to_frame()`, `plot()`), or from the document of a command.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if isinstance(given, Decided):
+        return given
+    if isinstance(given, Mapping):
+        return _from_document(given)
+    summary = getattr(given, "summary", None)
+    if not callable(summary):
+        wanted = "a decision has a method summary(), or is the JSON document of a command"
+        raise UsageError(f"{wanted}; got {type(given).__name__}")
+    said = summary()
+    to_frame = getattr(given, "to_frame", None)
+    frame = to_frame() if callable(to_frame) else None
+    if not isinstance(said, str):  # a DataFrame: the table itself
+        said, frame = "", said
+    head, rows = _of_frame(frame)
+    return Decided(" ".join(_words(type(given).__name__)), said[:_MOST_TEXT].strip("\n"), head, rows, _picture(given))
+
+
+def _of_frame(frame: Any) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    if frame is None or not len(frame):
+        return (), ()
+    head = tuple(str(name) for name in frame.columns[:_MOST_COLUMNS])
+    some = frame.iloc[:_MOST_ROWS, :_MOST_COLUMNS]
+    return head, tuple(tuple(_cell(value) for value in row) for row in some.itertuples(index=False))
+
+
+def _picture(given: object) -> str:
+    """Return what a result draws of itself on axes; nothing where it draws nothing."""
+    plot = getattr(given, "plot", None)
+    if not callable(plot):
+        return ""
+    import matplotlib.style
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    buffer = io.BytesIO()
+    with matplotlib.style.context("default"):
+        figure = Figure(figsize=_SIZE, dpi=_DPI, layout="constrained")
+        FigureCanvasAgg(figure)
+        try:
+            plot(figure.subplots())
+        except SldError:  # there is nothing to draw; the text says what there is
+            return ""
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def _from_document(document: Mapping[str, Any]) -> Decided:
+    title = str(document.get("title") or document.get("command") or "Decision")
+    lines = [str(document[key]) for key in _SAYING if isinstance(document.get(key), str)]
+    lines += [str(note) for key in _REMARKS for note in _list(document.get(key)) if isinstance(note, str)]
+    text = "\n".join(lines)[:_MOST_TEXT]
+    tables = [_list(value) for value in document.values() if _list(value)]
+    tables = [rows for rows in tables if all(isinstance(row, Mapping) for row in rows)]
+    if tables:
+        flat = [dict(_flat(row)) for row in max(tables, key=len)[:_MOST_ROWS]]
+        head = tuple(dict.fromkeys(name for row in flat for name in row))[:_MOST_COLUMNS]
+        if head:
+            return Decided(title, text, head, tuple(tuple(row.get(name, "-") for name in head) for row in flat))
+    facts = tuple(_flat({key: value for key, value in document.items() if key not in _NO_CONTENT}))
+    if not facts and not text:
+        raise UsageError("a decision's document says nothing: wanted what a command printed with --json")
+    return Decided(title, text, ("what", "value") if facts else (), facts[:_MOST_ROWS])
+
+
+def _flat(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield names and values, those of inner mappings with both names; a value with its interval is one."""
+    for key, value in document.items():
+        name = f"{prefix}{str(key).replace('_', ' ')}"
+        if isinstance(value, Mapping):
+            if "value" in value and set(value) <= {"value", "low", "high"}:
+                ends = [value.get("low"), value.get("high")]
+                between = f" ({_cell(ends)})" if all(end is not None for end in ends) else ""
+                yield name, f"{_cell(value['value'])}{between}"
+            else:
+                yield from _flat(value, f"{name} ")
+        elif value not in (None, "", [], ()) and not any(isinstance(item, Mapping) for item in _list(value)):
+            yield name, _cell(value)
+
+
+def _list(value: object) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else ()
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.5g}" if math.isfinite(value) else "-"
+    if isinstance(value, list | tuple):
+        return " to ".join(_cell(v) for v in value) if len(value) == 2 else ", ".join(_cell(v) for v in value)
+    item = getattr(value, "item", None)  # a number of numpy
+    return _cell(item()) if callable(item) and not isinstance(value, int) else str(value)
+
+
+def _words(name: str) -> Iterator[str]:
+    """Yield the words of a class's name: OptimalAllocation is "Optimal", "allocation"."""
+    begin = 0
+    for k in range(1, len(name) + 1):
+        if k == len(name) or name[k].isupper():
+            yield name[begin:k] if begin == 0 else name[begin:k].lower()
+            begin = k

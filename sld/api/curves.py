@@ -1,0 +1,307 @@
+"""Curves: the end of runs that have begun, and laws of the loss along a run under a schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
+
+from sld.api.options import check_keywords
+from sld.core.errors import UsageError, suggest
+
+if TYPE_CHECKING:
+    from sld.analysis.curves.annealing import Observed
+    from sld.analysis.curves.curve_law import CurveLaw
+    from sld.analysis.curves.finals import FinalValues
+    from sld.analysis.curves.runs import Curve
+    from sld.analysis.curves.schedules import Rates
+
+
+class CurveOptions(TypedDict, total=False):
+    """What the rows of a table of curves are.
+
+    Attributes:
+        run: Column(s) that tell the runs apart; without one, all rows are one run.
+        lr: Column of the learning rate.
+        schedule: Learning rate by name, for all runs ("cosine:warmup=500,total=20000") or by run.
+        drop: Rows to leave out, e.g. "step<1000".
+        melt: The table has one column per run.
+    """
+
+    run: str | Sequence[str]
+    lr: str | None
+    schedule: str | Mapping[str, str] | None
+    drop: str | Sequence[str]
+    melt: bool
+
+
+class EndOptions(CurveOptions, total=False):
+    """What is known of the values whose end is asked for, and what the rows of the table are.
+
+    Attributes:
+        better: "lower" (the default) or "higher": which value is better.
+        lower: Bound that no value can fall below.
+        upper: Bound that no value can exceed.
+        level: Level of the intervals, 0.9 if not given.
+        pooled: Whether the runs are of one kind, so that they say something of each other's shape; True if not given.
+        first: Use the first part of each run only, e.g. 0.4 of its last step: to see what would have been foretold.
+    """
+
+    better: Literal["lower", "higher"]
+    lower: float | None
+    upper: float | None
+    level: float
+    pooled: bool
+    first: float | None
+
+
+def curve(
+    data: object,
+    *,
+    target: str,
+    step: str,
+    until: float | str | None = None,
+    seed: int = 0,
+    **options: Unpack[EndOptions],
+) -> FinalValues:
+    r"""Foretell the value at the end of runs that are under way, each with its interval.
+
+    With $u = x/x_c$ the step over the last one that was measured, a run is taken to go on as
+
+    $$ T(y(u)) = \ell - s\,g_\theta(u) - \rho\,[d(u) - d(1)] , $$
+
+    where $\ell$ and $s$ are level and slope at the end of what is known, $g_\theta$ is a shifted power, a logarithm
+    or a
+    sigmoid, and $\rho\,d$ what the fall of the learning rate brings, where the schedule is known. Every shape counts
+    by how
+    well it fits (Bayes), runs of one table share what they tell of the shape, and points that follow each other closely
+    do not count as independent. The same serves for learning curves over rows of training data.
+
+    Args:
+        data: A table with a row for each checkpoint (path, DataFrame, mapping of columns, list of records).
+        target: Column of the values.
+        step: Column of steps, tokens, samples or rows of training data.
+        until: Where the runs end: a number, a multiple such as "10x" of each run's last step, or a column that says so;
+            the schedule's `total` if not given.
+        seed: Of the draws behind the probabilities of being best.
+        **options: `run`, `lr`, `schedule`, `better`, `lower`, `upper`, `level`, `pooled`, `first`, `drop`, `melt`: see
+            `sld.api.curves.EndOptions`.
+
+    Returns:
+        The end of each run (`finals`, a row each in `to_frame()`), which is best, and which can stop.
+
+    Raises:
+        UsageError: Nothing says where the runs end, or a word is not understood.
+        DataError: A column is missing or a cell is no number.
+
+    Examples:
+        >>> import numpy as np
+        >>> import sld
+        >>> step = np.arange(1, 41) * 100.0
+        >>> ends = sld.curve({"step": step, "loss": 2 + 30 * step**-0.5}, target="loss", step="step", until=16000)
+        >>> end = ends.finals[0]
+        >>> round(end.value, 2), end.low < 2 + 30 * 16000**-0.5 < end.high
+        (2.24, True)
+    """
+    from sld.analysis.curves.finals import Asked, FinalValues, final_values
+
+    check_keywords(curve, options, EndOptions)
+    better = options.get("better", "lower")
+    if better not in ("lower", "higher"):
+        raise UsageError(f"better must be lower or higher, got {better!r}")
+    level = options.get("level", 0.9)
+    if not 0 < level < 1:
+        raise UsageError(f"level must lie between 0 and 1, got {level:g}")
+    curves, ends, notes = _read(data, target, step, until, options)
+    if (first := options.get("first")) is not None:
+        if not 0 < first <= 1:
+            raise UsageError(f"first is a share of each run, above 0 and at most 1, got {first:g}")
+        curves = [c.until(first * c.x[-1]) for c in curves]
+    curves = [c.until(ends[c.name]) if c.x[0] <= ends.get(c.name, -1) < c.x[-1] else c for c in curves]
+    rates, said = _rates_to(curves, ends, options)
+    asked = Asked(better, level, options.get("lower"), options.get("upper"), options.get("pooled", True), seed)
+    finals, found, remarks = final_values(curves, ends, asked=asked, rates=rates)
+    by_name = {c.name: c for c in curves}
+    return FinalValues(target, step, level, better, tuple(finals), said, (*notes, *remarks), by_name, found)
+
+
+def curve_law(
+    data: object,
+    *,
+    target: str,
+    step: str,
+    law: str = "auto",
+    size: str | None = None,
+    skip: float = 0.0,
+    **options: Unpack[CurveOptions],
+) -> CurveLaw:
+    r"""Fit a law of the loss along whole runs under their learning rates; it foretells other schedules.
+
+    The annealing law (Tissue et al. 2024, arXiv:2408.11029) and the multi-power law (Luo et al. 2025,
+    arXiv:2503.12811),
+
+    $$ L = L_0 + A S_1^{-\alpha} - C S_2, \qquad
+       L = L_0 + A (S_1 + S_W)^{-\alpha} - B \sum_k \Delta\eta_k \bigl(1 - (1 + C \eta_k^{-\gamma} S_k)^{-\beta}\bigr)
+       . $$
+
+    Args:
+        data: A table with a row for each checkpoint.
+        target: Column of the loss.
+        step: Column of the steps.
+        law: `annealing`, `multi-power`, or `auto`: the one that better foretells the last third of the runs from the
+            rest.
+        size: Column whose values share $L_0$ and $A$ (several sizes at once); one size if not given.
+        skip: Share of each run that is left out at its start, after the warm-up.
+        **options: `run`, `lr`, `schedule`, `drop`, `melt`: see `sld.api.curves.CurveOptions`.
+
+    Returns:
+        The law: `at(schedule, step)` gives the loss and its interval under another schedule.
+
+    Raises:
+        UsageError: There is neither a learning rate nor a schedule, or the rate never falls.
+        DataError: A column is missing or a cell is no number.
+
+    Examples:
+        >>> import numpy as np
+        >>> import sld
+        >>> from sld.analysis.curves.schedules import Rates, read_schedule
+        >>> cosine, wsd = (read_schedule(f"{kind}:peak=3e-4,warmup=200,total=8000") for kind in ("cosine", "wsd"))
+        >>> step = np.arange(300, 8001, 50.0)
+        >>> def loss(schedule):
+        ...     rates = Rates.of(schedule)
+        ...     return 2.6 + 0.5 * rates.forward(step) ** -0.5 - 0.4 * rates.annealing(step, 0.999)
+        >>> law = sld.curve_law({"step": step, "loss": loss(cosine)}, target="loss", step="step", law="annealing",
+        ...                     schedule=cosine.text())
+        >>> foretold = law.at(wsd, step)
+        >>> bool(np.abs(foretold.value - loss(wsd)).max() < 0.01)
+        True
+    """
+    from sld.analysis.curves.annealing import LAWS
+    from sld.analysis.curves.curve_law import fit_curve_law
+
+    check_keywords(curve_law, options, CurveOptions)
+    if law != "auto" and law not in LAWS:
+        raise UsageError(f"law: {suggest(law, (*LAWS, 'auto'), kind='law of curves')}")
+    if not 0 <= skip < 1:
+        raise UsageError(f"skip is a share of each run, at least 0 and below 1, got {skip:g}")
+    if options.get("lr") is None and options.get("schedule") is None:
+        raise UsageError(
+            "a law of curves needs the learning rate: name its column (lr), or the schedule, e.g. cosine:warmup=500; "
+            "to continue runs without one, say until where"
+        )
+    runs, notes, sizes = _observed(data, target, step, size, skip, options)
+    return fit_curve_law(runs, law, target=target, step=step, sizes=sizes, notes=notes)
+
+
+def _read(
+    data: object, target: str, step: str, until: float | str | None, options: CurveOptions
+) -> tuple[list[Curve], dict[str, float], list[str]]:
+    """Return the runs, where each ends, and what was noticed."""
+    from sld.analysis.curves.runs import read_curves
+    from sld.data.reading import column_names, prepared
+    from sld.data.roles import listed
+
+    filters = options.get("drop", ())
+    run = listed(options.get("run") or ("run" if options.get("melt") else ()))
+    source = prepared(data, drop=listed(filters), melt=options.get("melt", False), keep=[step], targets=[target])
+    curves, notes = read_curves(source, target=target, step=step, run=run, rate=options.get("lr"))
+    if until is None:
+        return curves, {}, notes
+    if isinstance(until, str) and (until in column_names(source)):
+        planned, _ = read_curves(source, target=until, step=step, run=run)
+        ends = {c.name: float(c.y[-1]) for c in planned}
+    else:
+        ends = {c.name: _end_of(until, float(c.x[-1]), column_names(source)) for c in curves}
+    return curves, ends, notes
+
+
+def _end_of(until: float | str, last: float, columns: Sequence[str]) -> float:
+    from sld.data.numbers import number
+
+    try:
+        if isinstance(until, str) and until.strip().lower().endswith("x"):
+            end = float(until.strip()[:-1]) * last
+        else:
+            end = number(until) if isinstance(until, str) else float(until)
+    except ValueError:
+        wanted = "a number, a multiple such as 10x, or a column"
+        raise UsageError(f"until wants {wanted}: {suggest(str(until), columns, kind='column')}") from None
+    if not 0 < end < float("inf"):
+        raise UsageError(f"until must be above 0, got {until}")
+    return end
+
+
+def _words(options: CurveOptions, run: str) -> str | None:
+    schedule = options.get("schedule")
+    if schedule is None or isinstance(schedule, str):
+        return schedule
+    if run in schedule:
+        return schedule[run]
+    raise UsageError(f"schedule: no words for run {run!r}; name one for each run, or one for all")
+
+
+def _rates_to(
+    curves: Sequence[Curve], ends: dict[str, float], options: CurveOptions
+) -> tuple[dict[str, Rates] | None, str]:
+    """Return the rates of each run up to its end, and the schedule in words; fills in ends that schedules give."""
+    from sld.analysis.curves.finals import guessed_schedule
+    from sld.analysis.curves.schedules import Rates, read_schedule
+
+    rates, said = {}, []
+    for c in curves:
+        words = _words(options, c.name)
+        if words is not None:
+            schedule = read_schedule(words, ends.get(c.name))
+            ends.setdefault(c.name, schedule.total)
+        elif c.name not in ends:
+            raise UsageError(
+                "say where the runs end: until (a number of steps, 10x, or a column), or total=... in a schedule"
+            )
+        elif c.rate is not None:
+            guess = guessed_schedule(c, ends[c.name])
+            if guess is None:
+                raise UsageError(
+                    f"the learning rate of run {c.name!r} so far is none of the schedules that are known up to "
+                    f"{ends[c.name]:g}: name it (schedule), or leave the column of the rate out"
+                )
+            schedule = guess
+        else:
+            continue
+        rates[c.name] = Rates.of(schedule)
+        said.append(schedule.text())
+    return (rates, said[0] if len(set(said)) == 1 else f"{said[0]} and others") if rates else (None, "")
+
+
+def _observed(
+    data: object, target: str, step: str, size: str | None, skip: float, options: CurveOptions
+) -> tuple[list[Observed], list[str], tuple[str, ...]]:
+    """Return the runs as a law of curves takes them, what was noticed, and the names of the sizes."""
+    from sld.analysis.curves.annealing import observe
+    from sld.analysis.curves.runs import ONE
+    from sld.analysis.curves.schedules import Rates, read_schedule
+    from sld.data.reading import prepared, read_columns
+    from sld.data.roles import listed
+
+    curves, _, notes = _read(data, target, step, None, options)
+    of: dict[str, str] = {}
+    if size is not None:
+        run = listed(options.get("run") or ("run" if options.get("melt") else ()))
+        source = prepared(data, drop=listed(options.get("drop", ())), melt=options.get("melt", False), targets=[target])
+        labels = read_columns(source, [], size)
+        names = [ONE] * labels.n_rows
+        if run:
+            runs = read_columns(source, [], run[0])
+            names = [runs.labels[i] for i in runs.label_index]
+        for name, i in zip(names, labels.label_index, strict=True):
+            if of.setdefault(name, labels.labels[i]) != labels.labels[i]:
+                raise UsageError(f"run {name!r} has more than one {size}: {of[name]} and {labels.labels[i]}")
+    sizes = tuple(dict.fromkeys(of.get(c.name, "all") for c in curves))
+    found = []
+    for c in curves:
+        words = _words(options, c.name)
+        if words is not None:
+            rates = Rates.of(read_schedule(words, float(c.x[-1])))
+        else:
+            assert c.rate is not None
+            rates = Rates.from_column(c.x, c.rate)
+        found.append(observe(c, rates, sizes.index(of.get(c.name, "all")), skip))
+    return found, notes, sizes

@@ -1,0 +1,211 @@
+"""`sld curve`: the end of runs that are under way, and the loss along a run under another schedule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sld.cli import options, output
+from sld.cli.base import Json, command
+from sld.core.errors import UsageError
+
+Table = Annotated[
+    str,
+    typer.Argument(
+        metavar="TABLE",
+        help="A row for each checkpoint: CSV, TSV, JSON, JSON lines, Parquet, xlsx; a folder or "
+        "'runs/*.csv'; - for a pipe.",
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the others."""
+    command(
+        app,
+        "curve",
+        "sld curve runs.csv --target loss --step step --run run --until 20000",
+        "sld curve runs.csv --target loss --step step --until 20000 --schedule cosine:warmup=500 --watch",
+        "sld curve models.csv --target error --step rows --run model --until 10x",
+        "sld curve finished.csv --target loss --step step --lr lr --predict wsd:peak=3e-4,warmup=500,total=20000",
+    )(curve)
+
+
+def curve(
+    table: Table,
+    target: Annotated[str, typer.Option("--target", metavar="COL", help="Column of the values.")],
+    step: Annotated[
+        str, typer.Option("--step", metavar="COL", help="Column of steps, tokens, samples, or rows of training data.")
+    ],
+    run: Annotated[
+        options.Names, typer.Option("--run", metavar="COLS", help="Column(s) that tell the runs apart.")
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until", metavar="X", help="Foretell the value at X: a step, 10x the last step, or a column that says it."
+        ),
+    ] = None,
+    lr: Annotated[str | None, typer.Option("--lr", metavar="COL", help="Column of the learning rate.")] = None,
+    schedule: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--schedule",
+            metavar="WORDS",
+            help="The learning rate by name: constant, cosine, linear, multistep or wsd, with peak, warmup, total, "
+            "end, decay (see the guide); or RUN=WORDS for one run, repeatable.",
+        ),
+    ] = None,
+    better: Annotated[str, typer.Option("--better", metavar="lower|higher", help="Which value is better.")] = "lower",
+    lower: Annotated[float | None, typer.Option("--lower", metavar="X", help="No value falls below X.")] = None,
+    upper: Annotated[float | None, typer.Option("--upper", metavar="X", help="No value exceeds X.")] = None,
+    level: Annotated[float, typer.Option("--level", metavar="P", help="Level of the intervals.")] = 0.9,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="The runs are of different kinds: each is continued by itself.")
+    ] = False,
+    first: Annotated[
+        float | None,
+        typer.Option(
+            "--first", metavar="P", help="Use this first part of each run only, e.g. 0.4: to see how well it does."
+        ),
+    ] = None,
+    law: Annotated[
+        str, typer.Option("--law", metavar="NAME", help="Without --until: annealing, multi-power, or auto.")
+    ] = "auto",
+    size: Annotated[
+        str | None, typer.Option("--size", metavar="COL", help="Without --until: rows of one value share L0 and A.")
+    ] = None,
+    skip: Annotated[
+        float, typer.Option("--skip", metavar="P", help="Without --until: leave out this first part of each run.")
+    ] = 0.0,
+    predict: Annotated[
+        str | None,
+        typer.Option("--predict", metavar="WORDS", help="Without --until: the loss along a run of another schedule."),
+    ] = None,
+    drop: options.Drop = None,
+    melt: options.Melt = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Read the table again when it changes, until the runs have ended.")
+    ] = False,
+    every: Annotated[float, typer.Option("--every", metavar="S", help="With --watch: seconds between looks.")] = 10.0,
+    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw a picture (PNG).")] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the numbers as CSV.")] = None,
+    seed: options.Seed = 0,
+    json: Json = False,
+) -> None:
+    """Continue training and learning curves: the value at the end, and the loss under another schedule.
+
+    With --until: what each run will be at its end, from its part so far. Without: a law of the loss along whole runs
+    under
+    their learning rates, which foretells other schedules.
+    """
+    from sld.cli.show import curves as show
+
+    shared: dict[str, Any] = {
+        "target": target, "step": step, "lr": lr, "schedule": _by_run(schedule), "drop": drop or (), "melt": melt,
+    }  # fmt: skip
+    if run:
+        shared["run"] = options.split(run)
+    ends = {"better": better, "lower": lower, "upper": upper, "level": level, "pooled": not alone, "first": first}
+    if until is None and not (watch and schedule):
+        if watch:
+            raise UsageError("--watch needs to know where the runs end: --until, or total=... in --schedule")
+        _law(table, {**shared, "law": law, "size": size, "skip": skip}, predict, (plot, out, json))
+        return
+    for flag, given in (("--predict", predict), ("--size", size)):
+        if given is not None:
+            raise UsageError(f"{flag} belongs to the law of whole runs; leave --until and --watch out, or {flag}")
+    asked = {**shared, **ends, "until": until, "seed": seed}
+    if watch:
+        _watched(table, asked, every, json)
+        return
+    from sld import api
+
+    found = api.curve(options.given(table), **asked)
+    show.finals(found, json)
+    _written(found, plot, out)
+
+
+def _by_run(schedule: list[str] | None) -> Any:
+    """Return the words for all runs, or by run: in RUN=WORDS an equals sign comes before the colon."""
+    if not schedule:
+        return None
+    by_run = {}
+    for text in schedule:
+        name, equals, words = text.partition("=")
+        if not equals or ":" in name:
+            if len(schedule) > 1:
+                raise UsageError("--schedule: give one for all runs, or RUN=WORDS for each run")
+            return text
+        by_run[name.strip()] = words.strip()
+    return by_run
+
+
+def _law(table: str, asked: dict[str, Any], predict: str | None, places: tuple[Path | None, Path | None, bool]) -> None:
+    from sld import api
+    from sld.cli.show import curves as show
+
+    plot, out, json = places
+    found = api.curve_law(options.given(table), **asked)
+    foretold = None
+    if predict is not None:
+        foretold = {size: found.at(predict, size=size) for size in found.sizes}
+    show.law(found, predict, foretold, json)
+    if foretold is not None and out is not None:
+        import pandas as pd
+
+        frames = [f.to_frame().assign(size=size) for size, f in foretold.items()]
+        output_csv(pd.concat(frames), out)
+    elif out is not None:
+        output_csv(found.to_frame(), out)
+    if plot is not None:
+        show.picture(found.plot(), plot)
+
+
+def _written(found: Any, plot: Path | None, out: Path | None) -> None:
+    from sld.cli.show import curves as show
+
+    if out is not None:
+        output_csv(found.to_frame(), out)
+    if plot is not None:
+        show.picture(found.plot(), plot)
+
+
+def output_csv(frame: Any, out: Path) -> None:
+    """Write a frame as CSV, whole or not at all."""
+    from sld.core.files import write_text_atomic
+
+    write_text_atomic(out, frame.to_csv(index=False))
+    output.remark(f"written to {out}")
+
+
+def _watched(table: str, asked: dict[str, Any], every: float, json: bool) -> None:
+    """Foretell anew whenever the table has changed, until every run has reached its end."""
+    import time
+
+    from sld import api
+    from sld.cli.show import curves as show
+    from sld.core.errors import DataError
+
+    if table == "-":
+        raise UsageError("--watch reads a file again; a pipe can be read once")
+    if not every > 0:
+        raise UsageError(f"--every is a time in seconds, above 0, got {every:g}")
+    before = None
+    while True:
+        stamp = show.stamp_of(table)
+        if stamp != before:
+            try:
+                found = api.curve(table, **asked)
+            except DataError as error:
+                if before is None:
+                    raise
+                output.remark(f"not read this time: {error}")  # a row that is half written
+            else:
+                show.watched(found, json)
+                if all(f.last >= f.at * (1 - 1e-9) for f in found.finals):
+                    return
+            before = stamp
+        time.sleep(every)

@@ -1,0 +1,58 @@
+"""How `sld diagnose` looks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sld.cli.output import fill, remark, say, say_json, say_table, shown
+
+if TYPE_CHECKING:
+    from sld.analysis.diagnostics import Diagnostics
+
+_RUNS = 8  # lines
+
+
+def diagnostics(found: Diagnostics, plot: Path | None, json: bool) -> None:
+    """Show rungs, runs and levels, and what they come to; draw them where asked."""
+    if plot is not None:
+        from sld.analysis.decisions.style import save
+        from sld.analysis.diagnostics_picture import figure
+
+        save(figure(f"{found.target}: what the law does not follow", found.levels, found.rungs), plot)
+        remark(f"drawn to {plot}")
+    if json:
+        say_json(found.to_json())
+        return
+    say("Rungs, each predicted by a fit to the others (missed: in standard deviations of the residuals)")
+    say_table(
+        [
+            [
+                r.variable,
+                _between(r.low, r.high),
+                str(r.n_rows),
+                shown(r.measured),
+                shown(r.predicted),
+                shown(r.missed, 2),
+            ]
+            for r in found.rungs
+        ],
+        header=("", "value", "runs", "measured", "predicted", "missed"),
+    )
+    say()
+    place = ", ".join(f"{s} = {v:.4g}" for s, v in found.where.items())
+    say(f"Runs that move the law most at {place}, where it says {shown(found.predicted)} ± {shown(found.spread, 2)}")
+    say_table(
+        [
+            [r.run, ", ".join(f"{s} = {v:.3g}" for s, v in r.at.items()), shown(r.without), f"{r.moved:+.2f}"]
+            for r in found.runs[:_RUNS]
+        ],
+        header=("without", "at", "the law says", "moved, in spreads"),
+    )
+    say()
+    for line in found.summary().splitlines():
+        say(fill(line))
+
+
+def _between(low: float, high: float) -> str:
+    return f"{low:.3g}" if high <= low * 1.001 else f"{low:.3g} to {high:.3g}"

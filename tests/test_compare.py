@@ -1,0 +1,225 @@
+"""Comparisons of laws: differences, crossings, multipliers and switch points, against closed forms and simulations."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commands import Run, runner
+
+import sld
+from sld.analysis.decisions.findings import Pair
+from sld.core.arrays import Array
+from sld.laws.law import Law
+
+BASE = "1.69 + 406.4*N**-0.34 + 410.7*D**-0.28"  # Hoffmann et al. 2022, equation 10
+COLUMNS: dict[str, Any] = {"target": "loss", "scale": "C"}
+C = np.geomspace(1e17, 1e20, 10)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    return runner(capsys, monkeypatch, tmp_path)
+
+
+def truth(E: float, A: float, a: float, x: Array) -> Array:
+    return np.asarray(E + A * x**-a)
+
+
+FIRST, SECOND = (1.7, 42.0, 0.08), (1.7, 240.0, 0.12)
+CROSS = (240.0 / 42.0) ** (1 / 0.04)  # 8.2e18: where 42 C^-0.08 = 240 C^-0.12
+
+
+def fitted(of: tuple[float, float, float], seed: int, noise: float = 4e-3) -> Law:
+    x = np.repeat(C, 2)
+    y = truth(*of, x) * (1 + noise * np.random.default_rng(seed).standard_normal(len(x)))
+    return sld.fit({"C": x, "loss": y}, "E + A*C**-a", starts=8, seed=seed, **COLUMNS)
+
+
+def holds(pair: Pair) -> bool:
+    """Whether the interval of the crossing holds the true one."""
+    return any(
+        c.at.low is not None and c.at.high is not None and c.at.low <= CROSS <= c.at.high for c in pair.crossings
+    )
+
+
+def test_data_worth_more_are_a_multiplier_of_compute() -> None:
+    """Tokens worth 2.08 times as much by the optimiser (arXiv 2602.07712): at one compute N x 1.392, D x 0.718."""
+    found = sld.compare({"Muon": "1.69 + 406.4*N**-0.34 + 410.7*(2.08*D)**-0.28", "base": BASE}, between=(1e20, 1e24))
+    pair = found.only
+    for place in pair.places:
+        assert place.multiplier.value == pytest.approx(2.08, rel=5e-3)
+        assert place.data.value == pytest.approx(2.08, rel=5e-3)
+    assert pair.slope.value == pytest.approx(0.0, abs=1e-3) and not pair.crossings
+    N, D = ([t.columns[s][50] for t in found.tracks] for s in "ND")
+    assert N[0] / N[1] == pytest.approx(1.392, rel=5e-3) and D[0] / D[1] == pytest.approx(0.718, rel=5e-3)
+    assert "never cross" in found.summary() and "Muon is better everywhere" in found.summary()
+
+
+def test_a_crossing_of_two_powers_is_where_they_are_equal() -> None:
+    pair = sld.compare("1.7 + 42*C**-0.08", "1.7 + 240*C**-0.12", between=(1e17, 1e21)).only
+    (crossing,) = pair.crossings
+    assert crossing.at.value == pytest.approx(CROSS, rel=2e-3)
+    assert (crossing.before, crossing.after) == ("A", "B")
+    # B(mC) = A(C): 240 (mC)^-0.12 = 42 C^-0.08
+    for place in pair.places:
+        exact = (240 / 42 * place.x**-0.04) ** (1 / 0.12)
+        assert place.multiplier.value == pytest.approx(exact, rel=2e-3)
+    assert pair.slope.value == pytest.approx(-0.04 / 0.12, rel=1e-2)
+
+
+def test_a_law_above_the_other_s_irreducible_loss_is_never_equalled() -> None:
+    pair = sld.compare("1.5 + 42*C**-0.08", "2.0 + 42*C**-0.08", between=(1e20, 1e24)).only
+    assert pair.places[-1].multiplier.value == math.inf
+    back = sld.compare("2.0 + 42*C**-0.08", "1.5 + 42*C**-0.08", between=(1e20, 1e24)).only
+    assert back.offset.value < 0.01
+
+
+def test_switch_points_of_several_laws_are_where_neighbours_cross() -> None:
+    laws = {"flat": "2.3 + 30*C**-0.1", "middle": "1.9 + 90*C**-0.12", "steep": "1.5 + 900*C**-0.15"}
+    found = sld.compare(laws, between=(1e16, 1e26))
+    x = np.geomspace(1e16, 1e26, 400_001)
+    values = np.array([2.3 + 30 * x**-0.1, 1.9 + 90 * x**-0.12, 1.5 + 900 * x**-0.15])
+    winner = np.argmin(values, axis=0)
+    at = np.flatnonzero(np.diff(winner))
+    assert [s.at.value for s in found.switches] == pytest.approx(x[at].tolist(), rel=0.02)
+    names = list(laws)
+    assert [s.after for s in found.switches] == [names[k] for k in winner[at + 1]] and found.best == names[winner[0]]
+    assert len(found.pairs) == 3 and "best of all" in found.summary()
+
+
+def test_simulated_crossings_multipliers_and_probabilities_are_recovered() -> None:
+    inside, off = 0, []
+    for seed in range(3):
+        found = sld.compare({"one": fitted(FIRST, seed), "two": fitted(SECOND, 100 + seed)}, level=0.95)
+        inside += holds(found.only)
+        place = min(found.only.places, key=lambda p: abs(math.log(p.x / 1e20)))
+        exact = ((240 / 42) * place.x**-0.04) ** (1 / 0.12)
+        off.append(place.multiplier.value / exact - 1)
+        first, last = found.only.places[0], found.only.places[-1]
+        assert first.better > 0.9 and last.better < 0.1  # each wins where it should
+        assert found.only.looked_at[0] < 1e15
+    assert inside >= 2
+    assert abs(float(np.mean(off))) < 0.05
+
+
+def test_a_crossing_outside_the_rows_is_warned_of() -> None:
+    far = sld.compare({"one": fitted(FIRST, 0), "two": fitted((1.7, 300.0, 0.12), 1)}, between=(1e17, 1e26))
+    assert any(not c.supported for c in far.only.crossings)
+    assert any("lies outside the rows of both" in w for w in far.warnings)
+
+
+def recipes(exponents: tuple[float, float], seed: int = 0) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    x = np.tile(np.geomspace(1e17, 1e21, 14), 2)
+    rows: dict[str, Any] = {"C": [*x, *x], "loss": [], "recipe": ["old"] * 28 + ["new"] * 28}
+    for factor, a in zip((1.0, 0.8), exponents, strict=True):
+        y = truth(1.7, 100 * factor * 1e18 ** (a - 0.1), a, x)
+        rows["loss"] += (y * (1 + 2e-3 * rng.standard_normal(len(x)))).tolist()
+    return rows
+
+
+TABLE: dict[str, Any] = {**COLUMNS, "by": "recipe", "law": "E + A*C**-a"}
+
+
+def test_one_exponent_serves_where_it_is_one_and_not_where_there_are_two() -> None:
+    same = sld.compare(recipes((0.1, 0.1)), **TABLE)
+    assert same.exponents is not None and same.exponents.serves and "one a serves all" in same.summary()
+    # new is better: 0.8 of the reducible loss is worth 0.8^(-1/0.1) = 9.3 times the compute
+    ahead = same.only
+    assert ahead.one == "new"  # groups are in alphabetical order
+    assert ahead.better == pytest.approx(1.0) and ahead.offset.value == pytest.approx(9.3, rel=0.2)
+    two = sld.compare(recipes((0.07, 0.16)), **TABLE)
+    assert two.exponents is not None and not two.exponents.serves and two.exponents.separate < two.exponents.shared
+
+
+def test_equal_settings_compare_at_one_split() -> None:
+    other = "1.69 + 300*N**-0.34 + 410.7*D**-0.28"
+    pair = sld.compare(BASE, other, setting="D=20*N", between=(1e20, 1e22)).only
+    place = pair.places[0]
+    N = (place.x / 120) ** 0.5
+    assert place.one.value == pytest.approx(1.69 + 406.4 * N**-0.34 + 410.7 * (20 * N) ** -0.28, rel=1e-9)
+    assert place.difference.value == pytest.approx(106.4 * N**-0.34, rel=1e-6)
+    held = sld.compare(BASE, other, setting="D=1e11", between=(1e20, 1e22)).only.places[0]
+    assert held.difference.value == pytest.approx(106.4 * (held.x / 6e11) ** -0.34, rel=1e-6)
+
+
+def test_what_one_law_has_not_is_held_in_the_other_alone() -> None:
+    tuned = "1.69 + 406.4*N**-0.34 + 410.7*D**-0.28 + 0.1*(log(lr/0.003))**2"
+    pair = sld.compare(BASE, tuned, at={"lr": 0.003}, between=(1e20, 1e22)).only
+    assert [p.difference.value for p in pair.places] == pytest.approx([0.0] * len(pair.places), abs=1e-9)
+
+
+def test_the_same_seed_gives_the_same_answer_and_groups_of_a_law_are_its_recipes() -> None:
+    N, D = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 1e11, 5)))
+    y = 1.7 + 400 * N**-0.34 + 410 * D**-0.28
+    y = np.concatenate([y, 0.9 * y]) * (1 + 2e-3 * np.random.default_rng(0).standard_normal(50))
+    rows = {"N": np.tile(N, 2), "D": np.tile(D, 2), "loss": y, "recipe": ["old"] * 25 + ["new"] * 25}
+    law = sld.fit(rows, "E + A*N**-a + B*D**-b", target="loss", scale=["N", "D"], group="recipe", starts=8)
+    one, two = (sld.compare(law, between=(1e19, 1e20)) for _ in range(2))
+    assert one.to_json() == two.to_json() and set(one.names) == {"old", "new"}
+    assert one.to_frame().shape[0] == len(one.only.places)
+
+
+REFUSED: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
+    ((BASE,), {}, "two laws or more"),
+    ((BASE, "A*N**-0.3"), {}, "."),
+    ((BASE, "2 + 40*N**-0.3"), {}, "compare laws over the same variables"),
+    (("2 + 40*N**-0.3*lr**0.1*D**-0.2", BASE), {}, "hold the others with --at"),
+    ((BASE, BASE), {"at": {"lrate": 1.0}}, "no variable of these laws 'lrate'"),
+    ((BASE, BASE), {"setting": "D:20"}, "wanted a rule such as"),
+    ((BASE, BASE), {"between": (1e22, 1e20)}, "from a number above 0 to a larger one"),
+    ((BASE, "1.7 + 40*N**-0.1*D**-0.1"), {}, "no best split"),
+    ((BASE, BASE), {"law": "chinchilla"}, "by tells apart"),
+]
+
+
+@pytest.mark.parametrize(("laws", "how", "words"), REFUSED)
+def test_what_cannot_be_compared_is_one_clear_line(laws: Any, how: dict[str, Any], words: str) -> None:
+    with pytest.raises(sld.UsageError, match=words) as caught:
+        sld.compare(*laws, **how)
+    assert "\n" not in str(caught.value)
+
+
+def test_targets_and_units_that_differ_are_refused() -> None:
+    one = fitted(FIRST, 0)
+    accuracy = sld.fit(
+        {"C": C, "acc": 0.1 + 0.02 * np.log10(C)}, "a + b*log(C)", target="acc", scale="C", higher_is_better=True
+    )
+    with pytest.raises(sld.UsageError, match="predicts 'loss', B predicts 'acc'"):
+        sld.compare(one, accuracy)
+    with pytest.raises(sld.UsageError, match="lower is better"):
+        sld.compare(one, accuracy, target=["loss", "acc"])
+    x = C / 1e18
+    billions = sld.fit({"C": x, "loss": truth(1.7, 1.0, 0.1, x)}, "E + A*C**-a", starts=8, **COLUMNS)
+    with pytest.raises(sld.UsageError, match="millions or billions"):
+        sld.compare(one, billions)
+
+
+def test_laws_that_count_differently_are_warned_of() -> None:
+    laws = {}
+    for name, convention in (("ours", "total"), ("theirs", "non-embedding")):
+        law = fitted(FIRST, 0)
+        (C_,) = law.variables
+        laws[name] = replace(law, variables=(replace(C_, convention=convention),))
+    found = sld.compare(laws)
+    assert any("is counted as total in one law and as non-embedding in the other" in w for w in found.warnings)
+
+
+def test_the_command_compares_run_folders_and_draws(run: Run, tmp_path: Path) -> None:
+    for name, of in (("dense", FIRST), ("sparse", SECOND)):
+        (tmp_path / name).mkdir()
+        fitted(of, 3).save(tmp_path / name / "law.json")
+    document = run("compare", "dense", "sparse", "--json", "--plot", "both.svg", "--level", "0.95").document
+    assert document["laws"] == ["dense", "sparse"] and document["pairs"][0]["crossings"]
+    assert json.dumps(document) and "<svg" in (tmp_path / "both.svg").read_text(encoding="utf-8")
+    text = run("compare", "dense", "sparse").out
+    assert "they cross at C = " in text and "dense is better below, sparse above" in text
+    for words in (("dense", "nowhere"), ("dense", "sparse", "--plot", "both.jpg")):
+        outcome = run("compare", *words)
+        assert outcome.code == 2 and outcome.err.count("\n") == 1 and not outcome.out
