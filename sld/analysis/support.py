@@ -150,7 +150,7 @@ def limit_by_intervals(judged: Verdict, law: Law, table: Table) -> Verdict:
         )
     told = told_apart(law, table)
     if told < _LEAST_TOLD:
-        why = f"its {level:g} % interval is wider than what it says varies, already just beyond the data"
+        why = f"its {level:g} % interval is wider than its predictions differ, already just beyond the data"
         return replace(judged, kind="weak", reasons=(*judged.reasons, why), reach=judged.edge, by_group=judged.edges)
     by_group = {g: limited.get(g, dict(reach[g])) for g in reach}
     by_group = {

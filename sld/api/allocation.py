@@ -173,7 +173,7 @@ def _where_given(allocator: Allocator) -> tuple[Allocator, list[tuple[Found, Cur
     if len(asked) + len(q.ratios) != 1:
         raise UsageError(
             "say what there is to spend (a budget, hours, money or days), a target loss, or one value or ratio whose "
-            "best budget is wanted (given)"
+            "best budget is wanted (--given)"
         )
     path = Allocator(
         allocator.surface,
@@ -300,7 +300,8 @@ def _notes(allocator: Allocator, options: AllocateOptions) -> list[str]:
         source = f" ({published['source']})" if published["source"] else ""
         notes.append(f"constants of {published['id']}: {published['label'] or 'it has none'}{source}")
         if published["others"]:
-            notes.append(f"others, by {published['id']}@LABEL: {'; '.join(published['others'])}")
+            there = "; ".join(published["others"])
+            notes.append(f"other constants of it are {published['id']}@LABEL, with the start of a label: {there}")
     if not allocator.surface.n and options.get("draws") != 0:
         why = "published constants have none" if isinstance(published, Mapping) else "the law carries none"
         notes.append(f"no intervals: {why}")

@@ -124,7 +124,7 @@ def _points(at: Mapping[str, float] | Sequence[Mapping[str, float]], scales: Seq
     for point in given:
         lacking = [s for s in scales if s not in point]
         if lacking:
-            raise UsageError(f"at: a value of {lacking[0]!r} is missing; every scale needs one")
+            raise UsageError(f"--at: a value of {lacking[0]!r} is missing; every scale needs one")
         more = [s for s in point if s not in scales]
         if more:
             raise UsageError(f"at: {more[0]!r} is no scale; there are {', '.join(scales)}")

@@ -301,9 +301,9 @@ def table_from(
     said = Roles(target, **roles)
     data = prepared(data, drop=listed(drop), melt=melt, keep=said.named(), targets=said.targets)
     if not said.targets or not said.of_column:
-        needed = "the column to predict (target)"
+        needed = "the column to predict (--target)"
         if said.targets:
-            needed = "a variable (scale, hyper, proportion or covariate)"
+            needed = "a variable (--scale, --hyper, --proportion or --covariate)"
         raise UsageError(f"name {needed}; {name_of(data)} has {', '.join(column_names(data)[:20])}")
     said.check()
     if missing not in get_args(Missing):

@@ -19,6 +19,7 @@ from sld.data.card import Target, Variable, parse_for
 from sld.data.table import ALL_ROWS, Array, Declared, Table, read_points, read_table
 from sld.fit.kernel import evaluate
 from sld.formula.expression import Expression, number, substitute, to_text
+from sld.formula.render import signed
 from sld.laws.draws import Of, draws
 from sld.laws.fit_settings import FitSettings, settings_of
 
@@ -241,7 +242,7 @@ class Law:
             for group, values in self.constants[column].items():
                 places = self.digits(column) if digits is None else digits
                 filled = {name: number(float(f"{value:.{places}g}")) for name, value in values.items()}
-                formula = to_text(substitute(self.expressions[column].tree, filled))
+                formula = to_text(signed(substitute(self.expressions[column].tree, filled)))
                 lines.append(f"{column} [{group}] = {formula}" if self.grouped else f"{column} = {formula}")
                 if len(shown) == 1 and len(self.groups) == 1:
                     return formula

@@ -156,13 +156,18 @@ class Allocation:
         symbols = list(dict.fromkeys(s for p in self.plans for s in p.point))
         rated = any(p.ratio for p in self.plans)
         flat = next((p.flat[0] for p in self.plans if p.flat is not None), "")
-        header = [*(["group"] if grouped else []), "budget", *symbols, *(["D/N"] if rated else []), self.target]
+        header = [*(["group"] if grouped else []), "budget", *symbols, *([self._rate()] if rated else []), self.target]
         rows = [[*header, *([f"{flat} within {100 * FLAT:g} %"] if flat else [])]]
         for p in self.plans:
             cells = [p.budget, *(p.point[s] for s in symbols), *([p.ratio] if p.ratio is not None else [])]
             text = [c.text() for c in cells]
             rows.append([*([p.group] if grouped else []), *text, p.loss.text(5), *([_span(p)] if flat else [])])
         return rows
+
+    def _rate(self) -> str:
+        """Return what tokens per parameter are called in the law's own words."""
+        named = [find(a.variables, s) for a in self.allocators.values() for s in ("D", "N")]
+        return "/".join(v.symbol for v in named[:2] if v) or "D/N"
 
     def lines(self) -> list[str]:
         """Return the table and what is said of each run, as lines."""
@@ -174,6 +179,9 @@ class Allocation:
     def sentences(self) -> list[str]:
         """Return what is said of the runs, in sentences."""
         found = []
+        for flat in dict.fromkeys(p.flat[0] for p in self.plans if p.flat is not None):
+            within = f"{100 * FLAT:g} %"
+            found.append(f"{flat} within {within}: any {flat} between these makes {self.target} at most {within} worse")
         for group, growth in self.growth.items():
             of = f" in {group}" if len(self.growth) > 1 else ""
             if growth.exponents:
@@ -193,7 +201,7 @@ class Allocation:
         many = ""
         if beyond:
             names = ", ".join(dict.fromkeys(s for p in beyond for s in p.beyond))
-            many = f"{len(beyond)} of {len(plans)} runs lie beyond that, in {names}"
+            many = f"{len(beyond)} of {len(plans)} planned runs lie beyond that, in {names}"
         if growth.supported is not None:
             return [
                 f"supported up to a budget of {short(growth.supported)}{of} ({growth.why})" + (many and f"; {many}")

@@ -231,7 +231,7 @@ class Tuner:
             of = [s for s in of if s not in given]
         if not of:
             has = ", ".join(f"{v.symbol} ({v.role})" for v in self.variables)
-            raise UsageError(f"the law has no hyperparameter and no share to choose; say which of {has} is chosen")
+            raise UsageError(f"the law has no hyperparameter and no share to choose; say with --of which of {has}")
         self.of = list(of)
         # shares sum to one, so that those which are free are all of them that nobody gives
         self.shares = [v.symbol for v in shares if v.symbol in self.of]
@@ -379,7 +379,7 @@ def powers_of(tuner: Tuner, found: Sequence[tuple[Best, Curves | None]]) -> dict
 
 def _within(miss: float) -> str:
     """Return how well a power law says what the optima are."""
-    return "exactly" if miss < 1.0005 else f"within {100 * (miss - 1):.2g} %"
+    return "exact" if miss < 1.0005 else f"right within {100 * (miss - 1):.2g} %"
 
 
 def _draw(tuning: Tuning, ax: Axes, symbol: str) -> None:
