@@ -53,7 +53,7 @@ Drop = Annotated[
 Melt = Annotated[
     bool, typer.Option("--melt", help="Bare table with a column per run: make it rows with columns run and the target.")
 ]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of everything random.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of everything random.")]
 
 
 @dataclass(frozen=True)

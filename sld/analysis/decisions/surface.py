@@ -25,6 +25,7 @@ BELOW = 100.0  # times smaller than the smallest run: where a scale variable is 
 BESIDE = 10.0  # times beyond the runs: where a hyperparameter is looked for
 _COUNTED = ("parameters", "data", "compute", "unique_data", "steps")  # what is never below one
 _SMALLEST = 1e-9  # of a scale variable of which nothing is known
+_ROUNDED = 0.02  # by how much shares that somebody wrote down may sum to more or less than one
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,9 @@ def surface_of(
     for column in weights:
         if column not in columns:
             raise UsageError(suggest(column, columns, kind="target"))
+    if any(not (math.isfinite(w) and w >= 0) for w in weights.values()) or not any(weights.values()):
+        said = ", ".join(f"{c}={w:g}" for c, w in weights.items())
+        raise UsageError(f"weights of targets are numbers from 0 on, and one of them is above 0, got {said}")
     if len({t.better for t in law.targets if t.column in weights}) > 1:
         raise UsageError("a weighted sum needs targets of which less is better, or of which more is, not some of each")
     if group is None:
@@ -114,6 +118,21 @@ def surface_of(
     # two targets of a law share their draws by the seed
     drawn = {c: curve_draws(law, c, group, n=n, seed=seed) for c in weights} if law.intervals and n else {}
     return Surface(law, dict(weights), group, 1.0 if better == "lower" else -1.0, drawn, n if drawn else 0)
+
+
+def check_shares(given: Mapping[str, float], n_shares: int, whose: str) -> None:
+    """Refuse shares of a mixture that are below 0, or sum to more than one, or to less where all are given.
+
+    >>> check_shares({"web": 0.3, "code": 0.7}, 2, "the run")
+
+    Raises:
+        UsageError: The shares are those of no mixture.
+    """
+    total = sum(given.values())
+    if any(x < 0 for x in given.values()) or total > 1 + _ROUNDED or (len(given) == n_shares and total < 1 - _ROUNDED):
+        known = ", ".join(f"{s} = {x:g}" for s, x in given.items())
+        if known:
+            raise UsageError(f"{whose}: shares of a mixture are 0 or more and sum to 1, got {known}")
 
 
 def seen(law: Law, group: str | None = None) -> dict[str, tuple[float, float]]:
