@@ -142,3 +142,13 @@ def test_a_sweep_is_read_for_a_budget_beyond_all_numbers_that_make_sense() -> No
     loss = (1.7 + 400 * n**-0.34 + 900 * d**-0.3) * (1 + 0.001 * np.cos(np.arange(35)))
     found = api.isoflop({"N": n, "D": d, "loss": loss}, target="loss", scale=["N", "D"], budget=1e300)
     assert "1e300" in found.summary() or "1e+300" in found.summary()
+
+
+def test_a_kink_is_found_where_it_is_lowest() -> None:
+    # max(A N^-a, B D^-b) is lowest where both are equal; with D = C/(6 N) that is A N^-a = B (C / (6 N))^-b
+    found = api.allocate("1.7 + max(400*N**-0.34, 900*D**-0.3)", 1e22, cost="6*N*D + 2e12*N").plans[0]
+    n = np.exp(np.linspace(np.log(1e8), np.log(3e9), 2_000_001))
+    gap = 400 * n**-0.34 - 900 * ((1e22 - 2e12 * n) / (6 * n)) ** -0.3
+    best = float(n[np.abs(gap).argmin()])
+    assert found.point["N"].value == pytest.approx(best, rel=1e-5) and found.status == "kink"
+    assert found.loss.value == pytest.approx(1.7 + 400 * best**-0.34, rel=1e-7)
