@@ -1,6 +1,7 @@
 """Questions that make no sense are refused in a sentence, and careless ones do not get a wrong number."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from many_cases import case
 
 import sld as api
 from sld.analysis.decisions.estimate import estimate
-from sld.core.errors import UsageError
+from sld.analysis.intervals import predict_intervals
+from sld.core.errors import DataError, UsageError
 from sld.laws.law import Law
 
 TWO = "1.7 + 400*N**-0.34 + 900*D**-0.3"
@@ -152,3 +154,27 @@ def test_a_kink_is_found_where_it_is_lowest() -> None:
     best = float(n[np.abs(gap).argmin()])
     assert found.point["N"].value == pytest.approx(best, rel=1e-5) and found.status == "kink"
     assert found.loss.value == pytest.approx(1.7 + 400 * best**-0.34, rel=1e-7)
+
+
+def test_a_damaged_record_of_intervals_is_one_clear_error(score: Law) -> None:
+    damage: dict[str, object] = {
+        "free": {"all": None}, "noise": 3, "range": [], "rivals": None, "widening": math.inf, "constants": {"all": [1]},
+        "rows": {"all": -1.0}, "spans": {"all": {}},
+    }  # fmt: skip
+    assert score.intervals is not None
+    points = {"N": np.array([1e9]), "D": np.array([1e10])}
+    for part, value in damage.items():
+        about = {**score.intervals["targets"]["acc"], part: value}
+        law = replace(score, intervals={**score.intervals, "targets": {"acc": about}})
+        with case(part), pytest.raises(DataError, match="the law's intervals"):
+            predict_intervals(law, points)
+    with pytest.raises(DataError, match="level"):
+        predict_intervals(replace(score, intervals={**score.intervals, "level": "x"}), points)
+
+
+def test_a_damaged_record_of_rows_is_as_none_at_all(score: Law) -> None:
+    record = {"ranges": {"N": [1e7, None], "D": "x"}, "digits": {"acc": None}, "verdict": {"reach_by_group": 3}}
+    law = replace(score, provenance={**score.provenance, **record})
+    (plan,) = api.allocate(law, 1e20, draws=0).plans
+    (whole,) = api.allocate(score, 1e20, draws=0).plans
+    assert plan.point["N"].value == pytest.approx(whole.point["N"].value, rel=1e-6) and not plan.beyond

@@ -143,7 +143,14 @@ def seen(law: Law, group: str | None = None) -> dict[str, tuple[float, float]]:
     ranges = own if isinstance(own, Mapping) else record.get("ranges")
     if not isinstance(ranges, Mapping):
         return {}
-    return {s: (float(e[0]), float(e[1])) for s, e in ranges.items() if isinstance(e, Sequence) and len(e) == 2}
+    return {s: (float(e[0]), float(e[1])) for s, e in ranges.items() if _is_range(e)}
+
+
+def _is_range(ends: object) -> bool:
+    """Whether an entry of the record is two numbers, the smaller one first."""
+    if not isinstance(ends, Sequence) or len(ends) != 2 or not all(isinstance(x, int | float) for x in ends):
+        return False
+    return math.isfinite(ends[0]) and math.isfinite(ends[1]) and ends[0] <= ends[1]
 
 
 @dataclass(frozen=True)
@@ -176,7 +183,8 @@ def limits(law: Law, group: str | None = None) -> Limits:
         against = "; ".join(str(r) for r in verdict.get("reasons", ()))
     reach = None
     if isinstance(verdict, Mapping):
-        reach = verdict.get("reach_by_group", {}).get(group) or verdict.get("reach")
+        by_group = verdict.get("reach_by_group")
+        reach = (by_group.get(group) if isinstance(by_group, Mapping) else None) or verdict.get("reach")
     if isinstance(reach, Mapping) and reach:
         return Limits({s: float(x) for s, x in reach.items()}, "as the search found", against)
     scales = {v.symbol for v in law.variables if v.role == "scale"}
