@@ -20,6 +20,7 @@ from sld.core.views import shown_by
 if TYPE_CHECKING:
     from sld.api import (
         allocate,
+        check_design,
         collect,
         compare,
         count,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         isoflop,
         leaderboard,
         load_run,
+        next_runs,
         optimum,
         passk,
         plausibility,
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "sld.api": (
         "allocate",
+        "check_design",
         "collect",
         "compare",
         "count",
@@ -71,6 +74,7 @@ _HOMES = {
         "isoflop",
         "leaderboard",
         "load_run",
+        "next_runs",
         "optimum",
         "passk",
         "plausibility",
@@ -117,6 +121,7 @@ __all__ = [
     "add_tasks_root",
     "allocate",
     "bundled_tasks",
+    "check_design",
     "collect",
     "compare",
     "count",
@@ -131,6 +136,7 @@ __all__ = [
     "leaderboard",
     "load_run",
     "load_task",
+    "next_runs",
     "optimum",
     "parse",
     "passk",

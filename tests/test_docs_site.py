@@ -135,7 +135,7 @@ def test_pages_open_without_a_complaint_and_do_not_scroll_sideways(
     for path in pages(site):
         logged(browser, "browser")
         browser.get(address + path.relative_to(site).as_posix())
-        assert browser.find_elements(By.TAG_NAME, "h1")
+        wait(browser).until(lambda b: b.find_elements(By.TAG_NAME, "h1"))  # the first page may come a moment late
         script = "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
         scroll, client = browser.execute_script(script)
         assert scroll <= client <= width, path.name

@@ -14,12 +14,13 @@ from many_cases import each
 import sld
 from sld.api import options
 from sld.api.allocation import AllocateOptions
+from sld.api.next_options import NextOptions
 from sld.api.settings import OptimumOptions
 
 VERBS = (
     *(sld.collect, sld.diagnose, sld.discover, sld.fit, sld.predict, sld.score, sld.submit, sld.leaderboard),
     *(sld.count, sld.plausibility, sld.allocate, sld.compare, sld.isoflop, sld.optimum, sld.sensitivity, sld.worth),
-    *(sld.curve, sld.curve_law, sld.downstream, sld.passk),
+    *(sld.curve, sld.curve_law, sld.downstream, sld.passk, sld.next_runs, sld.check_design),
 )
 
 
@@ -45,7 +46,7 @@ def test_a_verb_says_every_argument_its_result_and_its_failures(verb: Callable[.
     "record",
     [
         *(options.ColumnOptions, options.SearchOptions, options.FormOptions, options.EntryOptions),
-        *(AllocateOptions, OptimumOptions),
+        *(AllocateOptions, NextOptions, OptimumOptions),
     ],
 )
 def test_every_option_says_what_it_is(record: type) -> None:
@@ -54,7 +55,7 @@ def test_every_option_says_what_it_is(record: type) -> None:
     assert set(told) == own and len(told) == len(own)
 
 
-TABLE_VERBS = (options.SearchOptions, options.FormOptions)
+TABLE_VERBS = (options.SearchOptions, options.FormOptions, NextOptions)
 
 
 def keywords_of(function: Callable[..., Any]) -> frozenset[str]:

@@ -1,21 +1,28 @@
 """Engines of others: what they find becomes proposals, whatever they do costs no more than a note."""
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cli_runs import surroundings
+from many_cases import each
 
 from sld.core.errors import UsageError
 from sld.data.table import Table, table_from
 from sld.search.discovery import SearchSettings, discover
 from sld.search.judging.judge import Proposal
-from sld.search.proposing.engines import ENGINES, Run, with_constants
+from sld.search.proposing.engines import ENGINES, Run, read_template, with_constants
 
 FAKE = """
 import os, sys
 import pandas as pd
+
+class TemplateExpressionSpec:
+    def __init__(self, **spec):
+        assert spec["combine"] == "f(v0, v1, p0[group], p1[group])" and spec["parameters"] == {{"p0": 5, "p1": 5}}, spec
 
 class PySRRegressor:
     def __init__(self, **settings):
@@ -124,11 +131,60 @@ def test_an_engine_ends_with_the_search(fake_pysr) -> None:  # type: ignore[no-u
 
 
 @pytest.mark.slow
-def test_engines_see_the_largest_groups_one_by_one(fake_pysr) -> None:  # type: ignore[no-untyped-def]
-    fake_pysr(["0.5 * v0", "0.5 * v1"])
-    found = proposals("pysr", law_table(groups=5))
-    assert len(found) == 6  # three groups, two formulas each; the search drops repeated families
-    assert set(found[0].forms[0].start) == {f"g{i}" for i in range(5)}
+def test_pysr_gets_one_form_for_all_groups_with_constants_of_each(fake_pysr) -> None:  # type: ignore[no-untyped-def]
+    own = "p0 = [1.0, 2.0, 3.0, 4.0, 5.0]; p1 = [0.5, 0.5, 0.5, 0.5, 0.5]"
+    fake_pysr([f"f = #3 + (exp(#1 * -0.34) * 400.0); {own}", f"f = #1 * 2.5; {own}", "f = #9; p0 = []", "nothing"])
+    without, with_own = (p.forms[0] for p in proposals("pysr", law_table(groups=5)))
+    assert without.expression.text == "log(N)*c0" and without.shared == ()
+    assert with_own.expression.text == "p0 + exp(log(N)*c0)*c1" and with_own.shared == ("c0", "c1")
+    assert {g: s["p0"] for g, s in with_own.start.items()} == {f"g{i}": i + 1.0 for i in range(5)}
+    assert with_own.start["g3"]["c0"] == -0.34
+
+
+@each(
+    ("text", "formula"),
+    [
+        ("╭ f = #1 ^ #4\n├ p0 = [1.0, 2.0]\n╰ p1 = [3.0, -4e-5]", "v0 ^ p1"),
+        ("f = #2 / #1; p0 = [1.0, 2.0]", "v1 / v0"),
+        ("f = #3; p0 = [1.0, 2.0, ...]; p1 = [NaN, 1.0]", "p0"),
+        ("g = #1", None),
+        ("f = #5", None),
+        ("f = #0", None),
+        ("", None),
+    ],
+)
+def test_templates_are_read_in_one_line_and_in_several(text: str, formula: str | None) -> None:
+    read = read_template(text, 2, 2)
+    assert (read and read[0]) == formula
+    if read is not None:
+        assert all(len(values) == 2 and np.isfinite(values).all() for values in read[1].values())
+    if "e-5" in text:
+        assert read is not None and read[1] == {"p0": [1.0, 2.0], "p1": [3.0, -4e-5]}
+
+
+@pytest.mark.slow
+def test_pysr_s_own_classes_take_what_it_is_given() -> None:
+    """With a stand-in for Julia, which they import: what Julia makes of it is not seen here."""
+    pytest.importorskip("juliapkg", reason="the extra `pysr` is not installed")
+    code = """
+import sys, warnings
+from unittest.mock import MagicMock
+warnings.simplefilter("ignore")
+julia = sys.modules["juliacall"] = MagicMock()
+julia.Main.VERSION.major, julia.Main.VERSION.minor, julia.Main.VERSION.patch = 1, 11, 0
+from sld.search.proposing.engine_child import pysr_model
+part = {"X": [[1.0], [2.0]], "y": [1.0], "group": [1], "n_groups": 7, "own": ["p0", "p1"]}
+model = pysr_model(part, 0, 500)
+model._validate_and_modify_params()
+print(" ".join(model.expression_spec_._template_macro_str().split()))
+print(type(pysr_model({"X": [[1.0]], "y": [1.0]}, 0, 500).expression_spec_).__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=surroundings(), timeout=120)
+    assert done.stdout.splitlines() == [
+        "@template_spec(expressions=(f,), parameters=(p0=7, p1=7,),) do v0, v1, group "
+        "f(v0, v1, p0[group], p1[group]) end",
+        "ExpressionSpec",
+    ], done.stderr
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ Heavy modules are imported by the function that needs them, so that `sld tasks` 
 
 from sld.api.allocation import allocate
 from sld.api.board import Submitted, leaderboard, submit
+from sld.api.clusters import Searched, discover_many
 from sld.api.collecting import collect
 from sld.api.comparing import compare
 from sld.api.counting import count, plausibility
@@ -16,6 +17,7 @@ from sld.api.downstream import downstream
 from sld.api.fitting import fit
 from sld.api.forms import ChosenForm, find_form
 from sld.api.laws import as_law, caution, held_out_scores, predict, predicted_columns, rows_to_score, score, warnings
+from sld.api.planning import check_design, next_runs
 from sld.api.runs import load_run, markdown_report, read_decision, report
 from sld.api.sensitivities import sensitivity
 from sld.api.settings import optimum, worth
@@ -24,12 +26,14 @@ from sld.api.tasks import as_task, check, known_tasks, task_details, task_list
 
 __all__ = [
     "ChosenForm",
+    "Searched",
     "Submitted",
     "allocate",
     "as_law",
     "as_task",
     "caution",
     "check",
+    "check_design",
     "collect",
     "compare",
     "count",
@@ -37,6 +41,7 @@ __all__ = [
     "curve_law",
     "diagnose",
     "discover",
+    "discover_many",
     "downstream",
     "dry_run",
     "find_form",
@@ -47,6 +52,7 @@ __all__ = [
     "leaderboard",
     "load_run",
     "markdown_report",
+    "next_runs",
     "optimum",
     "passk",
     "plausibility",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -14,6 +15,7 @@ from sld.api.tasks import Source, as_task
 
 if TYPE_CHECKING:
     from sld.data.task import Task
+    from sld.search.judging.cluster import Cluster
     from sld.search.llm.settings import LLM
     from sld.search.outcome import Discovery
 
@@ -47,8 +49,9 @@ def discover(
         workers: Processes that judge candidates.
         out: Run folder to write, and to take up again; None writes nothing.
         llm: A language model that proposes formulas beside the engine: its name, or `sld.LLM` with more settings.
-        **options: `proposers`, `formulas`, `constants`, `outliers`, `progress` and `tell`, and the roles of a bare
-            table's columns (`target`, `scale`, ...): see `sld.api.options.SearchOptions`.
+        **options: `aim` (planned runs that the law is for; the command's `--for`), `proposers`, `formulas`,
+            `constants`, `outliers`, `executor`, `progress`, `tell`, and the roles of a bare table's columns
+            (`target`, `scale`, ...): see `sld.api.options.SearchOptions`.
 
     Returns:
         The law with prediction intervals (`.law`), whether to believe it (`.verdict`), the runners-up (`.front`), and
@@ -73,7 +76,8 @@ def discover(
     """
     from sld.analysis.intervals import with_intervals
     from sld.analysis.one_sided import one_sided_notes
-    from sld.analysis.support import supported
+    from sld.analysis.support import about_planned, supported
+    from sld.data.aim import with_aim
     from sld.search import discovery
     from sld.search.budget import DEFAULT_BUDGET
 
@@ -88,6 +92,7 @@ def discover(
     targets = [t.column for t in task.card.targets]
     own = [by_target(f, targets) if isinstance(f, str) else f for f in options.get("formulas", ())]
     remarks = _checked_formulas(own, task, options.get("constants", ()), Source.of(task, data))
+    aimed = None if options.get("aim") is None else with_aim(task.train, options["aim"])
     settings = discovery.SearchSettings(
         seed=seed,
         budget=DEFAULT_BUDGET if budget is None else budget,
@@ -97,21 +102,34 @@ def discover(
         max_constants=task.card.max_constants,
         outliers=options.get("outliers", "drop"),
     )
-    with shown_progress(options.get("progress")) as progress:
+    with shown_progress(options.get("progress")) as progress, _at(options.get("executor"), workers) as cluster:
         found = discovery.discover(
-            task.train,
-            settings,
+            task.train if aimed is None else aimed.table,
+            replace(settings, cluster=cluster),
             out=out,
             task={"name": task.card.name, "version": task.card.version},
             progress=progress,
             asynchronous=model,
             tell=options.get("tell"),
-            complete=lambda outcome: supported(with_intervals(outcome)),
+            complete=lambda outcome: about_planned(supported(with_intervals(outcome))),
         )
+    remarks += () if aimed is None else aimed.notes
     found = replace(found, notes=(*found.notes, *remarks, *one_sided_notes(found.law, found.table)))
     if out is not None:
-        _write_run(found, task, Path(out))
+        write_run(found, task, Path(out))
     return found
+
+
+@contextmanager
+def _at(executor: Cluster | str | None, workers: int) -> Iterator[Cluster | None]:
+    """Give the cluster that an address stands for, for as long as it is needed; one that is connected stays so."""
+    if executor is None or not isinstance(executor, str):
+        yield executor
+        return
+    from sld.search.judging.cluster import Cluster
+
+    with Cluster(executor, workers) as cluster:
+        yield cluster
 
 
 def _checked_formulas(
@@ -133,17 +151,21 @@ def _checked_formulas(
     return remarks
 
 
-def dry_run(data: object, llm: LLM, **columns: Any) -> dict[str, Any]:
+def dry_run(data: object, llm: LLM, *, aim: object = None, **columns: Any) -> dict[str, Any]:
     """Return the first prompt that a language model would get and what it may cost; nothing is sent.
 
     Raises:
         UsageError: The data cannot be searched.
     """
+    from sld.data.aim import with_aim
+
     task = as_task(data, **columns)
-    return llm.dry_run(task.train, {"name": task.card.name}, task.card.max_constants)
+    train = task.train if aim is None else with_aim(task.train, aim).table
+    return llm.dry_run(train, {"name": task.card.name}, task.card.max_constants)
 
 
-def _write_run(found: Discovery, task: Task, folder: Path) -> None:
+def write_run(found: Discovery, task: Task, folder: Path) -> None:
+    """Write what a run folder holds for people: picture and report, with the held-out rows where the task has any."""
     from sld.analysis.plot import PLOT_FILE, plot_law
     from sld.analysis.report.report import REPORT_FILE, write_report
     from sld.api.runs import about_task

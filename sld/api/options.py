@@ -10,6 +10,7 @@ from sld.core.errors import UsageError, suggest
 from sld.data.roles import RoleOptions
 
 if TYPE_CHECKING:
+    from sld.search.judging.cluster import Cluster
     from sld.search.loop import Progress
 
 
@@ -48,21 +49,28 @@ class SearchOptions(ColumnOptions, total=False):
     """What a search can be told beside its seed, budget and folder; and the roles of a bare table's columns.
 
     Attributes:
+        aim: Planned runs that the law is for, inputs only: a table, a mapping of variables to numbers, or text such as
+            `"N=1e11,D=2e12"`. Folds, weights and checks then imitate the step from the rows to these runs.
         proposers: Who proposes forms: "catalogue", "enumeration", "evolution" (the default), and "operon" and "pysr",
             engines of others which need the extras of these names.
         formulas: Formulas of your own to try first; one for all targets, or a mapping of target to formula.
         constants: Names in these formulas that are constants although they look like columns, such as N or lr.
         outliers: "drop" (the default) sets runs aside that look diverged and names them, "keep" does not look for any.
+        executor: Where formulas are judged instead of `workers` processes here: "dask://HOST:PORT" of a scheduler of
+            Dask, "dask" for one that is started here, or a connected `sld.search.judging.cluster.Cluster`. Needs the
+            extra dask; the same law for a budget in fits.
         progress: True shows a bar while the search goes on, in a notebook and on a terminal; a function is called with
             the state (`seconds`, `fraction` of the budget, `tried`, `best`) a few times a second.
         tell: Called with a sentence when an earlier search in the folder is taken up or set aside; otherwise it is a
             note.
     """
 
+    aim: object
     proposers: Sequence[str] | None
     formulas: Sequence[str | Mapping[str, str]]
     constants: Collection[str]
     outliers: str
+    executor: Cluster | str | None
     progress: Callable[[Progress], None] | bool | None
     tell: Callable[[str], None] | None
 

@@ -56,7 +56,7 @@ Melt = Annotated[
 Level = Annotated[
     str, typer.Option("--level", metavar="90", help="Per cent that each interval shall hold, such as 50, 80, 90, 95.")
 ]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of everything random.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of everything random.")]
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,8 @@ def curve_draws(law: Fitted, target: str, group: str | None = None, *, n: int = 
     """
     if not 1 <= n <= _MOST:
         raise UsageError(f"the number of draws must be between 1 and {_MOST}, got {n}")
+    if seed < 0:
+        raise UsageError(f"a seed is a whole number from 0 on, got {seed}")
     around = surroundings(law, target, group)
     aimed = next(t for t in law.targets if t.column == target)
     bounds = (-math.inf if aimed.lower is None else aimed.lower, math.inf if aimed.upper is None else aimed.upper)

@@ -31,6 +31,7 @@ LAW_FILE = "law.json"
 SINGLE_FILE = "single.json"  # the best form by itself, beside a law that follows a consensus
 SCHEMA = 1  # of law.json; a file of a later one is refused
 
+_MOST_DIGITS = 17  # significant digits that tell every two numbers apart
 _UNREADABLE = (
     "the intervals of this law were written before sld 0.6.0 and hold the constants of runners-up in an order of the "
     "groups that is lost, so they are not used; discover again to have intervals"
@@ -219,7 +220,8 @@ class Law:
             least: Digits that are shown in any case.
         """
         needed = self.provenance.get("digits", {})
-        return max(least, int(needed.get(target, least))) if isinstance(needed, Mapping) else least
+        said = needed.get(target) if isinstance(needed, Mapping) else None
+        return max(least, min(said, _MOST_DIGITS)) if isinstance(said, int) else least
 
     def text(self, target: str | None = None, *, digits: int | None = None) -> str:
         """Return the formula with its constants filled in.

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from sld.core.errors import UsageError
+from sld.data.aim import record
 from sld.data.levels import as_levels, level_notes
 from sld.data.splits import Fold, rung_folds
 from sld.data.table import Table
 from sld.laws.law import LAW_FILE, SINGLE_FILE
 from sld.search.budget import DEFAULT_BUDGET, Budget
 from sld.search.finishing import finish, uninterrupted
+from sld.search.judging.cluster import Cluster, ClusterExecutor
+from sld.search.judging.executors import Executes, Executor
 from sld.search.judging.judge import Judge, Proposal
 from sld.search.loop import Progress, Search
 from sld.search.outcome import Discovery
@@ -53,6 +56,7 @@ class SearchSettings:
         formulas: Formulas to try first, one text for all targets or a text per target column.
         max_constants: Limit per group and target.
         outliers: "drop" sets rows and runs aside that look diverged, "keep" does not look for any.
+        cluster: Where candidates are judged, when it is not in processes of this machine.
     """
 
     seed: int = 0
@@ -62,6 +66,7 @@ class SearchSettings:
     formulas: Sequence[str | Mapping[str, str]] = ()
     max_constants: int = 20
     outliers: str = "drop"
+    cluster: Cluster | None = None
 
     @property
     def names(self) -> list[str]:
@@ -94,7 +99,7 @@ def discover(
     """Search the formula that extrapolates best from the low rungs of `table` to the higher ones.
 
     Args:
-        table: The training rows; nothing else is ever seen.
+        table: The training rows, with their aim (`sld.data.aim`) if runs are planned; nothing else is ever seen.
         settings: What is searched, and for how long.
         out: Run folder to write and to take up again; None writes nothing.
         task: Name and version of the task, for the record.
@@ -120,6 +125,9 @@ def discover(
     config = _config(table, ready, settings, about, asynchronous)
     notes = list(ready.notes)
     judge = Judge(ready.small, ready.folds, seed=settings.seed, max_constants=settings.max_constants)
+    executor: Executes = Executor(judge, settings.workers)
+    if settings.cluster is not None:
+        executor = ClusterExecutor(judge, settings.cluster)
 
     def source() -> Source:
         first = iter(ready.first)
@@ -130,7 +138,7 @@ def discover(
         name = str(about.get("name") or "")
         context = SearchContext(ready.small, ready.folds, settings.seed, settings.max_constants, name, path)
         beside = asynchronous_proposer(settings.names, asynchronous, context)
-        search = Search(judge, source, budget, settings.workers, progress=progress, folder=folder, asynchronous=beside)
+        search = Search(judge, source, budget, executor, progress=progress, folder=folder, asynchronous=beside)
         searched = search.run()
         with uninterrupted():
             outcome = finish(searched, ready.table, ready.everything, {**config, "budget": settings.budget}, notes)
@@ -237,6 +245,7 @@ def _config(
         **({"left_out": record_of(ready.left_out)} if ready.left_out else {}),
         **({} if asynchronous is None else asynchronous.config),
         **({} if settings.outliers == "drop" else {"outliers": settings.outliers}),
+        **({} if whole.aim is None else {"aim": record(whole.aim)}),
     }
 
 

@@ -18,7 +18,7 @@ from sld.search.candidates.population import Population
 from sld.search.choosing.evidence import published_laws
 from sld.search.choosing.finalists import Finalists
 from sld.search.judging.context import JudgingContext
-from sld.search.judging.executors import Executor
+from sld.search.judging.executors import Executes
 from sld.search.judging.judge import Judge, Proposal
 from sld.search.proposing.asynchronous import AsynchronousProposer, SearchState
 from sld.search.proposing.enumeration import plainest
@@ -86,14 +86,14 @@ class Search:
         judge: Judge,
         source: Source,
         budget: Budget,
-        workers: int,
+        executor: Executes,
         *,
         progress: Callable[[Progress], None] | None = None,
         folder: RunFolder | None = None,
         asynchronous: AsynchronousProposer | None = None,
     ) -> None:
         """Prepare; `run` does it."""
-        self.judge, self.source, self.budget, self.workers = judge, source, budget, workers
+        self.judge, self.source, self.budget, self.executor = judge, source, budget, executor
         self.progress, self.folder, self.asynchronous = progress, folder, asynchronous
         self.population = Population(len(judge.table.targets))
         self._log = EventLog(folder)
@@ -125,12 +125,12 @@ class Search:
             batches = self._batches()
             begun = self._take_up(batches)
             self._warm_up()
-            with Executor(self.judge, self.workers) as executor:
-                exhausted = self._loop(executor, chain([begun] if begun else [], batches))
+            with self.executor:
+                exhausted = self._loop(chain([begun] if begun else [], batches))
                 self._close()
                 self._fall_back()
                 finalists = self._finalists()
-                finalists = self._judged_again(executor, finalists)
+                finalists = self._judged_again(finalists)
         except KeyboardInterrupt:
             interrupted = True
             finalists = finalists or self._finalists()
@@ -144,7 +144,7 @@ class Search:
             population=self.population,
             finalists=tuple(finalists),
             budget=self.budget,
-            workers=self.workers,
+            workers=self.executor.workers,
             began=self._began - self._earlier_seconds,
             interrupted=interrupted,
             exhausted=exhausted,
@@ -247,14 +247,14 @@ class Search:
         line.predict(line.solve(line.starts(1, np.random.default_rng(0))).values)
         self._began = time.monotonic()
 
-    def _loop(self, executor: Executor, batches: Iterable[list[Proposal]]) -> bool:
+    def _loop(self, batches: Iterable[list[Proposal]]) -> bool:
         """Judge batch after batch; return whether there was nothing left to try before the budget was used."""
         shown = 0.0
         try:
             if self.spent() >= SEARCH_SHARE:
                 return False
             for batch in batches:
-                for _, candidate, n_fits in executor.map(batch):
+                for _, candidate, n_fits in self.executor.map(batch):
                     self._log.note(to_event(self.population.n_tried, candidate, n_fits, self.seconds), self.seconds)
                     self._remember(candidate, n_fits)
                     if self.progress is not None and self.seconds - shown > _PROGRESS_EVERY_S:
@@ -266,7 +266,7 @@ class Search:
         finally:
             self._log.flush(self.seconds)
 
-    def _judged_again(self, executor: Executor, finalists: list[Finalists]) -> list[Finalists]:
+    def _judged_again(self, finalists: list[Finalists]) -> list[Finalists]:
         """Judge the finalists of a table with one target again, from more starting points, within the budget.
 
         A form whose score rests on one lucky optimum, handed down from parent to child, is found out here.
@@ -284,7 +284,7 @@ class Search:
             for c in finalists[0].members
         ]
         found: dict[str, Candidate] = {}
-        for proposal, candidate, n_fits in executor.map(again):
+        for proposal, candidate, n_fits in self.executor.map(again):
             self.population.n_fits += n_fits
             if candidate.ok:
                 found[proposal.key] = candidate

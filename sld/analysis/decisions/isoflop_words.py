@@ -97,7 +97,9 @@ def _at(found: Reading, k: int, size: str, data: str) -> Block:
             ratio = short(o.D.value / o.N.value)
             loss = spoken(o.loss, 4) if math.isfinite(o.loss.value) else ""
             rows.append((WHAT[a.name], spoken(o.N), spoken(o.D), ratio, loss))
-    if found.bias is not None and found.quadratic.ok and k < len(found.quadratic.at):
+    # at the far end a bias says nothing any more: a factor of zero has no inverse
+    told = k < len(found.quadratic.at) and found.bias is not None and min(found.bias.N[k], found.bias.D[k]) > -1.0
+    if found.bias is not None and told and found.quadratic.ok:
         o = found.quadratic.at[k]
         N, D = o.N.value / (1 + found.bias.N[k]), o.D.value / (1 + found.bias.D[k])
         rows.insert(-1, ("2 without its bias", short(N), short(D), short(D / N), ""))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,6 +31,8 @@ def register(app: typer.Typer) -> None:
         'sld discover wandb_export.csv --melt --target loss --scale Step --group run --drop "Step==0"',
         "zcat runs.jsonl.gz | sld discover - --target loss --scale N",
         'sld discover runs.csv --target loss --scale N,D --try "E + A*N**-a + B*D**-b"',
+        "sld discover tables/*.csv --target loss --scale N,D --executor dask://127.0.0.1:8786",
+        "sld discover runs.csv --target loss --scale N,D --for N=1e11,D=2e12",
         "sld discover nanolm_chinchilla --llm gpt-5-mini --llm-budget 0.50usd",
     )(discover)
 
@@ -112,7 +114,14 @@ class LanguageModel:
 
 
 def discover(
-    data: options.Data,
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TASK",
+            help="Task of `sld tasks`, task folder, or a table of runs: CSV, TSV, JSON, JSON lines, Parquet, xlsx, "
+            "also as .csv.gz; a folder or 'pattern/*.csv' of these; - for standard input. Several with --executor.",
+        ),
+    ],
     *,
     table: options.TableOptions,
     weighing: options.Weighing,
@@ -145,6 +154,22 @@ def discover(
         typer.Option("--try", metavar="FORMULA", help="A formula of your own to try as well; repeatable."),
     ] = None,
     constants: options.Constants = None,
+    executor: Annotated[
+        str | None,
+        typer.Option(
+            "--executor",
+            metavar="dask://HOST:PORT",
+            help="Judge on a cluster of Dask, or search several tables there, one a worker; dask starts one here.",
+        ),
+    ] = None,
+    planned: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--for",
+            metavar="RUNS",
+            help="Planned runs that the law is for: a table of their inputs, or N=1e11,D=2e12 (repeatable).",
+        ),
+    ] = None,
     language_model: LanguageModel,
     json: Json = False,
 ) -> None:
@@ -158,31 +183,80 @@ def discover(
     from sld.cli.show import search as show
 
     model = language_model.settings()
-    task = options.task_of(data, table, weighing)
+    search = {
+        "seed": seed,
+        "budget": budget,
+        "proposers": options.split(proposers) or None,
+        "formulas": formulas or (),
+        "constants": options.split(constants),
+        "outliers": outliers,
+    }
+    if len(data) > 1:
+        _check_several(data, executor, out, model)
+        tasks = [options.task_of(one, table, weighing) for one in data]
+        _several(data, tasks, str(executor), workers, search, json)
+        return
+    task = options.task_of(data[0], table, weighing)
     if language_model.llm_dry_run:
         assert model is not None
-        show.dry_run(api.dry_run(task, model), json)
+        show.dry_run(api.dry_run(task, model, aim=planned), json)
         return
     folder = _run_folder(task, seed) if out is None else out
     line = output.ProgressLine(f"searching a law for {task.name} ({task.train.n_rows} rows); writing to {folder}")
     try:
         found = api.discover(
             task,
-            seed=seed,
-            budget=budget,
             workers=workers,
             out=folder,
-            proposers=options.split(proposers) or None,
-            formulas=formulas or (),
-            constants=options.split(constants),
+            executor=executor,
             progress=show.progress(line),
             llm=model,
             tell=output.remark,
-            outliers=outliers,
+            aim=planned,
+            **search,  # type: ignore[arg-type]  # a value of each type
         )
     finally:
         line.close()
-    show.discovery(found, api.held_out_scores(found.law, task), folder, data, json)
+    show.discovery(found, api.held_out_scores(found.law, task), folder, data[0], json)
+
+
+def _check_several(data: list[str], executor: str | None, out: Path | None, model: LLM | None) -> None:
+    """Refuse several tables where only one can be meant."""
+    if executor is None:  # most likely the shell has expanded runs/*.csv
+        raise UsageError(
+            f"got an extra argument ({data[1]}); for one table of several files name a folder, or quote a pattern: "
+            "'runs/*.csv'; several searches go to a cluster (--executor dask)"
+        )
+    if out is not None:
+        raise UsageError(f"--out is the folder of one search; those of several are {RUNS_FOLDER}/TABLE-SEED")
+    if model is not None:
+        raise UsageError("a language model takes part in one search at a time; name one table")
+    if "-" in data:
+        raise UsageError("- stands for standard input, which is one table; name files")
+
+
+def _several(
+    data: list[str], tasks: list[Task], executor: str, workers: int, search: dict[str, Any], json: bool
+) -> None:
+    """Search the law of each of several tables on a cluster."""
+    from sld import api
+    from sld.cli.show import search as show
+    from sld.core.errors import SldError
+    from sld.search.judging.cluster import Cluster
+
+    folders = [_run_folder(task, search["seed"]) for task in tasks]
+    done: list[api.Searched] = []
+    with Cluster(executor, workers) as cluster:
+        page = f", {cluster.dashboard}" if cluster.dashboard else ""
+        output.remark(f"searching {len(tasks)} tables with {cluster.n_workers()} workers{page}")
+        for one in api.discover_many(tasks, folders, cluster, **search):
+            done.append(one)
+            output.remark(f"{len(done)} of {len(tasks)}: {one.task.name}")
+    done.sort(key=lambda one: folders.index(one.folder))
+    held_out = [None if one.found is None else api.held_out_scores(one.found.law, one.task) for one in done]
+    show.discoveries(list(zip(data, done, held_out, strict=True)), json)
+    if failed := [one for one in done if one.found is None]:
+        raise SldError(f"{len(failed)} of {len(done)} searches failed; {failed[0].task.name}: {failed[0].failed}")
 
 
 def _run_folder(task: Task, seed: int) -> Path:

@@ -10,6 +10,7 @@ from sld.cli.output import ProgressLine, duration, say, say_json, say_table, sho
 from sld.cli.show.law import held_out_line, law_text, next_steps, spans
 
 if TYPE_CHECKING:
+    from sld.api import Searched
     from sld.data.scoring import Scores
     from sld.search.loop import Progress
     from sld.search.outcome import Discovery
@@ -78,7 +79,7 @@ def _of(n: int, what: str) -> str:
 
 def discovery(found: Discovery, held_out: Scores | None, folder: Path, source: str, json: bool) -> None:
     """Show `sld discover`."""
-    files = sorted(file.name for file in folder.iterdir() if file.is_file() and not file.name.endswith(".lock"))
+    files = _files(folder)
     if json:
         say_json(_discovery_json(found, held_out, folder, files))
         return
@@ -100,6 +101,33 @@ def discovery(found: Discovery, held_out: Scores | None, folder: Path, source: s
     print()
     say(f"written to {folder}/: {', '.join(files)}")
     next_steps(folder, source, held_out is not None)
+
+
+def discoveries(searches: Sequence[tuple[str, Searched, Scores | None]], json: bool) -> None:
+    """Show what became of several searches; those that failed are among them in JSON alone."""
+    if json:
+        say_json(
+            {
+                "searches": [
+                    {"source": source, "failed": one.failed}
+                    if one.found is None
+                    else {"source": source, **_discovery_json(one.found, held_out, one.folder, _files(one.folder))}
+                    for source, one, held_out in searches
+                ]
+            }
+        )
+        return
+    rows = [
+        [one.task.name, one.found.verdict.kind, one.found.law.expressions[t.column].text, str(one.folder)]
+        for _, one, _ in searches
+        if one.found is not None
+        for t in one.found.law.targets
+    ]
+    say_table(rows, ("table", "verdict", "formula", "written to"), indent="")
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir() if file.is_file() and not file.name.endswith(".lock"))
 
 
 def _how_far(found: Discovery, held_out: Scores | None) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
+from typing import Protocol
 
 from sld.core.errors import SldError
 from sld.search.candidates.candidate import Candidate
@@ -51,14 +52,36 @@ def _work(proposals: list[Proposal]) -> list[tuple[Candidate, int]]:
     return [_judge.judge(p) for p in proposals]
 
 
+class Executes(Protocol):
+    """Judges proposals in order, in whatever place; the same results everywhere."""
+
+    @property
+    def workers(self) -> int:
+        """How many judge at a time."""
+
+    def __enter__(self) -> object:
+        """Make ready."""
+
+    def __exit__(self, *exc: object) -> None:
+        """End what is under way."""
+
+    def map(self, proposals: Iterable[Proposal], /) -> Iterator[Result]:
+        """Yield (proposal, candidate, fits) in the order of the proposals."""
+
+
 class Executor:
     """Judges proposals in order, in `workers` processes (1: in this process)."""
 
     def __init__(self, judge: Judge, workers: int) -> None:
         """Keep the judge; worker processes start with the context."""
         self.judge = judge
-        self.workers = workers
+        self._workers = workers
         self._pool: ProcessPoolExecutor | None = None
+
+    @property
+    def workers(self) -> int:
+        """How many processes judge."""
+        return self._workers
 
     def __enter__(self) -> Executor:
         """Start the workers."""

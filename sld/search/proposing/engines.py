@@ -4,12 +4,16 @@ An engine runs in a child process (`engine_child`): a crash or an endless run th
 It sees the logarithm of each positive variable, as laws are smooth in those, and what comes back is text. The numbers
 in it become constants to be fitted, with these numbers as a start, and the grammar reads the rest like any proposal.
 Budgets are in evaluations and not in seconds, so that the same seed gives the same proposals.
+
+Operon knows nothing of groups and gets the largest ones, one at a time. PySR (2.7) has templates: one form over all
+groups, in which some constants are a list with a value for each group, and numbers are common to all.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import re
 import subprocess
 import sys
@@ -26,7 +30,9 @@ from sld.formula.expression import Expression, Node, name, to_text
 from sld.laws.form import Form
 from sld.search.judging.judge import Proposal
 
-_GROUPS = 3  # an engine knows nothing of groups: it gets the largest ones, one at a time
+_GROUPS = 3  # the largest, where an engine knows nothing of groups and gets them one at a time
+_OWN = ("p0", "p1")  # constants of its own that a template gives each group: a level and a slope
+_MOST_GROUPS = 30  # in a template: each has constants to be fitted
 _TIMEOUT_S = 300.0  # after which an engine is given up, so that one that hangs ends no search
 _FRONT = 40  # formulas of one front that are taken, shortest first
 _EXPONENT = 4.0  # whole numbers up to here stay as they are
@@ -34,18 +40,22 @@ _EXPONENT = 4.0  # whole numbers up to here stay as they are
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine: its name as a proposer, the package it needs, the extra that brings it, evaluations per part."""
+    """An engine: its name as a proposer, the package it needs, the extra that brings it, evaluations per part.
+
+    One that is `grouped` takes all groups at once, in one form with constants of their own.
+    """
 
     name: str
     package: str
     extra: str
     evaluations: int
+    grouped: bool = False
 
 
 # by the name that --proposers takes
 ENGINES = {
     "operon": Engine("operon", "pyoperon", "operon", 100_000),
-    "pysr": Engine("pysr", "pysr", "pysr", 20_000),
+    "pysr": Engine("pysr", "pysr", "pysr", 20_000, grouped=True),
 }
 
 
@@ -73,6 +83,7 @@ class Run:
         check_installed(engine)
         self.engine, self.table, self.notes = engine, table, notes
         self._inputs = _inputs(table)
+        self._in_order: list[str] = []  # the groups of a template
         job = {"engine": engine.name, "seed": seed, "evaluations": engine.evaluations, "parts": self._parts()}
         self._child = subprocess.Popen(
             [sys.executable, "-m", "sld.search.proposing.engine_child"],
@@ -95,7 +106,11 @@ class Run:
 
     def _parts(self) -> list[dict[str, Any]]:
         sizes = np.bincount(self.table.group_index, minlength=len(self.table.groups))
-        groups = sorted(np.argsort(-sizes, kind="stable")[:_GROUPS].tolist())
+        together = self.engine.grouped and len(sizes) > 1
+        largest = np.argsort(-sizes, kind="stable")[: _MOST_GROUPS if together else _GROUPS]
+        groups = sorted(largest.tolist())
+        if together:
+            return self._templates(groups)
         parts = []
         for j in range(len(self.table.targets)):
             for g in groups:
@@ -103,6 +118,17 @@ class Run:
                 columns = [values[rows].tolist() for values, _ in self._inputs]
                 parts.append({"X": columns, "y": self.table.Y[rows, j].tolist(), "target": j})
         return parts
+
+    def _templates(self, groups: Sequence[int]) -> list[dict[str, Any]]:
+        """Return a part for each target, with the rows of these groups, which are numbered from 1."""
+        self._in_order = [self.table.groups[g] for g in groups]
+        rows = np.isin(self.table.group_index, groups)
+        number = np.searchsorted(groups, self.table.group_index[rows]) + 1
+        X = [values[rows].tolist() for values, _ in self._inputs]
+        about = {"group": number.tolist(), "n_groups": len(groups), "own": list(_OWN)}
+        return [
+            {"X": X, "y": self.table.Y[rows, j].tolist(), "target": j, **about} for j in range(len(self.table.targets))
+        ]
 
     def proposals(self) -> Iterator[Proposal]:
         """Yield what the engine found, shortest formulas first; nothing, and a note, when it failed."""
@@ -133,19 +159,76 @@ class Run:
 
     def _form(self, text: str, target: int) -> Form | None:
         """Read one formula over the inputs `v0`, `v1`, ...; None when the grammar refuses it."""
+        own: dict[str, list[float]] = {}
+        if self._in_order:
+            read = read_template(text, len(self._inputs), len(self._in_order))
+            if read is None:
+                return None
+            text, own = read
         named = {f"v{i}": symbol for i, (_, symbol) in enumerate(self._inputs)}
         if set(re.findall(r"\bv\d+\b", text)) - set(named):
             return None
+        names = {name: _free(name, self.table.symbols) for name in own}
         written = re.sub(r"\bv\d+\b", lambda m: f"({named[m[0]]})", text.replace("^", "**"))
+        written = re.sub(r"\bp\d+\b", lambda m: names.get(m[0], m[0]), written)
         try:
-            read = self.table.parse(written, target)
-            free, start = with_constants(read, taken=self.table.symbols)
+            parsed = self.table.parse(written, target)
+            free, start = with_constants(parsed, taken=self.table.symbols)
             expression = self.table.parse(to_text(free), target)
         except GrammarError:
             return None
         if not expression.used_variables or not expression.constants:
             return None
-        return Form(expression, self.engine.name, needs_simplify=True, start=dict.fromkeys(self.table.groups, start))
+        starts = {
+            group: {**start, **{names[name]: values[k] for name, values in own.items()}}
+            for k, group in enumerate(self._in_order)
+        }
+        usual = {**start, **{names[name]: float(np.median(values)) for name, values in own.items()}}
+        every = {
+            g: {c: x for c, x in starts.get(g, usual).items() if c in expression.constants} for g in self.table.groups
+        }
+        # numbers of a template are common to all groups; the judge looks at how else constants can be shared
+        shared = tuple(start) if any(names[name] in expression.constants for name in own) else ()
+        return Form(expression, self.engine.name, shared=shared, needs_simplify=True, start=every)
+
+
+def read_template(text: str, n_inputs: int, n_groups: int) -> tuple[str, dict[str, list[float]]] | None:
+    """Return the formula of a template over v0, v1, ... and p0, p1, ..., and the values of these by group.
+
+    >>> read_template("f = (#1 * #3) + 2.5; p0 = [1.0, 2.0]; p1 = [0.0, 0.5]", 2, 2)
+    ('(v0 * p0) + 2.5', {'p0': [1.0, 2.0], 'p1': [0.0, 0.5]})
+
+    Args:
+        text: As PySR writes it, in one line or in lines with a frame; #1 stands for the first argument.
+        n_inputs: How many variables come before the constants of the groups.
+        n_groups: How many values each of these has; where the text has others, or none that can be read, they are 1.
+
+    Returns:
+        None where there is no formula in it.
+    """
+    parts = dict(re.findall(r"(\w+)\s*=\s*(\[[^\]]*\]|[^;\n]+)", text))
+    if "f" not in parts:
+        return None
+    arguments = [*(f"v{i}" for i in range(n_inputs)), *_OWN]
+    places = [int(place) for place in re.findall(r"#(\d+)", parts["f"])]
+    if any(not 1 <= place <= len(arguments) for place in places):
+        return None
+    formula = re.sub(r"#(\d+)", lambda m: arguments[int(m[1]) - 1], parts["f"]).strip()
+    return formula, {name: _numbers(parts.get(name, ""), n_groups) for name in _OWN}
+
+
+def _numbers(text: str, n: int) -> list[float]:
+    try:
+        found = [float(part) for part in text.strip("[] ").split(",")]
+    except ValueError:
+        return [1.0] * n
+    return found if len(found) == n and all(map(math.isfinite, found)) else [1.0] * n
+
+
+def _free(name: str, taken: Sequence[str]) -> str:
+    while name in taken:
+        name += "_"
+    return name
 
 
 def with_constants(expression: Expression, *, taken: Sequence[str] = ()) -> tuple[Node, Mapping[str, float]]:

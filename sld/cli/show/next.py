@@ -1,0 +1,49 @@
+"""How `sld next` looks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sld.cli.output import remark, say, say_json, say_table
+
+if TYPE_CHECKING:
+    from sld.analysis.decisions.design import DesignCheck
+    from sld.analysis.decisions.next_runs import NextRuns
+
+
+def plan(found: NextRuns, json: bool) -> None:
+    """Show which runs to pay for."""
+    if json:
+        say_json(found.to_json())
+        return
+    for line in found.law.splitlines():
+        say(line)
+    say(f"cost = {found.cost} ({found.unit})" if found.unit != found.cost else f"cost = {found.cost}")
+    print()
+    for sentence in found.sentences():
+        say(sentence)
+    if found.runs:
+        header, rows = found.rows()
+        print()
+        say_table(rows, header, indent="")
+        print()
+        say(
+            f"{len(found.runs)} of {found.candidates} candidates, for {found.spent:.3g} of {found.budget:.3g}; widths "
+            "are of the widest interval that holds 90 %, as expected after that run and those before it"
+        )
+    for note in found.notes:
+        remark(f"note: {note}")
+
+
+def check(found: DesignCheck, json: bool) -> None:
+    """Show what runs can and cannot tell."""
+    if json:
+        say_json(found.to_json())
+        return
+    for line in found.law.splitlines():
+        say(line)
+    print()
+    for sentence in found.words:
+        say(sentence)
+    for note in found.notes:
+        remark(f"note: {note}")

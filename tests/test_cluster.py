@@ -1,0 +1,152 @@
+"""Dask as the place of a search: the same results in the same order, and workers that die cost time alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from cli_runs import COLUMNS, child, one_line, surroundings, write_runs
+from commands import Run
+from many_cases import case
+from test_executors import proposals
+
+import sld
+from sld.core.errors import SldError, UsageError
+from sld.search.candidates.candidate import Candidate
+from sld.search.judging.cluster import Cluster, ClusterExecutor
+from sld.search.judging.judge import Judge, Proposal
+
+pytest.importorskip("distributed", reason="Dask is not installed (pip install 'sld[dask]')")
+# of Dask's own doing, and nothing that a search could see to
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+
+
+class Stub:
+    """Judges a proposal by its number."""
+
+    def judge(self, proposal: Proposal) -> tuple[Candidate, int]:
+        return Candidate({"y": proposal.forms[0].expression}, proposal.key, "test", ()), int(proposal.key)
+
+
+@contextmanager
+def scheduler(workers: int, **how: Any) -> Iterator[tuple[str, Any]]:
+    """Run a scheduler and workers as somebody else would have; gives its address for --executor."""
+    dask: Any = import_module("distributed")
+    with dask.LocalCluster(n_workers=workers, dashboard_address=None, silence_logs=50, **how) as cluster:
+        yield cluster.scheduler_address.replace("tcp://", "dask://"), cluster
+
+
+def test_results_come_in_the_order_of_the_proposals_whatever_the_workers_threads() -> None:
+    with (
+        scheduler(2, processes=False, protocol="tcp://", threads_per_worker=2) as (address, _),
+        Cluster(address) as place,
+    ):
+        assert place.n_workers() == 2
+        with ClusterExecutor(cast(Judge, Stub()), place) as executor:
+            found = [(proposal.key, candidate.key, n) for proposal, candidate, n in executor.map(proposals(50))]
+        assert found == [(str(n), str(n), n) for n in range(50)]
+        done = dict(place.each(divmod, [(n, 3) for n in range(9)]))
+        assert done == {n: divmod(n, 3) for n in range(9)}
+
+
+def test_addresses_that_are_none_and_schedulers_that_are_not_there_are_refused(sld: Run, tmp_path: Path) -> None:
+    runs = write_runs(tmp_path / "runs.csv")
+    for address in ("ray://here:1", "dask://here", "here:8786", "dask://"):
+        with case(address):
+            one_line(sld("discover", runs, *COLUMNS, "--executor", address), "dask://HOST:PORT")
+    one_line(sld("discover", runs, runs, *COLUMNS, "--executor", "dask", "--out", "here"), "--out")
+    one_line(sld("discover", runs, "-", *COLUMNS, "--executor", "dask"), "standard input")
+    one_line(sld("discover", runs, runs, *COLUMNS, "--executor", "dask", "--llm", "m"), "one search at a time")
+
+
+def test_without_dask_the_command_says_how_to_get_it(tmp_path: Path) -> None:
+    runs = write_runs(tmp_path / "runs.csv")
+    words = ["discover", str(runs), *COLUMNS, "--executor", "dask"]
+    code = f"import sys; sys.modules['distributed'] = None; from sld.__main__ import main; sys.exit(main({words!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", env=surroundings(), cwd=tmp_path
+    )
+    assert done.returncode == 2 and "pip install 'sld[dask]'" in done.stderr
+
+
+def law_of(table: Any, **where: Any) -> dict[str, Any]:
+    """Return a law, less the number of its workers."""
+    found = sld.discover(table, budget="6000fits", **where)
+    return {"law": found.law.to_json(), "front": [c.text for c in found.front], "tried": found.counts["tried"]}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no kill -9")
+def test_a_search_whose_workers_are_killed_has_the_law_of_one_process() -> None:
+    task = sld.load_task("nanolm_chinchilla")
+    killed = []
+    with scheduler(2, threads_per_worker=1) as (address, cluster):
+        ended = threading.Event()
+
+        def kill_now_and_then() -> None:
+            chance = random.Random(0)
+            while not ended.wait(4):
+                there = [n.pid for n in cluster.workers.values() if n.pid is not None]
+                if there:
+                    killed.append(chance.choice(there))
+                    os.kill(killed[-1], signal.SIGKILL)
+
+        killer = threading.Thread(target=kill_now_and_then)
+        killer.start()
+        try:
+            found = law_of(task, executor=address)
+        finally:
+            ended.set()
+            killer.join()
+    assert len(killed) >= 2
+    assert found == law_of(task, workers=1)
+
+
+@pytest.mark.slow
+def test_several_tables_have_the_laws_and_folders_that_they_have_alone(tmp_path: Path) -> None:
+    tables = []
+    for k, name in enumerate(("one", "two")):
+        tables.append(write_runs(tmp_path / f"{name}.csv", f"1e9,1e9,{2.3 + k / 100}\n"))
+    (tmp_path / "few.csv").write_text("N,D,loss\n1e6,1e8,3.2\n3e6,3e8,3.0\n1e6,3e8,3.1\n")
+    names = ["one.csv", "few.csv", "two.csv"]
+    with scheduler(2, threads_per_worker=1) as (address, _):
+        words = ("--budget", "300fits", "--executor", address, "--json")
+        done = child("discover", *names, *COLUMNS, *words, cwd=tmp_path)
+    assert done.returncode == 1 and "1 of 3 searches failed; few: " in done.stderr, done.stderr
+    searches = json.loads(done.stdout)["searches"]
+    assert [s["source"] for s in searches] == names and "failed" in searches.pop(1)
+    for table, search in zip(tables, searches, strict=True):
+        folder = tmp_path / search["run_dir"]
+        assert {"law.json", "report.md", "plot.png", "events.jsonl", "config.json"} <= set(search["files"])
+        alone = sld.discover(table, target="loss", scale=["N", "D"], budget="300fits", workers=1)
+        assert sld.Law.load(folder).to_json()["constants"] == alone.law.to_json()["constants"]
+
+
+def test_a_task_that_kills_every_worker_is_given_up_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    with scheduler(1, processes=False, protocol="tcp://") as (address, _), Cluster(address) as place:
+
+        class Lost:
+            def done(self) -> bool:
+                return True
+
+            def result(self) -> None:
+                raise CancelledError("its worker is gone")
+
+        with pytest.raises(SldError, match="killed its worker 30 times"):
+            place.result(Lost(), Lost)
+        assert place.result(place.send(divmod, 7, 3), Lost) == (2, 1)
+    with pytest.raises(UsageError, match="no scheduler answers"):
+        monkeypatch.setattr("sld.search.judging.cluster._ANSWER_S", 0.2)
+        Cluster(address).__enter__()
