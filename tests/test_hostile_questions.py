@@ -178,3 +178,20 @@ def test_a_damaged_record_of_rows_is_as_none_at_all(score: Law) -> None:
     (plan,) = api.allocate(law, 1e20, draws=0).plans
     (whole,) = api.allocate(score, 1e20, draws=0).plans
     assert plan.point["N"].value == pytest.approx(whole.point["N"].value, rel=1e-6) and not plan.beyond
+
+
+def test_numbers_at_the_end_of_what_a_computer_has_do_not_warn() -> None:
+    n = np.geomspace(1e299, 1e301, 8)
+    rows = {"N": n, "loss": 1.7 + 400 * (n / 1e292) ** -0.34 + 0.001 * np.cos(np.arange(8))}
+    law = api.fit(rows, "E + A*N**-a", target="loss", scale="N", starts=8)  # warnings are errors here
+    assert law.predict({"N": [1e300]})[0, 0] == pytest.approx(1.7 + 400 * 1e8**-0.34, rel=0.01)
+
+
+def test_budgets_may_be_numpy_arrays_and_draws_whole_numbers(score: Law) -> None:
+    found = api.allocate(TWO, np.array([1e22, 1e21]))  # type: ignore[arg-type]
+    assert [p.budget.value for p in found.plans] == pytest.approx([1e21, 1e22])
+    with pytest.raises(UsageError, match="is a number"):
+        api.allocate(TWO, "much")  # type: ignore[arg-type]
+    for wrong in ({"n": -1}, {"n": 1.5}, {"seed": -1}, {"n": 10**9}):
+        with case(wrong), pytest.raises(UsageError, match=r"draws|seed"):
+            score.draws({"N": [1e9], "D": [1e10]}, **wrong)
