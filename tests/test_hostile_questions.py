@@ -195,3 +195,20 @@ def test_budgets_may_be_numpy_arrays_and_draws_whole_numbers(score: Law) -> None
     for wrong in ({"n": -1}, {"n": 1.5}, {"seed": -1}, {"n": 10**9}):
         with case(wrong), pytest.raises(UsageError, match=r"draws|seed"):
             score.draws({"N": [1e9], "D": [1e10]}, **wrong)
+
+
+def test_laws_of_a_size_alone_are_compared_at_sizes_that_there_are() -> None:
+    found = api.compare("1.7 + 400*N**-0.34", "1.8 + 300*N**-0.34").only
+    assert found.places[0].x == pytest.approx(1e7, rel=0.01) and found.places[-1].x == pytest.approx(1e12, rel=0.01)
+    assert [c.at.value for c in found.crossings] == pytest.approx([1000 ** (1 / 0.34)], rel=1e-3)
+
+
+def test_choices_may_be_given_in_several_options(sld: Run) -> None:
+    asked = sld("allocate", TWO, "--budget", "1e22", "--choices", "N=1e9,3e9", "--choices", "N=7e9", "--json")
+    assert [option[0]["N"] for option in asked.document["plans"][0]["options"]] == [1e9, 3e9, 7e9]
+
+
+def test_texts_that_no_file_can_be_called_and_scales_that_are_no_number_are_misuse(sld: Run) -> None:
+    one_line(sld("allocate", "x" * 5000, "--budget", "1e22"), "could not read xxx")
+    with pytest.raises(UsageError, match="must be a number"):
+        api.optimum("2 + 400*N**-0.3 + 0.02*(log(lr) + 0.3*log(N) - 2)**2", of="lr", at={"N": math.nan})
