@@ -45,7 +45,7 @@ REFUSED = {
     "ratios in a circle": ({"given": {"D/N": 20.0, "N/D": 3.0}}, "hangs on"),
     "a limit below 0": ({"maximum": {"memory": -1.0}}, "above 0"),
     "a limit that is no number": ({"maximum": {"memory": math.nan}}, "above 0"),
-    "a setting misspelt": ({"cost": "attention", "settings": {"contxt": 1.0}}, "did you mean 'context'"),
+    "a setting misspelt": ({"cost": "attention", "settings": {"contexts": 1.0}}, "did you mean 'context'"),
     "a setting that nothing uses": ({"settings": {"context": 8192.0}}, "no setting"),
     "a variable as a setting": ({"settings": {"N": 1e9}}, "--given"),
     "a setting below 0": ({"cost": "attention", "settings": {"context": -5.0}}, "above 0"),
