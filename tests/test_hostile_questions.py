@@ -45,7 +45,7 @@ REFUSED = {
     "ratios in a circle": ({"given": {"D/N": 20.0, "N/D": 3.0}}, "hangs on"),
     "a limit below 0": ({"maximum": {"memory": -1.0}}, "above 0"),
     "a limit that is no number": ({"maximum": {"memory": math.nan}}, "above 0"),
-    "a setting misspelt": ({"cost": "attention", "settings": {"contxt": 1.0}}, "did you mean 'context'"),
+    "a setting misspelt": ({"cost": "attention", "settings": {"contexts": 1.0}}, "did you mean 'context'"),
     "a setting that nothing uses": ({"settings": {"context": 8192.0}}, "no setting"),
     "a variable as a setting": ({"settings": {"N": 1e9}}, "--given"),
     "a setting below 0": ({"cost": "attention", "settings": {"context": -5.0}}, "above 0"),
@@ -178,3 +178,37 @@ def test_a_damaged_record_of_rows_is_as_none_at_all(score: Law) -> None:
     (plan,) = api.allocate(law, 1e20, draws=0).plans
     (whole,) = api.allocate(score, 1e20, draws=0).plans
     assert plan.point["N"].value == pytest.approx(whole.point["N"].value, rel=1e-6) and not plan.beyond
+
+
+def test_numbers_at_the_end_of_what_a_computer_has_do_not_warn() -> None:
+    n = np.geomspace(1e299, 1e301, 8)
+    rows = {"N": n, "loss": 1.7 + 400 * (n / 1e292) ** -0.34 + 0.001 * np.cos(np.arange(8))}
+    law = api.fit(rows, "E + A*N**-a", target="loss", scale="N", starts=8)  # warnings are errors here
+    assert law.predict({"N": [1e300]})[0, 0] == pytest.approx(1.7 + 400 * 1e8**-0.34, rel=0.01)
+
+
+def test_budgets_may_be_numpy_arrays_and_draws_whole_numbers(score: Law) -> None:
+    found = api.allocate(TWO, np.array([1e22, 1e21]))  # type: ignore[arg-type]
+    assert [p.budget.value for p in found.plans] == pytest.approx([1e21, 1e22])
+    with pytest.raises(UsageError, match="is a number"):
+        api.allocate(TWO, "much")  # type: ignore[arg-type]
+    for wrong in ({"n": -1}, {"n": 1.5}, {"seed": -1}, {"n": 10**9}):
+        with case(wrong), pytest.raises(UsageError, match=r"draws|seed"):
+            score.draws({"N": [1e9], "D": [1e10]}, **wrong)
+
+
+def test_laws_of_a_size_alone_are_compared_at_sizes_that_there_are() -> None:
+    found = api.compare("1.7 + 400*N**-0.34", "1.8 + 300*N**-0.34").only
+    assert found.places[0].x == pytest.approx(1e7, rel=0.01) and found.places[-1].x == pytest.approx(1e12, rel=0.01)
+    assert [c.at.value for c in found.crossings] == pytest.approx([1000 ** (1 / 0.34)], rel=1e-3)
+
+
+def test_choices_may_be_given_in_several_options(sld: Run) -> None:
+    asked = sld("allocate", TWO, "--budget", "1e22", "--choices", "N=1e9,3e9", "--choices", "N=7e9", "--json")
+    assert [option[0]["N"] for option in asked.document["plans"][0]["options"]] == [1e9, 3e9, 7e9]
+
+
+def test_texts_that_no_file_can_be_called_and_scales_that_are_no_number_are_misuse(sld: Run) -> None:
+    one_line(sld("allocate", "x" * 5000, "--budget", "1e22"), "could not read xxx")
+    with pytest.raises(UsageError, match="must be a number"):
+        api.optimum("2 + 400*N**-0.3 + 0.02*(log(lr) + 0.3*log(N) - 2)**2", of="lr", at={"N": math.nan})

@@ -223,9 +223,12 @@ def _budgets(budget: float | Sequence[float] | None, options: AllocateOptions) -
 
 
 def _numbers(given: float | Sequence[float] | None) -> list[float]:
-    if isinstance(given, int | float):
-        return [float(given)]
-    return sorted(float(x) for x in given or ())
+    import numpy as np
+
+    try:
+        return [] if given is None else sorted(float(x) for x in np.atleast_1d(given))  # arrays and numpy's numbers too
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"what there is to spend is a number, or several, got {given!r}") from error
 
 
 def _allocator(law: Law, group: str, options: AllocateOptions) -> Allocator:

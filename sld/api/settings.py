@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
@@ -148,6 +149,8 @@ def _known(values: Mapping[str, Sequence[float]], symbols: Sequence[str], of: Se
             raise UsageError(suggest(symbol, symbols, kind="variable of the law"))
         if symbol in of:
             raise UsageError(f"{symbol} is both chosen (of) and given (at); take it out of one of them")
+        if bad := [x for x in numbers if not math.isfinite(x)]:
+            raise UsageError(f"at: {symbol} must be a number, got {bad[0]:g}")
         if not numbers:
             raise UsageError(f"at needs a value for {symbol}, e.g. {symbol}=1e9")
 

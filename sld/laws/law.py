@@ -31,6 +31,7 @@ LAW_FILE = "law.json"
 SINGLE_FILE = "single.json"  # the best form by itself, beside a law that follows a consensus
 SCHEMA = 1  # of law.json; a file of a later one is refused
 
+_SHOWN = 200  # characters of a path in a message: what no file can be called is no path but text
 _MOST_DIGITS = 17  # significant digits that tell every two numbers apart
 _UNREADABLE = (
     "the intervals of this law were written before sld 0.6.0 and hold the constants of runners-up in an order of the "
@@ -427,17 +428,17 @@ class Law:
             DataError: It is not a law.
         """
         path = Path(path)
-        file = path / LAW_FILE if path.is_dir() else path
         try:
+            file = path / LAW_FILE if path.is_dir() else path
             data = json.loads(file.read_text(encoding="utf-8-sig"))
         except FileNotFoundError as error:
             if path.is_dir():
                 raise UsageError(f"folder {str(path)!r} has no {LAW_FILE}; sld discover writes one") from error
             raise UsageError(f"no file {str(path)!r}; wanted a {LAW_FILE} or a run directory") from error
         except OSError as error:
-            raise UsageError(f"could not read {file}: {error.strerror or error}") from error
+            raise UsageError(f"could not read {str(path)[:_SHOWN]}: {error.strerror or error}") from error
         except (UnicodeDecodeError, ValueError, RecursionError) as error:
-            raise DataError(f"{file} is not a law in JSON: {error}") from error
+            raise DataError(f"{path} is not a law in JSON: {error}") from error
         return Law.from_json(data, str(file))
 
 

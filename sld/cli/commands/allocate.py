@@ -170,10 +170,10 @@ def _numbers(values: list[str] | None, flag: str) -> list[float]:
 
 def _choices(values: list[str] | None) -> dict[str, list[float]]:
     """Read `NAME=X,Y,...` of each option."""
-    found = {}
+    found: dict[str, list[float]] = {}
     for value in values or ():
         name, equals, numbers = value.partition("=")
         if not (equals and name.strip() and numbers.strip()):
             raise UsageError(f"--choices wants NAME=X,Y,..., e.g. N=1e9,3e9,7e9, got {value!r}")
-        found[name.strip()] = _numbers([numbers], "--choices")
+        found.setdefault(name.strip(), []).extend(_numbers([numbers], "--choices"))
     return found

@@ -235,6 +235,8 @@ def _guessed_loss(names: _Names, per: Per, remarks: list[Remark]) -> Summary:
             remarks.append(Remark("note", "", f"column {column} is {what} (--summary for another)"))
             return Summary(metric, column=column)
     there_are = listed(names.metrics or names.config, 12)
+    if not there_are:
+        raise UsageError("the runs have no metric: their logs are empty, or hold no numbers")
     raise UsageError(f"no loss among the metrics; name one with --summary last:METRIC (there are {there_are})")
 
 
