@@ -143,7 +143,8 @@ def discover(
         typer.Option(
             "--for",
             metavar="RUNS",
-            help="Planned runs that the law is for: a table of their inputs, or N=1e11,D=2e12 (repeatable).",
+            help="Planned runs that the law is for: a table of their inputs (- for a pipe), or N=1e11,D=2e12 "
+            "(repeatable).",
         ),
     ] = None,
     language_model: LanguageModel,
@@ -159,10 +160,11 @@ def discover(
     from sld.cli.show import search as show
 
     model = language_model.settings()
+    aim = _planned(planned, data)
     task = options.task_of(data, table, weighing)
     if language_model.llm_dry_run:
         assert model is not None
-        show.dry_run(api.dry_run(task, model, aim=planned), json)
+        show.dry_run(api.dry_run(task, model, aim=aim), json)
         return
     folder = _run_folder(task, seed) if out is None else out
     line = output.ProgressLine(f"searching a law for {task.name} ({task.train.n_rows} rows); writing to {folder}")
@@ -180,11 +182,20 @@ def discover(
             llm=model,
             tell=output.remark,
             outliers=outliers,
-            aim=planned,
+            aim=aim,
         )
     finally:
         line.close()
     show.discovery(found, api.held_out_scores(found.law, task), folder, data, json)
+
+
+def _planned(runs: list[str] | None, data: str) -> object:
+    """Return the planned runs, a table on standard input for -."""
+    if runs != ["-"]:
+        return runs
+    if data == "-":
+        raise UsageError("standard input holds one table; name a file for the planned runs or for the rows")
+    return options.given("-")
 
 
 def _run_folder(task: Task, seed: int) -> Path:
