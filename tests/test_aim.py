@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cli_runs import one_line
 from commands import Run
 from many_cases import each
 
@@ -59,6 +60,8 @@ def test_a_planned_run_is_read_however_it_is_given(points: object) -> None:
 @each(
     "points, said",
     [
+        ("", "got nothing"),
+        ("N=1e9,D=1e9,d=3", "no variable 'd'; did you mean 'D'"),
         ("N=1e9", "every planned run needs D, a scale variable; there is N"),
         ("N=1e9;D=3", "NAME=NUMBER"),
         ("N=1e9,D", "NAME=NUMBER"),
@@ -215,6 +218,7 @@ def test_measured_values_of_planned_runs_never_reach_a_search(tmp_path: Path) ->
 
 
 def test_the_command_takes_planned_runs(sld: Run, tmp_path: Path) -> None:
+    one_line(sld("discover", "-", "--target", "loss", "--scale", "N", "--for", "-"), "standard input holds one table")
     table, plan = tmp_path / "runs.csv", tmp_path / "plan.csv"
     table.write_text("N,D,loss\n" + "".join(f"{n},{d},{y}\n" for n, d, y in zip(N, D, LOSS, strict=True)))
     plan.write_text("N,D\n2e8,1e10\n1e13,1e10\n")

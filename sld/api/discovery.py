@@ -74,9 +74,7 @@ def discover(
         >>> found.verdict.kind
         'law'
     """
-    from sld.analysis.intervals import with_intervals
     from sld.analysis.one_sided import one_sided_notes
-    from sld.analysis.support import about_planned, supported
     from sld.data.aim import with_aim
     from sld.search import discovery
     from sld.search.budget import DEFAULT_BUDGET
@@ -102,22 +100,30 @@ def discover(
         max_constants=task.card.max_constants,
         outliers=options.get("outliers", "drop"),
     )
+    train, notes = (task.train, ()) if aimed is None else (aimed.table, aimed.notes)
     with shown_progress(options.get("progress")) as progress, _at(options.get("executor"), workers) as cluster:
         found = discovery.discover(
-            task.train if aimed is None else aimed.table,
+            train,
             replace(settings, cluster=cluster),
             out=out,
             task={"name": task.card.name, "version": task.card.version},
             progress=progress,
             asynchronous=model,
             tell=options.get("tell"),
-            complete=lambda outcome: about_planned(supported(with_intervals(outcome))),
+            complete=_completed,
         )
-    remarks += () if aimed is None else aimed.notes
-    found = replace(found, notes=(*found.notes, *remarks, *one_sided_notes(found.law, found.table)))
+    found = replace(found, notes=(*found.notes, *remarks, *notes, *one_sided_notes(found.law, found.table)))
     if out is not None:
         write_run(found, task, Path(out))
     return found
+
+
+def _completed(outcome: Discovery) -> Discovery:
+    """Return the outcome of a search with intervals, and with a verdict that knows of them and of planned runs."""
+    from sld.analysis.intervals import with_intervals
+    from sld.analysis.support import about_planned, supported
+
+    return about_planned(supported(with_intervals(outcome)))
 
 
 @contextmanager

@@ -60,9 +60,15 @@ def with_aim(table: Table, points: object) -> Aimed:
         UsageError: A scale variable is missing, a group is none of the table's, or there are no runs.
         DataError: The runs cannot be read.
     """
-    given = _as_table(points)
-    where = name_of(given) if isinstance(given, str | Path) else "the planned runs"
+    given, written_out = _as_table(points)
+    where = name_of(given)
+    where = "the planned runs" if where == "the table" else where
     names = set(column_names(given))
+    if written_out:  # a table may have columns for other uses, a name that somebody typed is meant
+        known_names = [n for v in table.variables for n in dict.fromkeys((v.column, v.symbol))]
+        known_names += [t.column for t in table.targets] + ([table.group_column] if table.group_column else [])
+        for name in sorted(names - set(known_names)):
+            raise UsageError(f"{where}: {suggest(name, known_names, kind='variable')}")
     notes = []
     known = [_named(v, names) for v in table.variables]
     for own, variable in zip(known, table.variables, strict=True):
@@ -107,25 +113,27 @@ def record(aim: Table) -> dict[str, Any]:
     return {"runs": aim.n_rows, "from_to": ends, **groups, "digest": aim.digest()}
 
 
-def _as_table(points: object) -> Any:
-    """Return what can be read as a table: texts and a mapping of numbers become columns."""
+def _as_table(points: object) -> tuple[Any, bool]:
+    """Return what can be read as a table, and whether it was written out: texts and a mapping of numbers are."""
     if isinstance(points, Table):
         columns: dict[str, Any] = {v.column: points.X[:, i] for i, v in enumerate(points.variables)}
         labels = {points.group_column: [points.groups[g] for g in points.group_index]}
-        return columns | (labels if points.group_column is not None else {})
+        return columns | (labels if points.group_column is not None else {}), False
     texts = [points] if isinstance(points, str) else points
     if isinstance(texts, Sequence) and texts and all(isinstance(t, str) for t in texts):
+        if not all(t.strip() for t in texts):
+            raise UsageError("planned runs are a table or NAME=NUMBER,... such as N=1e11,D=2e12, got nothing")
         named = [t for t in texts if "=" in t and not Path(t).exists()]
         if named and len(named) < len(texts):
             raise UsageError(f"planned runs are a table or NAME=NUMBER,..., not both; got {' and '.join(texts)}")
         if not named:
             if len(texts) > 1:
                 raise UsageError(f"planned runs come from one table, got {len(texts)}: {', '.join(texts)}")
-            return texts[0]
-        return _columns([_run(t) for t in named])
+            return texts[0], False
+        return _columns([_run(t) for t in named]), True
     if isinstance(points, Mapping) and all(isinstance(v, int | float | str | np.number) for v in points.values()):
-        return {name: [value] for name, value in points.items()}
-    return points
+        return {name: [value] for name, value in points.items()}, True
+    return points, False
 
 
 def _run(text: str) -> dict[str, float | str]:

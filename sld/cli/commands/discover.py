@@ -167,7 +167,8 @@ def discover(
         typer.Option(
             "--for",
             metavar="RUNS",
-            help="Planned runs that the law is for: a table of their inputs, or N=1e11,D=2e12 (repeatable).",
+            help="Planned runs that the law is for: a table of their inputs (- for a pipe), or N=1e11,D=2e12 "
+            "(repeatable).",
         ),
     ] = None,
     language_model: LanguageModel,
@@ -190,6 +191,7 @@ def discover(
         "formulas": formulas or (),
         "constants": options.split(constants),
         "outliers": outliers,
+        "aim": _planned(planned, data[0]),
     }
     if len(data) > 1:
         _check_several(data, executor, out, model)
@@ -199,7 +201,7 @@ def discover(
     task = options.task_of(data[0], table, weighing)
     if language_model.llm_dry_run:
         assert model is not None
-        show.dry_run(api.dry_run(task, model, aim=planned), json)
+        show.dry_run(api.dry_run(task, model, aim=search["aim"]), json)
         return
     folder = _run_folder(task, seed) if out is None else out
     line = output.ProgressLine(f"searching a law for {task.name} ({task.train.n_rows} rows); writing to {folder}")
@@ -212,7 +214,6 @@ def discover(
             progress=show.progress(line),
             llm=model,
             tell=output.remark,
-            aim=planned,
             **search,  # type: ignore[arg-type]  # a value of each type
         )
     finally:
@@ -257,6 +258,15 @@ def _several(
     show.discoveries(list(zip(data, done, held_out, strict=True)), json)
     if failed := [one for one in done if one.found is None]:
         raise SldError(f"{len(failed)} of {len(done)} searches failed; {failed[0].task.name}: {failed[0].failed}")
+
+
+def _planned(runs: list[str] | None, data: str) -> object:
+    """Return the planned runs, a table on standard input for -."""
+    if runs != ["-"]:
+        return runs
+    if data == "-":
+        raise UsageError("standard input holds one table; name a file for the planned runs or for the rows")
+    return options.given("-")
 
 
 def _run_folder(task: Task, seed: int) -> Path:
