@@ -4,6 +4,7 @@ import json
 import math
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
@@ -28,7 +29,7 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     anyio.run(main)
 
 
-def test_from_a_csv_to_what_to_train_over_stdio(tmp_path: Path) -> None:
+def test_from_a_csv_to_a_plan_of_next_runs_over_stdio_in_eight_calls(tmp_path: Path) -> None:
     """A scripted client: every argument of a later call is in an earlier answer."""
     from mcp import Client
 
@@ -53,6 +54,10 @@ def test_from_a_csv_to_what_to_train_over_stdio(tmp_path: Path) -> None:
             row = dict(zip(predicted["columns"], predicted["rows"][0], strict=True))
             assert row["loss"] == pytest.approx(loss(best["N"][0], best["D"][0]), rel=1e-3)
             assert row["loss_low"] <= row["loss"] <= row["loss_high"]
+            asked = {"goal": "allocation", "at": [1e20], "grid": "N=1e7:3e8:4,D=20N:200N:3", "runs": 3}
+            design = await called(session, "plan_next_runs", law=law, data="runs.csv", budget=3e18, asked=asked)
+            assert 1 <= len(design["runs"]) <= 3 and design["spent"] <= 3e18
+            assert design["asked"][0]["expected"] <= design["asked"][0]["width"]
 
     run(main)
 
@@ -278,6 +283,21 @@ def test_two_sessions_over_http_do_not_wait_for_or_see_each_other(tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="a console's Ctrl-C reaches no single process")
+def test_ctrl_c_ends_the_server_although_it_waits_for_a_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sld", "mcp", "--root", str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=surroundings(), **pipes) as server:  # type: ignore[call-overload]
+        hello = '{"jsonrpc": "2.0", "id": 1, "method": "ping"}\n'
+        server.stdin.write(hello.encode())
+        server.stdin.flush()
+        assert json.loads(server.stdout.readline())["id"] == 1
+        server.send_signal(signal.SIGINT)
+        assert server.wait(20) == 130
+        assert server.stderr.read() == b""
+
+
+@pytest.mark.slow
 def test_fits_after_the_first_answer_within_half_a_second(tmp_path: Path) -> None:
     import time
 
@@ -351,7 +371,7 @@ def test_the_session_of_the_guide_works(tmp_path: Path, monkeypatch: pytest.Monk
         [sys.executable, "-c", code], capture_output=True, encoding="utf-8", cwd=tmp_path, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    assert "verdict: law" in done.stdout and "1e19" in done.stdout
+    assert "verdict: law" in done.stdout and "1e19" in done.stdout and "expected width" in done.stdout
 
 
 def test_folders_and_limits_that_cannot_be_are_refused(sld: Run, tmp_path: Path) -> None:

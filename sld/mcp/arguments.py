@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 _MOST_CELLS = 50_000  # of a table in the call itself: more belongs into a file
 _LONGEST_NAME = 4096  # letters of a path: what systems take
 
-Names = str | list[str]
+
+def _listed(value: Any) -> Any:
+    """Take one name for a list of one, as models write it; the schema, which they read, says list alone."""
+    return [value] if isinstance(value, str) else value
+
+
+Names = Annotated[list[str], BeforeValidator(_listed)]
 Value = float | str | None
 Data = Annotated[
     str | dict[str, list[Value]],
@@ -45,7 +51,7 @@ class Columns(_Strict):
     proportion: Names | None = Field(None, description="Shares of a mixture; together they sum to 1.")
     covariate: Names | None = Field(None, description="Other columns that a law may use.")
     group: str | None = Field(None, description="Column whose values have constants of their own, e.g. a family.")
-    log: Names | dict[str, str] | None = Field(None, description="Columns that already are logarithms (base 10).")
+    log: dict[str, str] | Names | None = Field(None, description="Columns that already are logarithms (base 10).")
     run: str | None = Field(None, description="Column that names the run of which a row is a checkpoint.")
     weights: str | None = Field(None, description="Column with relative weights of the rows in a fit.")
     yerr: Names | None = Field(None, description="Columns with standard errors of the targets.")
@@ -116,6 +122,29 @@ class WhatToTrain(_Strict):
     target: str | None = Field(None, description="Column of the target; needed where a law has several.")
     group: str | None = Field(None, description="One group; all of them if not given.")
     draws: int | None = Field(None, ge=0, le=5000)
+    seed: int | None = Field(None, ge=0)
+
+
+class WhatToLearn(_Strict):
+    """What the next runs are for, and which could be made."""
+
+    goal: Literal["points", "allocation", "comparison", "exponents"] | None = Field(
+        None, description="What shall be known better; a run ten times the largest if not given."
+    )
+    points: list[dict[str, float]] | None = Field(None, description="Points to predict, variable to value.")
+    at: list[float] | None = Field(None, description="Budgets whose best run is wanted, for goal allocation.")
+    grid: str | None = Field(None, description="Runs that could be made, e.g. N=1e7:1e9:8,D=20N:200N:5.")
+    cost: str | None = Field(None, description="What a run costs: 6ND (the default), another name or a formula.")
+    settings: dict[str, float] | None = Field(None, description="Values of names in the cost.")
+    of: str | None = Field(None, description="Column of the target, of several.")
+    only: str | None = Field(None, description="One group.")
+    fixed: dict[str, float] | None = Field(None, description="Variables that every run has alike.")
+    minimum: dict[str, float] | None = Field(None, description="Least values of a run's variables, or its cost.")
+    maximum: dict[str, float] | None = Field(None, description="Largest values of a run's variables, or its cost.")
+    runs: int | None = Field(None, ge=1, le=200, description="At most so many runs.")
+    slots: int | None = Field(None, ge=1, le=1000, description="Runs at one time.")
+    until: float | None = Field(None, description="Width of the intervals at which nothing more is paid for.")
+    noise: float | None = Field(None, description="Relative spread of single runs, where there are none yet.")
     seed: int | None = Field(None, ge=0)
 
 

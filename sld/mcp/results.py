@@ -214,6 +214,45 @@ class Diagnosed:
 
 
 @dataclass(frozen=True)
+class NextRun:
+    """A run to pay for; `widths` are those of the intervals asked for, after it and those before it."""
+
+    batch: int
+    group: str
+    run: dict[str, Number]
+    cost: Number
+    spent: Number
+    repeat: int
+    fills_a_gap: bool
+    widths: list[Number]
+
+
+@dataclass(frozen=True)
+class AskedFor:
+    """A number that was asked for: its interval and width now, and the width expected after the plan."""
+
+    name: str
+    now: Interval
+    width: Number
+    expected: Number
+    kind: Literal["value", "ratio"]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Which runs to pay for next, in order; none and `done` where the intervals are narrow enough already."""
+
+    goal: str
+    asked: list[AskedFor]
+    runs: list[NextRun]
+    spent: Number
+    budget: Number
+    unit: str
+    done: bool
+    notes: list[str]
+
+
+@dataclass(frozen=True)
 class PublishedLaw:
     """A law of the catalogue; `status` says how far it was checked against its source."""
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
+import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,7 @@ from sld.mcp.workers import Limits, Workers
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")  # addresses that only this machine reaches
 _PATH = "/mcp"
+_INTERRUPTED = 130  # the exit code of every command
 
 
 def serve_stdio(folders: Sequence[Path], limits: Limits) -> None:
@@ -32,10 +37,22 @@ def serve_stdio(folders: Sequence[Path], limits: Limits) -> None:
     roots = _roots(folders, trusting=True)
 
     async def run() -> None:
-        async with running(roots, limits) as server:
+        async with running(roots, limits) as server, anyio.create_task_group() as beside:
+            if sys.platform != "win32":
+                beside.start_soon(_end_at_signal, server)
             await server.run_stdio_async()
+            beside.cancel_scope.cancel()
 
     anyio.run(run)
+
+
+async def _end_at_signal(server: Server) -> None:
+    """End the program at Ctrl-C: a thread of its waits for a line on stdin, which no exception reaches."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            await server.desk.workers.close()
+            shutil.rmtree(server.desk.laws, ignore_errors=True)
+            os._exit(_INTERRUPTED)  # workers that are at work follow
 
 
 def serve_http(

@@ -30,9 +30,9 @@ from sld.mcp.workers import Workers
 INSTRUCTIONS = (
     "Scaling laws from tables of training runs. Begin with describe_table, which says what the columns are and what is "
     "doubtful in them. Then discover searches a formula that extrapolates (30 s or more), or fit takes one that you "
-    "name (read_catalogue lists published ones). Both return a `law`, which predict, compare, allocate and diagnose "
-    "take. Believe the verdict: of a weak law, or beyond what is supported, no decision should be made. Numbers that "
-    'are not finite are the texts "inf", "-inf" and "nan".'
+    "name (read_catalogue lists published ones). Both return a `law`, which predict, compare, allocate, diagnose and "
+    "plan_next_runs take. Believe the verdict: of a weak law, or beyond what is supported, no decision should be made. "
+    'Numbers that are not finite are the texts "inf", "-inf" and "nan".'
 )
 _HANDLE = "law:"  # how the name of a law begins that lasts as long as the server
 _MOST_LAWS = 200  # of these; the oldest are forgotten
@@ -55,6 +55,8 @@ Granted: TypeAlias = Annotated[ListRootsResult | None, Resolve(_ask_for_roots)]
 
 class Server(MCPServer[Any]):
     """The SDK's server, with failures in one line and no word about its own functions."""
+
+    desk: Desk
 
     async def list_tools(self) -> list[Tool]:
         """List the tools, with schemas that are short enough to stand in the context of a model."""
@@ -260,6 +262,28 @@ class Desk:
             ctx, "allocate", law=self._law(law, self._open(granted)), budgets=budgets, asked=_said(asked)
         )
 
+    async def plan_next_runs(
+        self,
+        ctx: Ctx,
+        granted: Granted,
+        law: a.Law,
+        budget: Annotated[float, Field(gt=0, description="What the runs may cost together, in FLOP unless cost is.")],
+        data: Annotated[a.Data | None, Field(description="The runs that the law was fitted to.")] = None,
+        columns: a.Columns | None = None,
+        asked: a.WhatToLearn | None = None,
+    ) -> Annotated[CallToolResult, r.Planned]:
+        """Say which runs to pay for next, in order, and what each does to the interval of what is asked."""
+        roots = self._open(granted)
+        return await self._work(
+            ctx,
+            "plan_next_runs",
+            law=self._law(law, roots),
+            budget=budget,
+            rows=None if data is None else self._data(data, roots),
+            columns=_said(columns),
+            asked=_said(asked),
+        )
+
     async def count_parameters(
         self,
         ctx: Ctx,
@@ -387,7 +411,7 @@ def tools(desk: Desk) -> Mapping[str, tuple[Callable[..., Any], ToolAnnotations]
     """Return the tools by name, each with what it may do to files."""
     reading = (
         desk.describe_table, desk.list_tasks, desk.read_catalogue, desk.count_parameters, desk.allocate, desk.compare,
-        desk.diagnose,
+        desk.plan_next_runs, desk.diagnose,
     )  # fmt: skip
     writing = (desk.fit, desk.discover, desk.predict, desk.submit)
     return {f.__name__: (f, _READ) for f in reading} | {f.__name__: (f, _WRITE) for f in writing}
@@ -399,6 +423,7 @@ def make_server(desk: Desk) -> Server:
         name="sld", title="Scaling laws", instructions=INSTRUCTIONS, version=__version__, log_level="WARNING",
         subscriptions=False,
     )  # fmt: skip
+    server.desk = desk
     for function, may in tools(desk).values():
         server.add_tool(function, annotations=may)
     return server

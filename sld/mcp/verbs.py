@@ -374,6 +374,47 @@ def allocate(say: Progress, law: str, budgets: Sequence[float] | None, asked: Ma
     return found.summary(), record
 
 
+def plan_next_runs(
+    say: Progress, law: str, budget: float, rows: object, columns: Mapping[str, Any], asked: Mapping[str, Any]
+) -> Done:
+    """Say which runs to pay for next."""
+    from sld import api
+
+    say(0.1, "planning")
+    if rows is not None:
+        asked = {**asked, "rows": api.as_task(rows, **columns) if columns else rows}
+    goal = asked.get("goal")
+    found = api.next_runs(law, budget, goal, **{k: v for k, v in asked.items() if k != "goal"})
+    notes = list(found.notes)
+    runs = [
+        r.NextRun(
+            p.batch,
+            p.group,
+            {s: r.number(x) for s, x in p.point.items()},
+            r.number(p.cost),
+            r.number(p.spent),
+            p.repeat,
+            p.fills,
+            [r.number(w) for w in p.widths],
+        )
+        for p in r.cut(found.runs, notes, "runs", "ask for fewer (runs)")
+    ]
+    questions = [
+        r.AskedFor(
+            a.name,
+            r.Interval(r.number(a.value), *(None if e is None else r.number(e) for e in (a.low, a.high))),
+            r.number(a.width),
+            r.number(a.expected),
+            "ratio" if a.kind == "ratio" else "value",
+        )
+        for a in r.cut(found.asked, notes, "numbers asked for", "ask for fewer points")
+    ]
+    record = r.Planned(
+        found.goal, questions, runs, r.number(found.spent), r.number(found.budget), found.unit, found.done, notes
+    )
+    return found.summary(), record
+
+
 def count_parameters(_say: Progress, config: object, sequence: int | None, approximate: bool) -> Done:
     """Count the parameters of a model from its configuration."""
     from sld import api
@@ -490,7 +531,7 @@ def submit(_say: Progress, law: str, task: str, name: str, board: str, author: s
 VERBS: Mapping[str, Callable[..., Done]] = {
     verb.__name__: verb
     for verb in (
-        describe_table, list_tasks, fit, discover, predict, compare, allocate, count_parameters, diagnose,
-        read_catalogue, submit,
+        describe_table, list_tasks, fit, discover, predict, compare, allocate, plan_next_runs, count_parameters,
+        diagnose, read_catalogue, submit,
     )
 }  # fmt: skip

@@ -104,8 +104,11 @@ def _one_line(text: str) -> str:
 
 
 def _say(answers: IO[str], message: dict[str, Any]) -> None:
-    answers.write(json.dumps(message, allow_nan=False) + "\n")
-    answers.flush()
+    try:
+        answers.write(json.dumps(message, allow_nan=False) + "\n")
+        answers.flush()
+    except BrokenPipeError:  # the server is gone, and with it who wants to know
+        os._exit(1)
 
 
 if __name__ == "__main__":
