@@ -81,12 +81,7 @@ def discover(
 
     check_keywords(discover, options, SearchOptions)
     task = as_task(data, **columns_of(options))
-    model = None
-    if llm is not None:
-        from sld.search.llm.settings import LLM
-
-        model = LLM(llm) if isinstance(llm, str) else llm
-        model.check()
+    model = _model(llm)
     targets = [t.column for t in task.card.targets]
     own = [by_target(f, targets) if isinstance(f, str) else f for f in options.get("formulas", ())]
     remarks = _checked_formulas(own, task, options.get("constants", ()), Source.of(task, data))
@@ -116,6 +111,17 @@ def discover(
     if out is not None:
         write_run(found, task, Path(out))
     return found
+
+
+def _model(llm: LLM | str | None) -> LLM | None:
+    """Return the language model that is asked for, once it can be reached as far as that is known beforehand."""
+    if llm is None:
+        return None
+    from sld.search.llm.settings import LLM
+
+    model = LLM(llm) if isinstance(llm, str) else llm
+    model.check()
+    return model
 
 
 def _completed(outcome: Discovery) -> Discovery:

@@ -15,6 +15,7 @@ from sld.core.errors import UsageError
 if TYPE_CHECKING:
     from sld.data.task import Task
     from sld.search.llm.settings import LLM
+    from sld.search.outcome import Discovery
 
 RUNS_FOLDER = "sld-runs"
 DEFAULT_BUDGET = "30s"  # in the help; the search holds the number
@@ -204,21 +205,20 @@ def discover(
         show.dry_run(api.dry_run(task, model, aim=search["aim"]), json)
         return
     folder = _run_folder(task, seed) if out is None else out
+    found = _one(task, folder, {**search, "workers": workers, "executor": executor, "llm": model})
+    show.discovery(found, api.held_out_scores(found.law, task), folder, data[0], json)
+
+
+def _one(task: Task, folder: Path, search: dict[str, Any]) -> Discovery:
+    """Search one table, and show how far the search is."""
+    from sld import api
+    from sld.cli.show import search as show
+
     line = output.ProgressLine(f"searching a law for {task.name} ({task.train.n_rows} rows); writing to {folder}")
     try:
-        found = api.discover(
-            task,
-            workers=workers,
-            out=folder,
-            executor=executor,
-            progress=show.progress(line),
-            llm=model,
-            tell=output.remark,
-            **search,  # type: ignore[arg-type]  # a value of each type
-        )
+        return api.discover(task, out=folder, progress=show.progress(line), tell=output.remark, **search)
     finally:
         line.close()
-    show.discovery(found, api.held_out_scores(found.law, task), folder, data[0], json)
 
 
 def _check_several(data: list[str], executor: str | None, out: Path | None, model: LLM | None) -> None:
