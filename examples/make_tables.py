@@ -1,10 +1,13 @@
-"""Write the tables of this folder from the bundled task nanolm_chinchilla: `python examples/make_tables.py`.
+"""Write the tables of this folder: `python examples/make_tables.py`.
 
-They look as people's own tables do: sizes are written 24.6k and 1.05M, and there are columns that no law uses. The
-rows are measured (`tasks/nanolm_chinchilla/README.md`) and CC0, as those of the task.
+Tables of runs come from the bundled task nanolm_chinchilla. They look as people's own tables do: sizes are written
+24.6k and 1.05M, and there are columns that no law uses. The rows are measured (`tasks/nanolm_chinchilla/README.md`)
+and CC0, as those of the task. Tables of scores, `models.csv` and `problems.csv`, are simulated from the formulas below:
+so it is known what a forecast should find.
 """
 
 import csv
+import math
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -54,6 +57,50 @@ def curves(rows: Sequence[Row]) -> list[Row]:
     return [{"Step": tokens, **{f"size-{n} - loss": first.get((tokens, n), "") for n in sizes}} for tokens in steps]
 
 
+def loss_of(params: float, tokens: float) -> float:
+    """Return the loss of the simulated models, with the constants of Besiroglu et al. (arXiv 2404.10102)."""
+    return 1.8172 + 482.01 * params**-0.3478 + 2085.43 * tokens**-0.3658
+
+
+def score_of(loss: float) -> float:
+    """Return their score on a quiz with four choices: a quarter by guessing, all of it far below a loss of 2.3."""
+    return 0.25 + 0.75 / (1 + math.exp(7 * (loss - 2.3)))
+
+
+def models(seed: int) -> list[Row]:
+    """Return simulated models: sizes, loss with noise, and the share right of 1,000 questions of a quiz."""
+    draw, rows = random.Random(seed), []
+    for params in (1e8, 2.5e8, 6e8, 1.5e9, 4e9, 1.2e10):
+        for ratio in (10, 20, 60):
+            loss = loss_of(params, ratio * params) * math.exp(draw.gauss(0, 0.002))
+            right = sum(draw.random() < score_of(loss) for _ in range(1000))
+            rows.append(
+                {
+                    "params": f"{params:g}",
+                    "tokens": f"{ratio * params:g}",
+                    "loss": f"{loss:.4f}",
+                    "quiz": f"{right / 1000:.3f}",
+                }
+            )
+    return rows
+
+
+def problems(seed: int) -> list[Row]:
+    """Return 150 simulated problems for each of two models: how many of 40 samples were right."""
+    draw = random.Random(seed)
+    rates = {"small": (0.25, 2.5), "large": (0.4, 2.0)}  # of a beta distribution of the problems' difficulty
+    return [
+        {
+            "model": name,
+            "problem": f"p{k:03}",
+            "right": str(sum(draw.random() < rate for _ in range(40))),
+            "samples": "40",
+        }
+        for name, (a, b) in rates.items()
+        for k, rate in enumerate((draw.betavariate(a, b) for _ in range(150)), start=1)
+    ]
+
+
 def _number(text: str) -> float:
     return float(text.rstrip("kM")) * {"k": 1e3, "M": 1e6}.get(text[-1], 1.0)
 
@@ -66,6 +113,8 @@ def tables() -> dict[str, list[Row]]:
         "larger_runs.csv": runs("held_out.csv"),
         "shuffled_runs.csv": shuffled(small, seed=1),
         "curves.csv": curves(small),
+        "models.csv": models(seed=1),
+        "problems.csv": problems(seed=1),
     }
 
 

@@ -64,6 +64,8 @@ def test_what_is_given_or_limited_says_what_it_costs() -> None:
     assert plan.limited == () and plan.worse is None
     (plan,) = sld.allocate(TEX, 1e22, maximum={"weights-memory": 8 * n}).plans
     assert plan.limited == ("weights-memory",) and plan.point["N"].value == pytest.approx(n / 2)
+    own = sld.allocate("1.7 + 400*params**-0.34 + 410*tokens**-0.28", 1e22)
+    assert "tokens/params" in own.rows()[0] and own.sentences()[0].startswith("params within 0.1 %: any params between")
     (plan,) = sld.allocate(TEX, 1e22, given={"D/N": 20}).plans
     assert plan.point["N"].value == pytest.approx(math.sqrt(1e22 / 120))
     (plan,) = sld.allocate(TEX, 1e22, choices={"N": [n / 3, 0.9 * n, 4 * n, 1e30]}).plans

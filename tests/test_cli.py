@@ -11,6 +11,7 @@ from cli_runs import COLUMNS, QUICK, SCORE_KEYS, child, loss, one_line, write_ru
 from commands import Run
 from many_cases import each
 
+from sld.cli import output as cli_output
 from sld.cli.show import laws as show_laws
 from sld.data import task as core_task
 from sld.data.task import load_task, tasks_root
@@ -53,6 +54,18 @@ def test_help_fits_a_narrow_terminal(sld: Run, monkeypatch: pytest.MonkeyPatch, 
 
 def test_no_command_shows_the_help(sld: Run) -> None:
     assert sld().out == sld("--help").out
+
+
+def test_help_says_the_whole_sentence_of_each_command(sld: Run) -> None:
+    listed = sld("--help").out.partition("Commands:")[2].partition("Examples:")[0]
+    assert listed.count("\n  collect ") == 1 and "..." not in listed
+    assert "sizes, tokens and hyperparameters of least loss." in " ".join(listed.split())
+
+
+def test_numbers_are_written_as_decisions_write_them() -> None:
+    written = {1601.29: "1600", 1.28e5: "1.28e5", 12345678.0: "1.23e7", 99999.0: "1e5", 0.05: "0.05", 3.1e-7: "3.1e-7"}
+    assert {value: cli_output.shown(value, 3) for value in written} == written
+    assert [cli_output.shown(value) for value in (None, float("nan"), -23456.0)] == ["-", "-", "-23460"]
 
 
 def test_version(sld: Run) -> None:

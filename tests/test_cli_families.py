@@ -97,7 +97,7 @@ def test_two_files_are_a_decision_and_its_command(tmp_path: Path) -> None:
 def test_every_file_of_commands_registers_and_the_help_keeps_its_order() -> None:
     assert sorted(cli_app._families()) == sorted(p.stem for p in Path(commands.__path__[0]).glob("[!_]*.py"))
     names = list(typer.main.get_command(cli_app.app).commands)  # type: ignore[attr-defined]
-    assert names[:5] == ["discover", "fit", "predict", "score", "submit"]
+    assert names[:6] == ["collect", "count", "discover", "fit", "predict", "score"]
     assert names[-3:] == ["tasks", "laws", "leaderboard"]
 
 

@@ -218,8 +218,11 @@ def test_the_command_compares_run_folders_and_draws(run: Run, tmp_path: Path) ->
     document = run("compare", "dense", "sparse", "--json", "--plot", "both.svg", "--level", "0.95").document
     assert document["laws"] == ["dense", "sparse"] and document["pairs"][0]["crossings"]
     assert json.dumps(document) and "<svg" in (tmp_path / "both.svg").read_text(encoding="utf-8")
+    # per cent and shares are the same, and a held variable has the name that it has in `allocate`
+    per_cent = run("compare", "dense", "sparse", "--json", "--plot", "both.svg", "--level", "95").document
+    assert per_cent == document
     text = run("compare", "dense", "sparse").out
     assert "they cross at C = " in text and "dense is better below, sparse above" in text
-    for words in (("dense", "nowhere"), ("dense", "sparse", "--plot", "both.jpg")):
+    for words in (("dense", "nowhere"), ("dense", "sparse", "--plot", "both.jpg"), ("dense", "sparse", "--level", "x")):
         outcome = run("compare", *words)
         assert outcome.code == 2 and outcome.err.count("\n") == 1 and not outcome.out

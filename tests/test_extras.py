@@ -58,6 +58,20 @@ def estimator(_: Path) -> None:
     assert np.isfinite(model.predict(N[:, None])).all()
 
 
+def agents(_: Path) -> None:
+    for name in [name for name in sys.modules if name.startswith("sld.mcp")]:
+        sys.modules.pop(name)  # what was imported before the package went
+    from sld.cli.commands.mcp import mcp
+
+    mcp(json=True)  # its tools, without serving
+
+
+def cluster(_: Path) -> None:
+    from sld.search.judging.cluster import Cluster
+
+    Cluster("dask://127.0.0.1:1")  # nobody is called before the context begins
+
+
 def file(name: str, made: Callable[[], bytes]) -> Callable[[Path], None]:
     def read(folder: Path) -> None:
         path = folder / name
@@ -77,6 +91,8 @@ NEEDED = {
     "pysr": "pysr",
     "llm": "openai",
     "sklearn": "sklearn",
+    "mcp": "mcp",
+    "dask": "distributed",
 }
 USES: dict[str, Callable[[Path], None]] = {
     "parquet": file("runs.parquet", parquet),
@@ -86,6 +102,8 @@ USES: dict[str, Callable[[Path], None]] = {
     "pysr": lambda _: check_installed(ENGINES["pysr"]),
     "llm": lambda _: check_chat(ChatSettings("model"), "key"),
     "sklearn": estimator,
+    "mcp": agents,
+    "dask": cluster,
 }
 
 

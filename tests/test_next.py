@@ -146,6 +146,7 @@ def test_a_plan_keeps_to_what_was_said_and_the_same_seed_gives_the_same(law: Law
     frame = plan.to_frame()
     assert list(frame["cost"]) == [run.cost for run in plan.runs] and "width" in frame.columns[-1]
     assert "expected width" in plan.summary() and repr(plan).startswith("<NextRuns: ")
+    assert plan._repr_html_().startswith("<table")
     assert json.loads(json.dumps(plan.to_json()))["runs"][0]["batch"] == 1
 
 
@@ -305,3 +306,12 @@ def test_a_law_that_names_no_best_run_is_one_line(sld: Run, law_file: Path) -> N
 
 def sld_next_without_budget() -> None:
     sld.next_runs(None, None)
+
+
+def test_a_run_folder_has_its_rows_at_hand(tmp_path: Path, law_file: Path) -> None:
+    folder = tmp_path / "run"
+    sld.discover(first_runs(), target="loss", scale=["N", "D"], budget="150fits", workers=1, out=folder)
+    plan = sld.next_runs(folder, 1e19, {"N": 1e9, "D": 1e11}, grid=GRID, runs=2)
+    assert plan.runs and not any("not at hand" in note for note in plan.notes)
+    alone = sld.next_runs(law_file, 1e19, {"N": 1e9, "D": 1e11}, grid=GRID, runs=2)
+    assert any("not at hand" in note for note in alone.notes)

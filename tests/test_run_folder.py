@@ -400,6 +400,9 @@ def test_a_search_that_is_taken_up_says_so_and_one_with_another_option_begins_an
     assert told.pop().startswith(
         f"taking up the search in {tmp_path / 'run'} ({first.counts['tried']} formulas tried, "
     )
+    search(table, tmp_path / "run", told, workers=1)
+    assert told.pop(0).startswith(f"note: {tmp_path / 'run'} holds a longer search")
+    assert told.pop().endswith(" s)") and len(lines(tmp_path / "run")) == n  # nothing is lost
     tried = search(table, tmp_path / "run", told, workers=1, formulas=["E + A*exp(-a*log(N))"])
     assert "held a search with other formulas to try" in told.pop()
     assert not told

@@ -111,6 +111,12 @@ def test_a_law_of_one_variable_is_asked_for_a_prediction() -> None:
     assert "out of its interval" in found.summary() or "outside the interval" in found.summary()
 
 
+def test_a_law_without_a_best_split_says_what_is_looked_at_instead() -> None:
+    rows = table()
+    found = sld.sensitivity({k: rows[k] for k in ("N", "D", "loss")}, "A*N**-a*D**-b", **COLUMNS, budget=1e22)
+    assert f"the law as fitted has no best split, so {found.answer} is looked at instead" in found.summary()
+
+
 def test_of_checkpoints_the_last_ones_alone_are_tried() -> None:
     rows = table(noise=1e-3)
     runs: dict[str, Any] = {k: np.concatenate([rows[k], rows[k]]) for k in ("N", "D", "loss")}

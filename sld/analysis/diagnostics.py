@@ -180,6 +180,8 @@ def diagnostics(
     where = _point(law, table, group, at)
     point = {s: np.array([v]) for s, v in where.items()}
     there = around.at(point)
+    if not math.isfinite(there.middle[0]):
+        raise UsageError(f"the law has no value at {', '.join(f'{s} = {x:g}' for s, x in where.items())}")
     spread = float(there.spread[0])
     used = [v for v in table.variables if v.symbol in law.expressions[column].used_variables]
     return Diagnostics(

@@ -22,7 +22,7 @@ import numpy as np
 
 from sld.analysis.intervals import predict_intervals
 from sld.core.arrays import Rows
-from sld.data.axes import position
+from sld.data.axes import position, positions_of
 from sld.data.card import Variable
 from sld.data.table import ALL_ROWS, Array, Table
 from sld.laws.law import Law
@@ -37,6 +37,7 @@ _LEAST_TOLD = 0.1  # of the range: who cannot be told so far beyond the data sho
 _MOVES = tuple(0.05 * 1.5**k for k in range(15))  # of the range: to 15 times, nearly a thousand for a few rungs
 _MOVED = 200  # rows, evenly spread: more tell nothing new
 _STEPS = 24
+_AT_THE_EDGE = 1e-6  # of the range: what was printed and read again is at the edge, not beyond it
 _LARGEST = 700.0  # logarithm of the largest number
 
 
@@ -45,6 +46,61 @@ def supported(found: Discovery) -> Discovery:
     judged = limit_by_intervals(found.verdict, found.law, found.table)
     law = replace(found.law, provenance={**found.law.provenance, "verdict": judged.to_json()})
     return replace(found, verdict=judged, law=law)
+
+
+def about_planned(found: Discovery) -> Discovery:
+    """Return a discovery whose verdict says whether the planned runs lie within what is supported, if any are."""
+    sentence = _planned(found)
+    if not sentence:
+        return found
+    judged = replace(found.verdict, planned=sentence)
+    law = replace(found.law, provenance={**found.law.provenance, "verdict": judged.to_json()})
+    return replace(found, verdict=judged, law=law)
+
+
+def _planned(found: Discovery) -> str:
+    table, aim = found.table, found.table.aim
+    if aim is None:
+        return ""
+    unsupported = [k for k in range(aim.n_rows) if not _holds(found, aim, k)]
+    every = "the planned run" if aim.n_rows == 1 else "both planned runs" if aim.n_rows == 2 else ""
+    every = every or f"all {aim.n_rows} planned runs"
+    if found.verdict.kind != "law":
+        return "so do not rely on it for " + ("the planned run" if aim.n_rows == 1 else "any of the planned runs")
+    if not unsupported:
+        return f"{every} {'lies' if aim.n_rows == 1 else 'lie'} within that"
+    worst = max(unsupported, key=lambda k: _size(table, aim, k))
+    group = f" (group {aim.groups[aim.group_index[worst]]})" if len(table.groups) > 1 else ""
+    where = ", ".join(f"{v.symbol} = {aim.column(v.symbol)[worst]:.3g}" for v in table.variables)
+    if aim.n_rows == 1:
+        return f"{every} at {where}{group} lies beyond that"
+    many = every if len(unsupported) == aim.n_rows else f"{len(unsupported)} of {aim.n_rows} planned runs"
+    return f"{many} {'lies' if len(unsupported) == 1 else 'lie'} beyond that, the farthest at {where}{group}"
+
+
+def _holds(found: Discovery, aim: Table, k: int) -> bool:
+    """Return whether a planned run lies within what is supported, and within the rows in what is no scale."""
+    table, judged, group = found.table, found.verdict, aim.groups[aim.group_index[k]]
+    if judged.kind != "law" or group not in table.groups:
+        return False
+    ends = judged.by_group.get(group, judged.reach)
+    rows = table.group_index == table.groups.index(group)
+    for i, v in enumerate(table.variables):
+        if v.symbol not in found.law.used_variables:
+            continue
+        x, own = float(aim.column(v.symbol)[k]), table.X[rows, i]
+        slack = _AT_THE_EDGE * max(float(np.ptp(own)), abs(x))
+        top = ends[v.symbol] if v.symbol in ends else float(own.max())
+        if not float(own.min()) - slack <= x <= top + slack:
+            return False
+    return True
+
+
+def _size(table: Table, aim: Table, k: int) -> float:
+    """Return how large a planned run is, beside the others: the logarithm of the product of its scale variables."""
+    return sum(
+        float(positions_of(table, v, aim.column(v.symbol)[k : k + 1])[0]) for v in table.variables if v.role == "scale"
+    )
 
 
 def limit_by_intervals(judged: Verdict, law: Law, table: Table) -> Verdict:
@@ -94,7 +150,7 @@ def limit_by_intervals(judged: Verdict, law: Law, table: Table) -> Verdict:
         )
     told = told_apart(law, table)
     if told < _LEAST_TOLD:
-        why = f"its {level:g} % interval is wider than what it says varies, already just beyond the data"
+        why = f"its {level:g} % interval is wider than its predictions differ, already just beyond the data"
         return replace(judged, kind="weak", reasons=(*judged.reasons, why), reach=judged.edge, by_group=judged.edges)
     by_group = {g: limited.get(g, dict(reach[g])) for g in reach}
     by_group = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from sld.api.laws import as_law
 from sld.api.options import check_keywords
-from sld.core.errors import SldError, UsageError
+from sld.core.errors import SldError, UsageError, suggest
 
 if TYPE_CHECKING:
     from sld.analysis.decisions.allocation import Allocator, Found, Question
@@ -173,7 +173,7 @@ def _where_given(allocator: Allocator) -> tuple[Allocator, list[tuple[Found, Cur
     if len(asked) + len(q.ratios) != 1:
         raise UsageError(
             "say what there is to spend (a budget, hours, money or days), a target loss, or one value or ratio whose "
-            "best budget is wanted (given)"
+            "best budget is wanted (--given)"
         )
     path = Allocator(
         allocator.surface,
@@ -202,6 +202,8 @@ def _budgets(budget: float | Sequence[float] | None, options: AllocateOptions) -
     said = [name for name in _UNITS if options.get(name) is not None] + (["budget"] if budget is not None else [])
     if options.get("target_loss") is not None:
         said.append("target_loss")
+    if (wanted := options.get("target_loss")) is not None and not math.isfinite(wanted):
+        raise UsageError(f"what the target shall reach must be a number, got {wanted:g}")
     if len(said) > 1:
         raise UsageError(f"say what there is to spend in one way, not as {' and '.join(said)}")
     if not said or said == ["target_loss"]:
@@ -221,9 +223,12 @@ def _budgets(budget: float | Sequence[float] | None, options: AllocateOptions) -
 
 
 def _numbers(given: float | Sequence[float] | None) -> list[float]:
-    if isinstance(given, int | float):
-        return [float(given)]
-    return sorted(float(x) for x in given or ())
+    import numpy as np
+
+    try:
+        return [] if given is None else sorted(float(x) for x in np.atleast_1d(given))  # arrays and numpy's numbers too
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"what there is to spend is a number, or several, got {given!r}") from error
 
 
 def _allocator(law: Law, group: str, options: AllocateOptions) -> Allocator:
@@ -240,7 +245,11 @@ def _allocator(law: Law, group: str, options: AllocateOptions) -> Allocator:
         seed=options.get("seed", 0),
     )
     cost = _cost(law, surface, options)
-    return Allocator(surface, cost, _question(law, options))
+    question = _question(law, options)
+    used = [*cost.assumed, *(s for limit, _ in question.most_of.values() for s in limit.assumed)]
+    if unknown := [s for s in options.get("settings", {}) if s not in used]:
+        raise UsageError(suggest(unknown[0], used, kind="setting of this cost"))
+    return Allocator(surface, cost, question)
 
 
 def _cost(law: Law, surface: Surface, options: AllocateOptions) -> Cost:
@@ -257,7 +266,7 @@ def _cost(law: Law, surface: Surface, options: AllocateOptions) -> Cost:
         prices = dict(options.get("prices", {}))
         if unknown := [k for k in prices if k not in ("train", "inference")]:
             raise UsageError(f"prices are of train and inference, not {unknown[0]!r}")
-        if not (math.isfinite(demand) and demand >= 0) or any(not x > 0 for x in prices.values()):
+        if not (math.isfinite(demand) and demand >= 0) or not all(0 < x < math.inf for x in prices.values()):
             raise UsageError(f"demand must be a number of tokens and prices above 0, got {demand:g} and {prices}")
         cost = with_demand(cost, law.variables, demand, prices.get("train", 1.0), prices.get("inference", 1.0))
     elif options.get("prices"):
@@ -300,7 +309,8 @@ def _notes(allocator: Allocator, options: AllocateOptions) -> list[str]:
         source = f" ({published['source']})" if published["source"] else ""
         notes.append(f"constants of {published['id']}: {published['label'] or 'it has none'}{source}")
         if published["others"]:
-            notes.append(f"others, by {published['id']}@LABEL: {'; '.join(published['others'])}")
+            there = "; ".join(published["others"])
+            notes.append(f"other constants of it are {published['id']}@LABEL, with the start of a label: {there}")
     if not allocator.surface.n and options.get("draws") != 0:
         why = "published constants have none" if isinstance(published, Mapping) else "the law carries none"
         notes.append(f"no intervals: {why}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
@@ -118,10 +119,22 @@ def curve(
         curves = [c.until(first * c.x[-1]) for c in curves]
     curves = [c.until(ends[c.name]) if c.x[0] <= ends.get(c.name, -1) < c.x[-1] else c for c in curves]
     rates, said = _rates_to(curves, ends, options)
+    _check_bounds(curves, target, options)
     asked = Asked(better, level, options.get("lower"), options.get("upper"), options.get("pooled", True), seed)
     finals, found, remarks = final_values(curves, ends, asked=asked, rates=rates)
     by_name = {c.name: c for c in curves}
     return FinalValues(target, step, level, better, tuple(finals), said, (*notes, *remarks), by_name, found)
+
+
+def _check_bounds(curves: Sequence[Curve], target: str, options: EndOptions) -> None:
+    """Refuse bounds that the values themselves break."""
+    low, high = options.get("lower"), options.get("upper")
+    if any(x is not None and not math.isfinite(x) for x in (low, high)):
+        raise UsageError("lower and upper are numbers that no value falls below, or exceeds")
+    for c in curves:
+        if (low is not None and c.y.min() < low) or (high is not None and c.y.max() > high):
+            ends = f"{c.y.min():.4g} to {c.y.max():.4g}"
+            raise UsageError(f"{target} of {c.name} goes from {ends}, beyond what lower and upper say of all values")
 
 
 def curve_law(

@@ -49,8 +49,9 @@ def discover(
         workers: Processes that judge candidates.
         out: Run folder to write, and to take up again; None writes nothing.
         llm: A language model that proposes formulas beside the engine: its name, or `sld.LLM` with more settings.
-        **options: `proposers`, `formulas`, `constants`, `outliers`, `executor`, `progress`, `tell`, and the roles of a
-            bare table's columns (`target`, `scale`, ...): see `sld.api.options.SearchOptions`.
+        **options: `aim` (planned runs that the law is for; the command's `--for`), `proposers`, `formulas`,
+            `constants`, `outliers`, `executor`, `progress`, `tell`, and the roles of a bare table's columns
+            (`target`, `scale`, ...): see `sld.api.options.SearchOptions`.
 
     Returns:
         The law with prediction intervals (`.law`), whether to believe it (`.verdict`), the runners-up (`.front`), and
@@ -73,23 +74,18 @@ def discover(
         >>> found.verdict.kind
         'law'
     """
-    from sld.analysis.intervals import with_intervals
     from sld.analysis.one_sided import one_sided_notes
-    from sld.analysis.support import supported
+    from sld.data.aim import with_aim
     from sld.search import discovery
     from sld.search.budget import DEFAULT_BUDGET
 
     check_keywords(discover, options, SearchOptions)
     task = as_task(data, **columns_of(options))
-    model = None
-    if llm is not None:
-        from sld.search.llm.settings import LLM
-
-        model = LLM(llm) if isinstance(llm, str) else llm
-        model.check()
+    model = _model(llm)
     targets = [t.column for t in task.card.targets]
     own = [by_target(f, targets) if isinstance(f, str) else f for f in options.get("formulas", ())]
     remarks = _checked_formulas(own, task, options.get("constants", ()), Source.of(task, data))
+    aimed = None if options.get("aim") is None else with_aim(task.train, options["aim"])
     settings = discovery.SearchSettings(
         seed=seed,
         budget=DEFAULT_BUDGET if budget is None else budget,
@@ -99,21 +95,41 @@ def discover(
         max_constants=task.card.max_constants,
         outliers=options.get("outliers", "drop"),
     )
+    train, notes = (task.train, ()) if aimed is None else (aimed.table, aimed.notes)
     with shown_progress(options.get("progress")) as progress, _at(options.get("executor"), workers) as cluster:
         found = discovery.discover(
-            task.train,
+            train,
             replace(settings, cluster=cluster),
             out=out,
             task={"name": task.card.name, "version": task.card.version},
             progress=progress,
             asynchronous=model,
             tell=options.get("tell"),
-            complete=lambda outcome: supported(with_intervals(outcome)),
+            complete=_completed,
         )
-    found = replace(found, notes=(*found.notes, *remarks, *one_sided_notes(found.law, found.table)))
+    found = replace(found, notes=(*found.notes, *remarks, *notes, *one_sided_notes(found.law, found.table)))
     if out is not None:
         write_run(found, task, Path(out))
     return found
+
+
+def _model(llm: LLM | str | None) -> LLM | None:
+    """Return the language model that is asked for, once it can be reached as far as that is known beforehand."""
+    if llm is None:
+        return None
+    from sld.search.llm.settings import LLM
+
+    model = LLM(llm) if isinstance(llm, str) else llm
+    model.check()
+    return model
+
+
+def _completed(outcome: Discovery) -> Discovery:
+    """Return the outcome of a search with intervals, and with a verdict that knows of them and of planned runs."""
+    from sld.analysis.intervals import with_intervals
+    from sld.analysis.support import about_planned, supported
+
+    return about_planned(supported(with_intervals(outcome)))
 
 
 @contextmanager
@@ -147,14 +163,17 @@ def _checked_formulas(
     return remarks
 
 
-def dry_run(data: object, llm: LLM, **columns: Any) -> dict[str, Any]:
+def dry_run(data: object, llm: LLM, *, aim: object = None, **columns: Any) -> dict[str, Any]:
     """Return the first prompt that a language model would get and what it may cost; nothing is sent.
 
     Raises:
         UsageError: The data cannot be searched.
     """
+    from sld.data.aim import with_aim
+
     task = as_task(data, **columns)
-    return llm.dry_run(task.train, {"name": task.card.name}, task.card.max_constants)
+    train = task.train if aim is None else with_aim(task.train, aim).table
+    return llm.dry_run(train, {"name": task.card.name}, task.card.max_constants)
 
 
 def write_run(found: Discovery, task: Task, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
@@ -124,7 +125,7 @@ def _points(at: Mapping[str, float] | Sequence[Mapping[str, float]], scales: Seq
     for point in given:
         lacking = [s for s in scales if s not in point]
         if lacking:
-            raise UsageError(f"at: a value of {lacking[0]!r} is missing; every scale needs one")
+            raise UsageError(f"--at: a value of {lacking[0]!r} is missing; every scale needs one")
         more = [s for s in point if s not in scales]
         if more:
             raise UsageError(f"at: {more[0]!r} is no scale; there are {', '.join(scales)}")
@@ -188,6 +189,8 @@ def _task(
     columns: tuple[str | None, str | None],
     options: ScoreOptions,
 ) -> TaskRows:
+    import numpy as np
+
     from sld.analysis.curves.counts import check_counts
     from sld.analysis.curves.downstream import TaskRows
     from sld.analysis.curves.links import Bounds
@@ -199,16 +202,28 @@ def _task(
     if loss is not None and (loss <= 0).any():
         raise DataError(f"{read.where}: column {through!r} must be above 0 to be a loss that falls with scale")
     score = m[known]
-    if trials is not None:
-        tried = read.values[trials][known]
+    sign = -1.0 if lower else 1.0
+    if any(x is not None and not math.isfinite(x) for x in (floor, ceiling)) or (
+        floor is not None and ceiling is not None and sign * floor >= sign * ceiling
+    ):
+        raise UsageError(
+            f"floor is chance and ceiling the best score, two numbers with room between, got {floor} and {ceiling}"
+        )
+    tried = None if trials is None else read.values[trials][known]
+    if tried is not None:
         check_counts(score, tried)
+    shares = sign * (score if tried is None else score / np.maximum(tried, 1.0))
+    if ceiling is not None and (shares > sign * ceiling).any():
+        raise DataError(
+            f"{read.where}: {name} has {sign * shares.max():.4g}, and the best possible is said to be {ceiling:g}"
+        )
+    if tried is not None:
         right = tried - score if lower else score
         known_floor = None if floor is None else (1 - floor if lower else floor)
         return TaskRows(
             name, X[known], loss, right, tried, Bounds(known_floor, 1.0 if ceiling is None else ceiling, 0.0)
         )
     share = bool((score >= 0).all() and (score <= 1).all())
-    sign = -1.0 if lower else 1.0
     top = ceiling if ceiling is not None else ((0.0 if lower else 1.0) if share else None)
     bounds = Bounds(
         None if floor is None else sign * floor,

@@ -49,6 +49,8 @@ class SearchOptions(ColumnOptions, total=False):
     """What a search can be told beside its seed, budget and folder; and the roles of a bare table's columns.
 
     Attributes:
+        aim: Planned runs that the law is for, inputs only: a table, a mapping of variables to numbers, or text such as
+            `"N=1e11,D=2e12"`. Folds, weights and checks then imitate the step from the rows to these runs.
         proposers: Who proposes forms: "catalogue", "enumeration", "evolution" (the default), and "operon" and "pysr",
             engines of others which need the extras of these names.
         formulas: Formulas of your own to try first; one for all targets, or a mapping of target to formula.
@@ -63,6 +65,7 @@ class SearchOptions(ColumnOptions, total=False):
             note.
     """
 
+    aim: object
     proposers: Sequence[str] | None
     formulas: Sequence[str | Mapping[str, str]]
     constants: Collection[str]

@@ -160,6 +160,8 @@ def _law_and_rows(data: object, options: NextOptions) -> tuple[Law | None, Table
         given = options.get("rows")
         if given is not None:
             return law, _rows_of(law, given)
+        if rows is None and isinstance(data, str | Path) and Path(data).is_dir():
+            rows = _rows_in(Path(data), law)
         return law, _rows_behind(law) if rows is None else rows
     return _quick_law(data, options)
 
@@ -168,6 +170,19 @@ def _is_task(name: str) -> bool:
     from sld.data.bundled import named_tasks
 
     return name in named_tasks()
+
+
+def _rows_in(folder: Path, law: Law) -> Table | None:
+    """Return the rows that a run folder was searched on; None for a folder that keeps none, or of another law."""
+    from sld.api.runs import run_and_task
+    from sld.core.errors import SldError
+
+    try:
+        found, _ = run_and_task(folder)
+    except SldError:  # a fit, or a search of an earlier version
+        return None
+    alike = {v.symbol for v in law.variables} <= {v.symbol for v in found.table.variables}
+    return found.table if alike else None
 
 
 def _rows_behind(law: Law) -> Table | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
@@ -247,6 +248,8 @@ def _held(law: Law, group: str, hold: Mapping[str, Sequence[float]] | None) -> d
         for name in hold:
             if name not in own:
                 raise UsageError("hold: " + suggest(name, own, kind="constant"))
+        if bad := [name for name, values in hold.items() if not all(math.isfinite(v) for v in values)]:
+            raise UsageError(f"hold: {bad[0]} is held at numbers, got {', '.join(f'{v:g}' for v in hold[bad[0]])}")
         return {name: [float(v) for v in values] for name, values in hold.items()}
     floor = floor_of(law.expressions[column])
     if floor is None or floor in law.settings[column].pinned or law.intervals is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from sld.analysis.decisions.equivalents import Worth
     from sld.analysis.decisions.surface import Surface
     from sld.analysis.decisions.tuning import Tuner, Tuning
+    from sld.laws.law import Law
 
 _MOST = 400  # scales that are asked for at once
 
@@ -147,6 +149,8 @@ def _known(values: Mapping[str, Sequence[float]], symbols: Sequence[str], of: Se
             raise UsageError(suggest(symbol, symbols, kind="variable of the law"))
         if symbol in of:
             raise UsageError(f"{symbol} is both chosen (of) and given (at); take it out of one of them")
+        if bad := [x for x in numbers if not math.isfinite(x)]:
+            raise UsageError(f"at: {symbol} must be a number, got {bad[0]:g}")
         if not numbers:
             raise UsageError(f"at needs a value for {symbol}, e.g. {symbol}=1e9")
 
@@ -188,8 +192,7 @@ def worth(law: object, run: Mapping[str, float], into: str, **options: Unpack[Wo
     surface = _surface(found_law, options)
     other = None
     if options.get("against") is not None:
-        own = {k: v for k, v in options.items() if k in ("draws", "seed")}
-        other = _surface(as_law(options["against"]), own)
+        other = _against(as_law(options["against"]), surface, options)
     reference, ties = {}, {}
     for symbol, value in options.get("reference", {}).items():
         if isinstance(value, str):
@@ -199,6 +202,25 @@ def worth(law: object, run: Mapping[str, float], into: str, **options: Unpack[Wo
         else:
             reference[symbol] = float(value)
     return find_worth(surface, {s: float(x) for s, x in run.items()}, into, reference, ties, other)
+
+
+def _against(law: Law, surface: Surface, options: Mapping[str, Any]) -> Surface:
+    """Return the surface of another law: the target of the same name, and the group too where there are several."""
+    columns = [t.column for t in law.targets]
+    if unknown := [c for c in surface.weights if c not in columns]:
+        raise UsageError(
+            f"the law predicts {unknown[0]!r}, the law of the reference {' and '.join(map(repr, columns))}: only what "
+            "is of one kind can be equal; give the target one name in both tables"
+        )
+    own = {k: v for k, v in options.items() if k in ("draws", "seed", "weights")}
+    if "weights" not in own:
+        own["target"] = next(iter(surface.weights))
+    if len(law.groups) > 1:
+        own["group"] = surface.group
+    other = _surface(law, own)
+    if other.sign != surface.sign:
+        raise UsageError(f"of {surface.name} less is better in one law and more in the other")
+    return other
 
 
 def _surface(law: Any, options: Mapping[str, Any]) -> Surface:

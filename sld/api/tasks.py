@@ -55,7 +55,7 @@ def as_task(data: object, **columns: Any) -> Task:
 
     what = "this is a table" if name_of(data) == "the table" else f"{name_of(data)} is a table, not a task"
     there = ", ".join(column_names(data)[:20])
-    raise UsageError(f"{what}: name the column to predict (target) and the variables (scale, ...); it has {there}")
+    raise UsageError(f"{what}: name the column to predict (--target) and the variables (--scale, ...); it has {there}")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,12 @@ import typer
 from sld.cli import commands
 from sld.cli.base import PLAIN, Group, examples, tasks_folder
 
-_ORDER = ("tasks", "laws", "discover", "fit", "predict", "board")  # in the help; what is not named comes after them
+# in the help: from runs to a law, what is done with it, what it says of scores; what is not named comes then
+_ORDER = (
+    *("collect", "count", "tasks", "laws", "discover", "fit", "predict", "diagnose", "report"),
+    *("allocate", "settings", "isoflop", "compare", "sensitivity", "curve", "downstream", "passk"),
+)
+_LAST = ("board",)  # not a question about one's own runs
 
 app = typer.Typer(cls=Group, **PLAIN)
 
@@ -48,9 +53,10 @@ def _sld(
 
 
 def _families() -> list[str]:
-    """Return the modules of the commands: those of `_ORDER`, then the others by name."""
+    """Return the modules of the commands: those of `_ORDER`, then the others by name, then those of `_LAST`."""
     there = sorted(module.name for module in iter_modules(commands.__path__))
-    return sorted(there, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+    rank = {name: k for k, name in enumerate(_ORDER)} | {name: len(_ORDER) + 1 for name in _LAST}
+    return sorted(there, key=lambda name: rank.get(name, len(_ORDER)))
 
 
 for _name in _families():

@@ -12,6 +12,8 @@ from typing import Annotated, Any, get_type_hints
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+_WHOLE_SENTENCE = 1000  # letters; longer than any first sentence of a command
+
 
 class _HelpFormatter(typer.Context.formatter_class):  # type: ignore[misc,valid-type]
     """Help that stays readable where the terminal is narrow: descriptions go below their option."""
@@ -39,7 +41,14 @@ class Command(TyperCommand):
 
 
 class Group(TyperGroup):
-    """A group of commands with our help."""
+    """A group of commands with our help, which says the whole first sentence of each."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the commands; a sentence that is too long goes on in the next line."""
+        named = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(name, it.get_short_help_str(_WHOLE_SENTENCE)) for name, it in named if it and not it.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
     def get_help(self, ctx: Any) -> str:
         """Return the help, as wide as the terminal."""

@@ -53,7 +53,10 @@ Drop = Annotated[
 Melt = Annotated[
     bool, typer.Option("--melt", help="Bare table with a column per run: make it rows with columns run and the target.")
 ]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of everything random.")]
+Level = Annotated[
+    str, typer.Option("--level", metavar="90", help="Per cent that each interval shall hold, such as 50, 80, 90, 95.")
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of everything random.")]
 
 
 @dataclass(frozen=True)
@@ -259,10 +262,8 @@ def bounds(values: Names) -> dict[str, tuple[float, float]]:
     return found
 
 
-def level_of(text: str | None) -> float | None:
+def level_of(text: str) -> float:
     """Return the share that a per cent value of `--level` stands for: 90, 90 % and 0.9 are the same."""
-    if text is None:
-        return None
     try:
         value = float(text.strip().removesuffix("%"))
     except ValueError:

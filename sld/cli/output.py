@@ -20,6 +20,7 @@ _NARROWEST = 24  # columns; what is narrower wraps at this and lets the terminal
 _UNBROKEN = 1_000_000  # no terminal: lines stay whole for grep and for other programs
 _SECONDS_BETWEEN_LINES = 10.0  # of progress, where there is no terminal to redraw
 _SECONDS_BETWEEN_FRAMES = 0.2
+_WHOLE, _LONG = 1.0, 1e5  # numbers between these are written without a power of ten
 
 
 def use_utf8() -> None:
@@ -110,8 +111,16 @@ def say_table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), indent:
 
 
 def shown(value: float | None, digits: int = 4) -> str:
-    """Return a number for people."""
-    return "-" if value is None or math.isnan(value) else f"{value:.{digits}g}"
+    """Return a number for people, rounded to so many digits: 1600 and 1.28e5, as decisions write them."""
+    if value is None or math.isnan(value):
+        return "-"
+    text = f"{value:.{digits}g}"
+    if "e" not in text:
+        return text
+    if _WHOLE <= abs(float(text)) < _LONG:
+        return f"{float(text):.0f}"
+    mantissa, exponent = text.split("e")
+    return f"{mantissa}e{int(exponent)}"
 
 
 def duration(seconds: float) -> str:

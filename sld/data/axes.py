@@ -34,6 +34,11 @@ class Part:
     high: Array
     count: Rows
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The lowest and the highest position."""
+        return float(self.low[0]), float(self.high[-1])
+
     @cached_property
     def reach(self) -> Array:
         """Reach of the step onto the top k levels, for k = 1 to n_levels - 1."""
@@ -104,13 +109,34 @@ class Axis:
                 parts.append(Part(p.rows[left], p.level[left], p.low[:n], p.high[:n], p.count[:n]))
         return replace(self, parts=tuple(parts))
 
-    def top(self, reach: float, *, least: int, need: int, strict: bool = False) -> tuple[Mask, str]:
-        """Return the rows of the top levels of each group, cut where the step onto them comes nearest to `reach`."""
+    def beyond(self, z: Array, part_index: Rows) -> Array:
+        """Return how far positions lie beyond the rows of their group, in ranges of these rows.
+
+        Args:
+            z: (n_points,) positions on this axis.
+            part_index: (n_points,) number of the part of each.
+
+        Returns:
+            (n_points,): above 0 beyond the top, below 0 beyond the bottom, 0 between. Where a group has one level only,
+            the range is the widest of any group.
+        """
+        low, top = np.array([part.ends for part in self.parts])[part_index].T
+        widest = max(p.ends[1] - p.ends[0] for p in self.parts) or 1.0
+        span = np.where(top > low, top - low, widest)
+        steps: Array = (np.maximum(z - top, 0.0) - np.maximum(low - z, 0.0)) / span
+        return steps
+
+    def top(self, reach: float | Sequence[float], *, least: int, need: int, strict: bool = False) -> tuple[Mask, str]:
+        """Return the rows of the top levels of each group, cut where the step onto them comes nearest to `reach`.
+
+        A sequence has the reach of each group.
+        """
         choices = []
-        for part in self.parts:
+        reaches = [reach] * len(self.parts) if isinstance(reach, int | float) else reach
+        for part, wanted in zip(self.parts, reaches, strict=True):
             cuts = part.cuts(least, strict)
             # half a factor e of reach is worth giving up to cut between clusters (budgets, model sizes)
-            miss = np.abs(np.log(part.reach[cuts - 1] / reach)) + 0.5 * part.blur[cuts - 1]
+            miss = np.abs(np.log(part.reach[cuts - 1] / wanted)) + 0.5 * part.blur[cuts - 1]
             choices.append((cuts, int(np.argmin(miss)) if len(cuts) else 0))
         return self._above(choices, need)
 
@@ -174,6 +200,15 @@ def position(table: Table, variable: Variable) -> tuple[Array, float]:
     else:
         z = x
     return z, same_level(z, logarithmic)
+
+
+def positions_of(table: Table, variable: Variable, values: Array) -> Array:
+    """Return where other values of `variable` lie, on the axis of the table's rows; NaN for what has no logarithm."""
+    if variable.log:
+        return np.asarray(values * variable.nats_per_unit)
+    if not _is_logarithmic(variable, table.column(variable.symbol)):
+        return np.asarray(values)
+    return np.log(values, out=np.full(len(values), np.nan), where=values > 0)
 
 
 def values_at_position(table: Table, variable: Variable, z: Array) -> Array:

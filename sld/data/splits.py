@@ -14,6 +14,10 @@ Where rows are checkpoints of named runs, those of one run are no independent wi
 is judged above the cut and left out below it, so that no checkpoint is predicted from its own run. That cannot be
 where a cut goes through nearly every run, as one along the steps does. Such a fold asks how runs go on, which is a
 question of its own. It keeps the earlier part of each run, less the checkpoints next to the judged ones.
+
+A table with an aim (`sld.data.aim`) says which runs are planned. Then axes, sides and reaches are those of the planned
+runs, group by group (`sld.data.asked`), and a fold may leave out what is beyond in one variable only, as the real
+question does where runs are planned that are beyond in two.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sld.core.errors import UsageError, suggest
+from sld.data.asked import Pattern, asked_of
 from sld.data.axes import Array, Axis, Mask, Part, Rows, axis_along, levels, position, same_level
 
 if TYPE_CHECKING:
@@ -38,6 +43,8 @@ _LEAST_TRAIN = 0.45  # share of all rows that a fold trains on, at least
 _LEAST_TRAIN_IN_GROUP = 0.35  # share of a group's rows, at least; groups differ in how far they reach
 _FRONTIER = 2.0  # rows at the top weigh e² = 7 times as much as rows at the bottom
 _NEXT_TO = 0.05  # of the range of a variable: a checkpoint that is nearer to another is the same measurement
+_OF_PLANNED = (0.5, 0.9, 0.1)  # shares of the planned runs whose steps are imitated: the typical one first
+_MOST_TOGETHER = 3  # axes of a pattern that are judged by themselves as well
 _SIMILAR = 0.75  # test sets that overlap more (Jaccard) tell the same story twice
 
 
@@ -153,14 +160,25 @@ def frontier_weights(table: Table) -> Array | None:
 
     No formula is the truth, and one that cannot follow all rows should follow those next to where it will be used.
     With $z$ the position of a row between the lowest (0) and the highest rung (1) of its group, averaged over the
-    variables in which the law will be asked to extrapolate, the weight is $e^{2z}$, up to a factor.
+    variables in which the law will be asked to extrapolate, the weight is $e^{2z}$, up to a factor. Where runs are
+    planned, $z$ is that on the side where they lie, and each variable counts by how far they go beyond the rows.
     """
     layout = _Layout(table)
+    nearness = None if layout.asked is None else layout.asked.nearness()
+    if nearness is not None:
+        near: Array = np.exp(_FRONTIER * nearness)
+        return np.asarray(near / near.mean())
     if not layout.one_sided or not table.n_rows:
         return None
     z = np.mean([axis.height() for axis in layout.primary], axis=0)
     weights = np.exp(_FRONTIER * z)
     return np.asarray(weights / weights.mean())
+
+
+def planned_beyond(table: Table) -> int:
+    """Return how many of the planned runs of a table lie beyond its rows, in a variable or in the cost."""
+    asked = _Layout(table).asked
+    return 0 if asked is None else len(asked.beyond)
 
 
 class _Layout:
@@ -200,6 +218,7 @@ class _Layout:
             z: Array = np.sum([positions[v.symbol][0] for v in costly], axis=0)
             label = "*".join(v.symbol for v in costly)
             self.cost = axis_along(label, z, same_level(z, True), self.group_rows, max_rungs)
+        self.asked = asked_of(table, axes, self.cost, [v.symbol for v in costly])
 
     @property
     def enough(self) -> int:
@@ -274,6 +293,7 @@ def _candidates(layout: _Layout, tier: int) -> Iterator[_Candidate]:
     Tier 0 is what held-out rows look like, tier 1 fills up when axes or rungs are few, tier 2 takes what there is.
     """
     if tier == 0:
+        yield from _like_the_question(layout)
         yield from _one_axis(layout) if len(layout.primary) == 1 else _several_axes(layout)
         return
     least, need = (3, 3) if tier == 1 else (2, 1)
@@ -293,6 +313,47 @@ def _candidates(layout: _Layout, tier: int) -> Iterator[_Candidate]:
         yield from (_bottom(axis, reach, least, need) for reach in REACHES[:2])
     for axis in layout.other_knobs:
         yield _top(axis, REACHES[0], least, need)
+
+
+def _like_the_question(layout: _Layout) -> Iterator[_Candidate]:
+    """Yield what the planned runs ask, a step earlier; nothing where none are planned."""
+    if layout.asked is None:
+        return
+    need, lists = layout.enough, []
+    for pattern in layout.asked.patterns():
+        own: list[_Candidate] = []
+        for share in _OF_PLANNED:
+            own += _step_like(pattern, share, need)
+        if len(pattern.axes) == 1:
+            own[1:1] = _earlier(pattern.axes[0], pattern.reach(0, 0.5), 3, need, pattern.sides[0])
+        else:  # each by itself as well: of rows that are beyond in several there may be too few
+            own += [_onto(pattern, i, 0.5, need) for i in range(min(len(pattern.axes), _MOST_TOGETHER))]
+        lists.append(own)
+    yield from _in_turn(*lists)
+
+
+def _step_like(pattern: Pattern, share: float, need: int) -> list[_Candidate]:
+    """Return the step that a share of the planned runs of one pattern do not exceed, along all its axes at once."""
+    axes = pattern.axes
+    if len(axes) == 1:
+        return [_onto(pattern, 0, share, need)]
+    label = " and ".join(f"{axis.label} {side}" for axis, side in zip(axes, pattern.sides, strict=True))
+    need = max(3, need // 2)  # rows beyond in all are few, and cutting lower leaves too few to fit to
+    for wider in (1.0, 1.5, 2.0, 4.0):
+        masks = [
+            axis.top([r * wider for r in pattern.reaches(i, share)], least=1, need=1)[0] for i, axis in enumerate(axes)
+        ]
+        test = np.all(masks, axis=0)
+        if test.sum() >= need:
+            # as in the question, where no row is beyond in any of them; and with these rows, which are many
+            return [(f"{label}, from below in all", test, np.any(masks, axis=0) & ~test), (label, test, None)]
+    return []
+
+
+def _onto(pattern: Pattern, axis: int, share: float, need: int) -> _Candidate:
+    """Return the step along one axis of a pattern, in each group as far as its planned runs go."""
+    mask, size = pattern.axes[axis].top(pattern.reaches(axis, share), least=3, need=need)
+    return f"{pattern.axes[axis].label}: {pattern.sides[axis]} {size}", mask, None
 
 
 def _one_axis(layout: _Layout) -> Iterator[_Candidate]:
@@ -354,11 +415,12 @@ def _both_ends(axis: Axis, reach: float, least: int, need: int) -> Mask:
     return above | below
 
 
-def _earlier(axis: Axis, reach: float, least: int, need: int) -> list[_Candidate]:
+def _earlier(axis: Axis, reach: float, least: int, need: int, side: str = "top") -> list[_Candidate]:
     """The same step made one step earlier: the top is left out altogether."""
     above = axis.top(REACHES[2], least=least, need=1)[0]
     mask, size = axis.without(above).top(reach, least=least, need=need, strict=True)
-    return [(f"{axis.label}: top {size} below its top", mask, above)] if mask.any() else []
+    before = "below its top" if side == "top" else "above its bottom"
+    return [(f"{axis.label}: {side} {size} {before}", mask, above)] if mask.any() else []
 
 
 def _corner(one: Axis, other: Axis, reach: float, need: int, how: str = "high", first: str = "high") -> _Candidate:

@@ -53,6 +53,8 @@ class Table:
         run_index: (n_rows,) index into `runs`; empty without runs.
         run_column: Where the runs' names come from.
         weights_column: Where the weights come from; the columns of standard errors are named by the targets.
+        aim: Planned runs that the law is asked about, a table without targets in the same columns (`sld.data.aim`);
+            None where nobody said. Folds, weights and checks then imitate them. The digest is that of the rows alone.
     """
 
     variables: tuple[Variable, ...]
@@ -70,6 +72,7 @@ class Table:
     run_index: Rows = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
     run_column: str | None = None
     weights_column: str | None = None
+    aim: Table | None = None
 
     def __post_init__(self) -> None:
         """Bring arrays to one layout and check their shapes."""
@@ -298,9 +301,9 @@ def table_from(
     said = Roles(target, **roles)
     data = prepared(data, drop=listed(drop), melt=melt, keep=said.named(), targets=said.targets)
     if not said.targets or not said.of_column:
-        needed = "the column to predict (target)"
+        needed = "the column to predict (--target)"
         if said.targets:
-            needed = "a variable (scale, hyper, proportion or covariate)"
+            needed = "a variable (--scale, --hyper, --proportion or --covariate)"
         raise UsageError(f"name {needed}; {name_of(data)} has {', '.join(column_names(data)[:20])}")
     said.check()
     if missing not in get_args(Missing):

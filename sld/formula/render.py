@@ -67,14 +67,14 @@ def shown(expression: Expression, values: Mapping[str, float] | None = None, dig
         return expression.tree
     constants = set(expression.constants)
     rounded = {c: number(float(f"{v:.{digits}g}")) for c, v in values.items() if c in constants}
-    return _signed(substitute(expression.tree, rounded))
+    return signed(substitute(expression.tree, rounded))
 
 
-def _signed(node: Node) -> Node:
+def signed(node: Node) -> Node:
     """Write `a + -3` as `a - 3` and `-3*x + a` with its sign in front."""
     if not node.args:
         return node
-    args = tuple(_signed(arg) for arg in node.args)
+    args = tuple(signed(arg) for arg in node.args)
     if node.op in ("+", "-") and (positive := without_sign(args[1])) is not None:
         return Node("-" if node.op == "+" else "+", (args[0], positive))
     if node.op == "neg" and (positive := without_sign(args[0])) is not None:

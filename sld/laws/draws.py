@@ -106,8 +106,7 @@ def curve_draws(law: Fitted, target: str, group: str | None = None, *, n: int = 
     Raises:
         UsageError: The law carries no intervals, or there is no such target or group, or `n` is out of range.
     """
-    if not 1 <= n <= _MOST:
-        raise UsageError(f"the number of draws must be between 1 and {_MOST}, got {n}")
+    _check(n, seed)
     around = surroundings(law, target, group)
     aimed = next(t for t in law.targets if t.column == target)
     bounds = (-math.inf if aimed.lower is None else aimed.lower, math.inf if aimed.upper is None else aimed.upper)
@@ -115,6 +114,13 @@ def curve_draws(law: Fitted, target: str, group: str | None = None, *, n: int = 
     count = max(around.n_deviations, _STREAMS)
     weights = rng.standard_normal((n, count))[:, : around.n_deviations]
     return CurveDraws(around, bounds, weights, _tails(rng, around.tails, n))
+
+
+def _check(n: int, seed: int) -> None:
+    if not isinstance(n, int | np.integer) or not 1 <= n <= _MOST:
+        raise UsageError(f"the number of draws must be between 1 and {_MOST}, got {n}")
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise UsageError(f"a seed is a whole number from 0 on, got {seed}")
 
 
 def _tails(rng: np.random.Generator, freedom: float, n: int) -> Array:
@@ -126,6 +132,7 @@ def draws(law: Fitted, table: Table, *, n: int = 1000, seed: int = 0, of: Of = "
     """Return draws (n, n_points, n_targets) at the rows of a table; see `Law.draws`."""
     if of not in ("law", "run"):
         raise UsageError(f"draws are of 'law' (where is the curve?) or 'run' (where will a run be?), got {of!r}")
+    _check(n, seed)
     found = np.full((n, table.n_rows, len(law.targets)), math.nan)
     inputs = {v.symbol: np.ascontiguousarray(table.column(v.column)) for v in law.variables}
     rng = np.random.default_rng([seed, _number_of(law), 1])

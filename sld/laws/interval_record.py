@@ -19,7 +19,12 @@ _EXACT = 1e-7  # of the range: smaller residuals are rounding errors of an exact
 
 def level_of(law: Fitted) -> float:
     """Return the share of new runs that the intervals shall cover; raises UsageError for a law without intervals."""
-    return float(entry(_record(law), "level"))
+    level = entry(_record(law), "level")
+    if not isinstance(level, int | float) or not 0 < level < 1:
+        raise DataError(
+            f"the level in the law's intervals must lie between 0 and 1, got {level!r}; fit or discover again"
+        )
+    return float(level)
 
 
 def about_target(law: Fitted, target: str) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from sld.data.card import Target, Variable, parse_for
 from sld.data.table import ALL_ROWS, Array, Declared, Table, read_points, read_table
 from sld.fit.kernel import evaluate
 from sld.formula.expression import Expression, number, substitute, to_text
+from sld.formula.render import signed
 from sld.laws.draws import Of, draws
 from sld.laws.fit_settings import FitSettings, settings_of
 
@@ -30,6 +31,8 @@ LAW_FILE = "law.json"
 SINGLE_FILE = "single.json"  # the best form by itself, beside a law that follows a consensus
 SCHEMA = 1  # of law.json; a file of a later one is refused
 
+_SHOWN = 200  # characters of a path in a message: what no file can be called is no path but text
+_MOST_DIGITS = 17  # significant digits that tell every two numbers apart
 _UNREADABLE = (
     "the intervals of this law were written before sld 0.6.0 and hold the constants of runners-up in an order of the "
     "groups that is lost, so they are not used; discover again to have intervals"
@@ -218,7 +221,8 @@ class Law:
             least: Digits that are shown in any case.
         """
         needed = self.provenance.get("digits", {})
-        return max(least, int(needed.get(target, least))) if isinstance(needed, Mapping) else least
+        said = needed.get(target) if isinstance(needed, Mapping) else None
+        return max(least, min(said, _MOST_DIGITS)) if isinstance(said, int) else least
 
     def text(self, target: str | None = None, *, digits: int | None = None) -> str:
         """Return the formula with its constants filled in.
@@ -241,7 +245,7 @@ class Law:
             for group, values in self.constants[column].items():
                 places = self.digits(column) if digits is None else digits
                 filled = {name: number(float(f"{value:.{places}g}")) for name, value in values.items()}
-                formula = to_text(substitute(self.expressions[column].tree, filled))
+                formula = to_text(signed(substitute(self.expressions[column].tree, filled)))
                 lines.append(f"{column} [{group}] = {formula}" if self.grouped else f"{column} = {formula}")
                 if len(shown) == 1 and len(self.groups) == 1:
                     return formula
@@ -424,17 +428,17 @@ class Law:
             DataError: It is not a law.
         """
         path = Path(path)
-        file = path / LAW_FILE if path.is_dir() else path
         try:
+            file = path / LAW_FILE if path.is_dir() else path
             data = json.loads(file.read_text(encoding="utf-8-sig"))
         except FileNotFoundError as error:
             if path.is_dir():
                 raise UsageError(f"folder {str(path)!r} has no {LAW_FILE}; sld discover writes one") from error
             raise UsageError(f"no file {str(path)!r}; wanted a {LAW_FILE} or a run directory") from error
         except OSError as error:
-            raise UsageError(f"could not read {file}: {error.strerror or error}") from error
+            raise UsageError(f"could not read {str(path)[:_SHOWN]}: {error.strerror or error}") from error
         except (UnicodeDecodeError, ValueError, RecursionError) as error:
-            raise DataError(f"{file} is not a law in JSON: {error}") from error
+            raise DataError(f"{path} is not a law in JSON: {error}") from error
         return Law.from_json(data, str(file))
 
 

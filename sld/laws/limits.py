@@ -77,14 +77,15 @@ def _limit(expression: Expression, constants: Mapping[str, float], start: Mappin
     """Return the limit, infinity where there is none, NaN where it cannot be told."""
     for decades in _DECADES:
         steps = np.array([0.0, decades, 2 * decades, 3 * decades])
-        columns = {
-            v.symbol: np.full(4, start[v.symbol])
-            if v.role != "scale"
-            else start[v.symbol] + steps * v.units_per_decade
-            if v.log
-            else start[v.symbol] * 10.0**steps
-            for v in table.variables
-        }
+        with np.errstate(over="ignore"):  # a scale that ends so far out that this is infinite has no value there
+            columns = {
+                v.symbol: np.full(4, start[v.symbol])
+                if v.role != "scale"
+                else start[v.symbol] + steps * v.units_per_decade
+                if v.log
+                else start[v.symbol] * 10.0**steps
+                for v in table.variables
+            }
         here, one, two, three = evaluate(expression, columns, constants).tolist()
         if not all(math.isfinite(v) for v in (here, one, two, three)):
             continue

@@ -23,11 +23,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
 from sld.core.arrays import Array
-from sld.core.errors import UsageError, suggest
+from sld.core.errors import DataError, UsageError, suggest
 from sld.data.table import ALL_ROWS
 from sld.fit.kernel import evaluate
 from sld.fit.noise import NoiseShape
@@ -91,6 +92,15 @@ class Surroundings:
         self.group = group
         self.expression: Expression = law.expressions[column]
         self.values = constants[group]
+        try:
+            self._read(law, about, target)
+        except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError, ZeroDivisionError) as error:
+            raise DataError(
+                f"the law's intervals of {column!r} cannot be read ({error!r}): it is damaged; fit again"
+            ) from error
+
+    def _read(self, law: Fitted, about: Mapping[str, Any], target: int) -> None:
+        column, group = law.targets[target].column, self.group
         self.refits = [{**self.values, **r} for r in moving(about, column, group, self.values)]
         self.rivals = rivals_of(law, about, target, group)
         self.sigma = known_size(entry(about["noise"], group))
@@ -98,6 +108,8 @@ class Surroundings:
         self.shape: NoiseShape | None = noise_shape(about)
         self.widening = float(about["widening"])
         self.tails = tails_of(about)
+        if not (0 <= self.widening < math.inf and self.sigma >= 0 and self.tails > 0 and self.inflation > 0):
+            raise ValueError(f"widening {about['widening']}, noise {self.sigma}, tails {self.tails}")
         # a record from before 0.9.0 counts rivals in full
         self.share = RIVALS if math.isfinite(self.tails) else 1.0
         self.scale = Scale(about["scale"] == "log")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sld.core.errors import UsageError
+from sld.data.aim import record
 from sld.data.levels import as_levels, level_notes
 from sld.data.splits import Fold, rung_folds
 from sld.data.table import Table
@@ -98,7 +99,7 @@ def discover(
     """Search the formula that extrapolates best from the low rungs of `table` to the higher ones.
 
     Args:
-        table: The training rows; nothing else is ever seen.
+        table: The training rows, with their aim (`sld.data.aim`) if runs are planned; nothing else is ever seen.
         settings: What is searched, and for how long.
         out: Run folder to write and to take up again; None writes nothing.
         task: Name and version of the task, for the record.
@@ -244,6 +245,7 @@ def _config(
         **({"left_out": record_of(ready.left_out)} if ready.left_out else {}),
         **({} if asynchronous is None else asynchronous.config),
         **({} if settings.outliers == "drop" else {"outliers": settings.outliers}),
+        **({} if whole.aim is None else {"aim": record(whole.aim)}),
     }
 
 

@@ -281,6 +281,8 @@ class _Record:
         }
         if config.get("left_out"):
             provenance["left_out"] = list(config["left_out"])
+        if config.get("aim"):
+            provenance["aim"] = dict(config["aim"])
         if chosen.consensus:
             provenance["consensus"] = {
                 t.column: [m.text for m in c.members]

@@ -217,7 +217,12 @@ class Search:
         self._taking_up = True
         for event in self.folder.events():
             if self.budget.fits is not None and self.spent() >= SEARCH_SHARE:
-                break  # a smaller budget than before: the law is the one that it gives in an empty folder
+                # a smaller budget than before: the law is the one that it gives in an empty folder
+                self.folder.tell(
+                    f"note: {self.folder.path} holds a longer search; of it counts what this budget pays for (the same "
+                    "command with a larger --budget brings the rest back)"
+                )
+                break
             batch = batch or next(batches, [])
             try:
                 candidate, n_fits = from_event(event, self.judge.table)

@@ -56,6 +56,7 @@ _SAID = {
     "proposers": "proposers",
     "max_constants": "limit of constants",
     "llm": "language model",
+    "aim": "planned runs",
     "seed": "seed",
 }
 _WRITE_EVERY_S = 1.0  # a kill loses no more than that

@@ -128,7 +128,13 @@ def _rows(table: Table) -> dict[str, Any]:
         "run_column": table.run_column,
         "weights_column": table.weights_column,
         "notes": list(table.notes),
+        **({} if table.aim is None else {"aim": _planned(table.aim, table)}),
     }
+
+
+def _planned(aim: Table, table: Table) -> dict[str, Any]:
+    columns = [aim.column(v.symbol).tolist() for v in table.variables]
+    return {"X": columns, "groups": list(aim.groups), "group_index": aim.group_index.tolist()}
 
 
 def _table(rows: Mapping[str, Any], law: Law) -> Table:
@@ -156,7 +162,15 @@ def _table(rows: Mapping[str, Any], law: Law) -> Table:
     )
     if table.digest() != rows["digest"]:
         raise ValueError("the rows have another digest")
-    return table
+    return table if "aim" not in rows else replace(table, aim=_aim(rows["aim"], table))
+
+
+def _aim(rows: Mapping[str, Any], table: Table) -> Table:
+    X = np.array(rows["X"], dtype=np.float64).T.reshape(-1, len(table.variables))
+    index = np.array(rows["group_index"], dtype=np.intp)
+    return Table(
+        table.variables, (), X, np.empty((len(X), 0)), tuple(rows["groups"]), index, group_column=table.group_column
+    )
 
 
 def _candidate(candidate: Candidate) -> dict[str, Any]:
@@ -188,6 +202,7 @@ def _verdict(data: Mapping[str, Any]) -> Verdict:
         by_group={g: {s: known(v) for s, v in by.items()} for g, by in data["by_group"].items()},
         edges={g: {s: known(v) for s, v in by.items()} for g, by in data["edges"].items()},
         missing=data["missing"],
+        planned=data.get("planned", ""),
         **numbers,
     )
 

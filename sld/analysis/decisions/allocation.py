@@ -23,7 +23,7 @@ import numpy as np
 from sld.analysis.decisions.cost import MODELS, Cost, cost_of, find
 from sld.analysis.decisions.minima import Curves, minima
 from sld.analysis.decisions.minimise import Minimum, Problem, crossing, minimum
-from sld.analysis.decisions.surface import Surface, axis_of, seen
+from sld.analysis.decisions.surface import Surface, axis_of, check_shares, seen
 from sld.core.arrays import Array
 from sld.core.errors import SldError, UsageError, suggest
 from sld.data.card import Variable
@@ -113,6 +113,13 @@ class Allocator:
         twice = [s for s in symbols if (s in q.held) + (s in q.choices) + (s in q.ratios) > 1]
         if twice:
             raise UsageError(f"{twice[0]} is given twice: as a value, as a list of choices or by a ratio, take one")
+        if circle := [s for s, (other, _) in q.ratios.items() if other == s or other in q.ratios]:
+            raise UsageError(
+                f"the ratio {circle[0]}/{q.ratios[circle[0]][0]} hangs on a variable that has a ratio itself"
+            )
+        for text, (cost, value) in q.most_of.items():
+            if not (math.isfinite(value) and value > 0):
+                raise UsageError(f"the limit on {text} must be a number above 0, got {value:g} {cost.unit}")
         for name, value in [*q.held.items(), *q.most.items(), *((n, v) for n, c in q.choices.items() for v in c)]:
             axis = self.axes[name]
             if not math.isfinite(value) or (axis.log and value <= 0):
@@ -121,6 +128,8 @@ class Allocator:
     def _check_roles(self) -> None:
         q = self.question
         settled = {*q.held, *q.ratios, *q.choices}
+        shares = [v.symbol for v in self.variables if v.role == "proportion"]
+        check_shares({s: q.held[s] for s in shares if s in q.held}, len(shares), "what is given")
         open_ = [v for v in self.variables if v.symbol not in settled]
         for role, way_out in (("covariate", "--given {}=VALUE"), ("proportion", "sld optimum, or --given {}=SHARE")):
             for v in open_:

@@ -28,6 +28,7 @@ from sld.analysis.decisions.tracks import Contender, Track, Way, along
 from sld.analysis.decisions.words import as_text
 from sld.core.arrays import Array
 from sld.core.errors import UsageError
+from sld.laws.catalogue import kind_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,6 +39,7 @@ _MOST_DECADES = 40  # of what is shown: more is a mistyped number
 _SHOWN = 9  # places in tables
 _ROUNDING = 1e-9  # of a slope: two laws with the same exponents have none
 _HORIZON = 100.0  # times beyond the rows: what is shown if nobody says how far
+_NOWHERE_OF = {"parameters": (1e7, 1e12), "data": (1e9, 1e14)}  # the same along a size or tokens alone
 _NOWHERE = (1e18, 1e26)  # what is shown of laws without rows: the compute of small and of the largest trainings
 
 
@@ -160,7 +162,8 @@ def _range(contenders: Sequence[Contender]) -> tuple[float, float]:
     """Return what is shown if nobody says: from the smallest of all rows to well beyond the largest."""
     reaches = [r for r in (c.reach for c in contenders) if r is not None]
     if not reaches:
-        return _NOWHERE
+        alone = next((c.curve.free[0] for c in contenders if c.cost is None), None)
+        return _NOWHERE if alone is None else _NOWHERE_OF.get(kind_of(alone), _NOWHERE)
     return min(low for low, _ in reaches), _HORIZON * max(high for _, high in reaches)
 
 

@@ -8,6 +8,7 @@ $w$ and the aspect $w/l$ as a setting, width is $(\mathrm{aspect}\,N/12)^{1/3}$ 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ OWN_UNIT = "the unit of that formula"  # of a cost that was written out
 
 _WIDTH = "(aspect*N/12)**(1/3)"
 _LAYERS_TIMES_WIDTH = "(aspect*N/12)**(2/3)/aspect"
+_DIVISORS = ("aspect", "head")  # settings that are divided by
 _LEAST = {"N": 1e3, "D": 1e6}  # a column that never gets there counts something else, such as thousands of millions
 
 
@@ -145,6 +147,7 @@ def cost_of(
         GrammarError: The formula cannot be read.
     """
     given = dict(settings or {})
+    _check_settings(given, [v.symbol for v in variables])
     if text is None and (alone := _alone(variables)) is not None:
         return alone
     if text is None:
@@ -159,6 +162,16 @@ def cost_of(
     if not cost.uses:
         raise UsageError(f"the cost {text!r} names no variable of the law; it has {', '.join(symbols)}")
     return cost
+
+
+def _check_settings(settings: Mapping[str, float], symbols: Sequence[str]) -> None:
+    for name_, value in settings.items():
+        if name_ in symbols:
+            raise UsageError(
+                f"{name_} is a variable of the law, not a setting of a cost: say --given {name_}={value:g}"
+            )
+        if not math.isfinite(value):
+            raise UsageError(f"the setting {name_} of a cost must be a number, got {value:g}")
 
 
 def _alone(variables: Sequence[Variable]) -> Cost | None:
@@ -210,6 +223,8 @@ def _named(text: str, model: CostModel, variables: Sequence[Variable], settings:
         value = settings.get(setting, usual)
         if value is None:
             raise UsageError(f"the cost {text!r} needs {setting}: --set {setting}=NUMBER")
+        if value < 0 or (value == 0 and setting in _DIVISORS):
+            raise UsageError(f"the cost {text!r} needs {setting} above 0, got {value:g}")
         assumed[setting] = value
         replaced[setting] = number(value)
     symbols = tuple(v.symbol for v in variables)

@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from sld.analysis.decisions.cost import Cost
+from sld.analysis.decisions.surface import seen
 from sld.core.arrays import Array
 from sld.core.errors import UsageError, suggest
 from sld.data.card import Target, Variable
@@ -66,8 +67,7 @@ class Curve:
     @property
     def ranges(self) -> Mapping[str, tuple[float, float]]:
         """Symbol to least and largest value among the rows that the law was fitted to; empty where it does not say."""
-        said = self.law.provenance.get("group_ranges", {}).get(self.group, self.law.provenance.get("ranges", {}))
-        return {s: (float(ends[0]), float(ends[1])) for s, ends in said.items()}
+        return seen(self.law, self.group)
 
     def values(self, columns: Columns) -> Array:
         """Return the law at points (n_points,); NaN or infinite outside its domain."""

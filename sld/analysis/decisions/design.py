@@ -139,6 +139,10 @@ class DesignCheck:
         well = sum(c.known == "determined" for c in self.constants)
         return f"<DesignCheck: {self.rows} runs, {well} of {len(self.constants)} constants determined>"
 
+    def _repr_html_(self) -> str:
+        frame: str = self.to_frame().to_html(index=False, float_format=lambda x: short(x, 4))
+        return frame
+
 
 def checked(
     law: Law,

@@ -20,7 +20,7 @@ import numpy as np
 from sld.analysis.decisions.allocation import NoOptimum
 from sld.analysis.decisions.estimate import Estimate, estimate, short
 from sld.analysis.decisions.minimise import crossing
-from sld.analysis.decisions.surface import Surface, axis_of
+from sld.analysis.decisions.surface import Surface, axis_of, check_shares
 from sld.core.arrays import Array
 from sld.core.errors import UsageError, suggest
 
@@ -120,6 +120,9 @@ def worth(
     _check(there, {**held, symbol: 1.0, **dict.fromkeys(ties, 1.0)}, "the reference")
     if symbol not in used:
         raise UsageError(f"{symbol} plays no part in the law of the reference: {there.law.text()}")
+    _check_shares(surface, run, "the run")
+    if symbol not in {v.symbol for v in there.law.variables if v.role == "proportion"}:
+        _check_shares(there, held, "the reference")
     value = float(surface.value({s: np.array([float(x)]) for s, x in run.items()})[0])
     if not math.isfinite(value):
         raise UsageError("the law has no value for the run; is it within its domain?")
@@ -139,8 +142,9 @@ def worth(
             f"{short(grid[0])} to {short(grid[-1])} it gives {span}"
         )
     low, high = equal
-    rising = float(there.value(columns(np.array([high])))[0]) > value
-    sign = 1.0 if rising else -1.0
+    # both ends are asked: where the run's own value lies on the grid, one of them may be the equal itself
+    at_low, at_high = (float(x) for x in there.value(columns(np.array([low, high]))))
+    sign = 1.0 if at_high > at_low else -1.0
 
     def excess(z: Array) -> Array:
         y = np.exp(z) if log else z
@@ -148,11 +152,10 @@ def worth(
 
     ends = [np.array([math.log(e) if log else e]) for e in (low, high)]
     found = float(crossing(excess, *ends)[0])
+    if math.isnan(found):  # rounding may put the equal a step outside, then the nearer end is it
+        found = float(ends[0 if abs(at_low - value) <= abs(at_high - value) else 1][0])
     y = math.exp(found) if log else found
     drawn, values = _drawn(surface, there, run, columns, y, log)
-    factor = None
-    if run.get(symbol):
-        factor = estimate(y / run[symbol], None if drawn is None else drawn / run[symbol])
     shown = None if values is None else surface.sign * values
     return Worth(
         law="; ".join(surface.law.text(c) for c in surface.weights),
@@ -161,10 +164,28 @@ def worth(
         symbol=symbol,
         reference={s: x for s, x in held.items() if run.get(s) != x},
         equal=estimate(y, drawn),
-        factor=factor,
+        factor=_factor(there, symbol, run.get(symbol), y, drawn),
         value=estimate(surface.sign * value, shown),
         draws=0 if drawn is None else surface.n,
     )
+
+
+def _factor(surface: Surface, symbol: str, own: float | None, y: float, drawn: Array | None) -> Estimate | None:
+    """Return how many times the run's own value the equal is; of the quantity where a column is its logarithm."""
+    if own is None:
+        return None
+    variable = next(v for v in surface.law.variables if v.symbol == symbol)
+    if variable.log is not None:
+        nats = variable.nats_per_unit
+        with np.errstate(over="ignore"):
+            return estimate(float(np.exp(nats * (y - own))), None if drawn is None else np.exp(nats * (drawn - own)))
+    return estimate(y / own, None if drawn is None else drawn / own) if own else None
+
+
+def _check_shares(surface: Surface, point: Mapping[str, float], whose: str) -> None:
+    """Refuse a mixture whose shares, all of them known, do not sum to one."""
+    shares = [v.symbol for v in surface.law.variables if v.role == "proportion"]
+    check_shares({s: point[s] for s in shares if s in point}, len(shares), whose)
 
 
 def _check(surface: Surface, point: Mapping[str, float], whose: str) -> None:

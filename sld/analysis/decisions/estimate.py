@@ -49,7 +49,10 @@ def estimate(value: float, draws: Array | None, level: float = LEVEL) -> Estimat
     known = draws[~np.isnan(draws)]
     if len(known) < max(_LEAST, len(draws) / 2) or math.isnan(value):
         return Estimate(value)
-    low, high = np.quantile(known, [0.5 - level / 2, 0.5 + level / 2])
+    tail = 0.5 - level / 2
+    # between a number and infinity there is nothing to interpolate
+    low_by, high_by = ("linear", "linear") if np.isfinite(known).all() else ("lower", "higher")
+    low, high = np.quantile(known, tail, method=low_by), np.quantile(known, 1 - tail, method=high_by)  # type: ignore[call-overload]
     return Estimate(value, min(float(low), value), max(float(high), value))
 
 

@@ -22,7 +22,7 @@ from sld.analysis.decisions.belief import Answer, Belief, Points
 from sld.analysis.decisions.candidates import Candidates
 from sld.analysis.decisions.cost import Cost, find
 from sld.analysis.decisions.estimate import short
-from sld.analysis.decisions.minimise import minima
+from sld.analysis.decisions.minima import minima
 from sld.core.arrays import Array, Mask
 from sld.core.errors import UsageError
 from sld.data.card import Variable

@@ -260,7 +260,8 @@ def _notes(sweep: Sweep, lines: Sequence[Parabola]) -> list[str]:
     if sweep.widest > math.exp(ALIKE):
         notes.append(
             f"runs that were taken for one budget differ in compute by up to {100 * (sweep.widest - 1):.0f} %: "
-            "parabolas suffer from it; say what a run costs (cost), or name the column that holds its budget"
+            "parabolas suffer from it; say what a run costs (--cost), or which column holds its budget "
+            "(--budget-column)"
         )
     if not sum(len(p.N) - 3 for p in lines if np.isfinite(p.coefficients).all()):
         notes.append("three sizes a budget leave nothing to judge a parabola by, so its minimum has no interval")

@@ -24,9 +24,12 @@ def said(found: Reading) -> Said:
     if found.group:
         parts.append(f"{found.curve.law.group_column} {found.group}:")
     n = len(found.sweep.budgets)
-    parts.append(f"{n} budget{'s' * (n != 1)}; lowest {target} along each, by its parabola and by the law:")
-    parts.append(_budgets(found, size))
     percent_level = f"{100 * found.level:g} %"
+    parts.append(
+        f"{n} budget{'s' * (n != 1)} of compute C, and the {size} with the lowest {target} in each: of the runs, of "
+        f"their parabola and of the law ({percent_level} intervals in brackets):"
+    )
+    parts.append(_budgets(found))
     parts.append(f"best {size} grows as C^a, best {data} as C^b ({percent_level} intervals in brackets):")
     parts.append(_exponents(found))
     for k, optimum in enumerate(_asked(found)):
@@ -56,7 +59,7 @@ def _asked(found: Reading) -> list[float]:
     return [o.C for o in longest.at]
 
 
-def _budgets(found: Reading, size: str) -> Block:
+def _budgets(found: Reading) -> Block:
     law = {o.C: o.N for o in found.law.measured}
     rows = []
     for k, p in enumerate(found.parabolas):
@@ -73,7 +76,7 @@ def _budgets(found: Reading, size: str) -> Block:
                 p.reason,
             )
         )
-    header = ("C", "sizes", f"lowest run at {size}", "parabola", "its bias", "law", "")
+    header = ("C", "sizes", "lowest run", "parabola", "its bias", "law", "")
     return Block(header, tuple(rows))
 
 
@@ -94,7 +97,9 @@ def _at(found: Reading, k: int, size: str, data: str) -> Block:
             ratio = short(o.D.value / o.N.value)
             loss = spoken(o.loss, 4) if math.isfinite(o.loss.value) else ""
             rows.append((WHAT[a.name], spoken(o.N), spoken(o.D), ratio, loss))
-    if found.bias is not None and found.quadratic.ok and k < len(found.quadratic.at):
+    # at the far end a bias says nothing any more: a factor of zero has no inverse
+    told = k < len(found.quadratic.at) and found.bias is not None and min(found.bias.N[k], found.bias.D[k]) > -1.0
+    if found.bias is not None and told and found.quadratic.ok:
         o = found.quadratic.at[k]
         N, D = o.N.value / (1 + found.bias.N[k]), o.D.value / (1 + found.bias.D[k])
         rows.insert(-1, ("2 without its bias", short(N), short(D), short(D / N), ""))

@@ -191,6 +191,10 @@ class NextRuns:
         """One line: how many runs, what they cost and what was asked."""
         return f"<NextRuns: {len(self.runs)} runs for {short(self.spent)} of {short(self.budget)}, for {self.goal}>"
 
+    def _repr_html_(self) -> str:
+        frame: str = self.to_frame().to_html(index=False, float_format=lambda x: short(x, 4))
+        return frame
+
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw how the intervals asked for are expected to narrow as money is spent; returns the axes."""
         ax = style.axes(ax)

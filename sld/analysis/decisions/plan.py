@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from sld.data.table import Table
 
 _BESIDE = 10**0.25  # budgets on either side of the only one, where the exponents are measured
+_FURTHER = 8  # decades beyond `_AROUND` that are looked at where draws end there
+_LEFT_OUT = 0.01  # share of the draws that may end further out; the ends of intervals do not feel them
 _AROUND = 10.0 ** np.linspace(-2.0, 2.0, 9)  # budgets around one that is looked for, where its draws are looked for
 
 
@@ -156,13 +158,18 @@ class Allocation:
         symbols = list(dict.fromkeys(s for p in self.plans for s in p.point))
         rated = any(p.ratio for p in self.plans)
         flat = next((p.flat[0] for p in self.plans if p.flat is not None), "")
-        header = [*(["group"] if grouped else []), "budget", *symbols, *(["D/N"] if rated else []), self.target]
+        header = [*(["group"] if grouped else []), "budget", *symbols, *([self._rate()] if rated else []), self.target]
         rows = [[*header, *([f"{flat} within {100 * FLAT:g} %"] if flat else [])]]
         for p in self.plans:
             cells = [p.budget, *(p.point[s] for s in symbols), *([p.ratio] if p.ratio is not None else [])]
             text = [c.text() for c in cells]
             rows.append([*([p.group] if grouped else []), *text, p.loss.text(5), *([_span(p)] if flat else [])])
         return rows
+
+    def _rate(self) -> str:
+        """Return what tokens per parameter are called in the law's own words."""
+        named = [find(a.variables, s) for a in self.allocators.values() for s in ("D", "N")]
+        return "/".join(v.symbol for v in named[:2] if v) or "D/N"
 
     def lines(self) -> list[str]:
         """Return the table and what is said of each run, as lines."""
@@ -174,6 +181,9 @@ class Allocation:
     def sentences(self) -> list[str]:
         """Return what is said of the runs, in sentences."""
         found = []
+        for flat in dict.fromkeys(p.flat[0] for p in self.plans if p.flat is not None):
+            within = f"{100 * FLAT:g} %"
+            found.append(f"{flat} within {within}: any {flat} between these makes {self.target} at most {within} worse")
         for group, growth in self.growth.items():
             of = f" in {group}" if len(self.growth) > 1 else ""
             if growth.exponents:
@@ -193,7 +203,7 @@ class Allocation:
         many = ""
         if beyond:
             names = ", ".join(dict.fromkeys(s for p in beyond for s in p.beyond))
-            many = f"{len(beyond)} of {len(plans)} runs lie beyond that, in {names}"
+            many = f"{len(beyond)} of {len(plans)} planned runs lie beyond that, in {names}"
         if growth.supported is not None:
             return [
                 f"supported up to a budget of {short(growth.supported)}{of} ({growth.why})" + (many and f"; {many}")
@@ -368,7 +378,7 @@ def plan_of(
         serving = 2 * demand[0] * demand[1] * found.best.point[size.symbol] / price
     return Plan(
         surface.group,
-        estimate(price, budgets),
+        estimate(price, None if known is None else budgets),
         point,
         loss,
         ratio,
@@ -417,33 +427,48 @@ def drawn_where(
     """
     if not allocator.surface.n:
         return None, None
-    grid: list[tuple[float, Curves]] = []
-    for by in _AROUND:
-        try:
-            there = allocator.solve(found.budget * float(by))
-        except NoOptimum:
-            continue
-        curves = allocator.drawn(there)
-        assert curves is not None
-        grid.append((math.log(there.budget), curves))
-    if len(grid) < 2:
+    grid = {by: c for by in _AROUND if (c := _drawn_at(allocator, found.budget * float(by))) is not None}
+
+    def excesses() -> Array:
+        if not isinstance(excess, str):
+            return np.array([excess - grid[by].value for by in sorted(grid)])
+        of = found.best.point[excess] / (found.best.point[symbol] if symbol else 1.0)
+        below = [grid[by].point[symbol] if symbol else 1.0 for by in sorted(grid)]
+        return np.array([np.log(grid[by].point[excess] / b / of) for by, b in zip(sorted(grid), below, strict=True)])
+
+    at = _crossings(np.log(sorted(grid)), excesses()) if len(grid) > 1 else np.zeros(0)
+    for end, by in ((-math.inf, 0.1), (math.inf, 10.0)):
+        # draws that end further out than was looked: an interval with an open end says less than is known
+        for _ in range(_FURTHER):
+            if not (at == end).mean() > _LEFT_OUT if len(at) else True:
+                break
+            next_one = by * (min(grid) if by < 1 else max(grid))
+            if (curves := _drawn_at(allocator, found.budget * float(next_one))) is None:
+                break
+            grid[next_one] = curves
+            at = _crossings(np.log(sorted(grid)), excesses())
+    if not len(at):
         return None, None
-    logs = np.array([x for x, _ in grid])
-    if isinstance(excess, str):
-        below = 1.0 if not symbol else None
-        F = np.array([np.log(c.point[excess] / (c.point[symbol] if below is None else below)) for _, c in grid])
-        F = F - math.log(found.best.point[excess] / (found.best.point[symbol] if symbol else 1.0))
-    else:
-        F = np.array([excess - c.value for _, c in grid])
-    at = _crossings(logs, F)
+    at = at + math.log(found.budget)
+    return _on_path(allocator, [grid[by] for by in sorted(grid)], np.log(found.budget * np.array(sorted(grid))), at)
+
+
+def _drawn_at(allocator: Allocator, budget: float) -> Curves | None:
+    """Return the best runs of all draws for a budget; None where the law itself has none."""
+    try:
+        return allocator.drawn(allocator.solve(budget))
+    except NoOptimum:
+        return None
+
+
+def _on_path(allocator: Allocator, grid: Sequence[Curves], logs: Array, at: Array) -> tuple[Curves, Array]:
+    """Return the runs of draws where each is at a budget of its own, whose logarithms are `at`, and these budgets."""
     point = {}
-    for s in grid[0][1].point:
-        rows = np.array(
-            [allocator.axes[s].coordinate(c.point[s]) if s in allocator.axes else c.point[s] for _, c in grid]
-        )
+    for s in grid[0].point:
+        rows = np.array([allocator.axes[s].coordinate(c.point[s]) if s in allocator.axes else c.point[s] for c in grid])
         on_path = np.array([np.interp(a, logs, rows[:, k]) if math.isfinite(a) else math.nan for k, a in enumerate(at)])
         point[s] = allocator.axes[s].quantity(on_path) if s in allocator.axes else on_path
-    values = np.array([c.value for _, c in grid])
+    values = np.array([c.value for c in grid])
     value = np.array([np.interp(a, logs, values[:, k]) if math.isfinite(a) else math.nan for k, a in enumerate(at)])
     return Curves(point, value, np.isfinite(at)), np.exp(at)
 

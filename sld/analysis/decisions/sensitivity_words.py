@@ -20,7 +20,10 @@ def said(found: Effects, answer: str | None = None) -> Said:
     parts: list[str | Block] = [f"law: {found.formula}"]
     if found.about:
         parts.append(f"asked of: {found.about}")
-    level = f" ({100 * found.level:g} % interval in brackets)" if closed(base) else ""
+    best = any(answer.startswith("best ") and math.isfinite(found.base[answer].value) for answer in found.base)
+    if found.about.startswith("the best split") and not best:
+        parts.append(f"the law as fitted has no best split, so {name} is looked at instead")
+    level = f" ({100 * found.level:g} % interval in brackets)" if closed(base) else " (no interval could be had)"
     parts.append(f"{name} = {spoken(base)}{level}; what else it would be:")
     parts.append(_factors(found, name))
     if rows := _single(found, name):

@@ -25,6 +25,7 @@ BELOW = 100.0  # times smaller than the smallest run: where a scale variable is 
 BESIDE = 10.0  # times beyond the runs: where a hyperparameter is looked for
 _COUNTED = ("parameters", "data", "compute", "unique_data", "steps")  # what is never below one
 _SMALLEST = 1e-9  # of a scale variable of which nothing is known
+_ROUNDED = 0.02  # by how much shares that somebody wrote down may sum to more or less than one
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,9 @@ def surface_of(
     for column in weights:
         if column not in columns:
             raise UsageError(suggest(column, columns, kind="target"))
+    if any(not (math.isfinite(w) and w >= 0) for w in weights.values()) or not any(weights.values()):
+        said = ", ".join(f"{c}={w:g}" for c, w in weights.items())
+        raise UsageError(f"weights of targets are numbers from 0 on, and one of them is above 0, got {said}")
     if len({t.better for t in law.targets if t.column in weights}) > 1:
         raise UsageError("a weighted sum needs targets of which less is better, or of which more is, not some of each")
     if group is None:
@@ -116,6 +120,21 @@ def surface_of(
     return Surface(law, dict(weights), group, 1.0 if better == "lower" else -1.0, drawn, n if drawn else 0)
 
 
+def check_shares(given: Mapping[str, float], n_shares: int, whose: str) -> None:
+    """Refuse shares of a mixture that are below 0, or sum to more than one, or to less where all are given.
+
+    >>> check_shares({"web": 0.3, "code": 0.7}, 2, "the run")
+
+    Raises:
+        UsageError: The shares are those of no mixture.
+    """
+    total = sum(given.values())
+    if any(x < 0 for x in given.values()) or total > 1 + _ROUNDED or (len(given) == n_shares and total < 1 - _ROUNDED):
+        known = ", ".join(f"{s} = {x:g}" for s, x in given.items())
+        if known:
+            raise UsageError(f"{whose}: shares of a mixture are 0 or more and sum to 1, got {known}")
+
+
 def seen(law: Law, group: str | None = None) -> dict[str, tuple[float, float]]:
     """Return symbol to the least and largest value in the rows behind a law; empty where that is not recorded."""
     record = law.provenance
@@ -124,7 +143,14 @@ def seen(law: Law, group: str | None = None) -> dict[str, tuple[float, float]]:
     ranges = own if isinstance(own, Mapping) else record.get("ranges")
     if not isinstance(ranges, Mapping):
         return {}
-    return {s: (float(e[0]), float(e[1])) for s, e in ranges.items() if isinstance(e, Sequence) and len(e) == 2}
+    return {s: (float(e[0]), float(e[1])) for s, e in ranges.items() if _is_range(e)}
+
+
+def _is_range(ends: object) -> bool:
+    """Whether an entry of the record is two numbers, the smaller one first."""
+    if not isinstance(ends, Sequence) or len(ends) != 2 or not all(isinstance(x, int | float) for x in ends):
+        return False
+    return math.isfinite(ends[0]) and math.isfinite(ends[1]) and ends[0] <= ends[1]
 
 
 @dataclass(frozen=True)
@@ -157,7 +183,8 @@ def limits(law: Law, group: str | None = None) -> Limits:
         against = "; ".join(str(r) for r in verdict.get("reasons", ()))
     reach = None
     if isinstance(verdict, Mapping):
-        reach = verdict.get("reach_by_group", {}).get(group) or verdict.get("reach")
+        by_group = verdict.get("reach_by_group")
+        reach = (by_group.get(group) if isinstance(by_group, Mapping) else None) or verdict.get("reach")
     if isinstance(reach, Mapping) and reach:
         return Limits({s: float(x) for s, x in reach.items()}, "as the search found", against)
     scales = {v.symbol for v in law.variables if v.role == "scale"}

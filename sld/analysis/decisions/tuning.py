@@ -231,7 +231,7 @@ class Tuner:
             of = [s for s in of if s not in given]
         if not of:
             has = ", ".join(f"{v.symbol} ({v.role})" for v in self.variables)
-            raise UsageError(f"the law has no hyperparameter and no share to choose; say which of {has} is chosen")
+            raise UsageError(f"the law has no hyperparameter and no share to choose; say with --of which of {has}")
         self.of = list(of)
         # shares sum to one, so that those which are free are all of them that nobody gives
         self.shares = [v.symbol for v in shares if v.symbol in self.of]
@@ -379,11 +379,13 @@ def powers_of(tuner: Tuner, found: Sequence[tuple[Best, Curves | None]]) -> dict
 
 def _within(miss: float) -> str:
     """Return how well a power law says what the optima are."""
-    return "exactly" if miss < 1.0005 else f"within {100 * (miss - 1):.2g} %"
+    return "exact" if miss < 1.0005 else f"right within {100 * (miss - 1):.2g} %"
 
 
 def _draw(tuning: Tuning, ax: Axes, symbol: str) -> None:
     """Draw a best setting along the first scale variable that moves, for a few values of the others."""
+    from matplotlib.patches import Patch
+
     from sld.analysis.decisions import style
 
     points = tuning.grid if len(tuning.grid) > len(tuning.points) else tuning.points
@@ -406,7 +408,10 @@ def _draw(tuning: Tuning, ax: Axes, symbol: str) -> None:
     ax.set(xscale="log", xlabel=scale, ylabel=f"best {symbol}")
     if all(p.best[symbol].value > 0 for p in points) and symbol in tuning.powers:
         ax.set_yscale("log")
-    ax.legend()
+    handles, _ = ax.get_legend_handles_labels()
+    if any(p.best[symbol].low is not None for p in points):
+        handles.append(Patch(color="0.5", alpha=0.3, lw=0, label=f"{100 * tuning.level:g} % intervals"))
+    ax.legend(handles=handles)
 
 
 def _ends(estimates: Sequence[Estimate], *, low: bool) -> Array:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _NOTHING = 5e-5  # of a share: less than nothing that anybody acts on
+_LONG = 1e5  # per cent from which a power of ten is easier to read
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,10 @@ def as_text(said: Said) -> str:
 def percent(share: float, digits: int = 2) -> str:
     """Return a share as percent with its sign.
 
-    >>> percent(-0.1391), percent(0.0002), percent(-3e-9)
-    ('-14 %', '+0.02 %', '0 %')
+    >>> percent(-0.1391), percent(0.0002), percent(-3e-9), percent(-4.24)
+    ('-14 %', '+0.02 %', '0 %', '-420 %')
     """
-    return f"{100 * share:+.{digits}g} %" if abs(share) >= _NOTHING else "0 %"
+    if abs(share) < _NOTHING:
+        return "0 %"
+    rounded = float(f"{100 * share:.{digits}g}")
+    return f"{rounded:+.0f} %" if 10 ** (digits - 1) <= abs(rounded) < _LONG else f"{rounded:+.{digits}g} %"

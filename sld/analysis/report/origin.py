@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sld.data.task import Task
     from sld.search.outcome import Discovery
 
+_WRITTEN_OUT = 3  # planned runs in the command that repeats a search; it is one line
 _SHOWN_FRONT = 15
 
 
@@ -175,7 +176,22 @@ def _command(found: Discovery, task: Task | None) -> str:
     for formula in config.get("formulas", ()):
         text = formula if isinstance(formula, str) else "; ".join(f"{t}: {f}" for t, f in formula.items())
         words += ["--try", text]
+    words += _planned(found.table.aim)
     return shlex.join(words)
+
+
+def _planned(aim: Table | None) -> list[str]:
+    """Return the options that name the planned runs; many stand in a table whose name nobody knows any more."""
+    if aim is None:
+        return []
+    if aim.n_rows > _WRITTEN_OUT:
+        return ["--for", "PLANNED.csv"]
+    words = []
+    for k, values in enumerate(aim.X.tolist()):
+        said = [f"{v.column}={x!r}" for v, x in zip(aim.variables, values, strict=True)]
+        said += [] if aim.group_column is None else [f"{aim.group_column}={aim.groups[aim.group_index[k]]}"]
+        words += ["--for", ",".join(said)]
+    return words
 
 
 def _roles(table: Table) -> list[str]:

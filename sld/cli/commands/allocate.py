@@ -23,7 +23,9 @@ class Machines:
     gpu_hours: Annotated[
         list[str] | None, typer.Option("--gpu-hours", metavar="H,...", help="The budget in hours of one GPU.")
     ] = None
-    dollars: Annotated[list[str] | None, typer.Option("--dollars", metavar="X,...", help="The budget in money.")] = None
+    dollars: Annotated[list[str] | None, typer.Option("--dollars", metavar="X,...", help="The budget in dollars.")] = (
+        None
+    )
     days: Annotated[
         list[str] | None, typer.Option("--days", metavar="T,...", help="The budget in days on all GPUs.")
     ] = None
@@ -32,7 +34,7 @@ class Machines:
     ] = "h100"
     mfu: Annotated[float, typer.Option("--mfu", metavar="X", help="Share of the GPU's FLOP that is reached.")] = 0.4
     gpus: Annotated[int, typer.Option("--gpus", metavar="N", help="GPUs that train at once, for days.")] = 1
-    gpu_price: Annotated[float, typer.Option("--gpu-price", metavar="X", help="Of a GPU for an hour.")] = 2.0
+    gpu_price: Annotated[float, typer.Option("--gpu-price", metavar="X", help="Dollars for an hour of one GPU.")] = 2.0
 
 
 def register(app: typer.Typer) -> None:
@@ -91,11 +93,11 @@ def allocate(
         list[str] | None,
         typer.Option("--choices", metavar="NAME=X,Y,...", help="Values among which it may be chosen; repeatable."),
     ] = None,
-    target: Annotated[str | None, typer.Option("--target", metavar="COL", help="The target, of several.")] = None,
+    target: Annotated[str | None, typer.Option("--target", metavar="COL", help="Which target, of several.")] = None,
     weights: Annotated[
         list[str] | None, typer.Option("--weights", metavar="COL=X", help="A weighted sum of targets.")
     ] = None,
-    group: Annotated[str | None, typer.Option("--group", metavar="NAME", help="One group; else each.")] = None,
+    group: Annotated[str | None, typer.Option("--group", metavar="NAME", help="Which group, if not each.")] = None,
     draws: Annotated[int, typer.Option("--draws", metavar="N", help="Curves that the intervals come from.")] = 500,
     seed: options.Seed = 0,
     plot: Annotated[
@@ -168,10 +170,10 @@ def _numbers(values: list[str] | None, flag: str) -> list[float]:
 
 def _choices(values: list[str] | None) -> dict[str, list[float]]:
     """Read `NAME=X,Y,...` of each option."""
-    found = {}
+    found: dict[str, list[float]] = {}
     for value in values or ():
         name, equals, numbers = value.partition("=")
         if not (equals and name.strip() and numbers.strip()):
             raise UsageError(f"--choices wants NAME=X,Y,..., e.g. N=1e9,3e9,7e9, got {value!r}")
-        found[name.strip()] = _numbers([numbers], "--choices")
+        found.setdefault(name.strip(), []).extend(_numbers([numbers], "--choices"))
     return found

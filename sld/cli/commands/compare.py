@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
         "sld compare sld-runs/dense sld-runs/moe --plot compare.png",
         "sld compare runs.csv --by optimizer --target loss --scale params,tokens",
         "sld compare sld-runs/a sld-runs/b --setting D=20*N --between 1e18:1e24",
-        "sld compare chinchilla sld-runs/mine --at lr=3e-4 --json",
+        "sld compare chinchilla sld-runs/mine --given lr=3e-4 --json",
     )(compare)
 
 
@@ -44,10 +44,13 @@ def compare(
         ),
     ] = None,
     at: Annotated[
-        options.Names, typer.Option("--at", metavar="COL=X", help="Variables that are held, e.g. lr=3e-4.")
+        options.Names, typer.Option("--given", "--at", metavar="COL=X", help="Variables that are held, e.g. lr=3e-4.")
     ] = None,
     between: Annotated[
-        str | None, typer.Option("--between", metavar="LOW:HIGH", help="From which to which compute.")
+        str | None,
+        typer.Option(
+            "--between", metavar="LOW:HIGH", help="From which to which compute (in the unit of --cost, FLOP)."
+        ),
     ] = None,
     cost: Annotated[
         str | None,
@@ -59,7 +62,7 @@ def compare(
         options.Names, typer.Option("--shared", metavar="NAMES", help="With --by: constants that all recipes share.")
     ] = None,
     constants: options.Constants = None,
-    level: Annotated[float, typer.Option("--level", metavar="P", help="Of all intervals.")] = 0.9,
+    level: options.Level = "90",
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw the comparison: .png, .svg or .pdf.")
     ] = None,
@@ -77,10 +80,10 @@ def compare(
         by=by,
         law=law,
         setting=setting,
-        at=options.numbers(at, "--at"),
+        at=options.numbers(at, "--given"),
         between=None if between is None else options.span(between, "--between"),
         cost=cost,
-        level=level,
+        level=options.level_of(level),
         seed=seed,
         **{k: v for k, v in more.items() if v},  # type: ignore[arg-type]  # lists of names
         **table.keywords(),

@@ -61,7 +61,7 @@ def curve(
     better: Annotated[str, typer.Option("--better", metavar="lower|higher", help="Which value is better.")] = "lower",
     lower: Annotated[float | None, typer.Option("--lower", metavar="X", help="No value falls below X.")] = None,
     upper: Annotated[float | None, typer.Option("--upper", metavar="X", help="No value exceeds X.")] = None,
-    level: Annotated[float, typer.Option("--level", metavar="P", help="Level of the intervals.")] = 0.9,
+    level: options.Level = "90",
     alone: Annotated[
         bool, typer.Option("--alone", help="The runs are of different kinds: each is continued by itself.")
     ] = False,
@@ -108,7 +108,8 @@ def curve(
     }  # fmt: skip
     if run:
         shared["run"] = options.split(run)
-    ends = {"better": better, "lower": lower, "upper": upper, "level": level, "pooled": not alone, "first": first}
+    share = options.level_of(level)
+    ends = {"better": better, "lower": lower, "upper": upper, "level": share, "pooled": not alone, "first": first}
     if until is None and not (watch and schedule):
         if watch:
             raise UsageError("--watch needs to know where the runs end: --until, or total=... in --schedule")

@@ -15,6 +15,7 @@ from sld.core.errors import UsageError
 if TYPE_CHECKING:
     from sld.data.task import Task
     from sld.search.llm.settings import LLM
+    from sld.search.outcome import Discovery
 
 RUNS_FOLDER = "sld-runs"
 DEFAULT_BUDGET = "30s"  # in the help; the search holds the number
@@ -32,6 +33,7 @@ def register(app: typer.Typer) -> None:
         "zcat runs.jsonl.gz | sld discover - --target loss --scale N",
         'sld discover runs.csv --target loss --scale N,D --try "E + A*N**-a + B*D**-b"',
         "sld discover tables/*.csv --target loss --scale N,D --executor dask://127.0.0.1:8786",
+        "sld discover runs.csv --target loss --scale N,D --for N=1e11,D=2e12",
         "sld discover nanolm_chinchilla --llm gpt-5-mini --llm-budget 0.50usd",
     )(discover)
 
@@ -161,6 +163,15 @@ def discover(
             help="Judge on a cluster of Dask, or search several tables there, one a worker; dask starts one here.",
         ),
     ] = None,
+    planned: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--for",
+            metavar="RUNS",
+            help="Planned runs that the law is for: a table of their inputs (- for a pipe), or N=1e11,D=2e12 "
+            "(repeatable).",
+        ),
+    ] = None,
     language_model: LanguageModel,
     json: Json = False,
 ) -> None:
@@ -181,6 +192,7 @@ def discover(
         "formulas": formulas or (),
         "constants": options.split(constants),
         "outliers": outliers,
+        "aim": _planned(planned, data[0]),
     }
     if len(data) > 1:
         _check_several(data, executor, out, model)
@@ -190,24 +202,23 @@ def discover(
     task = options.task_of(data[0], table, weighing)
     if language_model.llm_dry_run:
         assert model is not None
-        show.dry_run(api.dry_run(task, model), json)
+        show.dry_run(api.dry_run(task, model, aim=search["aim"]), json)
         return
     folder = _run_folder(task, seed) if out is None else out
+    found = _one(task, folder, {**search, "workers": workers, "executor": executor, "llm": model})
+    show.discovery(found, api.held_out_scores(found.law, task), folder, data[0], json)
+
+
+def _one(task: Task, folder: Path, search: dict[str, Any]) -> Discovery:
+    """Search one table, and show how far the search is."""
+    from sld import api
+    from sld.cli.show import search as show
+
     line = output.ProgressLine(f"searching a law for {task.name} ({task.train.n_rows} rows); writing to {folder}")
     try:
-        found = api.discover(
-            task,
-            workers=workers,
-            out=folder,
-            executor=executor,
-            progress=show.progress(line),
-            llm=model,
-            tell=output.remark,
-            **search,  # type: ignore[arg-type]  # a value of each type
-        )
+        return api.discover(task, out=folder, progress=show.progress(line), tell=output.remark, **search)
     finally:
         line.close()
-    show.discovery(found, api.held_out_scores(found.law, task), folder, data[0], json)
 
 
 def _check_several(data: list[str], executor: str | None, out: Path | None, model: LLM | None) -> None:
@@ -247,6 +258,15 @@ def _several(
     show.discoveries(list(zip(data, done, held_out, strict=True)), json)
     if failed := [one for one in done if one.found is None]:
         raise SldError(f"{len(failed)} of {len(done)} searches failed; {failed[0].task.name}: {failed[0].failed}")
+
+
+def _planned(runs: list[str] | None, data: str) -> object:
+    """Return the planned runs, a table on standard input for -."""
+    if runs != ["-"]:
+        return runs
+    if data == "-":
+        raise UsageError("standard input holds one table; name a file for the planned runs or for the rows")
+    return options.given("-")
 
 
 def _run_folder(task: Task, seed: int) -> Path:

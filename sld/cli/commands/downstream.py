@@ -56,7 +56,7 @@ def downstream(
         float | None, typer.Option("--ceiling", metavar="X", help="Best score that is possible.")
     ] = None,
     better: Annotated[str, typer.Option("--better", metavar="higher|lower", help="Which score is better.")] = "higher",
-    level: Annotated[float, typer.Option("--level", metavar="P", help="Level of the intervals.")] = 0.9,
+    level: options.Level = "90",
     drop: options.Drop = None,
     plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw a picture (PNG).")] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the numbers as CSV.")] = None,
@@ -71,7 +71,7 @@ def downstream(
     asked: dict[str, Any] = {
         "scale": options.split(scale), "metric": options.split(metric), "at": _points(at), "through": through,
         "task": task, "trials": trials, "chain": options.split(chain), "floor": floor, "ceiling": ceiling,
-        "better": better, "level": level, "drop": drop or (), "seed": seed,
+        "better": better, "level": options.level_of(level), "drop": drop or (), "seed": seed,
     }  # fmt: skip
     found = api.downstream(options.given(table), **asked)
     show.scores(found, json)

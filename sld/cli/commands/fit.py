@@ -90,5 +90,6 @@ def fit(
         out=out,
         outliers=outliers,
     )
-    options.say_notes(task.train)
+    if json:  # the text has them
+        options.say_notes(task.train)
     show.fitted(fitted, api.held_out_scores(fitted, task), out, data, json)

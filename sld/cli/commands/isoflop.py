@@ -37,7 +37,7 @@ def isoflop(
     budget: Annotated[
         options.Names,
         typer.Option(
-            "--budget", metavar="C", help="Compute to carry the answer to; ten times the largest if not given."
+            "--budget", metavar="C", help="Compute (FLOP) to carry the answer to; ten times the largest if not given."
         ),
     ] = None,
     budget_column: Annotated[
@@ -56,7 +56,7 @@ def isoflop(
         float | None, typer.Option("--delta", metavar="X", help="Where Huber's loss turns linear, as for sld fit.")
     ] = None,
     constants: options.Constants = None,
-    level: Annotated[float, typer.Option("--level", metavar="P", help="Of all intervals.")] = 0.9,
+    level: options.Level = "90",
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw the sweep: .png, .svg or .pdf.")
     ] = None,
@@ -75,7 +75,7 @@ def isoflop(
         budget_column=budget_column,
         cost=cost,
         loss=loss,
-        level=level,
+        level=options.level_of(level),
         seed=seed,
         delta=delta,
         constants=options.split(constants),

@@ -44,19 +44,20 @@ def passk(
     stop: Annotated[
         bool, typer.Option("--stop", help="Sampling of a problem ends at the first accepted sample.")
     ] = False,
-    level: Annotated[float, typer.Option("--level", metavar="P", help="Level of the intervals.")] = 0.9,
+    level: options.Level = "90",
     drop: options.Drop = None,
     plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw a picture (PNG).")] = None,
     seed: options.Seed = 0,
     json: Json = False,
 ) -> None:
-    """Say what share of problems is solved with k samples (pass@k), and how many samples pay."""
+    """Say what share of problems k samples solve (pass@k), and how many samples pay."""
     from sld import api
     from sld.cli.show import curves, samples
 
     found = api.passk(
         options.given(table), solved=solved, tried=tried, group=group, k=_whole(k), sample_cost=sample_cost,
-        wrong_cost=wrong_cost, false_positive=false_positive, stop=stop, level=level, drop=drop or (), seed=seed,
+        wrong_cost=wrong_cost, false_positive=false_positive, stop=stop, level=options.level_of(level), drop=drop or (),
+        seed=seed,
     )  # fmt: skip
     samples.coverage(found, json)
     if plot is not None:

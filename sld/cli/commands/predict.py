@@ -69,7 +69,7 @@ def predict(
     given = prepared(options.given(points), drop=drop or ())
     table = read_points(given, loaded.variables, loaded.group_column)
     predicted = api.predicted_columns(
-        loaded, table, level=options.level_of(level), interval=options.interval_of(interval)
+        loaded, table, level=None if level is None else options.level_of(level), interval=options.interval_of(interval)
     )
     options.say_notes(table)
     show.warn_of_verdict(api.caution(loaded, table))

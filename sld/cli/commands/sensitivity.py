@@ -31,7 +31,9 @@ def sensitivity(
     ],
     budget: Annotated[
         float | None,
-        typer.Option("--budget", metavar="C", help="Compute whose best split is asked; ten times the largest run's."),
+        typer.Option(
+            "--budget", metavar="C", help="Compute (FLOP) whose best split is asked; else ten times the largest run's."
+        ),
     ] = None,
     point: Annotated[
         options.Names,
@@ -56,7 +58,8 @@ def sensitivity(
         str | None, typer.Option("--of", metavar="GROUP", help="The group whose answer is looked at.")
     ] = None,
     at: Annotated[
-        options.Names, typer.Option("--at", metavar="COL=X", help="Variables held when the split is looked for.")
+        options.Names,
+        typer.Option("--given", "--at", metavar="COL=X", help="Variables held when the split is looked for."),
     ] = None,
     cost: Annotated[
         str | None,
@@ -91,7 +94,7 @@ def sensitivity(
         "where": where,
         "seed_column": seed_column,
         "of": of,
-        "at": options.numbers(at, "--at"),
+        "at": options.numbers(at, "--given"),
         "cost": cost,
         "delta": delta,
         "shared": options.split(shared),

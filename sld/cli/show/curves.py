@@ -25,7 +25,7 @@ def finals(found: FinalValues, json: bool) -> None:
         say_json(found.to_json())
         return
     same = len({f.at for f in found.finals}) == 1
-    where = f" at {found.step} = {found.finals[0].at:.6g}" if same else ""
+    where = f" at {found.step} = {shown(found.finals[0].at, 6)}" if same else ""
     say(f"{found.target}{where}, foretold from the part of each run that there is")
     say()
     compared = any(f.best is not None for f in found.finals)
@@ -52,9 +52,9 @@ def finals(found: FinalValues, json: bool) -> None:
 
 
 def _row(f: Final, same: bool) -> list[str]:
-    end = [] if same else [f"{f.at:.6g}"]
+    end = [] if same else [shown(f.at, 6)]
     ends = "has ended" if f.last >= f.at * (1 - 1e-9) else f"{shown(f.low)} to {shown(f.high)}"
-    return [f.run, f"{f.last:.6g}", shown(f.now), *end, shown(f.value), ends]
+    return [f.run, shown(f.last, 6), shown(f.now), *end, shown(f.value), ends]
 
 
 def _share(value: float | None) -> str:
@@ -97,7 +97,7 @@ def law(found: CurveLaw, words: str | None, foretold: Mapping[str, Foretold] | N
             [
                 [
                     s,
-                    f"{f.step[-1]:.6g}",
+                    shown(f.step[-1], 6),
                     shown(float(f.value[-1]), 5),
                     f"{shown(float(f.low[-1]), 5)} to {shown(float(f.high[-1]), 5)}",
                 ]
@@ -131,7 +131,7 @@ def watched(found: FinalValues, json: bool) -> None:
     for f in found.finals[:MOST_RUNS]:
         ends = "has ended" if f.last >= f.at * (1 - 1e-9) else f"{shown(f.low)} to {shown(f.high)}"
         say(
-            f"{f.run}: {found.step} {f.last:.6g} of {f.at:.6g}, {found.target} {shown(f.now)}, "
+            f"{f.run}: {found.step} {shown(f.last, 6)} of {shown(f.at, 6)}, {found.target} {shown(f.now)}, "
             f"at the end {shown(f.value)} ({ends})"
         )
     sys.stdout.flush()

@@ -40,11 +40,11 @@ def diagnostics(found: Diagnostics, plot: Path | None, json: bool) -> None:
         header=("", "value", "runs", "measured", "predicted", "missed"),
     )
     say()
-    place = ", ".join(f"{s} = {v:.4g}" for s, v in found.where.items())
+    place = ", ".join(f"{s} = {shown(v)}" for s, v in found.where.items())
     say(f"Runs that move the law most at {place}, where it says {shown(found.predicted)} ± {shown(found.spread, 2)}")
     say_table(
         [
-            [r.run, ", ".join(f"{s} = {v:.3g}" for s, v in r.at.items()), shown(r.without), f"{r.moved:+.2f}"]
+            [r.run, ", ".join(f"{s} = {shown(v, 3)}" for s, v in r.at.items()), shown(r.without), f"{r.moved:+.2f}"]
             for r in found.runs[:_RUNS]
         ],
         header=("without", "at", "the law says", "moved, in spreads"),
@@ -55,4 +55,4 @@ def diagnostics(found: Diagnostics, plot: Path | None, json: bool) -> None:
 
 
 def _between(low: float, high: float) -> str:
-    return f"{low:.3g}" if high <= low * 1.001 else f"{low:.3g} to {high:.3g}"
+    return shown(low, 3) if high <= low * 1.001 else f"{shown(low, 3)} to {shown(high, 3)}"

@@ -19,7 +19,7 @@ def scores(found: Downstream, json: bool) -> None:
         return
     interval = f"{100 * found.level:g} % interval"
     for j, first in enumerate(found.tasks[0].scores):
-        say("at " + ", ".join(f"{name} = {value:.4g}" for name, value in first.scales.items()))
+        say("at " + ", ".join(f"{name} = {shown(value)}" for name, value in first.scales.items()))
         say()
         rows = [[t.task, shown(t.scores[j].value), _ends(t, j), _how(t)] for t in found.tasks]
         say_table(rows, ["task", "score", interval, "foretold"])

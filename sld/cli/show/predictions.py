@@ -59,12 +59,12 @@ def scores(result: Scores, json: bool) -> None:
         return
     say_table(
         [
-            ["R² pooled", shown(result.r2)],
-            ["R² within groups", shown(result.r2_within)],
-            ["NMSE", shown(result.nmse)],
-            ["NMAE", shown(result.nmae)],
-            ["ARE", shown(result.are)],
-            ["rows", str(result.n_rows)],
+            ["R² pooled", shown(result.r2), "1 is perfect, 0 no better than the mean of these rows"],
+            ["R² within groups", shown(result.r2_within), "the mean of each group's own R²"],
+            ["NMSE", shown(result.nmse), "mean squared error / variance"],
+            ["NMAE", shown(result.nmae), "mean absolute error / mean absolute deviation"],
+            ["ARE", shown(result.are), "mean of |error / value|"],
+            ["rows", str(result.n_rows), ""],
         ],
         indent="",
     )

@@ -91,7 +91,8 @@ def discovery(found: Discovery, held_out: Scores | None, folder: Path, source: s
         print()
     law_text(found.law)
     if found.best is not None:
-        say(f"the formula that follows {found.chosen.consensus} good laws best; the best law by itself (single.json):")
+        many = found.chosen.consensus
+        say(f"chosen: it is closest to what the {many} best laws predict together; the best one alone (single.json):")
         say(f"  {found.best.text} (error {shown(_typical(found.best.fold_errors), 3)})")
     _how_far(found, held_out)
     _what_was_tried(found)

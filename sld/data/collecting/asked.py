@@ -28,6 +28,7 @@ _SUMMARY = re.compile(
     r"(?:(?P<name>[^\s:(),=]+)\s*=\s*)?(?P<way>\w+)\s*(?:\((?P<argument>[^()]*)\))?\s*:\s*(?P<metric>.+)"
 )
 _WINDOW = re.compile(r"last\s+(\d+(?:\.\d+)?)\s*(%?)")
+_LISTED = 12  # names that a refusal shows: what a terminal holds in two lines
 _AT = re.compile(r"([^=]+?)\s*=\s*(.+)")
 
 
@@ -199,4 +200,15 @@ def found_name(wanted: str, there: Sequence[str], kind: str) -> str:
             return close[0]
         if close:
             raise UsageError(f"{kind} {wanted!r} may be {' or '.join(map(repr, close[:4]))}; name it in full")
-    raise UsageError(suggest(wanted, there, kind=kind))
+    raise UsageError(unknown_name(wanted, there, kind))
+
+
+def unknown_name(wanted: str, there: Sequence[str], kind: str) -> str:
+    """Return that there is no such name, with names that are near and some of those that there are."""
+    text = suggest(wanted, there, kind=kind)
+    if not there:
+        return f"{text}; these runs have no {kind}"
+    if "there are" in text:
+        return text
+    more = f" and {len(there) - _LISTED} more" if len(there) > _LISTED else ""
+    return f"{text} (there are {', '.join(there[:_LISTED])}{more})"

@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from sld.core.errors import UsageError, suggest
+from sld.core.errors import UsageError
 from sld.data.collecting.account import Remark, listed
-from sld.data.collecting.asked import CONFIG, STEP, Scale, Summary, found_name
+from sld.data.collecting.asked import CONFIG, STEP, Scale, Summary, found_name, unknown_name
 from sld.data.collecting.counters import (
     FOLLOWS,
     LOSSES,
@@ -143,7 +143,7 @@ class _Names:
                 return found_name(wanted, there, "metric")
             if self.metrics:
                 raise
-            raise UsageError(suggest(wanted, there, kind="metric")) from None
+            raise UsageError(unknown_name(wanted, there, "metric")) from None
 
     def factor(self, wanted: str) -> str:
         """Return what a factor of a scale is called; raises UsageError."""
@@ -157,7 +157,7 @@ class _Names:
             except UsageError as error:
                 if "may be" in str(error):
                     raise
-        raise UsageError(suggest(wanted, [*self.metrics, *self.config], kind="metric or setting"))
+        raise UsageError(unknown_name(wanted, [*self.metrics, *self.config], "metric or setting"))
 
 
 def _counted(tables: Iterable[Mapping[str, object]]) -> dict[str, int]:
@@ -235,6 +235,8 @@ def _guessed_loss(names: _Names, per: Per, remarks: list[Remark]) -> Summary:
             remarks.append(Remark("note", "", f"column {column} is {what} (--summary for another)"))
             return Summary(metric, column=column)
     there_are = listed(names.metrics or names.config, 12)
+    if not there_are:
+        raise UsageError("the runs have no metric: their logs are empty, or hold no numbers")
     raise UsageError(f"no loss among the metrics; name one with --summary last:METRIC (there are {there_are})")
 
 

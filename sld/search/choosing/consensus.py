@@ -266,8 +266,20 @@ def _values(
 
 
 def _beyond(context: JudgingContext) -> tuple[Mapping[str, Array], Rows]:
-    """Return points where the law will be used: a little beyond the data, in every group."""
+    """Return points where the law will be used: a little beyond the data, in every group.
+
+    Where runs are planned, up to half of the points are these, or on the last part of the way to them. Not all are:
+    planned runs often lie on a line, and what is agreed on a line does not hold a formula beside it.
+    """
     grid: Grid = context.grid
-    near = np.flatnonzero((grid.reach > 0) & (grid.reach <= HARD_REACH))
-    some = near[np.linspace(0, len(near) - 1, min(len(near), _POINTS)).astype(np.intp)]
+    near, planned = np.flatnonzero((grid.reach > 0) & (grid.reach <= HARD_REACH)), np.flatnonzero(grid.planned)
+    if len(planned):
+        planned = _spread(planned, _POINTS // 2)
+        near = np.setdiff1d(near, np.flatnonzero(grid.planned))
+    some = np.concatenate([_spread(near, _POINTS - len(planned)), planned])
     return {s: values[some] for s, values in grid.columns.items()}, grid.group_index[some]
+
+
+def _spread(points: Rows, most: int) -> Rows:
+    """Return at most so many of the points, evenly spread."""
+    return points[np.linspace(0, len(points) - 1, min(len(points), most)).astype(np.intp)]

@@ -61,6 +61,7 @@ class Verdict:
         by_group: Group to what `reach` is for it; empty in a table without groups.
         edges: Group to what `edge` is for it; empty in a table without groups.
         missing: What runs the table lacks for a law to be judged, as a sentence without a full stop; empty if none.
+        planned: Whether the planned runs lie within what is supported, likewise; empty where none were named.
     """
 
     kind: Kind
@@ -74,6 +75,7 @@ class Verdict:
     by_group: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     edges: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     missing: str = ""
+    planned: str = ""
 
     @property
     def limit(self) -> str:
@@ -83,6 +85,10 @@ class Verdict:
     @property
     def sentence(self) -> str:
         """The verdict in one sentence."""
+        return f"{self._judged}; {self.planned}" if self.planned else self._judged
+
+    @property
+    def _judged(self) -> str:
         why = "; ".join((*self.reasons, *([self.missing] if self.missing else [])))
         if self.kind == "no law":
             return f"no law: {why}"
@@ -110,6 +116,7 @@ class Verdict:
             "edge": _all_rounded(self.edge),
             **({"reach_by_group": {g: _all_rounded(by) for g, by in self.by_group.items()}} if self.by_group else {}),
             **({"missing": self.missing} if self.missing else {}),
+            **({"planned": self.planned} if self.planned else {}),
         }
 
 

@@ -8,18 +8,23 @@ card declares it, and must not run away to many times the range seen in the data
 How far out a check fails matters. Within `HARD_REACH` (in units of the range of the data, on the log axis) it makes a
 law inadmissible: that is where it will be used. Beyond, up to `REACH` times the data, it is reported and priced: a
 power law with a negative irreducible loss can be the best description of two decades and wrong after six.
+
+Where runs are planned (`Table.aim`), walks lead from the rows to them and a little further. All checks on the way to a
+planned run have to pass, however far it is.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from sld.core.arrays import Array, Mask, Rows
+from sld.data.asked import asked_points
+from sld.data.axes import position, positions_of, values_at_position
 from sld.data.levels import level_walks, shape_in_a_level, two_valued
 from sld.data.table import Table
 from sld.fit.kernel import evaluate
@@ -32,11 +37,16 @@ _OUTSIDE = (1.0, 1.6, 2.5, 4.0, 6.3, 10.0, 30.0, 100.0, REACH)  # times the top
 _AWAY = (0.6, 0.8, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 2.0, 2.5)  # times the distance from the middle of the data
 RUNAWAY = 8.0  # ranges of the target seen in the data
 _RUNAWAY_POWER = 2.0  # or, where that is more, the factor that the data span once more and again
+_LARGEST_POWER = 20.0  # of a factor: beyond, no number is a runaway
 # Slack in ranges of the target: noisy data near a bound, or a flat stretch, should not condemn a law
 _BOUND_SLACK = 0.03
 _ROUNDING = 1e-7  # but a law that keeps a bound up to rounding wherever it will be used comes before others
 _MONOTONE_SLACK = 0.05  # a wiggle of a twentieth goes with noise
 _ONE_WAY = 0.95  # share of all change within the data that goes one way where a law runs that way
+# of the way from the nearest row to a planned run; the last ones are beyond it
+_TOWARDS = (0.0, 0.15, 0.3, 0.45, 0.6, 0.7, 0.8, 0.9, 1.0, 1.05, 1.1, 1.2)
+_LAST_STEPS = (0.6, 0.8, 1.0)  # of these: where the law will be used, rather than on the way
+_PLANNED = 60  # runs that are walked to, evenly spread: all candidates are evaluated there
 _POINTS = 3500  # of the whole grid: every candidate is evaluated on them
 
 
@@ -72,6 +82,9 @@ class Grid:
         direction: (n_walks,) index of the variable that grows along the walk, -1 for all scale variables together.
         spread: Range of each target in the data, (n_targets,), as the scale of what is large.
         centre: Mean of each target in the data, (n_targets,).
+        table: The rows.
+        planned: (n_points,) whether a point is a planned run, or on the last part of the way to one.
+        farthest: The longest step that a planned run asks for, in ranges; 0 without any.
     """
 
     columns: Mapping[str, Array]
@@ -82,6 +95,8 @@ class Grid:
     spread: Array
     centre: Array
     table: Table
+    planned: Mask = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
+    farthest: float = 0.0
 
     @cached_property
     def levels(self) -> tuple[int, ...]:
@@ -147,6 +162,14 @@ class Grid:
             walk.extend((np.arange(len(away)) // per_walk + len(direction)).tolist())
             direction.extend([-1] * (len(away) // per_walk))
             origin = np.concatenate([origin, from_rows])
+        towards, far_out, from_rows, farthest = _walks_to_planned(table)
+        planned = np.zeros(len(X) + len(towards), dtype=np.bool_)
+        planned[len(X) :] = np.tile(np.isin(_TOWARDS, _LAST_STEPS), len(towards) // per_walk)
+        X.extend(towards)
+        reach.extend(far_out)
+        walk.extend((np.arange(len(towards)) // per_walk + len(direction)).tolist())
+        direction.extend([-1] * (len(towards) // per_walk))
+        origin = np.concatenate([origin, from_rows])
         points = np.array(X).reshape(-1, len(table.variables))
         for i, k in ordered_pairs(table):
             points[:, i] = np.minimum(points[:, i], points[:, k])
@@ -159,6 +182,8 @@ class Grid:
             spread=np.ptp(table.Y, axis=0),
             centre=table.Y.mean(axis=0),
             table=table,
+            planned=planned,
+            farthest=farthest,
         )
 
     def predict(self, expression: Expression, constants: Sequence[Mapping[str, float]]) -> Array:
@@ -193,12 +218,14 @@ class Grid:
                 check(far_past, f"{what} {bound:g}")
                 if not (far_past & near).any():
                     check((past > _ROUNDING * spread) & near, f"{what} {bound:g} slightly", slight=True)
-        far = RUNAWAY * spread
+        # where runs are planned many ranges beyond the data, what is a long way there is no runaway
+        far = max(RUNAWAY, 2.0 * self.farthest) * spread
         lowest, highest = self.table.Y[:, target].min(), self.table.Y[:, target].max()
         above = far
         if lowest > 0:
             # what spans decades (batch sizes, allocations) grows by factors
-            above = max(far, highest * (highest / lowest) ** _RUNAWAY_POWER - self.centre[target])
+            power = max(_RUNAWAY_POWER, 1.0 + self.farthest)
+            above = max(far, highest * (highest / lowest) ** min(power, _LARGEST_POWER) - self.centre[target])
         check((v - self.centre[target] > above) | (self.centre[target] - v > far), "runs away from the data's range")
         walks = v.reshape(len(self.direction), -1)
         for i, variable in enumerate(self.table.variables):
@@ -272,6 +299,38 @@ def walks_away(table: Table) -> tuple[list[Array], list[float], Rows]:
         points[:, :, shares] = kept * total / np.maximum(kept.sum(axis=2, keepdims=True), 1e-300)
     reach = np.tile(np.maximum(np.array(_AWAY) - 1.0, 0.0), len(rows))
     return list(points.reshape(-1, len(table.variables))), reach.tolist(), np.repeat(rows, len(_AWAY))
+
+
+def _walks_to_planned(table: Table) -> tuple[list[Array], list[float], Rows, float]:
+    """Return points (n_walks * 12, n_variables) from the nearest row of the group to planned runs and beyond.
+
+    Beside them their reach, the row of each, and the longest step asked for. A point on the way to a planned run has a
+    reach of `HARD_REACH` at most: whatever is asked is near enough for every check.
+    """
+    asked = asked_points(table)
+    if asked is None:
+        return [], [], np.zeros(0, dtype=np.intp), 0.0
+    X, group = asked
+    some = np.unique(np.linspace(0, len(X) - 1, min(_PLANNED, len(X))).astype(np.intp))
+    X, group = X[some], group[some]
+    z = np.column_stack([position(table, v)[0] for v in table.variables])
+    there = np.column_stack([positions_of(table, v, X[:, i]) for i, v in enumerate(table.variables)])
+    there = np.where(np.isfinite(there), there, z.min(axis=0))  # a zero has no logarithm
+    spans = np.maximum(np.ptp(z, axis=0), 1e-12)
+    share, found, reach, rows = np.array(_TOWARDS), [], [], []
+    farthest = 0.0
+    for k, own in ((k, np.flatnonzero(table.group_index == group[k])) for k in range(len(X))):
+        row = int(own[np.argmin((((z[own] - there[k]) / spans) ** 2).sum(axis=1))])
+        on_the_way = z[row] + share[:, None] * (there[k] - z[row])  # (12, n_variables)
+        low, top = z[own].min(axis=0), z[own].max(axis=0)
+        extent = np.where(top > low, top - low, spans)
+        step = (np.maximum(np.maximum(on_the_way - top, low - on_the_way), 0.0) / extent).max(axis=1)
+        farthest = max(farthest, float(step[_TOWARDS.index(1.0)]))
+        reach += np.where(share <= 1.0, np.minimum(step, HARD_REACH), step).tolist()
+        values = [values_at_position(table, v, on_the_way[:, i]) for i, v in enumerate(table.variables)]
+        found += list(np.column_stack(values))
+        rows += [row] * len(share)
+    return found, reach, np.array(rows, dtype=np.intp), farthest
 
 
 def ordered_pairs(table: Table) -> list[tuple[int, int]]:

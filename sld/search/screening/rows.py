@@ -65,9 +65,10 @@ def check(table: Table) -> None:
 
 
 def of_few_groups(table: Table, limit: int) -> Table:
-    """Return the rows of at most `limit` groups: evenly spaced by their mean target, and the one with fewest points.
+    """Return the rows of about `limit` groups: evenly spaced by their mean target, and the one with fewest points.
 
-    The smallest group decides how many constants a form may have, so it takes part.
+    The smallest group decides how many constants a form may have, so it takes part. So do the groups that runs are
+    planned in, if they are few.
     """
     n = len(table.groups)
     if n <= limit:
@@ -77,6 +78,8 @@ def of_few_groups(table: Table, limit: int) -> Table:
     order = np.argsort(level, kind="stable")
     smallest = int(points_per_group(table).argmin())
     chosen = {int(order[round(k)]) for k in np.linspace(0, n - 1, limit - 1)} | {smallest}
+    asked = set() if table.aim is None else {k for k, g in enumerate(table.groups) if g in table.aim.groups}
+    chosen |= asked if len(asked) <= limit // 2 else set()
     return table.take(np.isin(table.group_index, sorted(chosen)))
 
 
