@@ -46,6 +46,11 @@ def blocks(text: str, language: str) -> list[str]:
     return [re.sub(rf"^{indent}", "", block, flags=re.MULTILINE) for indent, block in found]
 
 
+def runnable(text: str) -> list[str]:
+    """Return the blocks of Python, but for those that want a cluster, or are an agent's own program."""
+    return [block for block in blocks(text, "python") if not re.search("SLURMCluster|StdioServerParameters", block)]
+
+
 def lines_of(text: str) -> list[str]:
     return [line for block in blocks(text, "bash") for line in block.splitlines() if line]
 
@@ -268,7 +273,7 @@ def test_python_in_the_documents_uses_public_names(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sld.SldWarning")  # pages ask about runs beyond what a law supports
-@pytest.mark.parametrize("name", [name for name in DOCUMENTS if blocks(DOCUMENTS[name], "python")])
+@pytest.mark.parametrize("name", [name for name in DOCUMENTS if runnable(DOCUMENTS[name])])
 def test_python_in_the_documents_runs(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -277,7 +282,7 @@ def test_python_in_the_documents_runs(
     monkeypatch.chdir(tmp_path)  # what is written stays out of the checkout
     monkeypatch.setattr("sys.stderr", io.StringIO())
     names: dict[str, Any] = {}
-    for block in blocks(DOCUMENTS[name], "python"):
+    for block in runnable(DOCUMENTS[name]):
         if "ScalingLawRegressor" in block and find_spec("sklearn") is None:
             continue  # the rest of the page needs no extra
         exec(compile(block, name, "exec"), names)

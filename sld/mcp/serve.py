@@ -109,6 +109,7 @@ def _listen(host: str, port: int) -> socket.socket:
         place = socket.socket(family, socket.SOCK_STREAM)
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         place.bind((host, port))
+        place.listen()  # from here on clients wait; the address is told before the server takes them
     except (OSError, OverflowError) as error:
         if place is not None:
             place.close()
