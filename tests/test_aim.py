@@ -196,6 +196,7 @@ def test_groups_with_planned_runs_are_searched_however_many_there_are() -> None:
     assert missed in of_few_groups(aimed({"N": 1e9, "data": missed}, table), 4).groups
 
 
+@pytest.mark.slow
 def test_measured_values_of_planned_runs_never_reach_a_search(tmp_path: Path) -> None:
     runs = {"N": N, "D": D, "loss": LOSS}
     laws = []

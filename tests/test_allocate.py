@@ -178,6 +178,7 @@ def test_the_command_shows_writes_and_draws(sld: Run, law_file: Path, runs: Path
     assert json.loads(drawn.out)["unit"] == "FLOP"
 
 
+@pytest.mark.slow
 def test_the_answer_speaks_in_python() -> None:
     found = sld.allocate("chinchilla", 1e21)
     assert list(found.to_frame().columns) == ["budget", "N", "D", "loss", "tokens_per_parameter", "supported"]

@@ -231,6 +231,7 @@ def test_data_in_billions_are_noticed() -> None:
         sld.isoflop({**runs, "D": runs["D"] / 1e9}, **COLUMNS)
 
 
+@pytest.mark.slow
 def test_the_command_says_the_same_as_python_and_draws_it(run: Run, tmp_path: Path) -> None:
     runs = sweep("asymmetric", 8, noise=2e-3)
     lines = ["N,D,loss", *(",".join(map(repr, row)) for row in zip(*(x.tolist() for x in runs.values()), strict=True))]

@@ -47,6 +47,7 @@ def nothing() -> bytes:
     raise AssertionError("compiled again")
 
 
+@pytest.mark.slow
 def test_of_processes_that_start_together_one_compiles(tmp_path: Path) -> None:
     path = tmp_path / "machine.bin"
     together = [start(path, 2.0) for _ in range(3)]

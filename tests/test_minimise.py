@@ -83,6 +83,7 @@ def brute_force(law: Law, cost: Cost, budget: float, held: Mapping[str, float]) 
         return float((a + b) / 2)
 
 
+@pytest.mark.slow
 def test_the_optimum_of_twenty_laws_is_that_of_brute_force() -> None:
     assert len(LAWS) == 20
     for text, budget, cost_text, held in LAWS:

@@ -162,6 +162,7 @@ def test_a_plan_stops_where_the_interval_is_narrow_enough(law: Law) -> None:
     assert short.reached is False and short.runs
 
 
+@pytest.mark.slow
 def test_what_is_stated_is_what_the_next_fit_finds_up_to_a_third() -> None:
     ratios = []
     for seed in range(5):
@@ -183,6 +184,7 @@ def test_what_is_stated_is_what_the_next_fit_finds_up_to_a_third() -> None:
     assert 0.7 < float(np.median(ratios)) < 1.3
 
 
+@pytest.mark.slow
 def test_rows_of_a_pool_are_paid_for_once_by_their_own_column_of_costs(law: Law, tmp_path: Path) -> None:
     n, d = (x.ravel() for x in np.meshgrid(np.geomspace(1e6, 3e9, 60), np.geomspace(1e8, 1e11, 50)))
     hours = 6 * n * d / 1e18
@@ -211,6 +213,7 @@ def test_two_laws_are_compared_where_they_are_asked_about(law: Law) -> None:
     assert asked.low is not None and asked.high is not None and asked.low < 0.03 < asked.high
 
 
+@pytest.mark.slow
 def test_a_first_design_has_several_ratios_of_tokens_to_parameters() -> None:
     goals = {"allocation": {"goal": "allocation", "at": 1e23}, "a point": {"goal": {"N": 1e10, "D": 2e11}},
              "exponents": {"goal": "exponents"}}  # fmt: skip

@@ -190,6 +190,7 @@ def test_loops_are_worth_less_than_blocks() -> None:
     assert worth == pytest.approx(580e6, rel=5e-2) and 242 * d2 == pytest.approx(1e9, rel=5e-2)
 
 
+@pytest.mark.slow
 def test_best_experts_and_shares() -> None:
     # 5.14 and 5.15, Zhao et al. 2025 (arXiv 2509.23678): about 7 and 0.31; 40 % active at 30B, 22 % at 671B
     at = {"N": 3e10, "D": 1e12, "Na": 8e8}

@@ -41,6 +41,7 @@ def of(found: Any, name: str) -> Any:
     return variant
 
 
+@pytest.mark.slow
 def test_each_other_way_gives_what_a_fit_of_its_own_gives() -> None:
     rows = table()
     found = sld.sensitivity(
@@ -149,6 +150,7 @@ def test_bad_input_is_one_clear_line(how: dict[str, Any], words: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_command_says_the_same_as_python_and_draws_a_tornado(run: Run, tmp_path: Path) -> None:
     rows = table()
     lines = [",".join(rows), *(",".join(map(str, row)) for row in zip(*rows.values(), strict=True))]

@@ -32,6 +32,7 @@ def untold(expression: Expression, monkeypatch: pytest.MonkeyPatch) -> str:
             simplify.cache_clear()
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.sampled_from(PARTS), min_size=2, max_size=4),

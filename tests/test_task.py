@@ -484,6 +484,7 @@ def test_bare_table_becomes_a_task(write: Write) -> None:
     assert task_from({"N": [1, 2], "loss": [2, 1]}, target="loss", scale="N").name == "table"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CARDS, reason="the folder of published tables is not beside this checkout")
 def test_published_tables_are_read() -> None:
     for path in CARDS:
