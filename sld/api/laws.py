@@ -228,6 +228,7 @@ def caution(law: object, points: object) -> str:
 def _verdict_against(law: Law, points: object) -> str:
     import numpy as np
 
+    from sld.analysis.support import lost_between
     from sld.data.table import Table, read_points
 
     verdict = law.provenance.get("verdict", {})
@@ -242,14 +243,26 @@ def _verdict_against(law: Law, points: object) -> str:
     ends = {
         s: np.array([by_group.get(g, reach).get(s, reach[s]) for g in table.groups])[table.group_index] for s in reach
     }
+    down: Mapping[str, float] = verdict.get("down", {})
+    own: Mapping[str, Mapping[str, float]] = verdict.get("down_by_group", {})
+    starts = {s: np.array([own.get(g, down).get(s, down[s]) for g in table.groups])[table.group_index] for s in down}
     # the record has six digits
     beyond = {s: columns[s] > end + 1e-5 * np.abs(end) for s, end in ends.items() if s in columns}
-    n = sum(any(rows) for rows in zip(*beyond.values(), strict=True))
-    if not n:
-        return ""
-    where = ", ".join(_between(s, ends[s][rows]) for s, rows in beyond.items() if rows.any())
+    below = {s: columns[s] < end - 1e-5 * np.abs(end) for s, end in starts.items() if s in columns}
     weak = f": {'; '.join(verdict.get('reasons', ()))}" if verdict.get("kind") == "weak" else ""
-    return f"beyond {where} the law is not supported, and {n} of {table.n_rows} points lie there{weak}"
+    said = []
+    for word, ends_, outside in (("beyond", ends, beyond), ("below", starts, below)):
+        n = sum(any(rows) for rows in zip(*outside.values(), strict=True))
+        if n:
+            where = ", ".join(_between(s, ends_[s][rows]) for s, rows in outside.items() if rows.any())
+            said.append(f"{word} {where} the law is not supported, and {n} of {table.n_rows} points lie there{weak}")
+    between = int(lost_between(law, table).sum())
+    if between:
+        said.append(
+            f"at {between} of {table.n_rows} points, beyond the runs in one variable and below them in another, "
+            "its interval spans more than the runs do"
+        )
+    return "; ".join(said)
 
 
 def warnings(law: object, points: object) -> list[str]:

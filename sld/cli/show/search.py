@@ -146,6 +146,8 @@ def _how_far(found: Discovery, held_out: Scores | None) -> None:
     held_out_line(held_out, found.law.grouped)
     if found.verdict.kind == "law":
         say(f"verdict: {found.verdict.sentence}")
+        if found.verdict.downwards:
+            say(found.verdict.downwards)
     if not found.chosen.admissible:
         say(f"beware: {'; '.join(found.chosen.reasons)}")
     for text in found.notes:

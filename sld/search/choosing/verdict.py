@@ -60,6 +60,10 @@ class Verdict:
         edge: The same variables' largest values in the table.
         by_group: Group to what `reach` is for it; empty in a table without groups.
         edges: Group to what `edge` is for it; empty in a table without groups.
+        down: Symbol to the smallest value down to which the law is supported, in the group that goes farthest; empty
+            unless it is a law with intervals.
+        start: The same variables' smallest values in the table.
+        down_by_group: Group to what `down` is for it; empty in a table without groups.
         missing: What runs the table lacks for a law to be judged, as a sentence without a full stop; empty if none.
         planned: Whether the planned runs lie within what is supported, likewise; empty where none were named.
     """
@@ -74,8 +78,24 @@ class Verdict:
     edge: Mapping[str, float] = field(default_factory=dict)
     by_group: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     edges: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    down: Mapping[str, float] = field(default_factory=dict)
+    start: Mapping[str, float] = field(default_factory=dict)
+    down_by_group: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     missing: str = ""
     planned: str = ""
+
+    @property
+    def downwards(self) -> str:
+        """How far down the law is supported, in one sentence; empty where that was not looked at."""
+        if not self.down:
+            return ""
+        uneven = any(dict(by) != dict(self.down) for by in self.down_by_group.values())
+        where = ", in the group that goes farthest" if uneven else ""
+        starts = ", ".join(f"{symbol} = {value:.3g}" for symbol, value in self.start.items())
+        if dict(self.down) == dict(self.start):
+            return f"downwards, not supported below the runs, which begin at {starts}"
+        ends = ", ".join(f"{symbol} = {value:.3g}" for symbol, value in self.down.items())
+        return f"downwards, supported to {ends}{where} (the runs begin at {starts})"
 
     @property
     def limit(self) -> str:
@@ -115,6 +135,12 @@ class Verdict:
             "reach": _all_rounded(self.reach),
             "edge": _all_rounded(self.edge),
             **({"reach_by_group": {g: _all_rounded(by) for g, by in self.by_group.items()}} if self.by_group else {}),
+            **({"down": _all_rounded(self.down), "start": _all_rounded(self.start)} if self.down else {}),
+            **(
+                {"down_by_group": {g: _all_rounded(by) for g, by in self.down_by_group.items()}}
+                if self.down_by_group
+                else {}
+            ),
             **({"missing": self.missing} if self.missing else {}),
             **({"planned": self.planned} if self.planned else {}),
         }
