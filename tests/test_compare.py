@@ -13,6 +13,7 @@ import pytest
 from commands import Run, runner
 
 import sld
+from sld.analysis.decisions.crossings import zeros
 from sld.analysis.decisions.findings import Pair
 from sld.core.arrays import Array
 from sld.laws.law import Law
@@ -91,6 +92,34 @@ def test_switch_points_of_several_laws_are_where_neighbours_cross() -> None:
     names = list(laws)
     assert [s.after for s in found.switches] == [names[k] for k in winner[at + 1]] and found.best == names[winner[0]]
     assert len(found.pairs) == 3 and "best of all" in found.summary()
+
+
+def test_differences_that_are_rounding_or_noise_are_no_crossings() -> None:
+    """One law in three ways of writing, and two fits of one truth: no crossing, and no law is said to be better."""
+    same = ["1.7 + 300*C**-0.12", "1.7 + exp(log(300) - 0.12*log(C))", "1.7 + 300/C**0.12"]
+    found = sld.compare(*same)
+    assert not found.switches and not any(p.crossings or p.apart for p in found.pairs)
+    assert found.summary().count("no difference told apart") == 3
+    two = sld.compare(BASE, "1.69 + 406.4/N**0.34 + 410.7/D**0.28")  # the optimum is found anew for each
+    assert "no difference told apart" in two.summary() and "better" not in two.summary().split("\n", 4)[-1]
+    assert two.to_json()["pairs"][0]["told_apart"] is False
+    assert {p.difference.value for p in two.only.places} == {0.0}
+    # 1e-5 of the loss: far above rounding, far below what rows with a noise of 4e-3 can tell
+    law = fitted(FIRST, 0)
+    constants = {"loss": {g: {**c, "E": c["E"] * (1 + 1e-7)} for g, c in law.constants["loss"].items()}}
+    noisy = sld.compare({"law": law, "shifted": replace(law, constants=constants)}).only
+    assert not noisy.crossings and not noisy.apart
+    # without intervals the same shift is a difference, the same everywhere
+    exact = sld.compare("1.7 + 300*C**-0.12", "1.7000001 + 300*C**-0.12").only
+    assert exact.apart and not exact.crossings
+
+
+def test_a_law_that_is_better_for_a_stretch_only_by_rounding_stays_the_best_where_it_was() -> None:
+    x = np.geomspace(1.0, 1e6, 25)
+    gap = np.log10(x) - 3.1
+    touched = np.where(np.arange(25) == 4, 1e-15, gap)
+    assert zeros(x, touched, 1e-9) == zeros(x, gap)
+    assert len(zeros(x, touched)) == 3
 
 
 def test_simulated_crossings_multipliers_and_probabilities_are_recovered() -> None:

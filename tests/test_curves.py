@@ -288,6 +288,8 @@ def test_watching_ends_when_the_runs_have(sld: Run, tmp_path: Path) -> None:
         (("--until", "9000", "--better", "up"), "better must be lower or higher"),
         (("--until", "9000", "--first", "2"), "first is a share"),
         (("--lr", "lr", "--law", "anealing"), "did you mean 'annealing'"),
+        (("--until", "9000", "--out", "no/such.csv"), "no folder no; create it first"),
+        (("--until", "9000", "--plot", "no/such.png"), "no folder no; create it first"),
         (("--until", "9000", "--schedule", "cosine:peak=1", "--schedule", "run1=linear"), "RUN=WORDS for each run"),
     ],
 )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sld.analysis.decisions.comparison_words import said
-from sld.analysis.decisions.crossings import Crossing, crossings, gaps
+from sld.analysis.decisions.crossings import ROUNDING, Crossing, crossings, gaps, least_gap, told_apart
 from sld.analysis.decisions.estimate import Estimate
 from sld.analysis.decisions.exponents import ExponentTest
 from sld.analysis.decisions.findings import Findings, Pair, Place, Switch
@@ -172,6 +172,7 @@ def _pair(a: Contender, b: Contender, one: Track, other: Track, low: float, high
     at = np.unique(np.searchsorted(x, np.geomspace(low, high, _SHOWN) * (1 - 1e-9)))
     at = at[(at < len(x)) & np.isfinite(one.y[np.minimum(at, len(x) - 1)] - other.y[np.minimum(at, len(x) - 1)])]
     gap, drawn = one.y - other.y, one.sign * gaps(one, other)
+    gap = np.where(np.abs(gap) <= ROUNDING * np.abs(one.y), 0.0, gap)
     centre, factors = multipliers(one, other, at)
     if a.cost is not None and b.cost is not None:
         data = data_multipliers(a, b, one, at, level)
@@ -196,7 +197,8 @@ def _pair(a: Contender, b: Contender, one: Track, other: Track, low: float, high
     ends = float(x[0]), float(x[-1])
     found = tuple(crossings(one, other, level))
     better = _better(drawn[:, int(np.argmin(np.abs(np.log(x / reference))))], one.sign)
-    return Pair(a.curve.name, b.curve.name, tuple(places), found, offset, slope, better, reference, ends)
+    apart = told_apart(gap, least_gap(one, other, drawn, level))
+    return Pair(a.curve.name, b.curve.name, tuple(places), found, offset, slope, better, reference, ends, apart)
 
 
 def _better(drawn: Array, sign: float) -> float:
@@ -241,17 +243,21 @@ def _envelope(tracks: Sequence[Track], pairs: Sequence[Pair], low: float, high: 
     winner = np.argmin(values, axis=0)
     names = [t.curve.name for t in tracks]
     found = []
-    for k in np.flatnonzero(np.diff(winner)).tolist():
-        i, j = int(winner[k]), int(winner[k + 1])
-        x0, x1 = x[shown[k]], x[shown[k + 1]]
-        both = {names[i], names[j]}
-        pair = next(p for p in pairs if {p.one, p.other} == both)
-        there = [c for c in pair.crossings if x0 * 0.999 <= c.at.value <= x1 * 1.001 and c.after == names[j]]
-        if there:
-            found.append(Switch(there[0].at, names[i], names[j], there[0].supported))
-        else:  # one of them has no value on one side
-            inside = bool(tracks[i].inside[shown[k]] and tracks[j].inside[shown[k]])
-            found.append(Switch(Estimate(math.sqrt(x0 * x1)), names[i], names[j], inside))
+    i, last = int(winner[0]), 0  # who is best, and the last place where nobody was better
+    for k in range(1, len(shown)):
+        j = int(winner[k])
+        if i != j:
+            x0, x1 = x[shown[last]], x[shown[k]]
+            pair = next(p for p in pairs if {p.one, p.other} == {names[i], names[j]})
+            there = [c for c in pair.crossings if x0 * 0.999 <= c.at.value <= x1 * 1.001 and c.after == names[j]]
+            if there:
+                found.append(Switch(there[0].at, names[i], names[j], there[0].supported))
+            elif np.isfinite(values[[i, i, j, j], [last, k, last, k]]).all():
+                continue  # they are not told apart here: who was best stays so
+            else:  # one of them has no value on one side
+                inside = bool(tracks[i].inside[shown[k - 1]] and tracks[j].inside[shown[k - 1]])
+                found.append(Switch(Estimate(math.sqrt(x[shown[k - 1]] * x1)), names[i], names[j], inside))
+        i, last = j, k
     return names[int(winner[0])], found
 
 

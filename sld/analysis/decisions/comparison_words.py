@@ -46,7 +46,8 @@ def _pair(found: Findings, pair: Pair) -> list[str | Block]:
     parts: list[str | Block] = [table, *(_crossing(c, scale) for c in pair.crossings)]
     if not pair.crossings:
         parts.append(_never(found, pair))
-    parts.append(_offset(pair, scale))
+    if pair.apart:
+        parts.append(_offset(pair, scale))
     return parts
 
 
@@ -74,8 +75,10 @@ def _crossing(c: Crossing, scale: str) -> str:
 
 def _never(found: Findings, pair: Pair) -> str:
     low, high = pair.looked_at
-    if all(p.difference.value == 0 for p in pair.places):
-        return f"they say the same everywhere between {short(low)} and {short(high)}"
+    if not pair.apart:
+        by = "a hundredth of its interval" if any(t.drawn.size for t in found.tracks) else "rounding"
+        between = f"between {short(low)} and {short(high)}"
+        return f"no difference told apart: everywhere {between} it is within {by}"
     first = pair.places[0] if pair.places else None
     ahead = pair.one if first is not None and first.difference.value * found.tracks[0].sign < 0 else pair.other
     sure = [p.better if ahead == pair.one else 1 - p.better for p in pair.places if not math.isnan(p.better)]
@@ -130,6 +133,7 @@ def _several(found: Findings) -> list[str | Block]:
     for pair in found.pairs:
         better = "-" if math.isnan(pair.better) else f"{100 * pair.better:.0f} %"
         where = "; ".join(f"{short(c.at.value)} {span(c.at)} to {c.after}".replace("  ", " ") for c in pair.crossings)
+        where = where if pair.apart else "no difference told apart"
         slope = "-" if math.isnan(pair.slope.value) else spoken(pair.slope, 2)
         rows.append((pair.one, pair.other, better, _times(pair.offset), short(pair.reference), slope, where or "none"))
     header = (

@@ -14,6 +14,10 @@ from sld.analysis.decisions.tracks import Track
 from sld.core.arrays import Array
 
 
+ROUNDING = 1e-9  # of a value: a law is the same to that whichever way it is written, and an optimum is found to it
+_SHARE = 0.01  # of an interval's width: so near to nothing either law is as likely the better one
+
+
 @dataclass(frozen=True)
 class Crossing:
     """A place where another law gets better.
@@ -43,14 +47,49 @@ class Crossing:
         }
 
 
-def zeros(x: Array, gap: Array) -> list[tuple[float, float]]:
+def least_gap(one: Track, other: Track, drawn: Array, level: float) -> Array:
+    """Return how far (n_points,) two laws have to be apart to be told apart at all.
+
+    Args:
+        one: A law along a scale.
+        other: Another on the same places.
+        drawn: (n, n_points) draws of their difference; none for laws without intervals.
+        level: Of the intervals.
+    """
+    with np.errstate(invalid="ignore"):
+        least = ROUNDING * np.fmax(np.abs(one.y), np.abs(other.y))
+    if len(drawn):
+        tail = (1.0 - level) / 2
+        order = np.sort(np.where(np.isfinite(drawn), drawn, math.inf), axis=0)
+        low, high = (order[round(share * (len(order) - 1))] for share in (tail, 1.0 - tail))
+        with np.errstate(invalid="ignore"):
+            width = high - low
+        least = np.fmax(least, np.where(np.isfinite(width), _SHARE * width, 0.0))
+    return np.asarray(least)
+
+
+def told_apart(gap: Array, least: Array) -> bool:
+    """Tell whether two laws are anywhere as far apart as they have to be."""
+    with np.errstate(invalid="ignore"):
+        return bool((np.isfinite(gap) & (np.abs(gap) > least)).any())
+
+
+def zeros(x: Array, gap: Array, least: Array | float = 0.0) -> list[tuple[float, float]]:
     """Return where a gap changes its sign, and the sign after it: a line in log x between the two places.
+
+    Where a gap of one sign is nowhere more than `least`, up to its next change of sign, it is none: the changes that
+    begin and end it do not count.
 
     >>> x = np.geomspace(1, 1e4, 9)
     >>> [(round(at), sign) for at, sign in zeros(x, np.log10(x) - 2.25)]
     [(178, 1.0)]
+    >>> zeros(x, np.where(x == 100.0, -1e-16, 1.0), 1e-12)
+    []
     """
     known = np.flatnonzero(np.isfinite(gap) & (gap != 0))
+    stretches = np.split(known, np.flatnonzero(np.diff(np.sign(gap[known]))) + 1)
+    clear = [s for s in stretches if len(s) and (np.abs(gap[s]) > np.broadcast_to(least, gap.shape)[s]).any()]
+    known = np.concatenate(clear) if clear else known[:0]
     z, g = np.log(x[known]), gap[known]
     turns = np.flatnonzero(np.sign(g[1:]) != np.sign(g[:-1]))
     return [
@@ -78,7 +117,7 @@ def crossings(one: Track, other: Track, level: float) -> list[Crossing]:
     names = one.curve.name, other.curve.name
     places = [zeros(x, row) for row in drawn]
     found = []
-    for at, after in zeros(x, sign * (one.y - other.y)):
+    for at, after in zeros(x, sign * (one.y - other.y), least_gap(one, other, drawn, level)):
         own = np.array([_of_draw(row, place, at, after) for row, place in zip(drawn, places, strict=True)])
         k = int(np.searchsorted(x, at))
         inside = bool(all(t.inside[k - 1] and t.inside[min(k, len(x) - 1)] for t in (one, other)))

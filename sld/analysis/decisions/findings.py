@@ -64,6 +64,8 @@ class Pair:
         better: Probability that the first is better there; NaN without draws.
         reference: Where the rows of both end; the middle of what was looked at where they have none in common.
         looked_at: From where to where a crossing was looked for.
+        apart: Whether they are told apart anywhere there, beyond rounding and a hundredth of the interval of their
+            difference.
     """
 
     one: str
@@ -75,6 +77,7 @@ class Pair:
     better: float
     reference: float
     looked_at: tuple[float, float]
+    apart: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Return what JSON holds of it."""
@@ -84,6 +87,7 @@ class Pair:
             "places": [p.to_json() for p in self.places],
             "crossings": [c.to_json() for c in self.crossings],
             "looked_at": [*self.looked_at],
+            "told_apart": self.apart,
             "offset": as_json(self.offset),
             "slope": as_json(self.slope),
             "better": self.better,

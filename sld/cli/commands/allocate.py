@@ -115,9 +115,11 @@ def allocate(
     from sld import api
     from sld.analysis.decisions import style
     from sld.cli.show import allocation as show
+    from sld.core.files import check_writable, write_text_atomic
 
     if plot is not None:
         style.format_of(plot)
+    check_writable(plot, out)
     asked: dict[str, Any] = {
         "gpu_hours": _numbers(machines.gpu_hours, "--gpu-hours"), "dollars": _numbers(machines.dollars, "--dollars"),
         "days": _numbers(machines.days, "--days"), "target_loss": target_loss, "cost": cost, "demand": demand,
@@ -135,8 +137,6 @@ def allocate(
     if plot is not None:
         found.save_plot(plot, runs=None if runs is None else _table(loaded, runs))
     if out is not None:
-        from sld.core.files import write_text_atomic
-
         write_text_atomic(out, found.to_frame().to_csv(index=False, lineterminator="\n"))
     show.allocation(found, json)
     for path in (plot, out):

@@ -102,7 +102,9 @@ def curve(
     their learning rates, which foretells other schedules.
     """
     from sld.cli.show import curves as show
+    from sld.core.files import check_writable
 
+    check_writable(plot, out)
     shared: dict[str, Any] = {
         "target": target, "step": step, "lr": lr, "schedule": _by_run(schedule), "drop": drop or (), "melt": melt,
     }  # fmt: skip

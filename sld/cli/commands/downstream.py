@@ -67,7 +67,9 @@ def downstream(
     from sld import api
     from sld.cli.show import curves as pictures
     from sld.cli.show import downstream as show
+    from sld.core.files import check_writable, write_text_atomic
 
+    check_writable(plot, out)
     asked: dict[str, Any] = {
         "scale": options.split(scale), "metric": options.split(metric), "at": _points(at), "through": through,
         "task": task, "trials": trials, "chain": options.split(chain), "floor": floor, "ceiling": ceiling,
@@ -76,8 +78,6 @@ def downstream(
     found = api.downstream(options.given(table), **asked)
     show.scores(found, json)
     if out is not None:
-        from sld.core.files import write_text_atomic
-
         write_text_atomic(out, found.to_frame().to_csv(index=False))
         output.remark(f"written to {out}")
     if plot is not None:

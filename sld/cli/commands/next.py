@@ -154,9 +154,11 @@ def next_(
     from sld import api
     from sld.analysis.decisions import style
     from sld.cli.show import next as show
+    from sld.core.files import check_writable, write_text_atomic
 
     if plot is not None:
         style.format_of(plot)
+    check_writable(plot, out)
     asked = _asked(asking, offered, planning) | {"seed": seed, **table.keywords(), **weighing.keywords()}
     given = None if data is None else options.given(data)
     if check:
@@ -171,8 +173,6 @@ def next_(
     if plot is not None:
         found.save_plot(plot)
     if out is not None:
-        from sld.core.files import write_text_atomic
-
         write_text_atomic(out, found.to_frame().to_csv(index=False, lineterminator="\n"))
     show.plan(found, json)
     for path in (plot, out):

@@ -53,7 +53,9 @@ def passk(
     """Say what share of problems k samples solve (pass@k), and how many samples pay."""
     from sld import api
     from sld.cli.show import curves, samples
+    from sld.core.files import check_writable
 
+    check_writable(plot)
     found = api.passk(
         options.given(table), solved=solved, tried=tried, group=group, k=_whole(k), sample_cost=sample_cost,
         wrong_cost=wrong_cost, false_positive=false_positive, stop=stop, level=options.level_of(level), drop=drop or (),

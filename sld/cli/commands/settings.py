@@ -61,10 +61,12 @@ def optimum(
     """
     from sld import api
     from sld.analysis.decisions import style
+    from sld.core.files import check_writable
     from sld.cli.show import settings as show
 
     if plot is not None:
         style.format_of(plot)
+        check_writable(plot)
     held: dict[str, list[float]] = {}
     for given in at or ():
         for name, value in options.numbers([given], "--at").items():

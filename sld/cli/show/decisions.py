@@ -24,11 +24,13 @@ class Drawn(Protocol):
 
 
 def check_picture(path: Path | None) -> None:
-    """Refuse a picture of a type that there is not, before the work is done; raises UsageError."""
+    """Refuse a picture of a type that there is not, or without a place, before the work is done; raises UsageError."""
     if path is not None:
         from sld.analysis.decisions import style
+        from sld.core.files import check_writable
 
         style.format_of(path)
+        check_writable(path)
 
 
 def draw(found: Drawn, path: Path | None) -> None:
