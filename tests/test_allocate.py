@@ -150,7 +150,7 @@ def test_hyperparameters_are_at_their_best() -> None:
         (("--budget", "1e21", "--given", "M=3"), "no variable of the law and its cost 'M'"),
         (("--budget", "1e21", "--given", "N=1e9,D=1e9"), "nothing is left that the budget could buy"),
         (("--budget", "1e21", "--gpu-hours", "3"), "in one way, not as gpu_hours and budget"),
-        (("--budget", "1e21", "--choices", "N"), "--choices wants NAME=X,Y"),
+        (("--budget", "1e21", "--choices", "N"), "--choices wants NAME=NUMBER"),
         (("--budget", "1e21", "--plot", "x.jpg"), "a picture is a .png, .svg or .pdf file"),
         (("--budget", "1e21", "--price", "train=2"), "prices are for what is served"),
         (("--budget", "1e21", "--max", "D=-1"), "D must be a number above 0, got -1"),

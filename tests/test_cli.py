@@ -57,9 +57,9 @@ def test_no_command_shows_the_help(sld: Run) -> None:
 
 
 def test_help_says_the_whole_sentence_of_each_command(sld: Run) -> None:
-    listed = sld("--help").out.partition("Commands:")[2].partition("Examples:")[0]
+    listed = sld("--help").out.partition("Get runs into a table:")[2].partition("Examples:")[0]
     assert listed.count("\n  collect ") == 1 and "..." not in listed
-    assert "sizes, tokens and hyperparameters of least loss." in " ".join(listed.split())
+    assert "which size, how many tokens, which hyperparameters?" in " ".join(listed.split())
 
 
 def test_numbers_are_written_as_decisions_write_them() -> None:

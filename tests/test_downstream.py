@@ -187,7 +187,7 @@ def test_the_command_shows_tasks_and_counts(sld: Run, tmp_path: Path) -> None:
     ("words", "message"),
     [
         (("--at", "D=3"), "a value of 'N' is missing"),
-        (("--at", "N=much"), "--at wants COLUMN=NUMBER"),
+        (("--at", "N=much"), "--at wants NAME=NUMBER"),
         (("--at", "N=-1"), "scales must be above 0"),
         (("--at", "N=1,D=3"), "'D' is no scale"),
         (("--at", "N=1", "--better", "up"), "better must be higher or lower"),

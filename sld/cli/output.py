@@ -13,7 +13,7 @@ import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 _NARROWEST = 24  # columns; what is narrower wraps at this and lets the terminal break lines
@@ -72,6 +72,12 @@ def remark(text: str) -> None:
     """Print a line for the reader, not part of the result, on stderr; nobody reading it is no reason to stop."""
     with contextlib.suppress(BrokenPipeError):
         print(text, file=sys.stderr)
+
+
+def notes(texts: Iterable[str]) -> None:
+    """Print what a reader should know beside the result, on stderr."""
+    for text in texts:
+        remark(f"note: {text}")
 
 
 def plain(value: Any) -> Any:

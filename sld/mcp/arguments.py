@@ -153,8 +153,9 @@ class HowToCompare(_Strict):
 
     by: str | None = Field(None, description="With one table: the column that tells its recipes apart.")
     law: str | None = Field(None, description="With `by`: the form that is fitted to each recipe.")
-    setting: str | None = Field(None, description="Compare at one split, e.g. D=20*N, not at each law's optimum.")
-    at: dict[str, float] | None = Field(None, description="Variables that are held.")
+    given: dict[str, float] | None = Field(
+        None, description='What is settled: {"lr": 3e-4}, or a ratio at which all are compared, {"D/N": 20}.'
+    )
     between: tuple[float, float] | None = Field(None, description="From which to which compute.")
     cost: str | None = Field(None, description="What a run costs; 6*N*D if not given.")
     level: float = Field(0.9, ge=0.5, lt=1)

@@ -103,7 +103,7 @@ def compare(
             if way.mode == "optimum":
                 raise UsageError(
                     f"{track.curve.name} has no best split of a compute {where}; compare at one split, e.g. "
-                    "--setting D=20*N"
+                    "--given D/N=20"
                 )
             raise UsageError(f"{track.curve.name} has no value {where}")
     pairs = [

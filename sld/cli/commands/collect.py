@@ -68,12 +68,10 @@ def collect(
     keep_unfinished: Annotated[
         bool, typer.Option("--keep-unfinished", help="Keep runs that did not go to their end.")
     ] = False,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write the CSV here, and its card beside it.")
-    ] = None,
+    out: Annotated[Path | None, options.out_file("Write the CSV here, and its card beside it.")] = None,
     json: Json = False,
 ) -> None:
-    """Make a tidy table of the runs that trackers and logs hold.
+    """Which runs do these folders and logs hold, as one tidy table?
 
     Resumed runs are joined, diverged ones marked, unfinished ones left out; an account says which. Nothing is fetched.
     KINDs: wandb, wandb-csv, tensorboard, trainer, lm-eval, mlflow, optuna, trackio, lightning, keras, fastai, nanogpt,

@@ -45,17 +45,12 @@ def predict(
             help="Whose interval: a new run's, with its noise, or the law's own, where the curve is.",
         ),
     ] = "run",
-    level: Annotated[
-        str | None,
-        typer.Option("--level", metavar="90", help="Per cent that the interval shall hold, such as 50, 80, 90, 95."),
-    ] = None,
+    level: Annotated[str | None, options.level_option] = None,
     drop: options.Drop = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write the CSV here, not on stdout.")
-    ] = None,
+    out: Annotated[Path | None, options.out_file("Write the CSV here, not on stdout.")] = None,
     json: Json = False,
 ) -> None:
-    """Predict runs not yet made.
+    """Which values will runs have that are not made yet?
 
     Prints the table of points with a column per target, and <target>_low and <target>_high if the law has intervals.
     """
@@ -92,7 +87,7 @@ def score(
     melt: options.Melt = False,
     json: Json = False,
 ) -> None:
-    """Score a law on rows that it was not fitted to."""
+    """How well does a law predict runs that it was not fitted to?"""
     from sld import api
     from sld.cli.show import predictions as show
 

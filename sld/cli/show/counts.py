@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sld.cli.output import remark, say, say_json, say_table
+from sld.cli.output import notes, say, say_json, say_table
 from sld.data.counting.counted import CONVENTIONS, ModelCount
 
 _SIX_N = ("non-embedding", "total", "active-non-embedding")  # what papers multiply by six
@@ -19,8 +19,7 @@ def count(counted: ModelCount, convention: str | None, json: bool) -> None:
         say(str(number))
     else:
         _everything(counted)
-    for note in counted.notes:
-        remark(f"note: {note}")
+    notes(counted.notes)
 
 
 def _everything(counted: ModelCount) -> None:

@@ -21,12 +21,13 @@ def predictions(rows: Iterator[list[str]], out: Path | None) -> None:
     if out is None:
         csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
         return
+    from sld.cli.show.files import written
     from sld.core.files import write_text_atomic
 
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows(rows)
     write_text_atomic(out, buffer.getvalue())
-    remark(f"written to {out}")
+    written(out)
 
 
 def warn_of_verdict(caution: str) -> None:
