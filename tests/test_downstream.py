@@ -194,7 +194,7 @@ def test_the_command_shows_tasks_and_counts(sld: Run, tmp_path: Path) -> None:
         (("--at", "N=1", "--trials", "acc"), "counts must be whole"),
         (("--at", "N=1", "--through", "nothing"), "no column 'nothing'"),
         (("--at", "N=1", "--out", "no/such.csv"), "no folder no; create it first"),
-        (("--at", "N=1", "--plot", "."), "could not write .: it is a folder"),
+        (("--at", "N=1", "--plot", "no/such.png"), "no folder no; create it first"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_a_line(

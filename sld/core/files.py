@@ -76,29 +76,6 @@ def write_text_atomic(path: str | Path, text: str) -> None:
     write_bytes_atomic(path, text.encode("utf-8"))
 
 
-def check_writable(*paths: str | Path | None) -> None:
-    """Refuse places where a file cannot be written, before the work whose results shall go there; None is no place.
-
-    Raises:
-        UsageError: As `write_bytes_atomic` would, as far as that can be known without writing.
-    """
-    for path in (p for p in paths if p is not None):
-        try:
-            target = Path(os.path.realpath(path))
-            if target.is_dir():
-                raise UsageError(f"could not write {path}: it is a folder")
-            if not target.parent.is_dir():
-                raise UsageError(f"could not write {path}: no folder {Path(path).parent}; create it first")
-            # what is no regular file (a terminal, a pipe) is written to directly, anything else through its folder
-            written = target if target.exists() and not target.is_file() else target.parent
-            if not os.access(written, os.W_OK):
-                raise UsageError(f"could not write {path}: {os.strerror(errno.EACCES)}")
-        except OSError as error:
-            raise UsageError(f"could not write {path}: {error.strerror or error}") from error
-        except ValueError as error:  # a path with a null byte
-            raise UsageError(f"could not write {str(path)!r}: {error}") from error
-
-
 def _replace(target: Path, data: bytes) -> None:
     if target.is_dir():
         raise IsADirectoryError(None, "it is a folder")
