@@ -58,10 +58,10 @@ def compare(
             (`E + A*N**-alpha + B*D**-beta`), `E + A*x**-a` for one, if not given.
         given: What is settled, as in `sld.allocate`: column to the value at which it is held, such as a hyperparameter;
             and a ratio, `{"D/N": 20}`, at which all are compared instead of each at its own optimum.
-        setting: Any other rule by which size and data share out the compute, e.g. "D=5*N**1.1" or "D=1e12".
         between: From which to which compute (or value of the one variable); from the smallest of the rows to a hundred
             times the largest if not given.
         cost: What a run costs, a formula or the name of a model; 6*N*D for laws in parameters and tokens.
+        setting: Any other rule by which size and data share out the compute, e.g. "D=5*N**1.1" or "D=1e12".
         level: Of all intervals.
         seed: Of starting points and draws.
         **options: How the form is fitted, and the roles of a bare table's columns: `sld.api.options.FormOptions`.

@@ -446,7 +446,7 @@ def diagnose(say: Progress, law: str, data: object, asked: Mapping[str, Any]) ->
         "log" if found.log else "linear",
         [
             r.Rung(x.variable, r.number(x.low), r.number(x.high), r.number(x.missed), x.outermost)
-            for x in r.cut(found.rungs, notes, "rungs", "sld diagnose --json has them all")
+            for x in r.cut(found.rungs, notes, "rungs", "the command `sld diagnose --json` has them all")
         ],
         [
             r.Run(x.run, r.number(x.moved))
