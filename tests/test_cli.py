@@ -63,9 +63,9 @@ def test_help_says_the_whole_sentence_of_each_command(sld: Run) -> None:
 
 
 def test_numbers_are_written_as_decisions_write_them() -> None:
-    written = {1601.29: "1600", 1.28e5: "1.28e5", 12345678.0: "1.23e7", 99999.0: "1e5", 0.05: "0.05", 3.1e-7: "3.1e-7"}
+    written = {1601.29: "1601", 1.28e5: "1.28e5", 12345678.0: "1.23e7", 99999.0: "1e5", 0.05: "0.05", 3.1e-7: "3.1e-7"}
     assert {value: cli_output.shown(value, 3) for value in written} == written
-    assert [cli_output.shown(value) for value in (None, float("nan"), -23456.0)] == ["-", "-", "-23460"]
+    assert [cli_output.shown(value) for value in (None, float("nan"), -23456.0)] == ["-", "-", "-23456"]
 
 
 def test_version(sld: Run) -> None:

@@ -24,6 +24,7 @@ import numpy as np
 
 from sld.analysis.intervals import predict_intervals, refit_to
 from sld.core.arrays import Rows
+from sld.core.numbers import short
 from sld.data.axes import position, positions_of
 from sld.data.card import Variable
 from sld.data.splits import Fold
@@ -79,7 +80,7 @@ def _planned(found: Discovery) -> str:
         return f"{every} {'lies' if aim.n_rows == 1 else 'lie'} within that"
     worst = max(unsupported, key=lambda k: _size(table, aim, k))
     group = f" (group {aim.groups[aim.group_index[worst]]})" if len(table.groups) > 1 else ""
-    where = ", ".join(f"{v.symbol} = {aim.column(v.symbol)[worst]:.3g}" for v in table.variables)
+    where = ", ".join(f"{v.symbol} = {short(aim.column(v.symbol)[worst])}" for v in table.variables)
     if aim.n_rows == 1:
         return f"{every} at {where}{group} lies beyond that"
     many = every if len(unsupported) == aim.n_rows else f"{len(unsupported)} of {aim.n_rows} planned runs"

@@ -12,6 +12,7 @@ from sld.api.laws import as_law
 from sld.api.options import FormOptions, check_keywords, columns_of
 from sld.api.tasks import as_task
 from sld.core.errors import UsageError, suggest
+from sld.core.numbers import exact
 
 if TYPE_CHECKING:
     from sld.analysis.decisions.comparison import Comparison
@@ -119,7 +120,7 @@ def _settled(given: Mapping[str, float], setting: str | None) -> tuple[dict[str,
         raise UsageError(f"one rule shares out the compute, got {' and '.join(rules)}")
     for name, value in ratios.items():
         if not 0 < value < math.inf:
-            raise UsageError(f"the ratio {name} must be a number above 0, got {value:g}")
+            raise UsageError(f"the ratio {name} must be a number above 0, got {exact(value)}")
         above, _, below = (part.strip() for part in name.partition("/"))
         setting = f"{above}={value:.12g}*{below}"
     return held, setting

@@ -9,6 +9,7 @@ from warnings import warn
 
 from sld.api.tasks import is_table_file
 from sld.core.errors import DataError, SldWarning, UsageError, suggest
+from sld.core.numbers import exact, short
 from sld.data.card import CARD_FILE
 
 if TYPE_CHECKING:
@@ -305,7 +306,8 @@ def _off_the_line(law: Law, table: Table, points: object) -> list[str]:
             k = int(np.argmax(off))
             many = f" ({off.sum()} of {table.n_rows} points)" if table.n_rows > 1 else ""
             sentences.append(
-                f"{column} = {there[k]:.6g} where the law takes {record['text']} = {product[k]:.6g}, as in every row "
+                f"{column} = {exact(there[k])} where the law takes {record['text']} = "
+                f"{exact(product[k])}, as in every row "
                 f"that it was fitted to; {column} is not used{many}"
             )
     return sentences
@@ -313,4 +315,4 @@ def _off_the_line(law: Law, table: Table, points: object) -> list[str]:
 
 def _between(symbol: str, ends: Array) -> str:
     low, high = float(ends.min()), float(ends.max())
-    return f"{symbol} = {low:.3g}" + (f" to {high:.3g} (by group)" if high > low else "")
+    return f"{symbol} = {short(low)}" + (f" to {short(high)} (by group)" if high > low else "")

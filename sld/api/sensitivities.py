@@ -11,6 +11,7 @@ from sld.api.fitting import fit
 from sld.api.options import FormOptions, check_keywords, columns_of
 from sld.api.tasks import as_task, is_table_file
 from sld.core.errors import UsageError, suggest
+from sld.core.numbers import exact
 
 if TYPE_CHECKING:
     from sld.analysis.decisions.cost import Cost
@@ -151,7 +152,7 @@ def _question(
             f"a budget is split between a size and its data; the form has {has} (hold others with given; no logarithms)"
         )
     if budget is not None and not (math.isfinite(budget) and budget > 0):
-        raise UsageError(f"a budget must be a number above 0, got {budget:g}")
+        raise UsageError(f"a budget must be a number above 0, got {exact(budget)}")
     if cost is not None and budget is None:
         budget = 10.0 * float(cost(table.inputs).max())
     where = _point(law, at)
@@ -249,7 +250,7 @@ def _held(law: Law, group: str, hold: Mapping[str, Sequence[float]] | None) -> d
             if name not in own:
                 raise UsageError("hold: " + suggest(name, own, kind="constant"))
         if bad := [name for name, values in hold.items() if not all(math.isfinite(v) for v in values)]:
-            raise UsageError(f"hold: {bad[0]} is held at numbers, got {', '.join(f'{v:g}' for v in hold[bad[0]])}")
+            raise UsageError(f"hold: {bad[0]} is held at numbers, got {', '.join(f'{exact(v)}' for v in hold[bad[0]])}")
         return {name: [float(v) for v in values] for name, values in hold.items()}
     floor = floor_of(law.expressions[column])
     if floor is None or floor in law.settings[column].pinned or law.intervals is None:

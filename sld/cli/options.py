@@ -5,6 +5,7 @@ A command takes one of the records below as a parameter, and has every field of 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -60,16 +61,22 @@ def _file(path: Path | None) -> Path | None:
     return path
 
 
-def _folder(path: Path | None) -> Path | None:
-    if path is not None:
-        from sld.core.files import check_folder
+def _folder_of(flag: str) -> Callable[[Path | None], Path | None]:
+    def checked(path: Path | None) -> Path | None:
+        if path is not None:
+            from sld.core.files import check_folder
 
-        check_folder(path)
-    return path
+            try:
+                check_folder(path)
+            except UsageError as error:
+                raise UsageError(f"{error}; choose another folder with {flag}") from error
+        return path
+
+    return checked
 
 
 def _law_place(path: Path | None) -> Path | None:
-    return _file(path) if path is not None and path.suffix == ".json" else _folder(path)
+    return _file(path) if path is not None and path.suffix == ".json" else _folder_of("--out")(path)
 
 
 # what is written: a place that cannot be written to is refused before any work is done
@@ -80,7 +87,7 @@ def out_file(text: str) -> Any:
 
 def out_folder(flag: str, *, metavar: str, text: str) -> Any:
     """Return the option of a command that writes a folder."""
-    return typer.Option(flag, metavar=metavar, callback=_folder, help=text)
+    return typer.Option(flag, metavar=metavar, callback=_folder_of(flag), help=text)
 
 
 Plot = Annotated[
@@ -245,7 +252,10 @@ class Loss:
 
 
 def _given_only(**keywords: Any) -> dict[str, Any]:
-    return {name: value for name, value in keywords.items() if value not in (None, [], {}, False)}
+    # by identity: a bound of 0 is one, and equals False
+    return {
+        name: value for name, value in keywords.items() if not (value is None or value is False or value in ([], {}))
+    }
 
 
 def task_of(data: str, table: TableOptions, weighing: Weighing) -> Task:

@@ -13,6 +13,7 @@ from sld.analysis.curves.runs import Curve, Thinned, thinned
 from sld.analysis.curves.schedules import Rates, Schedule
 from sld.analysis.curves.shapes import HABITS, Fitted, Habits, fit_shapes
 from sld.core.errors import UsageError
+from sld.core.numbers import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -140,8 +141,8 @@ class FinalValues:
     def summary(self) -> str:
         """Return the ends as lines of text."""
         return "\n".join(
-            f"{f.run}: {self.target} {f.now:.4g} at {self.step} {f.last:.4g}, {f.value:.4g} "
-            f"({f.low:.4g} to {f.high:.4g}) at {f.at:.4g}"
+            f"{f.run}: {self.target} {short(f.now, 4)} at {self.step} {short(f.last, 4)}, {short(f.value, 4)} "
+            f"({short(f.low, 4)} to {short(f.high, 4)}) at {short(f.at, 4)}"
             for f in self.finals
         )
 

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sld.analysis.decisions.allocation import NoOptimum
-from sld.analysis.decisions.estimate import Estimate, estimate, short
+from sld.analysis.decisions.estimate import Estimate, estimate
 from sld.analysis.decisions.minimise import crossing
 from sld.analysis.decisions.surface import Surface, axis_of, check_shares
 from sld.core.arrays import Array
 from sld.core.errors import UsageError, suggest
+from sld.core.numbers import short
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,10 +13,11 @@ import numpy as np
 from sld.analysis.decisions.allocation import FLAT, Allocator, Found, NoOptimum, Question
 from sld.analysis.decisions.allocation_picture import Panel, Spot, draw, save
 from sld.analysis.decisions.cost import find, quantity_name
-from sld.analysis.decisions.estimate import LEVEL, Estimate, estimate, short
+from sld.analysis.decisions.estimate import LEVEL, Estimate, estimate
 from sld.analysis.decisions.minima import SHARE_INSIDE, Curves
 from sld.analysis.decisions.surface import Limits, limits
 from sld.core.arrays import Array
+from sld.core.numbers import short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -263,12 +264,12 @@ def _said(plan: Plan, target: str, of: str) -> list[str]:
         spared = 100.0 if plan.wasted is None else 100 * (1 - plan.wasted)
         said.append(
             f"{at} {target} is {short(plan.worse)} worse than without what was asked for; the best run of all would "
-            f"reach it with {spared:.3g} % of the cost"
+            f"reach it with {short(spared)} % of the cost"
         )
     if plan.drawn is not None and plan.drawn < SHARE_INSIDE:
         said.append(f"{at} only {100 * plan.drawn:.0f} % of the draws have a best run, so no interval is said")
     if plan.serving is not None:
-        said.append(f"{at} serving takes {100 * plan.serving:.3g} % of the cost")
+        said.append(f"{at} serving takes {short(100 * plan.serving)} % of the cost")
     for option, value, share in plan.options:
         best = "" if math.isnan(share) else f", best in {100 * share:.0f} % of the draws"
         said.append(f"{at} {_named(option)} gives {target} {short(value, 5)}{best}")

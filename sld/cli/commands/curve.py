@@ -10,6 +10,7 @@ import typer
 from sld.cli import options, output
 from sld.cli.base import Json, command
 from sld.core.errors import UsageError
+from sld.core.numbers import exact
 
 Table = Annotated[
     str,
@@ -176,7 +177,7 @@ def _watched(table: str, asked: dict[str, Any], every: float, json: bool) -> Non
     if table == "-":
         raise UsageError("--watch reads a file again; a pipe can be read once")
     if not every > 0:
-        raise UsageError(f"--every is a time in seconds, above 0, got {every:g}")
+        raise UsageError(f"--every is a time in seconds, above 0, got {exact(every)}")
     before = None
     while True:
         stamp = show.stamp_of(table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sld.cli.output import notes, say, say_json, say_table
+from sld.core.numbers import short
 
 if TYPE_CHECKING:
     from sld.analysis.decisions.design import DesignCheck
@@ -28,7 +29,8 @@ def plan(found: NextRuns, json: bool) -> None:
         say_table(rows, header, indent="")
         print()
         say(
-            f"{len(found.runs)} of {found.candidates} candidates, for {found.spent:.3g} of {found.budget:.3g}; widths "
+            f"{len(found.runs)} of {found.candidates} candidates, for {short(found.spent)} of "
+            f"{short(found.budget)}; widths "
             "are of the widest interval that holds 90 %, as expected after that run and those before it"
         )
     notes(found.notes)
