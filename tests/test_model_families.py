@@ -136,9 +136,10 @@ def test_a_new_family_is_foretold_from_one_model() -> None:
     assert found.gains[0].low < found.gains[0].value < found.gains[0].high and wide.gains == ()
 
 
-def test_folds_take_the_simplest_law_that_holds() -> None:
+def test_folds_take_the_law_with_the_fewest_constants_that_holds() -> None:
     alike, _ = world(3, level=0.0, interaction=0.0)
-    assert judge_forms(alike, forms(4, rank=1)).chosen == Form(ONE)
+    assert forms(alike)[0] == Form(ONE) and forms(alike)[-1] == Form(COMPONENTS, 3)
+    assert judge_forms(alike, forms(alike, rank=1)).chosen == Form(ONE)
     differ, larger = world(3, skills=2, noise=0.004)
     judged = judge_forms(differ, [Form(ONE), Form(BY_FAMILY), Form(SKILLS, 2)])
     assert judged.chosen != Form(ONE) and judged.errors[Form(SKILLS, 2)] < 0.6 * judged.errors[Form(ONE)]

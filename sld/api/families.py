@@ -64,8 +64,8 @@ def families(
     *skills* has $\phi = (\log N, \log D, \log N \log D)$ and a level for each family (arXiv:2412.06540). *components*
     has skills that follow $\log C$, with a level and a slope for each family (arXiv:2405.10938). Beside them stand
     *curve by family* and *one curve*, for each benchmark alone. Each law foretells the larger models of families of
-    which it knows the small ones; the simplest that misses hardly more than the best is used. A family with one model
-    takes its level from this one, and from how far families differ.
+    which it knows the small ones. Of the laws that miss hardly more than the best, the one with the fewest constants is
+    used. A family with one model takes its level from this one, and from how far families differ.
 
     Args:
         data: A table with a row for each model; scores may be missing (path, DataFrame, mapping of columns, records).

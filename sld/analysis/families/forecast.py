@@ -254,10 +254,10 @@ def foretell(
     check_enough(table)
     rng = np.random.default_rng(seed)
     kinds = KINDS if asked.kind is None else (asked.kind,)
-    tried = forms(len(table.benchmarks), kinds, asked.rank)
+    tried = forms(table, kinds, asked.rank)
     judged = judge_forms(table, tried, progress=progress)
     form = judged.chosen
-    progress("intervals")
+    progress("weighing models anew for the intervals")
     fitted = fit_together(table, form)
     logs = np.log(asked.scales)
     scored = drawn(fitted, table, Asked(np.asarray(asked.family, dtype=np.intp), logs), rng)

@@ -12,11 +12,11 @@ from sld.analysis.families.scores import LEAST_MODELS, LEAST_SCORES, ScoreTable
 from sld.core.arrays import Array, Mask
 from sld.core.errors import UsageError
 
-KINDS = (ONE, BY_FAMILY, SKILLS, COMPONENTS)  # the simplest first
+KINDS = (ONE, BY_FAMILY, SKILLS, COMPONENTS)
 MOST_SKILLS = 3  # Ruan et al. 2024 and Maia Polo et al. 2024 find three enough for eight and twelve benchmarks
 _FOLDS = 5  # of families: each loses its larger models once
 _TOP = 0.8  # of the models, by compute: one more fold, of what is larger than all that is known
-_ALIKE = 1.02  # of the least error: simpler laws that miss hardly more are taken
+_ALIKE = 1.02  # of the least error: laws with fewer constants that miss hardly more are taken
 _DOUBT = 3.0  # scores that the width before folds counts as
 _MOST_WIDER = 4.0  # standard deviations: a fold that missed by more had a break in it
 
@@ -56,12 +56,23 @@ def fit_together(table: ScoreTable, form: Form) -> Together:
     return Together(form, tuple(laws))
 
 
-def forms(n_benchmarks: int, kinds: Sequence[str] = KINDS, rank: int | None = None) -> list[Form]:
-    """Return the laws that are tried, the simplest first."""
-    most = max(1, min(MOST_SKILLS, n_benchmarks - 1))
-    ranks = range(1, most + 1) if rank is None else [rank]
+def n_constants(form: Form, n_benchmarks: int, n_families: int, n_scales: int) -> int:
+    """Return how many constants a law has: of benchmarks, of skills, and of families."""
+    z, v = np.zeros((1, n_scales)), np.zeros(1)
+    features, own = int(form.features(z, v).shape[1]), int(form.own(v).shape[1])
+    if not form.rank:
+        return n_benchmarks * (1 + features + n_families * own)
+    return n_benchmarks * (1 + form.rank) + form.rank * (features + n_families * own)
+
+
+def forms(table: ScoreTable, kinds: Sequence[str] = KINDS, rank: int | None = None) -> list[Form]:
+    """Return the laws that are tried, those with fewer constants first."""
+    m = len(table.benchmarks)
+    ranks = range(1, max(1, min(MOST_SKILLS, m - 1)) + 1) if rank is None else [rank]
     alone = [Form(kind) for kind in kinds if kind in (ONE, BY_FAMILY)]
-    return alone + [Form(kind, k) for k in ranks for kind in kinds if kind in (SKILLS, COMPONENTS)]
+    found = alone + [Form(kind, k) for k in ranks for kind in kinds if kind in (SKILLS, COMPONENTS)]
+    many = len(set(table.index.tolist())), table.logs.shape[1]
+    return sorted(found, key=lambda form: n_constants(form, m, *many))
 
 
 @dataclass(frozen=True)
@@ -82,7 +93,7 @@ class JudgedForms:
 
     @property
     def chosen(self) -> Form:
-        """The simplest law that misses hardly more than the best."""
+        """The law with the fewest constants that misses hardly more than the best."""
         best = min(self.errors.values())
         return next(form for form, error in self.errors.items() if error <= _ALIKE * best)
 
@@ -91,7 +102,7 @@ class JudgedForms:
         found: dict[str, float] = {}
         for form, error in self.errors.items():
             found[form.kind] = min(error, found.get(form.kind, np.inf))
-        return found
+        return {kind: found[kind] for kind in KINDS if kind in found}
 
 
 def folds(table: ScoreTable) -> Iterator[tuple[Mask, Mask]]:

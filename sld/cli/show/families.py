@@ -75,7 +75,11 @@ def _law(found: Families) -> None:
     say(
         f"missed by: on average, where {found.n_foretold} scores of the larger models of {found.n_families_foretold} "
         "families are foretold from smaller ones"
-        + ("" if found.forced else "; the simplest law that misses hardly more than the best is used")
+        + (
+            ""
+            if found.forced
+            else "; of laws that miss hardly more than the best, the one with the fewest constants is used"
+        )
     )
     shares = ", ".join(f"{100 * share:.0f} %" for share in found.explained)
     say(f"the first {len(found.explained)} principal components hold {shares} of the differences between models")
