@@ -14,6 +14,7 @@ from sld.api.curves import curve, curve_law
 from sld.api.diagnosing import diagnose
 from sld.api.discovery import discover, dry_run
 from sld.api.downstream import downstream
+from sld.api.families import families
 from sld.api.fitting import fit
 from sld.api.forms import ChosenForm, find_form
 from sld.api.laws import as_law, caution, held_out_scores, predict, predicted_columns, rows_to_score, score, warnings
@@ -44,6 +45,7 @@ __all__ = [
     "discover_many",
     "downstream",
     "dry_run",
+    "families",
     "find_form",
     "fit",
     "held_out_scores",
