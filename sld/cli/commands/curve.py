@@ -158,9 +158,9 @@ def _law(table: str, asked: dict[str, Any], predict: str | None, places: tuple[P
         import pandas as pd
 
         frames = [f.to_frame().assign(size=size) for size, f in foretold.items()]
-        output_csv(pd.concat(frames), out)
+        show.csv(pd.concat(frames), out)
     elif out is not None:
-        output_csv(found.to_frame(), out)
+        show.csv(found.to_frame(), out)
     if plot is not None:
         show.picture(found.plot(), plot)
 
@@ -169,17 +169,9 @@ def _written(found: Any, plot: Path | None, out: Path | None) -> None:
     from sld.cli.show import curves as show
 
     if out is not None:
-        output_csv(found.to_frame(), out)
+        show.csv(found.to_frame(), out)
     if plot is not None:
         show.picture(found.plot(), plot)
-
-
-def output_csv(frame: Any, out: Path) -> None:
-    """Write a frame as CSV, whole or not at all."""
-    from sld.core.files import write_text_atomic
-
-    write_text_atomic(out, frame.to_csv(index=False))
-    output.remark(f"written to {out}")
 
 
 def _watched(table: str, asked: dict[str, Any], every: float, json: bool) -> None:

@@ -12,6 +12,7 @@ from sld.cli.output import plain, remark, say, say_json, say_table, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from pandas import DataFrame
 
     from sld.analysis.curves.curve_law import CurveLaw, Foretold
     from sld.analysis.curves.finals import Final, FinalValues
@@ -144,6 +145,14 @@ def stamp_of(table: str) -> object:
     paths = [Path(p) for p in sorted(glob.glob(table))] if not Path(table).exists() else [Path(table)]
     paths = [q for p in paths for q in (sorted(p.iterdir()) if p.is_dir() else [p])]
     return [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
+
+
+def csv(frame: DataFrame, out: Path) -> None:
+    """Write a frame as CSV, whole or not at all."""
+    from sld.core.files import write_text_atomic
+
+    write_text_atomic(out, frame.to_csv(index=False))
+    remark(f"written to {out}")
 
 
 def picture(ax: Axes, path: Path) -> None:
