@@ -346,6 +346,16 @@ def amounts(values: Names, flag: str) -> list[float]:
     return found
 
 
+def amount(text: str, flag: str) -> float:
+    """Read the number of the option `flag`, 100k as a hundred thousand."""
+    from sld.data.numbers import number
+
+    try:
+        return number(text)
+    except ValueError:
+        raise UsageError(f"{flag} wants a number, e.g. 1e5 or 100k, got {text}") from None
+
+
 def span(value: str, flag: str) -> tuple[float, float]:
     """Read `low:high` of the option `flag`."""
     low, _, high = value.partition(":")
