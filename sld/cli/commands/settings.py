@@ -32,6 +32,7 @@ def register(app: typer.Typer) -> None:
         "sld worth parscale --run N=1e9,P=4 --into N --with P=1",
         "sld worth muennighoff_repeats --run N=5e9,D=4e11,U=1e11 --into D --with U=D",
         "sld worth law.json --run N=1e9,D=2e10 --into D --against chinchilla",
+        "sld worth distillation_teacher --run N=1e9,D=2e10,NT=7e9,DT=1.4e12 --into C --against distillation_supervised",
     )(worth)
 
 
@@ -86,7 +87,9 @@ def worth(
     run: Annotated[
         list[str], typer.Option("--run", metavar="NAME=X,...", help="The run: a value of every variable of the law.")
     ],
-    into: Annotated[str, typer.Option("--into", metavar="NAME", help="The variable that it is said in.")],
+    into: Annotated[
+        str, typer.Option("--into", metavar="NAME", help="The variable that it is said in, or C for compute.")
+    ],
     reference: Annotated[
         list[str] | None,
         typer.Option("--with", metavar="NAME=X", help="What the reference has instead: P=1; or U=D for as large as D."),
@@ -94,13 +97,17 @@ def worth(
     against: Annotated[
         str | None, typer.Option("--against", metavar="LAW", help="The law of the reference, if another.")
     ] = None,
+    cost: Annotated[
+        str | None,
+        typer.Option("--cost", metavar="COST", help="What the run costs, for --into C: 6ND, distillation, a formula."),
+    ] = None,
     target: Target = None,
     group: GroupName = None,
     draws: Draws = 500,
     seed: options.Seed = 0,
     json: Json = False,
 ) -> None:
-    """Say what a run is worth in one variable: streams as parameters, repeats as fresh tokens."""
+    """Say what a run is worth in one variable: streams as parameters, repeats as fresh tokens, a teacher as compute."""
     from sld import api
     from sld.cli.show import settings as show
 
@@ -113,6 +120,7 @@ def worth(
                 raise UsageError(f"--with wants NAME=NUMBER, or NAME={into}, got {name}={text}") from None
             other[name] = text
     wanted: dict[str, Any] = {"target": target, "group": group, "reference": other, "against": against}
+    wanted["cost"] = cost
     found = api.worth(
         law,
         options.numbers(run, "--run"),
