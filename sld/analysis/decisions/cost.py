@@ -73,8 +73,8 @@ MODELS: dict[str, CostModel] = {
     "moe": CostModel("6*Na*D", "6 operations per active weight and token: experts that sleep cost nothing"),
     "distillation": CostModel(
         " + ".join(_DISTILLING.values()),
-        "a student, the teacher's pass over its tokens, and the teacher's training (Busbridge et al. 2025), each counted "
-        "as 2 operations per weight and token forwards and 4 backwards; answers=0 or training=0 leaves one out",
+        "a student, the teacher's pass over its tokens, and the teacher's training (Busbridge et al. 2025), counted as "
+        "2 operations per weight and token forwards and 4 backwards; answers=0 or training=0 leaves one out",
         settings={"answers": 1.0, "training": 1.0},
         parts=_DISTILLING,
     ),

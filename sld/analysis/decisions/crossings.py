@@ -13,7 +13,6 @@ from sld.analysis.decisions.spans import as_json, from_draws
 from sld.analysis.decisions.tracks import Track
 from sld.core.arrays import Array
 
-
 ROUNDING = 1e-9  # of a value: a law is the same to that whichever way it is written, and an optimum is found to it
 _SHARE = 0.01  # of an interval's width: so near to nothing either law is as likely the better one
 

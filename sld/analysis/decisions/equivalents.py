@@ -259,8 +259,8 @@ def _equal(
         span = f"{short(float(known.min()), 5)} to {short(float(known.max()), 5)}" if len(known) else "no value at all"
         at = ", ".join(f"{s} = {short(x)}" for s, x in along.held.items())
         raise NoEqual(
-            f"no {along.symbol} gives {surface.name} = {short(surface.sign * value, 5)}{f' at {at}' if at else ''}: from "
-            f"{short(grid[0])} to {short(grid[-1])} it gives {span}"
+            f"no {along.symbol} gives {surface.name} = {short(surface.sign * value, 5)}{f' at {at}' if at else ''}: "
+            f"from {short(grid[0])} to {short(grid[-1])} it gives {span}"
         )
     low, high = equal
     # both ends are asked: where the run's own value lies on the grid, one of them may be the equal itself

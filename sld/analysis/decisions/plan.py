@@ -275,8 +275,8 @@ def _said(plan: Plan, target: str, of: str) -> list[str]:
         said.append(f"{at} serving takes {100 * plan.serving:.3g} % of the cost")
     for s, (low, high) in plan.outside.items():
         said.append(
-            f"warning: {at} {s} = {short(plan.point[s].value)} lies outside the range that the law is written down for, "
-            f"{short(low)} to {short(high)}"
+            f"warning: {at} {s} = {short(plan.point[s].value)} lies outside the range that the law is written down "
+            f"for, {short(low)} to {short(high)}"
         )
     if shares := [f"{part} {100 * share:.3g} %" for part, share in plan.parts.items() if share > 0]:
         said.append(f"at {short(plan.budget.value)}{of} the cost is " + ", ".join(shares))

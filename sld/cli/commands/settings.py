@@ -62,8 +62,8 @@ def optimum(
     """
     from sld import api
     from sld.analysis.decisions import style
-    from sld.core.files import check_writable
     from sld.cli.show import settings as show
+    from sld.core.files import check_writable
 
     if plot is not None:
         style.format_of(plot)
