@@ -120,7 +120,7 @@ def test_laws_that_are_not_proposed_are_proposed_by_nobody() -> None:
     from sld.search.proposing.proposers import from_catalogue
 
     quiet = {law.id for law in LAWS if not law.proposed}
-    assert len(quiet) == 71
+    assert sum(law.status != "derived" for law in LAWS if law.id in quiet) == 71
     x = np.linspace(1.0, 2.0, 12)
     table = table_from({"N": x, "D": x**2, "lr": x**3, "loss": 1 / x}, target="loss", scale=["N", "D"], hyper="lr")
     origins = {form.origin.partition(":")[2] for proposal in from_catalogue(table) for form in proposal.forms}

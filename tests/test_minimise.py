@@ -155,3 +155,17 @@ def test_many_curves_have_their_own_minima(more: tuple[Axis, ...]) -> None:
     exact = ratio ** (1 / (alpha + beta)) * (1e21 / 6) ** (beta / (alpha + beta))  # Hoffmann et al. 2022, equation 4
     assert found.inside.all()
     assert np.log(found.point["N"]) == pytest.approx(np.log(exact), abs=5e-3)
+
+
+def test_what_a_budget_leaves_is_found_for_lines_and_curves_and_is_nothing_where_the_rest_costs_more() -> None:
+    """Costs 6ND + 1e12 N and 6ND**1.2 + 1e12 N: D follows in closed form, and there is none where 1e12 N is above C."""
+    budget, N = 1e20, np.array([1e6, 1e7, 9.9999e7, 1e8, 2e8])
+    for power in (1.0, 1.2):
+        with case(power):
+            problem = Problem(
+                lambda x: x["N"], (Axis("N", 1.0),), closing=Axis("D", 1.0),
+                cost=lambda x, p=power: 6 * x["N"] * x["D"] ** p + 1e12 * x["N"],  # type: ignore[misc]
+            )  # fmt: skip
+            found = problem.columns(np.log(N)[:, None], budget)["D"]
+            assert found[:3] == pytest.approx(((budget - 1e12 * N[:3]) / 6 / N[:3]) ** (1 / power), rel=1e-7)
+            assert np.isnan(found[3:]).all()

@@ -46,10 +46,13 @@ class WorthOptions(OptimumOptions, total=False):
         reference: What the reference has otherwise than the run: symbol to value, or to the variable that is looked for
             where both are equal ({"P": 1}, {"U": "D"}).
         against: Law of the reference, if it is another one; as `law`.
+        cost: What the run costs, for its worth in compute: a name (6ND, distillation, ...) or a formula over the law's
+            variables; 6*N*D if not given.
     """
 
     reference: Mapping[str, float | str]
     against: object
+    cost: str
 
 
 def optimum(
@@ -162,13 +165,14 @@ def worth(law: object, run: Mapping[str, float], into: str, **options: Unpack[Wo
     $$ f_\mathrm{ref}(x_\mathrm{ref}, y) = f(x) $$
 
     is solved for $y$: parallel streams as parameters, experts as dense size, precision as parameters, repeats as fresh
-    tokens, samples or retrieval as compute.
+    tokens, samples or retrieval as compute, a teacher as a larger student or more tokens. Into "C" (where the law of
+    the reference has no such variable) it is the compute whose best run of the reference gives the same.
 
     Args:
         law: A Law, a discovery, the path of a law.json or run directory, the name of a published law, or a formula
             without constants.
         run: Symbol to value of every variable of the law.
-        into: The variable of the reference that is looked for.
+        into: The variable of the reference that is looked for, or "C" for compute.
         **options: See `WorthOptions`.
 
     Returns:
@@ -185,8 +189,16 @@ def worth(law: object, run: Mapping[str, float], into: str, **options: Unpack[Wo
         '1.48'
         >>> print(sld.worth("muennighoff_repeats", {"N": 5e9, "D": 4e11, "U": 1e11}, "D", reference={"U": "D"}))
         N = 5e9, D = 4e11, U = 1e11 is worth D = 3.73e11, 0.931 times as much (loss 2.1905)
+
+        A student of 1e9 parameters that learns 2e10 tokens from a teacher of 7e9, beside one without a teacher:
+
+        >>> run = {"N": 1e9, "D": 2e10, "NT": 7e9, "DT": 1.4e12}
+        >>> taught = sld.worth("distillation_teacher", run, "D", against="distillation_supervised")
+        >>> taught.factor.text()
+        '3.46'
     """
     check_keywords(worth, options, WorthOptions)
+    from sld.analysis.decisions.equivalents import COMPUTE, worth_in_compute
     from sld.analysis.decisions.equivalents import worth as find_worth
 
     found_law = as_law(law)
@@ -202,7 +214,14 @@ def worth(law: object, run: Mapping[str, float], into: str, **options: Unpack[Wo
             ties[symbol] = value
         else:
             reference[symbol] = float(value)
-    return find_worth(surface, {s: float(x) for s, x in run.items()}, into, reference, ties, other)
+    point = {s: float(x) for s, x in run.items()}
+    if into == COMPUTE and COMPUTE not in [v.symbol for v in (other or surface).law.variables]:
+        if ties:
+            raise UsageError(f"nothing of the reference can be as large as its compute, got {next(iter(ties))}={into}")
+        return worth_in_compute(surface, point, reference, other, options.get("cost"))
+    if options.get("cost") is not None:
+        raise UsageError(f"a cost is for what a run is worth in compute (into C), not in {into}")
+    return find_worth(surface, point, into, reference, ties, other)
 
 
 def _against(law: Law, surface: Surface, options: Mapping[str, Any]) -> Surface:

@@ -22,7 +22,7 @@ import numpy as np
 
 from sld.analysis.decisions.cost import MODELS, Cost, cost_of, find
 from sld.analysis.decisions.minima import Curves, minima
-from sld.analysis.decisions.minimise import Minimum, Problem, crossing, minimum
+from sld.analysis.decisions.minimise import Minimum, Problem, crossing, minimum, nearby
 from sld.analysis.decisions.surface import Surface, axis_of, check_shares, seen
 from sld.core.arrays import Array
 from sld.core.errors import SldError, UsageError, suggest
@@ -416,7 +416,7 @@ class Allocator:
             for one in z:
                 held = {**found.problem.held, axis.symbol: float(axis.quantity(np.array(one)))}
                 problem = replace(found.problem, axes=rest, held=held)
-                out.append(minimum(problem, found.budget, near).value - most)
+                out.append(nearby(problem, found.budget, near) - most)
             return np.array(out)
 
         here = float(found.best.z[k])

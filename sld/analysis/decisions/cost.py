@@ -42,14 +42,21 @@ class CostModel:
         formula: Over N, D and Na, and settings.
         settings: What a setting is when nobody says otherwise; None for what has to be said.
         about: What it counts, and where it is from.
+        parts: What the cost is the sum of: a name to its formula, where one wants to know the shares.
     """
 
     formula: str
     about: str
     unit: str = FLOP
     settings: Mapping[str, float | None] = field(default_factory=dict)
+    parts: Mapping[str, str] = field(default_factory=dict)
 
 
+_DISTILLING = {
+    "the student's training": "6*N*D",
+    "the teacher's answers": "2*NT*D*answers",
+    "the teacher's training": "6*NT*DT*training",
+}
 MODELS: dict[str, CostModel] = {
     "6ND": CostModel(
         "6*N*D", "2 operations per weight and token forwards, 4 backwards (Kaplan et al. 2020, section 2.1)"
@@ -65,6 +72,13 @@ MODELS: dict[str, CostModel] = {
         settings={"vocabulary": 32000.0, "aspect": 128.0},
     ),
     "moe": CostModel("6*Na*D", "6 operations per active weight and token: experts that sleep cost nothing"),
+    "distillation": CostModel(
+        " + ".join(_DISTILLING.values()),
+        "a student, the teacher's pass over its tokens, and the teacher's training (Busbridge et al. 2025), counted as "
+        "2 operations per weight and token forwards and 4 backwards; answers=0 or training=0 leaves one out",
+        settings={"answers": 1.0, "training": 1.0},
+        parts=_DISTILLING,
+    ),
     "weights-memory": CostModel(
         "16*N", "weights, gradients and the state of Adam in mixed precision (Rajbhandari et al. 2020)", BYTES
     ),
@@ -97,12 +111,14 @@ class Cost:
         text: As the user knows it: the name of a model or a formula.
         expression: Over the law's symbols; no constant is left.
         assumed: Settings that it was computed with.
+        parts: What it is the sum of, by name; empty where nobody says.
     """
 
     text: str
     expression: Expression
     unit: str = OWN_UNIT
     assumed: Mapping[str, float] = field(default_factory=dict)
+    parts: Mapping[str, Expression] = field(default_factory=dict)
 
     @cached_property
     def uses(self) -> frozenset[str]:
@@ -112,6 +128,11 @@ class Cost:
     def __call__(self, columns: Mapping[str, Array]) -> Array:
         """Return (n_points,) costs of runs: symbol to column of each variable."""
         return evaluate(self.expression, columns, {})
+
+    def shares(self, point: Mapping[str, float]) -> dict[str, float]:
+        """Return the share of a run's cost that each part has."""
+        columns = {s: np.array([x]) for s, x in point.items()}
+        return {n: float(evaluate(e, columns, {})[0] / self(columns)[0]) for n, e in self.parts.items()}
 
     @property
     def formula(self) -> str:
@@ -208,7 +229,7 @@ def _written(text: str, symbols: Sequence[str], settings: Mapping[str, float]) -
 
 
 def _named(text: str, model: CostModel, variables: Sequence[Variable], settings: Mapping[str, float]) -> Cost:
-    formula = parse(model.formula, ["N", "D", "Na"])
+    formula = parse(model.formula, list(_MEANING))
     replaced: dict[str, Node] = {}
     for letter in formula.used_variables:
         variable = find(variables, letter)
@@ -229,15 +250,25 @@ def _named(text: str, model: CostModel, variables: Sequence[Variable], settings:
         assumed[setting] = value
         replaced[setting] = number(value)
     symbols = tuple(v.symbol for v in variables)
-    return Cost(text, Expression(substitute(formula.tree, replaced), symbols), model.unit, assumed)
+
+    def over(tree: Node) -> Expression:
+        return Expression(substitute(tree, replaced), symbols)
+
+    parts = {part: over(parse(of, list(_MEANING)).tree) for part, of in model.parts.items()}
+    return Cost(text, over(formula.tree), model.unit, assumed, parts)
 
 
-_MEANING = {"N": "parameters", "D": "tokens", "Na": "active parameters"}
+_MEANING = {
+    "N": "parameters", "D": "tokens", "Na": "active parameters", "NT": "parameters of the teacher",
+    "DT": "tokens of the teacher",
+}  # fmt: skip
 _ACTIVE = re.compile(r"\bactive\b|^na$|activated")
 
 
 def find(variables: Sequence[Variable], letter: str) -> Variable | None:
     """Return the variable that a letter of the papers stands for: N parameters, D tokens, Na active parameters.
+
+    NT and DT are those of a teacher.
 
     >>> find([Variable("size", meaning="parameters"), Variable("tokens")], "D").symbol
     'tokens'
@@ -249,8 +280,9 @@ def find(variables: Sequence[Variable], letter: str) -> Variable | None:
     active = [v for v in plain if _is_active(v)]
     if letter == "Na":
         return active[0] if len(active) == 1 else None
-    kind = {"N": "parameters", "D": "data"}[letter]
-    found = [v for v in plain if kind_of(Variable(quantity_name(v), v.meaning, v.unit)) == kind and v not in active]
+    kind = {"N": "parameters", "D": "data"}[letter[0]]
+    plain = [v for v in plain if (v in active, _of_teacher(v)) == (False, letter.endswith("T"))]
+    found = [v for v in plain if kind_of(Variable(quantity_name(v), v.meaning, v.unit)) == kind]
     return found[0] if len(found) == 1 else None
 
 
@@ -265,6 +297,10 @@ def quantity_name(variable: Variable) -> str:
 def _is_active(variable: Variable) -> bool:
     words = f"{variable.symbol.replace('_', ' ')} {variable.meaning}".casefold()
     return bool(_ACTIVE.search(words)) and kind_of(variable) in ("parameters", "other")
+
+
+def _of_teacher(variable: Variable) -> bool:
+    return "teacher" in f"{variable.symbol} {variable.meaning}".casefold()
 
 
 def _quantity(variable: Variable) -> Node:

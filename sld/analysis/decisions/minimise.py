@@ -34,6 +34,7 @@ _STENCIL = 2e-3  # of a coordinate: truncation and rounding of five points are e
 _NEARBY = _STENCIL * np.array([0.5, 0.1, 0.02])  # inside the five points, where a smooth minimum rises too
 _LONGEST = 1.0  # of a coordinate in one step
 _SHRINK = 0.5 ** np.arange(12)
+_EXACT = 1e-13  # of a cost: rounding of its sum, far below what a loss feels
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,20 @@ class Problem:
                 return np.asarray(np.log(cost(there)) - math.log(budget))
 
         n = len(next(iter(columns.values()))) if columns else 1
-        return crossing(excess, np.full(n, closing.ends[0]), np.full(n, closing.ends[1]))
+        ends = closing.ends
+        # most costs are a line in the tokens: two values give it, and a third shows whether it is one
+        with np.errstate(all="ignore"):
+            # the second is far out: what the others cost would else swallow it
+            most = float(closing.quantity(np.array(ends[1])))
+            none, far = (cost(self._with_ratios({**columns, closing.symbol: np.full(n, x)})) for x in (0.0, most))
+            straight = closing.coordinate(most * ((budget - none) / (far - none)))
+            left = excess(np.clip(straight, *ends))
+        low, high = np.full(n, ends[0]), np.full(n, ends[1])
+        known = (np.abs(left) <= _EXACT) & (straight > low) & (straight < high)
+        if not known.all():
+            nowhere = ~((excess(low) <= 0) & (excess(high) >= 0))
+            straight, known = np.where(nowhere, math.nan, straight), known | nowhere
+        return straight if known.all() else crossing(excess, low, high)
 
     def box(self, budget: float = math.nan) -> tuple[Array, Array]:
         """Return the ends (n_axes,) of what the budget allows each axis, the others being as small as they may."""
@@ -256,6 +270,17 @@ def minimum(problem: Problem, budget: float = math.nan, near: Array | None = Non
     if values[lowest] < value - slack:
         z, value, agreed = points[lowest], float(values[lowest]), 0
     return _certified(problem, budget, z, value, (low, high), (len(starts), agreed))
+
+
+def nearby(problem: Problem, budget: float, near: Array) -> float:
+    """Return the value (n_axes,) that going down from one point gives: the lowest there is where one knows it is near.
+
+    Infinite where the budget allows nothing.
+    """
+    low, high = problem.box(budget)
+    if not (low < high).all():
+        return math.inf
+    return _down(problem, budget, np.clip(near, low, high), low, high)[1]
 
 
 def _looked_at(low: Array, high: Array) -> Array:

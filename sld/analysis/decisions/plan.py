@@ -56,6 +56,8 @@ class Plan:
         status: "interior", "kink", or "given" where nothing was free.
         drawn: Share of the draws that have a best run for this; None for a law without intervals. Below half there are
             no intervals.
+        parts: Share of the cost that each of its parts has, where the cost says what they are.
+        outside: Of a published law: variables that lie outside the range that it is written down for, and that range.
     """
 
     group: str
@@ -75,6 +77,8 @@ class Plan:
     curvature: float = math.nan
     status: str = "interior"
     drawn: float | None = None
+    parts: Mapping[str, float] = field(default_factory=dict)
+    outside: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -270,6 +274,13 @@ def _said(plan: Plan, target: str, of: str) -> list[str]:
         said.append(f"{at} only {100 * plan.drawn:.0f} % of the draws have a best run, so no interval is said")
     if plan.serving is not None:
         said.append(f"{at} serving takes {short(100 * plan.serving)} % of the cost")
+    for s, (low, high) in plan.outside.items():
+        said.append(
+            f"warning: {at} {s} = {short(plan.point[s].value)} lies outside the range that the law is written down "
+            f"for, {short(low)} to {short(high)}"
+        )
+    if shares := [f"{part} {short(100 * share)} %" for part, share in plan.parts.items() if share > 0]:
+        said.append(f"at {short(plan.budget.value)}{of} the cost is " + ", ".join(shares))
     for option, value, share in plan.options:
         best = "" if math.isnan(share) else f", best in {100 * share:.0f} % of the draws"
         said.append(f"{at} {_named(option)} gives {target} {short(value, 5)}{best}")
@@ -395,7 +406,18 @@ def plan_of(
         found.best.curvature,
         found.best.status,
         None if curves is None else curves.share,
+        allocator.cost.shares(found.best.point),
+        _outside(allocator, found.best.point),
     )
+
+
+def _outside(allocator: Allocator, point: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+    """Return the variables of a run outside the range that a published law is written down for, with that range."""
+    domain = allocator.law.provenance.get("domain")
+    ends = domain if isinstance(domain, Mapping) else {}
+    known = {s: (float(ends[s][0]), float(ends[s][1])) for s in point if s in ends}
+    # what somebody gave is their own affair
+    return {s: e for s, e in known.items() if not e[0] <= point[s] <= e[1] and s not in allocator.question.held}
 
 
 def _against_free(allocator: Allocator, found: Found) -> tuple[float | None, float | None]:

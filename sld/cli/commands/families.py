@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -61,15 +60,15 @@ def families(
     ] = False,
     level: options.Level = "90",
     drop: options.Drop = None,
-    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw a picture (PNG).")] = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the numbers as CSV.")] = None,
+    plot: options.Plot = None,
+    out: options.Out = None,
     seed: options.Seed = 0,
     json: Json = False,
 ) -> None:
     """Foretell benchmark scores from models of several families, also of a family with one model so far."""
     from sld import api
-    from sld.cli.show import curves as pictures
     from sld.cli.show import families as show
+    from sld.cli.show import files
 
     scales = options.split(scale)
     asked: dict[str, Any] = {
@@ -82,14 +81,9 @@ def families(
         found = api.families(options.given(table), progress=line.show, **asked)
     finally:
         line.close()
+    files.picture(found, plot)
+    files.table(found, out)
     show.scores(found, json)
-    if out is not None:
-        from sld.core.files import write_text_atomic
-
-        write_text_atomic(out, found.to_frame().to_csv(index=False))
-        output.remark(f"written to {out}")
-    if plot is not None:
-        pictures.picture(found.plot(), plot)
 
 
 def _points(at: options.Names, family: str) -> list[dict[str, float | str]]:

@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
         "sld worth parscale --at N=1e9,P=4 --into N --with P=1",
         "sld worth muennighoff_repeats --at N=5e9,D=4e11,U=1e11 --into D --with U=D",
         "sld worth law.json --at N=1e9,D=2e10 --into D --against chinchilla",
+        "sld worth distillation_teacher --at N=1e9,D=2e10,NT=7e9,DT=1.4e12 --into C --against distillation_supervised",
     )(worth)
 
 
@@ -75,7 +76,9 @@ def worth(
     at: Annotated[
         list[str], typer.Option("--at", metavar="COL=X,...", help="The run: a value of every variable of the law.")
     ],
-    into: Annotated[str, typer.Option("--into", metavar="NAME", help="The variable that it is said in.")],
+    into: Annotated[
+        str, typer.Option("--into", metavar="NAME", help="The variable that it is said in, or C for compute.")
+    ],
     reference: Annotated[
         list[str] | None,
         typer.Option("--with", metavar="NAME=X", help="What the reference has instead: P=1; or U=D for as large as D."),
@@ -83,13 +86,17 @@ def worth(
     against: Annotated[
         str | None, typer.Option("--against", metavar="LAW", help="The law of the reference, if another.")
     ] = None,
+    cost: Annotated[
+        str | None,
+        typer.Option("--cost", metavar="COST", help="What the run costs, for --into C: 6ND, distillation, a formula."),
+    ] = None,
     target: options.Target = None,
     group: options.GroupName = None,
     draws: options.Draws = 500,
     seed: options.Seed = 0,
     json: Json = False,
 ) -> None:
-    """What is one thing worth in another: streams in parameters, repeats in fresh tokens?"""
+    """What is one thing worth in another: streams in parameters, repeats in fresh tokens, a teacher in compute?"""
     from sld import api
     from sld.cli.show import settings as show
 
@@ -102,6 +109,7 @@ def worth(
                 raise UsageError(f"--with wants NAME=NUMBER, or NAME={into}, got {name}={text}") from None
             other[name] = text
     wanted: dict[str, Any] = {"target": target, "group": group, "reference": other, "against": against}
+    wanted["cost"] = cost
     found = api.worth(
         law,
         options.numbers(at, "--at"),
