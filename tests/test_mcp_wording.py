@@ -14,7 +14,7 @@ from sld.mcp.wording import for_agents, notes_for_agents
 
 # of verbs that are no tools: an agent is never told of these
 NO_TOOL = {
-    "as", "budget_column", "candidates", "executor", "join", "json", "keep_unfinished", "llm", "llm_mode",
+    "as", "budget_column", "candidates", "discard", "executor", "join", "json", "keep_unfinished", "llm", "llm_mode",
     "llm_question", "monotone", "pool", "proposers", "summary",
 }  # fmt: skip
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import Run
+from numpy.typing import NDArray
 
 import sld
 from sld.analysis.reinforcement.discard import read_discard
@@ -20,7 +21,7 @@ from sld.core.errors import DataError, UsageError
 R0, A, C_MID, B = 0.2, 0.61, 2000.0, 1.5
 
 
-def curve(C: Array, A: float = A, C_mid: float = C_MID, B: float = B) -> Array:
+def curve(C: NDArray[Any], A: float = A, C_mid: float = C_MID, B: float = B) -> Array:
     return R0 + (A - R0) / (1 + (C_mid / C) ** B)
 
 
@@ -115,7 +116,7 @@ def test_a_curve_that_has_not_bent_says_little_of_its_asymptote() -> None:
 
 
 def test_what_is_not_on_the_curve_is_left_out_by_rule() -> None:
-    C = np.arange(1, 101) * 500.0
+    C: Array = np.arange(1, 101) * 500.0
     rng = np.random.default_rng(0)
     y = curve(C, C_mid=9000) + 0.004 * rng.standard_normal(100)
     late = np.where(C <= 2000, 0.32, y)  # four points of warm-up, far above the curve
@@ -190,7 +191,18 @@ def write(path: Path, rows: dict[str, list[Any]]) -> Path:
 
 def test_the_command_says_who_leads_and_writes_files(sld: Run, tmp_path: Path) -> None:
     write(tmp_path / "runs.csv", recipes())
-    asked = ("rl", "runs.csv", "--target", "passed", "--compute", "hours", "--recipe", "recipe", "--run", "seed")
+    asked: tuple[str, ...] = (
+        "rl",
+        "runs.csv",
+        "--target",
+        "passed",
+        "--compute",
+        "hours",
+        "--recipe",
+        "recipe",
+        "--run",
+        "seed",
+    )
     asked = (*asked, "--discard", "none")
     done = sld(*asked, "--until", "100k", "--plot", "r.png", "--out", "r.csv")
     assert done.code == 0, done.err
