@@ -116,7 +116,7 @@ def test_a_curve_that_has_not_bent_says_little_of_its_asymptote() -> None:
 
 
 def test_what_is_not_on_the_curve_is_left_out_by_rule() -> None:
-    C: Array = np.arange(1, 101) * 500.0
+    C = np.arange(1, 101, dtype=np.float64) * 500
     rng = np.random.default_rng(0)
     y = curve(C, C_mid=9000) + 0.004 * rng.standard_normal(100)
     late = np.where(C <= 2000, 0.32, y)  # four points of warm-up, far above the curve
