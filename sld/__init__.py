@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         score,
         sensitivity,
         submit,
+        utd,
         worth,
     )
     from sld.api.regressor import ScalingLawRegressor
@@ -85,6 +86,7 @@ _HOMES = {
         "score",
         "sensitivity",
         "submit",
+        "utd",
         "worth",
     ),
     "sld.api.regressor": ("ScalingLawRegressor",),
@@ -151,6 +153,7 @@ __all__ = [
     "submit",
     "table_from",
     "task_from",
+    "utd",
     "worth",
 ]
 

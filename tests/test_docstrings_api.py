@@ -21,7 +21,7 @@ VERBS = (
     *(sld.collect, sld.diagnose, sld.discover, sld.fit, sld.predict, sld.score, sld.submit, sld.leaderboard),
     *(sld.count, sld.plausibility, sld.allocate, sld.compare, sld.isoflop, sld.optimum, sld.sensitivity, sld.worth),
     *(sld.curve, sld.curve_law, sld.downstream, sld.passk, sld.rl, sld.next_runs),
-    *(sld.check_design,),
+    *(sld.check_design, sld.utd),
 )
 
 

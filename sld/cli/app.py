@@ -14,7 +14,7 @@ from sld.cli.base import PLAIN, Group, examples, tasks_folder
 # in the help: from runs to a law, what is done with it, what it says of scores; what is not named comes then
 _ORDER = (
     *("collect", "count", "tasks", "laws", "discover", "fit", "predict", "diagnose", "report"),
-    *("allocate", "settings", "isoflop", "compare", "sensitivity", "curve", "downstream", "passk", "rl"),
+    *("allocate", "settings", "isoflop", "compare", "sensitivity", "curve", "downstream", "passk", "rl", "utd"),
 )
 _LAST = ("board",)  # not a question about one's own runs
 
