@@ -3,7 +3,8 @@
 Tables of runs come from the bundled task nanolm_chinchilla. They look as people's own tables do: sizes are written
 24.6k and 1.05M, and there are columns that no law uses. The rows are measured (`tasks/nanolm_chinchilla/README.md`)
 and CC0, as those of the task. Tables of scores, `models.csv`, `families.csv` and `problems.csv`, and of reinforcement
-learning, `recipes.csv`, are simulated from the formulas below: so it is known what a forecast should find.
+learning, `recipes.csv` and `updates.csv`, are simulated from the formulas below: so it is known what a forecast should
+find.
 """
 
 import csv
@@ -167,6 +168,26 @@ def recipes(seed: int) -> list[Row]:
     return rows
 
 
+def updates(seed: int) -> list[Row]:
+    """Return returns along value-based reinforcement learning, at five ratios of updates to data and three batch sizes.
+
+    Two runs of each. The steps to each return, and the best batch size, are those of the laws of arXiv 2502.04327.
+    """
+    draw, rows = random.Random(seed), []
+    for ratio in (0.5, 1, 2, 4, 8):
+        for batch in (128, 256, 512):
+            off = 0.15 * math.log(batch / (300 * ratio**-0.3)) ** 2
+            for run in (1, 2):
+                luck = math.exp(off + draw.gauss(0, 0.03))
+                steps = [0.0, *(luck * (3e4 * 1.6**j + 2e4 * 2.1**j * ratio**-0.6) for j in range(1, 6))]
+                for step in range(20000, 800001, 20000):
+                    k = max(j for j in range(6) if steps[j] <= step)
+                    within = 0.0 if k == 5 else (step - steps[k]) / (steps[k + 1] - steps[k])
+                    row = {"utd": f"{ratio:g}", "batch": f"{batch}", "seed": f"{run}", "env_steps": f"{step}"}
+                    rows.append({**row, "return": f"{200 * (k + within) + draw.gauss(0, 8):.0f}"})
+    return rows
+
+
 def _number(text: str) -> float:
     return float(text.rstrip("kM")) * {"k": 1e3, "M": 1e6}.get(text[-1], 1.0)
 
@@ -183,6 +204,7 @@ def tables() -> dict[str, list[Row]]:
         "families.csv": families(seed=1),
         "problems.csv": problems(seed=1),
         "recipes.csv": recipes(seed=1),
+        "updates.csv": updates(seed=1),
     }
 
 

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         score,
         sensitivity,
         submit,
+        utd,
         worth,
     )
     from sld.api.regressor import ScalingLawRegressor
@@ -87,6 +88,7 @@ _HOMES = {
         "score",
         "sensitivity",
         "submit",
+        "utd",
         "worth",
     ),
     "sld.api.regressor": ("ScalingLawRegressor",),
@@ -154,6 +156,7 @@ __all__ = [
     "submit",
     "table_from",
     "task_from",
+    "utd",
     "worth",
 ]
 

@@ -19,7 +19,7 @@ from sld.api.fitting import fit
 from sld.api.forms import ChosenForm, find_form
 from sld.api.laws import as_law, caution, held_out_scores, predict, predicted_columns, rows_to_score, score, warnings
 from sld.api.planning import check_design, next_runs
-from sld.api.reinforcement import rl
+from sld.api.reinforcement import rl, utd
 from sld.api.runs import load_run, markdown_report, read_decision, report
 from sld.api.sensitivities import sensitivity
 from sld.api.settings import optimum, worth
@@ -70,6 +70,7 @@ __all__ = [
     "submit",
     "task_details",
     "task_list",
+    "utd",
     "warnings",
     "worth",
 ]

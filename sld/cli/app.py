@@ -21,7 +21,7 @@ class _Commands(Group):
         "Find a law": ("discover", "fit", "diagnose", "report", "laws"),
         "Use a law": ("predict", "score", "sensitivity"),
         "Plan runs": ("allocate", "optimum", "isoflop", "compare", "worth", "next"),
-        "Foretell ends of runs, and scores": ("curve", "downstream", "families", "passk", "rl"),
+        "Foretell ends of runs, and scores": ("curve", "downstream", "families", "passk", "rl", "utd"),
         "More": (),  # what is named nowhere else
         "Leaderboard": ("submit", "leaderboard"),
         "Agents": ("mcp",),
