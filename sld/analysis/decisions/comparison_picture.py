@@ -17,7 +17,7 @@ from sld.analysis.decisions.spans import closed, span
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_TITLE = 72  # letters in a line of the title
+_TITLE = 76  # letters in a line of the title: what a picture of the usual width has room for
 _WIDE = 1.8  # ratio of the largest to the smallest value from which the axis of the target is logarithmic
 
 
