@@ -206,7 +206,7 @@ REFUSED: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
     ((BASE, BASE), {"given": {"D/N": 0}}, "the ratio D/N must be a number above 0"),
     ((BASE, BASE), {"between": (1e22, 1e20)}, "from a number above 0 to a larger one"),
     ((BASE, "1.7 + 40*N**-0.1*D**-0.1"), {}, "no best split"),
-    ((BASE, BASE), {"law": "chinchilla"}, "by tells apart"),
+    ((BASE, BASE), {"law": "chinchilla"}, "tells recipes apart"),
 ]
 
 
@@ -257,3 +257,37 @@ def test_the_command_compares_run_folders_and_draws(run: Run, tmp_path: Path) ->
     for words in (("dense", "nowhere"), ("dense", "sparse", "--plot", "both.jpg"), ("dense", "sparse", "--level", "x")):
         outcome = run("compare", *words)
         assert outcome.code == 2 and outcome.err.count("\n") == 1 and not outcome.out
+
+
+def test_tables_are_compared_as_recipes_with_one_form_fitted_to_each(run: Run, tmp_path: Path) -> None:
+    """Tokens worth 1.6 times as much in one of two isoFLOP sweeps: the multiplier of compute is 1.6, whoever fits."""
+    rng = np.random.default_rng(5)
+    C, share = (a.ravel() for a in np.meshgrid(np.geomspace(1e19, 1e21, 5), np.geomspace(0.25, 4, 8)))
+    N = 0.09 * C**0.5 * share
+    D = C / 6 / N
+    for name, gain in (("base", 1.0), ("new", 1.6)):
+        loss = (1.69 + 406.4 * N**-0.34 + 410.7 * (gain * D) ** -0.28) * (1 + 1.5e-3 * rng.standard_normal(40))
+        rows = [f"{n},{d},{c},{y}" for n, d, c, y in zip(N, D, C, loss, strict=True)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["params,tokens,flops,loss", *rows]) + "\n", encoding="utf-8")
+    columns = ("--target", "loss", "--scale", "params,tokens")
+    done = run("compare", "base.csv", "new.csv", *columns, "--plot", "slide.png", "--json")
+    assert done.code == 0, done.err
+    (pair,) = done.document["pairs"]
+    assert (pair["one"], pair["other"]) == ("base", "new") and not pair["crossings"]
+    assert pair["offset"]["low"] < 1 / 1.6 < pair["offset"]["high"]
+    assert pair["offset"]["value"] == pytest.approx(1 / 1.6, rel=0.05)
+    assert pair["places"][0]["supported"] and not pair["places"][-1]["supported"]
+    assert (tmp_path / "slide.png").read_bytes()[:4] == b"\x89PNG"
+    # one of them may be a law
+    mixed = run("compare", "new.csv", "chinchilla", *columns, "--json").document["pairs"][0]
+    assert mixed["offset"]["value"] == pytest.approx(1.6, rel=0.05)
+    for words, said in (
+        (("base.csv", "new.csv"), "base is a table: say what its columns are"),
+        (("base.csv", "new.csv", *columns, "--shared", "alpha"), "put both into one"),
+        (("base.csv", *columns), "needs two laws or more"),
+        (("chinchilla", "kaplan_nd", *columns), "is for tables: name two of them"),
+    ):
+        refused = run("compare", *words)
+        assert refused.code == 2 and said in refused.err and refused.err.count("\n") == 1
+    refused = run("allocate", "base.csv", "--budget", "1e24")
+    assert refused.code == 2 and "is a table, not a law" in refused.err

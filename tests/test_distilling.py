@@ -105,6 +105,18 @@ def test_the_split_of_a_budget_is_the_lowest_that_brute_force_finds() -> None:
     assert plan.parts["the teacher's training"] == pytest.approx(middle[1], rel=1e-3)
 
 
+def test_what_is_left_out_of_the_cost_is_not_paid_for(sld: Run) -> None:
+    """A teacher that is there: 6ND + 2*NT*D alone; one whose answers were kept: 6ND, the same as without a cost."""
+    asked = ("allocate", "distillation_teacher", "--cost", "distillation", "--budget", "1e21", "--json")
+    given = ("--given", "N=1e9", "--given", "NT=7e9", "--given", "DT=1.4e12", "--set", "training=0")
+    (plan,) = sld(*asked, *given).document["plans"]
+    assert plan["point"]["D"]["value"] == pytest.approx(1e21 / (6e9 + 1.4e10)) and len(plan["parts"]) == 2
+    (kept,) = sld(*asked, *given, "--set", "answers=0").document["plans"]
+    assert kept["point"]["D"]["value"] == pytest.approx(1e21 / 6e9)
+    refused = sld(*asked, "--set", "training=0")
+    assert refused.code == 2 and "DT costs nothing under distillation" in refused.err
+
+
 def test_a_teacher_is_worth_size_data_and_compute_that_give_the_same_loss() -> None:
     run = {"N": 1e9, "D": 2e10, **TEACHER}
     loss = one("distillation_teacher", **run)

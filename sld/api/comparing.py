@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from sld.api.fitting import fit
 from sld.api.laws import as_law
 from sld.api.options import FormOptions, check_keywords, columns_of
-from sld.api.tasks import as_task
+from sld.api.tasks import as_task, is_table_file
 from sld.core.errors import UsageError, suggest
 from sld.core.numbers import exact
 
@@ -53,9 +53,10 @@ def compare(
 
     Args:
         *laws: Laws, run folders, files law.json, names of the catalogue or formulas; a mapping of names to these; one
-            law with groups, which are then compared; or, with `by`, one table or task.
+            law with groups, which are then compared; or tables, a recipe each, to which one form is fitted; or, with
+            `by`, one table or task.
         by: Column of the table that tells the recipes apart; each gets constants of its own.
-        law: The form that is fitted to a table, as `sld.fit` takes it: a published one for two scale columns
+        law: The form that is fitted to tables, as `sld.fit` takes it: a published one for two scale columns
             (`E + A*N**-alpha + B*D**-beta`), `E + A*x**-a` for one, if not given.
         given: What is settled, as in `sld.allocate`: column to the value at which it is held, such as a hyperparameter;
             and a ratio, `{"D/N": 20}`, at which all are compared instead of each at its own optimum.
@@ -100,12 +101,19 @@ def compare(
         fitted = _fitted(task, law, options, seed)
         curves, notes = _groups(fitted, held), fitted.provenance.get("notes", ())
         test = _exponents(fitted, task.train, seed)
+        rows = {c.name: task.train for c in curves}
     else:
-        if law is not None or set(options) - {"target"}:
+        of_tables = _fits(_named(laws), law, options, seed)
+        if not of_tables and (law is not None or set(options) - {"target"}):
             said = "law" if law is not None else next(iter(set(options) - {"target"}))
-            raise UsageError(f"{said!r} is for the recipes of a table, which by tells apart (--by COLUMN)")
-        task, curves = None, _curves(laws, held, _target(options))
-    contenders = [_contender(c, k, cost, seed, None if task is None else task.train) for k, c in enumerate(curves)]
+            raise UsageError(
+                f"{said!r} is for tables: name two of them, or one with the column that tells recipes apart (--by COL)"
+            )
+        fits = {name: fitted for name, (fitted, _) in of_tables.items()}
+        together = {name: fits.get(name, of) for name, of in _named(laws)} if fits else None
+        curves = _curves([together] if together else laws, held, [] if together else _target(options))
+        rows = {c.name: of_tables[name][1] for c in curves for name in fits if c.law is fits[name]}
+    contenders = [_contender(c, k, cost, seed, rows.get(c.name)) for k, c in enumerate(curves)]
     way = _way(contenders, setting)
     against = _uncomparable(curves)
     return compared(contenders, way, between=between, level=level, exponents=test, warnings=against, notes=notes)
@@ -165,6 +173,38 @@ def _fitted(task: Task, law: str | Mapping[str, str] | None, options: FormOption
         if not law:
             raise UsageError("recipes are compared along a scale column: name one (--scale), or give a law (--law)")
     return fit(task, law, seed=seed, **how)
+
+
+def _fits(
+    named: Sequence[tuple[str, object]], law: str | Mapping[str, str] | None, options: FormOptions, seed: int
+) -> dict[str, tuple[Law, Table]]:
+    """Return the law of each table among what is compared, one form fitted to each, with its rows."""
+    found = {}
+    for name, data in named:
+        if not _is_table(data):
+            continue
+        columns = columns_of(options)
+        if not columns.get("target"):
+            raise UsageError(f"{name} is a table: say what its columns are (--target, --scale)")
+        if options.get("shared"):
+            raise UsageError(
+                "constants are shared by recipes of one table: put both into one, and name the column (by)"
+            )
+        task = as_task(data, **columns)
+        found[name] = (_fitted(task, law, options, seed), task.train)
+    return found
+
+
+def _is_table(data: object) -> bool:
+    """Whether something to compare is rows; a run folder and any JSON are a law."""
+    if isinstance(data, str | Path):
+        path = Path(data)
+        try:
+            there = path.exists() and path.suffix != ".json" and not (path / "law.json").exists()
+        except (OSError, ValueError):  # too long for a file's name, as a formula may be
+            return False
+        return there and is_table_file(data)
+    return isinstance(data, Mapping) or hasattr(data, "columns")
 
 
 def _groups(law: Law, given: Mapping[str, float]) -> list[Curve]:

@@ -40,6 +40,8 @@ def as_law(law: object) -> Law:
             if (close := close_names(str(law))) and not str(law).endswith(".json"):
                 wanted = f"no file {str(law)!r} and no law of that name"
                 raise UsageError(f"{wanted}; did you mean {' or '.join(map(repr, close))}? (sld laws lists all)")
+        elif is_table_file(law) and Path(law).is_file() and Path(law).suffix != ".json":
+            raise UsageError(f"{law} is a table, not a law: make one with sld fit or sld discover (--target, --scale)")
         return Law.load(law)
     found = getattr(law, "law", None)
     if isinstance(found, Law):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sld.analysis.decisions import style
+from sld.analysis.decisions.comparison_words import lead
 from sld.analysis.decisions.findings import Findings
 from sld.analysis.decisions.spans import closed, span
 from sld.core.numbers import short
@@ -15,6 +17,7 @@ from sld.core.numbers import short
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_TITLE = 76  # letters in a line of the title: what a picture of the usual width has room for
 _WIDE = 1.8  # ratio of the largest to the smallest value from which the axis of the target is logarithmic
 
 
@@ -71,6 +74,10 @@ def _draw(found: Findings, ax: Axes) -> None:
         ax.plot([], [], color=style.FAINT, lw=4.5, alpha=0.35, label="where its rows reach")
     ax.legend(loc="best")
     how = {"optimum": "each at its own optimum", "settings": f"all at {found.way.setting}"}.get(found.way.mode, "")
+    if len(found.tracks) == 2 and found.only.apart:
+        ahead = lead(found.only, found.way.scale)
+        # what a reader takes away; names may be long
+        how = "\n".join(filter(None, [how, *wrap(ahead, _TITLE)]))
     ax.set_title(how or None)  # type: ignore[arg-type]
 
 

@@ -92,15 +92,22 @@ def _never(found: Findings, pair: Pair) -> str:
     return text
 
 
+def lead(pair: Pair, scale: str) -> str:
+    """Say who is ahead where the rows of both end, and by which factor of the scale."""
+    m, where = pair.offset, f"at {scale} = {short(pair.reference)}"
+    if not math.isfinite(m.value) or m.value == 0:
+        return f"{where}, {pair.other if m.value else pair.one} never equals the other"
+    ahead, behind, factor = (pair.one, pair.other, m) if m.value >= 1 else (pair.other, pair.one, _inverse(m))
+    return f"{where} {ahead} is worth ×{spoken(factor)} the {_word(scale)} of {behind}"
+
+
 def _offset(pair: Pair, scale: str) -> str:
     """Say whether the lead is a constant factor, or grows."""
     m, slope = pair.offset, pair.slope
     if not math.isfinite(m.value) or m.value == 0:
-        return f"at {scale} = {short(pair.reference)}, {pair.other if m.value else pair.one} never equals the other"
-    ahead, behind, factor = (pair.one, pair.other, m) if m.value >= 1 else (pair.other, pair.one, _inverse(m))
+        return lead(pair, scale)
     sign = 1.0 if m.value >= 1 else -1.0
-    where = f"{scale} = {short(pair.reference)}"
-    text = f"offset: at {where} {ahead} is worth ×{spoken(factor)} the {_word(scale)} of {behind}"
+    text = f"offset: {lead(pair, scale)}"
     if math.isnan(slope.value):
         return text
     # per tenfold scale, of the lead of who is ahead

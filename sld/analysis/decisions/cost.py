@@ -229,7 +229,9 @@ def _written(text: str, symbols: Sequence[str], settings: Mapping[str, float]) -
 
 
 def _named(text: str, model: CostModel, variables: Sequence[Variable], settings: Mapping[str, float]) -> Cost:
-    formula = parse(model.formula, list(_MEANING))
+    # what is left out costs nothing, and what only that would pay for is no choice of a budget
+    left = {n: of for n, of in model.parts.items() if not any(settings.get(c) == 0 for c in parse(of, []).constants)}
+    formula = parse(" + ".join(left.values()) or model.formula, list(_MEANING))
     replaced: dict[str, Node] = {}
     for letter in formula.used_variables:
         variable = find(variables, letter)
@@ -254,7 +256,7 @@ def _named(text: str, model: CostModel, variables: Sequence[Variable], settings:
     def over(tree: Node) -> Expression:
         return Expression(substitute(tree, replaced), symbols)
 
-    parts = {part: over(parse(of, list(_MEANING)).tree) for part, of in model.parts.items()}
+    parts = {part: over(parse(of, list(_MEANING)).tree) for part, of in left.items()}
     return Cost(text, over(formula.tree), model.unit, assumed, parts)
 
 

@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
         "compare",
         "sld compare sld-runs/dense sld-runs/moe --plot compare.png",
         "sld compare runs.csv --by optimizer --target loss --scale params,tokens",
+        "sld compare base.csv better.csv --target loss --scale params,tokens --plot slide.png",
         "sld compare sld-runs/a sld-runs/b --given D/N=20 --between 1e18:1e24",
         "sld compare chinchilla sld-runs/mine --given lr=3e-4 --json",
     )(compare)
@@ -26,7 +27,8 @@ def compare(
     laws: Annotated[
         list[str],
         typer.Argument(
-            metavar="LAW...", help="Run folders, law.json files, laws of `sld laws`, formulas; with --by one table."
+            metavar="LAW...",
+            help="Run folders, law.json files, laws of `sld laws`, formulas; tables, one each; one table with --by.",
         ),
     ],
     *,
@@ -34,7 +36,7 @@ def compare(
         str | None, typer.Option("--by", metavar="COL", help="Column of the table that tells the recipes apart.")
     ] = None,
     law: Annotated[
-        str | None, typer.Option("--law", metavar="LAW", help="With --by: what is fitted, as for sld fit.")
+        str | None, typer.Option("--law", metavar="LAW", help="Of tables: what is fitted, as for sld fit.")
     ] = None,
     given: options.Given = None,
     between: Annotated[
