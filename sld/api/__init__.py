@@ -17,7 +17,17 @@ from sld.api.downstream import downstream
 from sld.api.families import families
 from sld.api.fitting import fit
 from sld.api.forms import ChosenForm, find_form
-from sld.api.laws import as_law, caution, held_out_scores, predict, predicted_columns, rows_to_score, score, warnings
+from sld.api.laws import (
+    as_law,
+    caution,
+    held_out_scores,
+    points_to_predict,
+    predict,
+    predicted_columns,
+    rows_to_score,
+    score,
+    warnings,
+)
 from sld.api.planning import check_design, next_runs
 from sld.api.reinforcement import rl, utd
 from sld.api.runs import load_run, markdown_report, read_decision, report
@@ -59,6 +69,7 @@ __all__ = [
     "optimum",
     "passk",
     "plausibility",
+    "points_to_predict",
     "predict",
     "predicted_columns",
     "read_decision",

@@ -130,6 +130,26 @@ def rows_to_score(law: Law, data: object, *, drop: str | Sequence[str] = (), mel
     return held_out
 
 
+def points_to_predict(law: Law, data: object, *, drop: str | Sequence[str] = ()) -> object:
+    """Return the rows that `predict` is asked about: a table as it is, of a task the inputs of its held-out rows.
+
+    Raises:
+        UsageError: There is no such task, or it has no held-out rows.
+    """
+    from sld.data.reading import prepared
+    from sld.data.task import Task, load_task
+
+    filters = [drop] if isinstance(drop, str) else list(drop)
+    if is_table_file(data) or not isinstance(data, Task | str | Path):
+        return prepared(data, drop=filters) if filters else data
+    task = data if isinstance(data, Task) else load_task(data)
+    points = task.held_out_points()
+    if points is None:
+        wanted = ", ".join(v.column for v in law.variables)
+        raise UsageError(f"task {task.name!r} has no held-out rows to predict; give a table of points with {wanted}")
+    return prepared(points, drop=filters)
+
+
 def held_out_scores(law: Law, task: Task) -> Scores | None:
     """Return the scores on the task's held-out rows, or None when it has none."""
     return None if task.held_out() is None else score(law, task)
@@ -150,7 +170,8 @@ def predict(
 
     Args:
         law: A Law, a discovery, or the path of a law.json or run directory.
-        points: Path of a table, DataFrame or mapping with the law's variables (and group column), n_points rows.
+        points: Path of a table, DataFrame or mapping with the law's variables (and group column), n_points rows; or a
+            task, whose held-out rows are predicted from their inputs.
         level: Share of runs that an interval shall hold, from 0.5 to below 1; the law's own if not given, 0.9.
         interval: "run" for where a new run will be; "law" for where the curve is, without the noise of runs.
 
@@ -178,6 +199,7 @@ def predict(
         array([1.8592, 1.7728])
     """
     law = as_law(law)
+    points = points_to_predict(law, points)
     predicted = predicted_columns(law, points, level=level, interval=interval)
     for sentence in (caution(law, points), *warnings(law, points), *_gaps(law, predicted)):
         if sentence:

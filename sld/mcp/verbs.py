@@ -259,12 +259,11 @@ def predict(
     """Predict runs that were not made."""
     from sld import api
     from sld.data.points_file import with_columns
-    from sld.data.reading import prepared
     from sld.data.table import read_points
 
     say(0.1, "reading")
     loaded = api.as_law(law)
-    given = prepared(points)
+    given = api.points_to_predict(loaded, points)
     table = read_points(given, loaded.variables, loaded.group_column)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
