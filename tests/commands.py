@@ -1,6 +1,5 @@
 """Commands run in this process, for tests."""
 
-import functools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 
 from sld.__main__ import main
 
@@ -25,14 +23,12 @@ class Outcome:
 
 
 Run = Callable[..., Outcome]
-_built = functools.cache(typer.main.get_command)  # 40 ms, which a program pays once and tests hundreds of times
 
 
 def runner(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, folder: Path) -> Run:
     """Return what runs a command in a folder, in a terminal of unknown width."""
     monkeypatch.chdir(folder)
     monkeypatch.delenv("COLUMNS", raising=False)
-    monkeypatch.setattr(typer.main, "get_command", _built)
 
     def run(*arguments: object) -> Outcome:
         capsys.readouterr()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import gc
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import typer.main
 from hypothesis import settings
 
 if TYPE_CHECKING:
@@ -26,6 +29,18 @@ settings.load_profile("side by side")
 # trees of formulas by the hundred thousand live through a session; looked through as often as Python does by itself,
 # they take an eighth of its time
 gc.set_threshold(100_000, 20, 20)
+
+
+# of a file in which all tests are left out by default
+_LEFT_OUT = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.(slow|outputs|real_model)\b", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not import a file whose tests are left out anyway: the driver of a browser alone takes half a second."""
+    if collection_path.suffix != ".py" or any(collection_path.name in argument for argument in config.args):
+        return None
+    found = _LEFT_OUT.search(collection_path.read_text(encoding="utf-8"))
+    return True if found and f"not {found[1]}" in (config.option.markexpr or "") else None
 
 
 def pytest_collection_finish() -> None:
@@ -57,6 +72,14 @@ def _no_test_waits_for_the_disk() -> Iterator[None]:
     """No test survives a power cut, so none has to; what is done where the disk is full replaces this for itself."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", lambda _descriptor: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _commands_are_built_once() -> Iterator[None]:
+    """It takes 40 ms, which a program pays once and tests hundreds of times."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
         yield
 
 

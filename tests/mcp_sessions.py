@@ -1,5 +1,7 @@
 """What the tests of `sld mcp` share: sessions of the SDK's own client, in this process, over stdio and over HTTP."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import re
@@ -7,19 +9,25 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cli_runs import surroundings
-from mcp import Client, StdioServerParameters
 
-from sld.mcp.roots import Roots
-from sld.mcp.serve import running
-from sld.mcp.workers import Limits
+if TYPE_CHECKING:
+    from mcp import Client, StdioServerParameters
+
+    from sld.mcp.workers import Limits
 
 
 @contextlib.asynccontextmanager
 async def here(*folders: Path, limits: Limits | None = None, **client: Any) -> AsyncIterator[Client]:
     """Open a session with a server in this process; the work is done in children, as always."""
+    from mcp import Client
+
+    from sld.mcp.roots import Roots
+    from sld.mcp.serve import running
+    from sld.mcp.workers import Limits
+
     async with running(Roots.of(folders, ("nanolm_chinchilla",)), limits or Limits(), warm=False) as server:
         async with Client(server, **client) as session:
             yield session
@@ -27,6 +35,8 @@ async def here(*folders: Path, limits: Limits | None = None, **client: Any) -> A
 
 def over_stdio(*options: object) -> StdioServerParameters:
     """Return how a client starts the command."""
+    from mcp import StdioServerParameters
+
     return StdioServerParameters(
         command=sys.executable, args=["-m", "sld", "mcp", *map(str, options)], env=surroundings()
     )

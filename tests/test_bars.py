@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import ast
-import functools
 from pathlib import Path
-from typing import NamedTuple
 
-from statements import statements
+from statements import Size, read
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = [path for folder in ("sld", "tests", "bench") for path in sorted((ROOT / folder).rglob("*.py"))]
 FUNCTION_LINES, FILE_LINES, PARAMETERS = 100, 600, 8
-
-Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 # the machine is one loop over problems, starts and steps, with its scratch arrays made once at the
 # top: cut in parts, each part would be handed all of them
@@ -21,30 +16,8 @@ MACHINE = ROOT / "sld" / "fit" / "machine.py"
 LONG = {(MACHINE, "solve")}
 
 
-class Size(NamedTuple):
-    """Of a function; its tree is not kept."""
-
-    name: str
-    lines: int
-    parameters: int
-
-
-@functools.cache
 def functions(path: Path) -> tuple[Size, ...]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    found = (node for node in statements(tree) if isinstance(node, Function))
-    return tuple(Size(f.name, n_lines(f), n_parameters(f)) for f in found)
-
-
-def n_parameters(function: Function) -> int:
-    """Return how many parameters a caller gives."""
-    given = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
-    return len(given) - (given[:1] != [] and given[0].arg in ("self", "cls"))
-
-
-def n_lines(function: Function) -> int:
-    assert function.end_lineno is not None
-    return function.end_lineno - function.lineno + 1
+    return read(path.read_text(encoding="utf-8"))[0]
 
 
 def test_no_function_is_longer_than_a_hundred_lines() -> None:

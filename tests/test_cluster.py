@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,9 +29,11 @@ from sld.search.judging.cluster import Cluster, ClusterExecutor
 from sld.search.judging.judge import Judge, Proposal
 from sld.search.loop import Progress
 
-pytest.importorskip("distributed", reason="Dask is not installed (pip install 'sld[dask]')")
-# of Dask's own doing, and nothing that a search could see to
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+pytestmark = [
+    pytest.mark.skipif(find_spec("distributed") is None, reason="Dask is not installed (pip install 'sld[dask]')"),
+    # of Dask's own doing, and nothing that a search could see to
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
+]
 
 
 class Stub:

@@ -1,16 +1,15 @@
 """Imports go down only, no two files import each other, and the search cannot name what it must not see."""
 
-import ast
 import functools
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from many_cases import each
-from statements import statements
+from statements import read
 
 PACKAGE = Path(__file__).resolve().parents[1] / "sld"
 # each imports downwards; `sld/__init__.py` gives the names of what lies below it to who writes `import sld`
@@ -34,21 +33,6 @@ def sources() -> Sources:
     return {module_of(path): path.read_text(encoding="utf-8") for path in FILES}
 
 
-def imported(node: ast.AST) -> Iterator[tuple[str, str]]:
-    """Yield the module of an import, and the name that is taken from it ("" if it is the module itself)."""
-    if isinstance(node, ast.Import):
-        yield from ((alias.name, "") for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-        assert node.level == 0, "imports are absolute here"
-        assert node.module is not None
-        yield from ((node.module, alias.name) for alias in node.names)
-
-
-@functools.cache
-def parsed(text: str) -> ast.Module:
-    return ast.parse(text)
-
-
 @functools.cache
 def imports() -> Imports:
     return imports_of(sources())
@@ -58,8 +42,8 @@ def imports_of(sources: Sources) -> Imports:
     """Return every import wherever it stands: at the top, inside a function, under TYPE_CHECKING."""
     found = {}
     for name, text in sources.items():
-        pairs = [pair for node in statements(parsed(text)) for pair in imported(node)]
-        named = (f"{module}.{what}" if f"{module}.{what}" in sources else module for module, what in pairs)
+        pairs = read(text)[1]
+        named = (f"{module}.{what}" if f"{module}.{what}" in sources else module for module, what, _ in pairs)
         found[name] = frozenset(module for module in named if module.split(".")[0] == "sld") - {name}
         assert found[name] <= set(sources), f"{name} imports a module that is not there"
     return found
@@ -163,8 +147,8 @@ def test_heavy_modules_are_imported_where_they_are_needed() -> None:
     at_the_top = {
         (name, module.split(".")[0])
         for name, text in sources().items()
-        for node in parsed(text).body
-        for module, _ in imported(node)
+        for module, _, at_the_top in read(text)[1]
+        if at_the_top
     }
     assert {(name, module) for name, module in at_the_top if module in HEAVY} == allowed
 

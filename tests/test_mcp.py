@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ import pytest
 from cli_runs import REPOSITORY, child, loss, one_line, surroundings, write_runs
 from commands import Run
 from many_cases import case
+from mcp_sessions import called, here, over_http, over_stdio, refusal, workers_of
 
-pytest.importorskip("mcp", reason="the MCP SDK is not installed (pip install 'sld[mcp]')")
 anyio = pytest.importorskip("anyio")
-from mcp_sessions import called, here, over_http, over_stdio, refusal, workers_of  # noqa: E402
+# the SDK takes most of a second to import: who runs none of these tests does without
+pytestmark = pytest.mark.skipif(
+    find_spec("mcp") is None, reason="the MCP SDK is not installed (pip install 'sld[mcp]')"
+)
 
 ROLES = {"target": "loss", "scale": ["N", "D"]}
 FORM = "E + A*N**-a + B*D**-b"
