@@ -33,6 +33,7 @@ from sld.api.reinforcement import rl, utd
 from sld.api.runs import load_run, markdown_report, read_decision, report
 from sld.api.sensitivities import sensitivity
 from sld.api.settings import optimum, worth
+from sld.api.suites import search_suite, suite_tasks
 from sld.api.sweeps import isoflop
 from sld.api.tasks import as_task, check, known_tasks, task_details, task_list
 
@@ -77,8 +78,10 @@ __all__ = [
     "rl",
     "rows_to_score",
     "score",
+    "search_suite",
     "sensitivity",
     "submit",
+    "suite_tasks",
     "task_details",
     "task_list",
     "utd",

@@ -23,7 +23,7 @@ class _Commands(Group):
         "Plan runs": ("allocate", "optimum", "isoflop", "compare", "worth", "next"),
         "Foretell ends of runs, and scores": ("curve", "downstream", "families", "passk", "rl", "utd"),
         "More": (),  # what is named nowhere else
-        "Leaderboard": ("submit", "leaderboard"),
+        "Leaderboard": ("submit", "leaderboard", "bench"),
         "Agents": ("mcp",),
     }
 

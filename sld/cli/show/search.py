@@ -127,6 +127,44 @@ def discoveries(searches: Sequence[tuple[str, Searched, Scores | None]], json: b
     say_table(rows, ("table", "verdict", "formula", "written to"), indent="")
 
 
+def benchmark(suite: str, searches: Sequence[tuple[Searched, Scores | None]], json: bool) -> None:
+    """Show `sld bench`: the score of each task on its held-out rows, and the mean of R², each at least -1."""
+    # a search that failed has no law, and a law that cannot be evaluated has -1: neither may be better for it
+    counted = [
+        -1.0 if scores is None else max(scores.r2, -1.0)
+        for one, scores in searches
+        if scores is not None or one.found is None
+    ]
+    mean = sum(counted) / len(counted) if counted else None
+    if json:
+        rows = [
+            {
+                "task": one.task.name,
+                "scores": None if scores is None else scores.to_json(),
+                **({"failed": one.failed} if one.found is None else {"verdict": one.found.verdict.kind}),
+                "formulas": {} if one.found is None else {t: e.text for t, e in one.found.law.expressions.items()},
+                "run_dir": str(one.folder),
+            }
+            for one, scores in searches
+        ]
+        say_json({"suite": suite, "tasks": rows, "mean_r2": mean, "n_scored": len(counted)})
+        return
+    shown_rows = [
+        [
+            one.task.name,
+            "-" if scores is None else shown(scores.r2),
+            "failed" if one.found is None else one.found.verdict.kind,
+            "" if one.found is None else one.found.law.text(),
+        ]
+        for one, scores in searches
+    ]
+    say_table(shown_rows, ("task", "R² on held-out rows", "verdict", "law"), indent="")
+    if mean is not None:
+        say(f"mean R² over {_of(len(counted), 'task')}: {shown(mean)} (each counts at least -1)")
+    if left := len(searches) - len(counted):
+        say(f"{_of(left, 'task')} without held-out rows: not scored")
+
+
 def _files(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir() if file.is_file() and not file.name.endswith(".lock"))
 
