@@ -70,6 +70,8 @@ def load_outcome(folder: str | Path) -> tuple[Discovery, dict[str, Any]]:
     """
     folder = Path(folder)
     law = Law.load(folder)  # says what is wrong with a folder that is none
+    if folder.is_file():
+        raise UsageError(f"{folder} is a file; wanted the run folder of a search, which has {OUTCOME}")
     file = folder / OUTCOME
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
@@ -77,7 +79,8 @@ def load_outcome(folder: str | Path) -> tuple[Discovery, dict[str, Any]]:
         what = "the search in it did not end, or an earlier version of sld wrote it"
         raise UsageError(f"{folder} has no {OUTCOME} ({what}); {_AGAIN}") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{file} cannot be read: {error}; {_AGAIN}") from error
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"{file} cannot be read: {why}; {_AGAIN}") from error
     if not isinstance(data, dict) or not isinstance(data.get("schema"), int):
         raise DataError(f"{file} is not an outcome of sld discover; {_AGAIN}")
     if data["schema"] > SCHEMA:
