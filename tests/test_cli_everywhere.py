@@ -121,6 +121,20 @@ def test_a_place_that_cannot_be_written_to_is_refused_before_anything_is_done(sl
     assert sorted(files.rglob("*")) == before
 
 
+def test_what_would_be_left_out_silently_is_refused(sld: Run, files: Path) -> None:
+    for name in ("allocate", "next", "curve", "downstream", "predict", "collect"):
+        with case(name):
+            one_line(sld(*called((name,), "missing"), "--out", "x.parquet"), "written as CSV", "x.parquet")
+    curve = ("curve", "runs.csv", "--target", "loss", "--step", "D", "--until", "1e11", "--watch")
+    for words, said in (
+        (("allocate", "chinchilla", "--budget", "1e22", "--runs", "runs.csv"), "name it with --plot"),
+        (("leaderboard", "--html", "site", "--csv"), "--html writes pages"),
+        ((*curve, "--plot", "x.png"), "--plot is written once"),
+    ):
+        with case(words):
+            one_line(sld(*words), said)
+
+
 @pytest.mark.parametrize("columns", [80, 60])
 def test_help_fits_the_terminal_and_begins_with_a_question(
     sld: Run, monkeypatch: pytest.MonkeyPatch, columns: int
