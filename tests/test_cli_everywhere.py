@@ -135,7 +135,7 @@ def test_what_would_be_left_out_silently_is_refused(sld: Run, files: Path) -> No
             one_line(sld(*words), said)
 
 
-@pytest.mark.parametrize("columns", [80, 60])
+@pytest.mark.parametrize("columns", [80, 60, 40])
 def test_help_fits_the_terminal_and_begins_with_a_question(
     sld: Run, monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
