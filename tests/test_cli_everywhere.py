@@ -122,7 +122,7 @@ def test_a_place_that_cannot_be_written_to_is_refused_before_anything_is_done(sl
 
 
 def test_what_would_be_left_out_silently_is_refused(sld: Run, files: Path) -> None:
-    for name in ("allocate", "next", "curve", "downstream", "predict", "collect"):
+    for name in ("allocate", "next", "curve", "downstream", "predict"):
         with case(name):
             one_line(sld(*called((name,), "missing"), "--out", "x.parquet"), "written as CSV", "x.parquet")
     curve = ("curve", "runs.csv", "--target", "loss", "--step", "D", "--until", "1e11", "--watch")

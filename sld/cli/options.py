@@ -91,7 +91,7 @@ def _law_place(path: Path | None) -> Path | None:
 
 # what is written: a place that cannot be written to is refused before any work is done
 def out_file(text: str) -> Any:
-    """Return the option --out FILE of a command that writes a page."""
+    """Return the option --out FILE of a command that says itself which names it takes."""
     return typer.Option("--out", metavar="FILE", callback=_file, help=text)
 
 

@@ -68,7 +68,7 @@ def collect(
     keep_unfinished: Annotated[
         bool, typer.Option("--keep-unfinished", help="Keep runs that did not go to their end.")
     ] = False,
-    out: Annotated[Path | None, options.out_csv("Write the CSV here, and its card beside it.")] = None,
+    out: Annotated[Path | None, options.out_file("Write the CSV here, and its card beside it.")] = None,
     json: Json = False,
 ) -> None:
     """Which runs do these folders and logs hold, as one tidy table?
