@@ -16,9 +16,11 @@ from cli_runs import one_line
 from commands import Run
 from many_cases import case
 
+from sld import api
 from sld.cli import app as cli_app
 from sld.cli import commands
 from sld.cli.base import Group
+from sld.core.errors import UsageError
 from sld.data.task import load_task
 
 PACKAGE = Path(__file__).resolve().parents[1] / "sld"
@@ -113,7 +115,6 @@ def test_every_file_of_commands_registers_and_every_heading_of_the_help_names_co
 )
 def test_numbers_by_name_are_read_or_refused_in_a_line(text: str, message: str) -> None:
     from sld.cli.options import numbers
-    from sld.core.errors import UsageError
 
     assert numbers(["N=1B,D=2e10", "lr=3e-4"], "--at") == {"N": 1e9, "D": 2e10, "lr": 3e-4}
     with pytest.raises(UsageError, match=f"--at wants NAME=NUMBER, .* got {text}"):
@@ -129,3 +130,7 @@ def test_an_option_of_an_earlier_version_names_the_new_one(sld: Run) -> None:
     ):
         with case(words):
             one_line(sld(*words), now)
+    with pytest.raises(UsageError, match=r"sld.compare: at is now given"):
+        api.compare("2 + N**-0.3*D**-0.2", "2 + N**-0.2*D**-0.3", at={"lr": 1.0})  # type: ignore[call-arg]
+    with pytest.raises(UsageError, match=r"sld.sensitivity: point is now at"):
+        api.sensitivity("nanolm_chinchilla", "chinchilla", point={"N": 1.0})  # type: ignore[call-arg]

@@ -309,8 +309,10 @@ def test_missing_rows_can_be_left_out_and_are_counted(write: Write) -> None:
 
 
 def test_logarithms_may_be_negative(write: Write) -> None:
-    table = toy(write(CSV.replace("1e6", "-1")), log=["N"])
+    table = toy(write(CSV.replace("1e6", "-1").replace("e6", "")), log=["N"])
     assert table.variables[0].log == "log10" and table.X[0, 0] == -1
+    with pytest.raises(DataError, match=r"line 2: 1e6 in 'N' would be the log10 of a number that no machine holds"):
+        toy(write(CSV), log=["N"])
 
 
 def test_proportions_must_sum_to_one() -> None:

@@ -12,6 +12,7 @@ from sld.api.laws import as_law
 from sld.api.options import FormOptions, check_keywords, columns_of
 from sld.api.tasks import as_task, is_table_file
 from sld.core.errors import UsageError, suggest
+from sld.core.files import is_there
 from sld.core.numbers import exact
 
 if TYPE_CHECKING:
@@ -273,11 +274,7 @@ def _name(law: object, k: int) -> str:
     if not isinstance(law, str | Path):
         return chr(ord("A") + k % 26)
     path = Path(law)
-    try:
-        there = path.exists()
-    except (OSError, ValueError):
-        there = False
-    if not there:
+    if not is_there(path):
         # a formula is no name; what it is stands beside the letter
         return (
             str(law) if len(str(law)) <= _LONGEST_NAME and not set("+*/(") & set(str(law)) else chr(ord("A") + k % 26)

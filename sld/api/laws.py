@@ -9,6 +9,7 @@ from warnings import warn
 
 from sld.api.tasks import is_table_file
 from sld.core.errors import DataError, SldWarning, UsageError, suggest
+from sld.core.files import is_there
 from sld.core.numbers import exact, short
 from sld.data.card import CARD_FILE
 
@@ -32,7 +33,7 @@ def as_law(law: object) -> Law:
     if isinstance(law, Law):
         return law
     if isinstance(law, str | Path):
-        if not _there(law):
+        if not is_there(law):
             from sld.laws.published import close_names, named_law
 
             if (named := named_law(str(law))) is not None:
@@ -47,13 +48,6 @@ def as_law(law: object) -> Law:
     if isinstance(found, Law):
         return found
     raise UsageError(f"wanted a law, a law.json or a run directory, got {type(law).__name__}")
-
-
-def _there(path: str | Path) -> bool:
-    try:
-        return Path(path).exists()
-    except (OSError, ValueError):  # too long for a file's name, as a formula may be
-        return False
 
 
 def score(law: object, data: object, *, drop: str | Sequence[str] = (), melt: bool = False) -> Scores:

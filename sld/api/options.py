@@ -125,6 +125,10 @@ def columns_of(given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name in keys_of(ColumnOptions)}
 
 
+# verb and keyword of earlier versions: what it is called now
+_RENAMED = {("compare", "at"): "given", ("sensitivity", "point"): "at"}
+
+
 def check_keywords(verb: Callable[..., Any], given: Iterable[str], options: type) -> None:
     """Refuse a keyword that a verb does not take, and name the nearest that it does.
 
@@ -139,6 +143,8 @@ def check_keywords(verb: Callable[..., Any], given: Iterable[str], options: type
     own = [p.name for p in signature(verb).parameters.values() if p.kind is Parameter.KEYWORD_ONLY]
     known = [*own, *sorted(keys_of(options))]
     for name in given:
+        if (now := _RENAMED.get((verb.__name__, name))) is not None:
+            raise UsageError(f"sld.{verb.__name__}: {name} is now {now}")
         if name not in keys_of(options):
             listing = f"help(sld.{verb.__name__}) lists all"
             raise UsageError(f"sld.{verb.__name__}: {suggest(name, known, kind='keyword', listing=listing)}")

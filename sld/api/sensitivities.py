@@ -171,7 +171,9 @@ def _point(law: Law, at: Mapping[str, float] | None) -> dict[str, float]:
             raise UsageError("at: " + suggest(name, [v.column for v in law.variables], kind="variable"))
     found = {by_name[name]: float(value) for name, value in at.items()}
     if missing := sorted(law.used_variables - set(found)):
-        raise UsageError(f"at: a value is missing of {', '.join(missing)}")
+        raise UsageError(
+            f"at: a point has every variable (what is held goes to given); a value is missing of {', '.join(missing)}"
+        )
     return found
 
 

@@ -12,6 +12,8 @@ from typing import Annotated, Any, ClassVar, get_type_hints
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from sld.core.errors import UsageError
+
 _WHOLE_SENTENCE = 1000  # letters; longer than any first sentence of a command
 
 
@@ -38,6 +40,23 @@ class Command(TyperCommand):
         """Return the help, as wide as the terminal."""
         _with_own_help(ctx)
         return super().get_help(ctx)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words of the command line; raises UsageError for those that no command can mean."""
+        empty = {"", Path()} if "" in args and "." not in args else set()
+        left = super().parse_args(ctx, args)
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name)
+            if isinstance(value, float) and value != value:
+                raise UsageError(f"{parameter.opts[0]} wants a number, got nan")
+            # an empty path would be the folder that one is in; it is a variable of the shell that is not set
+            words = value if isinstance(value, list | tuple) else [value]
+            if any(
+                word in empty and (isinstance(word, Path) or not parameter.opts[0].startswith("-")) for word in words
+            ):
+                of = parameter.opts[0] if parameter.opts[0].startswith("-") else parameter.metavar
+                raise UsageError(f"{of} is empty; wanted a name or a path")
+        return left
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the words after the command's name; an argument's needs no braces."""

@@ -53,6 +53,16 @@ def _picture(path: Path | None) -> Path | None:
     return path
 
 
+# what a file of such a name is taken for, and a table written as CSV is not
+_NO_CSV = frozenset((".parquet", ".xlsx", ".json", ".jsonl", ".gz", ".png", ".svg", ".pdf", ".html", ".md"))
+
+
+def _csv(path: Path | None) -> Path | None:
+    if path is not None and path.suffix.casefold() in _NO_CSV:
+        raise UsageError(f"the table is written as CSV, and {path} would not be read as that; name it .csv")
+    return _file(path)
+
+
 def _file(path: Path | None) -> Path | None:
     if path is not None:
         from sld.core.files import check_file
@@ -81,8 +91,13 @@ def _law_place(path: Path | None) -> Path | None:
 
 # what is written: a place that cannot be written to is refused before any work is done
 def out_file(text: str) -> Any:
-    """Return the option --out FILE of a command."""
+    """Return the option --out FILE of a command that says itself which names it takes."""
     return typer.Option("--out", metavar="FILE", callback=_file, help=text)
+
+
+def out_csv(text: str) -> Any:
+    """Return the option --out FILE of a command that writes a table."""
+    return typer.Option("--out", metavar="FILE", callback=_csv, help=text)
 
 
 def out_folder(flag: str, *, metavar: str, text: str) -> Any:
@@ -94,7 +109,7 @@ Plot = Annotated[
     Path | None,
     typer.Option("--plot", metavar="FILE", callback=_picture, help="Draw the answer: a .png, .svg or .pdf file."),
 ]
-Out = Annotated[Path | None, out_file("Write the numbers as CSV.")]
+Out = Annotated[Path | None, out_csv("Write the numbers as CSV.")]
 OutLaw = Annotated[
     Path | None,
     typer.Option(

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TextIO
+from collections.abc import Iterable, Sequence
+from typing import TextIO
 
 from sld.core.numbers import short
+from sld.core.plain import plain as plain
 
 _NARROWEST = 24  # columns; what is narrower wraps at this and lets the terminal break lines
 _UNBROKEN = 1_000_000  # no terminal: lines stay whole for grep and for other programs
@@ -79,21 +79,6 @@ def notes(texts: Iterable[str]) -> None:
     """Print what a reader should know beside the result, on stderr."""
     for text in texts:
         remark(f"note: {text}")
-
-
-def plain(value: Any) -> Any:
-    """Return `value` in JSON's own types; what is not finite becomes None, since JSON has no NaN."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if hasattr(value, "tolist"):  # arrays and numbers of numpy
-        return plain(value.tolist())
-    return str(value)
 
 
 def say_table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), indent: str = "  ") -> None:

@@ -33,6 +33,14 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> None:
         raise UsageError(f"could not write {str(path)!r}: {error}") from error
 
 
+def is_there(path: str | Path) -> bool:
+    """Whether a path exists; what is too long for a file's name, as a formula may be, does not."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
 def check_file(path: str | Path) -> None:
     """Refuse, before any work is done, a file that could not be written.
 

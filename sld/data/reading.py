@@ -239,7 +239,7 @@ def _is_pattern(data: str | Path) -> bool:
     text = str(data)
     try:
         return any(c in text for c in "*?[") and not Path(text).exists()
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # too long for a name: no pattern either
         return False
 
 

@@ -21,6 +21,7 @@ from sld.data.reading import Columns
 Missing = Literal["error", "drop"]
 
 SHARES_TOLERANCE = 0.02  # proportions in published tables are rounded to two digits
+_LARGEST = 700.0  # natural logarithm of about the largest number of a machine
 
 
 def finite_rows(columns: Columns, missing: Missing, notes: list[str]) -> Rows:
@@ -64,6 +65,12 @@ def first_wrong_value(columns: Columns, rows: Rows, variables: Sequence[Variable
             leave = f'leave such rows out with --drop "{variable.column}{"<=" if negative else "=="}0"'
             wanted = f"scale variable {variable.column!r} must be positive, got {exact(value)}"
             return f"{place(bad)}: {wanted}; {is_log}{leave}{columns.melt_offer}"
+        if variable.log and (bad := np.abs(values) * variable.nats_per_unit > _LARGEST).any():
+            value = exact(values[np.argmax(bad)])
+            return (
+                f"{place(bad)}: {value} in {variable.column!r} would be the {variable.log} of a number that no machine "
+                "holds; if the column is no logarithm, leave log out"
+            )
         if variable.role == "proportion":
             shares.append(i)
             if (bad := (values < 0) | (values > 1 + SHARES_TOLERANCE)).any():

@@ -13,6 +13,7 @@ import numpy as np
 
 from sld.core.errors import DataError, GrammarError, UsageError, suggest
 from sld.core.files import write_text_atomic
+from sld.core.plain import plain
 from sld.core.toml import Keys, kind_of
 from sld.core.views import view
 from sld.data.card import Target, Variable, parse_for
@@ -548,19 +549,11 @@ def _number(value: object, where: str) -> float:
 
 
 def _plain(value: Any) -> Any:
-    """Return `value` in JSON's own types; what is not finite becomes None, since JSON has no NaN."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, bool | int | str):
-        return value
+    return plain(value, other=_kept)
+
+
+def _kept(value: Any) -> str:
+    """Return the text of a path; anything else is a slip of whoever makes a law."""
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"law.json cannot hold {type(value).__name__} {value!r}")

@@ -7,9 +7,11 @@ none. Lists are cut to what an agent can read (`cut`), with a note of how many t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any, Literal, TypeVar
+
+from sld.core.plain import plain as core_plain
 
 NotFinite = Literal["inf", "-inf", "nan"]
 Number = float | NotFinite
@@ -323,20 +325,12 @@ def shortened(text: str) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return `value` in JSON's own types, what is not finite as text."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, float):
-        return number(value)
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if hasattr(value, "tolist"):  # arrays and numbers of numpy
-        return plain(value.tolist())
-    return str(value)
+    """Return a record in JSON's own types, what is not finite as text."""
+    return core_plain(value, not_finite=number, other=_fields)
+
+
+def _fields(value: Any) -> Any:
+    return plain(vars(value)) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
 def number(value: float) -> Number:

@@ -20,6 +20,7 @@ import numpy as np
 from sld.core.arrays import Rows
 from sld.core.errors import DataError, SldError, UsageError
 from sld.core.files import write_text_atomic
+from sld.core.plain import plain
 from sld.data.splits import Fold
 from sld.data.table import Table
 from sld.laws.law import LAW_FILE, SINGLE_FILE, Law
@@ -57,7 +58,7 @@ def save_outcome(found: Discovery, folder: str | Path, about: Mapping[str, Any])
         "verdict": {f.name: getattr(found.verdict, f.name) for f in fields(Verdict)},
         **{name: getattr(found, name) for name in _PLAIN},
     }
-    text = json.dumps(_plain(document), ensure_ascii=False, allow_nan=False)
+    text = json.dumps(plain(document), ensure_ascii=False, allow_nan=False)
     write_text_atomic(folder / OUTCOME, text + "\n")
 
 
@@ -70,6 +71,8 @@ def load_outcome(folder: str | Path) -> tuple[Discovery, dict[str, Any]]:
     """
     folder = Path(folder)
     law = Law.load(folder)  # says what is wrong with a folder that is none
+    if folder.is_file():
+        raise UsageError(f"{folder} is a file; wanted the run folder of a search, which has {OUTCOME}")
     file = folder / OUTCOME
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
@@ -77,7 +80,8 @@ def load_outcome(folder: str | Path) -> tuple[Discovery, dict[str, Any]]:
         what = "the search in it did not end, or an earlier version of sld wrote it"
         raise UsageError(f"{folder} has no {OUTCOME} ({what}); {_AGAIN}") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{file} cannot be read: {error}; {_AGAIN}") from error
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"{file} cannot be read: {why}; {_AGAIN}") from error
     if not isinstance(data, dict) or not isinstance(data.get("schema"), int):
         raise DataError(f"{file} is not an outcome of sld discover; {_AGAIN}")
     if data["schema"] > SCHEMA:
@@ -226,16 +230,3 @@ def _numbers(ranges: Sequence[Sequence[int]]) -> Rows:
 
 def _digest_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    """Return `value` in JSON's own types; what is not finite becomes None, since JSON has no NaN."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, bool | int | str) else str(value)

@@ -9,6 +9,7 @@ import typer
 
 from sld.cli import options
 from sld.cli.base import Json, command
+from sld.core.errors import UsageError
 
 if TYPE_CHECKING:
     from sld.laws.law import Law
@@ -109,6 +110,8 @@ def allocate(
         about = (_gpu(machines.gpu), machines.mfu, machines.gpus, machines.gpu_price)
         asked["hardware"] = dict(zip(("gpu", "mfu", "gpus", "price"), about, strict=True))
     wanted = {name: value for name, value in asked.items() if value not in (None, {}, [])}
+    if runs is not None and plot is None:
+        raise UsageError("--runs are shown in the picture; name it with --plot FILE")
     loaded = api.as_law(law)
     found = api.allocate(loaded, options.amounts(budget, "--budget") or None, draws=draws, seed=seed, **wanted)
     if plot is not None:

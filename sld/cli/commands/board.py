@@ -148,6 +148,8 @@ def leaderboard(
         return
     if sum((markdown, as_csv, json)) > 1:
         raise UsageError("choose one of --json, --csv and --markdown")
+    if html is not None and (markdown or as_csv):
+        raise UsageError(f"--html writes pages; leave {'--markdown' if markdown else '--csv'} out")
     from sld import api
     from sld.cli.show import board as show
 

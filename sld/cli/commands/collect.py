@@ -100,7 +100,7 @@ def collect(
             join=None if join is None else join.removeprefix("on=").strip(),
             keep_unfinished=keep_unfinished,
             out=out,
-            progress=lambda done, n, name: line.show(f"{done} of {n} read: {name}"),
+            progress=lambda done, n, name: line.show(f"{done} of {n} read: {name}") if done else None,
         )
     finally:
         line.close()

@@ -121,6 +121,9 @@ def curve(
             raise UsageError(f"{flag} belongs to the law of whole runs; leave --until and --watch out, or {flag}")
     asked = {**shared, **ends, "until": until, "seed": seed}
     if watch:
+        for flag, place in (("--plot", plot), ("--out", out)):
+            if place is not None:
+                raise UsageError(f"{flag} is written once; leave --watch out, or {flag}")
         _watched(table, asked, every, json)
         return
     from sld import api

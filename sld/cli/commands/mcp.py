@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -68,8 +69,8 @@ def mcp(
         if (error.name or "").startswith("sld"):
             raise
         raise UsageError("sld mcp needs the package mcp (2.0 or later); pip install 'sld[mcp]'") from None
-    if not (time_limit > 0 and memory >= 0 and at_once > 0):
-        raise UsageError("--time-limit and --at-once must be above 0, and --memory at least 0")
+    if not (0 < time_limit < math.inf and 0 <= memory < math.inf and at_once > 0):
+        raise UsageError("--time-limit and --at-once must be numbers above 0, and --memory at least 0 (no limit)")
     limits = Limits(time_limit, int(memory * _GB), at_once)
     if json:
         output.say_json({"tools": described()})

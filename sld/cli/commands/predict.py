@@ -50,7 +50,7 @@ def predict(
     ] = "run",
     level: Annotated[str | None, options.level_option] = None,
     drop: options.Drop = None,
-    out: Annotated[Path | None, options.out_file("Write the CSV here, not on stdout.")] = None,
+    out: Annotated[Path | None, options.out_csv("Write the CSV here, not on stdout.")] = None,
     json: Json = False,
 ) -> None:
     """Which values will runs have that are not made yet?

@@ -21,15 +21,20 @@ def best(found: Allocation | Tuning, json: bool, *more: str) -> None:
     if json:
         say_json(found.to_json())
         return
-    for line in (*found.law.splitlines(), *more):
-        say(line)
-    print()
+    say_law(found.law, *more)
     header, *rows = found.rows()
     say_table(rows, header, indent="")
     print()
     say_all(found.sentences())
     say_brackets(found.level, found.draws)
     notes(found.notes)
+
+
+def say_law(law: str, *more: str) -> None:
+    """Say the law that was asked, a line for each target, and what belongs to it."""
+    for line in (*law.splitlines(), *more):
+        say(line)
+    print()
 
 
 def say_brackets(level: float, draws: int) -> None:
@@ -50,11 +55,11 @@ def say_all(said: Said) -> None:
 
 def isoflop(found: Isoflops, plot: Path | None, json: bool) -> None:
     """Show `sld isoflop`."""
-    if json:
-        say_json({**found.to_json(), "plot": None if plot is None else str(plot)})
-        return
     from sld.analysis.decisions.isoflop_words import said
 
+    if json:
+        _say_json(found, plot)
+        return
     for k, part in enumerate(found):
         if k:
             print()
@@ -65,19 +70,17 @@ def isoflop(found: Isoflops, plot: Path | None, json: bool) -> None:
 
 def comparison(found: Comparison, plot: Path | None, json: bool) -> None:
     """Show `sld compare`."""
-    if json:
-        say_json({**found.to_json(), "plot": None if plot is None else str(plot)})
-        return
     from sld.analysis.decisions.comparison_words import said
 
-    say_all(said(found))
+    _say_json(found, plot) if json else say_all(said(found))
 
 
 def sensitivity(found: Sensitivity, plot: Path | None, json: bool) -> None:
     """Show `sld sensitivity`."""
-    if json:
-        say_json({**found.to_json(), "plot": None if plot is None else str(plot)})
-        return
     from sld.analysis.decisions.sensitivity_words import said
 
-    say_all(said(found))
+    _say_json(found, plot) if json else say_all(said(found))
+
+
+def _say_json(found: Isoflops | Comparison | Sensitivity, plot: Path | None) -> None:
+    say_json({**found.to_json(), "plot": None if plot is None else str(plot)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sld.cli.output import notes, say, say_json, say_table
+from sld.cli.show.decisions import say_law
 from sld.core.numbers import short
 
 if TYPE_CHECKING:
@@ -17,10 +18,7 @@ def plan(found: NextRuns, json: bool) -> None:
     if json:
         say_json(found.to_json())
         return
-    for line in found.law.splitlines():
-        say(line)
-    say(f"cost = {found.cost} ({found.unit})" if found.unit != found.cost else f"cost = {found.cost}")
-    print()
+    say_law(found.law, f"cost = {found.cost}" + (f" ({found.unit})" if found.unit != found.cost else ""))
     for sentence in found.sentences():
         say(sentence)
     if found.runs:
@@ -41,9 +39,7 @@ def check(found: DesignCheck, json: bool) -> None:
     if json:
         say_json(found.to_json())
         return
-    for line in found.law.splitlines():
-        say(line)
-    print()
+    say_law(found.law)
     for sentence in found.words:
         say(sentence)
     notes(found.notes)

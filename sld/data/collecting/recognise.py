@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sld.core.errors import DataError, UsageError, suggest
+from sld.core.files import is_there
 from sld.data.collecting.account import Remark, listed
 from sld.data.importers.attempt import Folder, Unit
 from sld.data.importers.registry import BY_NAME, READERS, Reader
@@ -45,11 +46,7 @@ def recognised(
                 units.setdefault((unit.reader, unit.where), unit)
             continue
         path = Path(source)
-        try:
-            there = path.exists()
-        except (OSError, ValueError):
-            there = False
-        if not there:
+        if not is_there(path):
             raise DataError(_not_there(str(source)))
         found = _in_source(path, readers, wanted is not None, set(own), remarks)
         if not found:
