@@ -20,7 +20,16 @@ from sld.api.settings import OptimumOptions
 VERBS = (
     *(sld.collect, sld.diagnose, sld.discover, sld.fit, sld.predict, sld.score, sld.submit, sld.leaderboard),
     *(sld.count, sld.plausibility, sld.allocate, sld.compare, sld.isoflop, sld.optimum, sld.sensitivity, sld.worth),
-    *(sld.curve, sld.curve_law, sld.downstream, sld.families, sld.passk, sld.next_runs, sld.check_design),
+    *(
+        sld.curve,
+        sld.curve_law,
+        sld.downstream,
+        sld.downstream_items,
+        sld.families,
+        sld.passk,
+        sld.next_runs,
+        sld.check_design,
+    ),
 )
 
 

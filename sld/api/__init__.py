@@ -17,6 +17,7 @@ from sld.api.downstream import downstream
 from sld.api.families import families
 from sld.api.fitting import fit
 from sld.api.forms import ChosenForm, find_form
+from sld.api.items import downstream_items
 from sld.api.laws import as_law, caution, held_out_scores, predict, predicted_columns, rows_to_score, score, warnings
 from sld.api.planning import check_design, next_runs
 from sld.api.runs import load_run, markdown_report, read_decision, report
@@ -44,6 +45,7 @@ __all__ = [
     "discover",
     "discover_many",
     "downstream",
+    "downstream_items",
     "dry_run",
     "families",
     "find_form",

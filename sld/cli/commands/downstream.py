@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sld.cli import options, output
 from sld.cli.base import Json, command
 from sld.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from sld.analysis.curves.forecast import Downstream
+    from sld.analysis.curves.items import ItemForecast
 
 
 def register(app: typer.Typer) -> None:
@@ -20,6 +24,7 @@ def register(app: typer.Typer) -> None:
         "sld downstream models.csv --scale N,D --through loss --metric hellaswag,arc --at N=7e10,D=1.4e12",
         "sld downstream models.csv --scale C --metric acc --task task --floor 0.25 --at C=1e24",
         "sld downstream models.csv --scale N --metric passed --trials tried --at N=2.4e9",
+        "sld downstream answers.csv --scale C --metric solved --items item --floor 0.25 --at C=1e24",
     )(downstream)
 
 
@@ -41,6 +46,12 @@ def downstream(
         str | None,
         typer.Option(
             "--trials", metavar="COL", help="The metric counts right answers out of so many; 0 counts as well."
+        ),
+    ] = None,
+    items: Annotated[
+        str | None,
+        typer.Option(
+            "--items", metavar="COL", help="Column of the item: a row is one model's answer to one item, 0 to 1."
         ),
     ] = None,
     chain: Annotated[
@@ -65,7 +76,6 @@ def downstream(
 ) -> None:
     """Foretell benchmark scores of larger models, through the loss or straight from compute."""
     from sld import api
-    from sld.cli.show import curves as pictures
     from sld.cli.show import downstream as show
 
     asked: dict[str, Any] = {
@@ -73,8 +83,30 @@ def downstream(
         "task": task, "trials": trials, "chain": options.split(chain), "floor": floor, "ceiling": ceiling,
         "better": better, "level": options.level_of(level), "drop": drop or (), "seed": seed,
     }  # fmt: skip
+    if items is not None:
+        by_items = api.downstream_items(options.given(table), items=items, **_of_items(asked))
+        show.items(by_items, json)
+        _written(by_items, out, plot)
+        return
     found = api.downstream(options.given(table), **asked)
     show.scores(found, json)
+    _written(found, out, plot)
+
+
+def _of_items(asked: dict[str, Any]) -> dict[str, Any]:
+    """Return what is asked of items; raises UsageError for words that belong to scores of whole benchmarks."""
+    for word in ("task", "trials", "chain", "ceiling"):
+        if asked[word]:
+            raise UsageError(f"--{word} is for scores of whole benchmarks; leave it out with --items")
+    if asked["better"] != "higher" or len(asked["metric"]) != 1:
+        raise UsageError("with --items there is one --metric, which says how often an item was solved: 1 is best")
+    kept = {key: asked[key] for key in ("scale", "at", "through", "floor", "level", "drop", "seed")}
+    return {**kept, "metric": asked["metric"][0]}
+
+
+def _written(found: Downstream | ItemForecast, out: Path | None, plot: Path | None) -> None:
+    from sld.cli.show import curves as pictures
+
     if out is not None:
         from sld.core.files import write_text_atomic
 
