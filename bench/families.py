@@ -1,6 +1,6 @@
 """Models of several families: larger models foretold, new families from one model, intervals on simulated families.
 
-    python bench/families.py [--data DIR] [--parts observational,one,simulated] [--worlds 30]
+    python bench/families.py [--data DIR] [--parts observational,one,simulated,items] [--worlds 30]
 
 *observational*: public base models on five benchmarks, those below 8e23 FLOP known and the larger ones asked for (data
 of Ruan et al. 2024, arXiv:2405.10938; the bar is a mean absolute error of 0.05). The table does not name families. It
@@ -9,6 +9,10 @@ keeps the order of its source, in which models of a family follow one another, s
 (the question of arXiv:2412.06540, whose bar is the error of logistic regression for each benchmark, `one curve`).
 *simulated*: families with two skills, an interaction of size and tokens, noise and missing scores; two families with
 several models are asked for at five times their largest, one with a single model at ten times, and what is missing.
+*items*: answers of twelve simulated models to 600 items (easy, middle, hard, guessed by all, solved less by larger
+models), once or twenty times each, asked for at ten times the compute: classes of items beside one law of the mean
+(arXiv:2502.17262). *open* tables have shares of all kinds at random; *capped* ones have no hard items, so that what
+nobody solves ends the rise.
 
 The rules were fixed before the observational rows were looked at, but for three. The number of steps of a fit was
 halved to save time, and the first guess of how much slopes differ was lowered: both moved errors by 0.001. At the
@@ -29,6 +33,9 @@ from typing import Any
 import numpy as np
 
 import sld
+from sld.analysis.curves.downstream import DIRECT, fit_chain
+from sld.analysis.curves.items import ItemRows, fit_whole, forecast_items
+from sld.analysis.curves.links import Bounds
 from sld.analysis.families.forecast import SKILLS, Question, foretell
 from sld.analysis.families.judging import fit_together
 from sld.analysis.families.latent import BY_FAMILY, COMPONENTS, ONE, Form
@@ -232,16 +239,68 @@ def simulated_part(n_worlds: int) -> list[str]:
     return lines
 
 
+def answers(seed: int, samples: int, capped: bool) -> tuple[ItemRows, float]:
+    """Return answers to items, and the true score at ten times the largest compute."""
+    rng = np.random.default_rng(seed)
+    C = np.geomspace(1e19, 1e22, 12)
+    share = rng.dirichlet([4, 5, 0.0, 3, 1.5] if capped else [4, 5, 5, 3, 1.5])
+    kind = rng.choice(5, 600, p=share)
+    middle = rng.uniform(20.8, 21.6) if capped else 20.5
+    place = np.array([18.8, middle, 22.3])[np.minimum(kind, 2)] + 0.25 * rng.standard_normal(600)
+    steep = rng.uniform(2, 4)
+
+    def rate(compute: Array) -> Array:
+        z = np.log10(compute)[:, None]
+        up = 0.25 + 0.75 / (1 + np.exp(-steep * (z - place)))
+        down = 0.25 + 0.5 / (1 + np.exp(1.2 * (z - 20.5))) + 0 * place
+        return np.where(kind == 3, 0.25, np.where(kind == 4, down, up))
+
+    right = rng.binomial(samples, rate(C)) / samples
+    return ItemRows(C[:, None], right, bounds=Bounds(0.25, 1.0, 0.0)), float(rate(np.array([1e23])).mean())
+
+
+def items_part(n_worlds: int) -> list[str]:
+    lines = [
+        f"## Answers to items ({n_worlds} tables each)",
+        "",
+        "| tables | samples | one law of the mean | sum of classes | both, as printed | inside 90 % | width |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    at = np.array([[1e23]])
+    for capped in (False, True):
+        for samples in (1, 20):
+            rows_of_table = []
+            for seed in range(n_worlds):
+                rows, truth = answers(seed, samples, capped)
+                names = [str(k) for k in range(rows.right.shape[1])]
+                score = forecast_items(rows, names, at, ["C"], seed=seed).scores[0]
+                pooled = float(fit_chain(rows.task("all", rows.score), DIRECT).at(at)[0])
+                try:
+                    whole = fit_whole(rows, DIRECT)
+                    classes = float(np.median(whole.whole(whole.draws(at, 500, np.random.default_rng(seed)))))
+                except sld.UsageError:
+                    classes = pooled
+                hold = float(score.low <= truth <= score.high)
+                rows_of_table.append(
+                    [abs(pooled - truth), abs(classes - truth), abs(score.value - truth), hold, score.high - score.low]
+                )
+            one, each, both, inside, width = np.mean(rows_of_table, axis=0)
+            name = "capped" if capped else "open"
+            lines.append(f"| {name} | {samples} | {one:.4f} | {each:.4f} | {both:.4f} | {inside:.2f} | {width:.3f} |")
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", type=Path, default=HERE.parents[1] / "shared" / "data")
-    parser.add_argument("--parts", default="observational,one,simulated")
+    parser.add_argument("--parts", default="observational,one,simulated,items")
     parser.add_argument("--worlds", type=int, default=30)
     given = parser.parse_args()
     parts: dict[str, Callable[[], list[str]]] = {
         "observational": lambda: observational_part(given.data),
         "one": lambda: one_part(given.data),
         "simulated": lambda: simulated_part(given.worlds),
+        "items": lambda: items_part(min(given.worlds, 20)),
     }
     print("# Models of several families\n")
     print("`python bench/families.py`; what each part is stands at the head of the script.")

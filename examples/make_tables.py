@@ -2,9 +2,9 @@
 
 Tables of runs come from the bundled task nanolm_chinchilla. They look as people's own tables do: sizes are written
 24.6k and 1.05M, and there are columns that no law uses. The rows are measured (`tasks/nanolm_chinchilla/README.md`)
-and CC0, as those of the task. Tables of scores, `models.csv`, `families.csv` and `problems.csv`, and of reinforcement
-learning, `recipes.csv` and `updates.csv`, are simulated from the formulas below: so it is known what a forecast should
-find.
+and CC0, as those of the task. Tables of scores (`models.csv`, `families.csv`, `answers.csv`, `problems.csv`) and of
+reinforcement learning (`recipes.csv`, `updates.csv`) are simulated from the formulas below: so it is known what a
+forecast should find.
 """
 
 import csv
@@ -121,7 +121,8 @@ FAMILIES = {  # tokens, what each is better at than others, sizes
 
 def families(seed: int) -> list[Row]:
     """Return simulated models of families, with noise and with scores that were not measured."""
-    draw, rows = random.Random(seed), []
+    draw = random.Random(seed)
+    rows: list[Row] = []
     for name, (tokens, level, sizes) in FAMILIES.items():
         for params in sizes:
             knows, works = skills_of(params, tokens, level)
@@ -132,6 +133,30 @@ def families(seed: int) -> list[Row]:
                 row[benchmark] = "" if draw.random() < 0.1 and name != "oak" else f"{measured:.3f}"
             rows.append(row)
     return rows
+
+
+ITEMS = {"easy": (40, 18.6), "middle": (40, 20.4), "hard": (40, 22.0), "vague": (30, math.inf)}  # how many, and the
+# logarithm of the compute at which half of what guessing leaves is solved
+
+
+def rate_of(compute: float, place: float) -> float:
+    """Return how often a simulated model solves an item with four choices."""
+    return 0.25 + 0.75 / (1 + 10 ** (1.2 * (place - math.log10(compute))))
+
+
+def answers(seed: int) -> list[Row]:
+    """Return answers of ten simulated models to the items of a quiz: the share of 16 samples that was right."""
+    draw = random.Random(seed)
+    items = [(f"{kind}-{k:02}", place + draw.gauss(0, 0.2)) for kind, (n, place) in ITEMS.items() for k in range(n)]
+    return [
+        {
+            "flops": f"{compute:.3g}",
+            "item": name,
+            "solved": f"{sum(draw.random() < rate_of(compute, place) for _ in range(16)) / 16:g}",
+        }
+        for compute in (10 ** (19 + k / 3) for k in range(10))
+        for name, place in items
+    ]
 
 
 def problems(seed: int) -> list[Row]:
@@ -202,6 +227,7 @@ def tables() -> dict[str, list[Row]]:
         "curves.csv": curves(small),
         "models.csv": models(seed=1),
         "families.csv": families(seed=1),
+        "answers.csv": answers(seed=1),
         "problems.csv": problems(seed=1),
         "recipes.csv": recipes(seed=1),
         "updates.csv": updates(seed=1),

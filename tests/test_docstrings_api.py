@@ -24,6 +24,7 @@ VERBS = (
         sld.curve,
         sld.curve_law,
         sld.downstream,
+        sld.downstream_items,
         sld.families,
         sld.passk,
         sld.rl,

@@ -17,6 +17,7 @@ from sld.api.downstream import downstream
 from sld.api.families import families
 from sld.api.fitting import fit
 from sld.api.forms import ChosenForm, find_form
+from sld.api.items import downstream_items
 from sld.api.laws import (
     as_law,
     caution,
@@ -56,6 +57,7 @@ __all__ = [
     "discover",
     "discover_many",
     "downstream",
+    "downstream_items",
     "dry_run",
     "families",
     "find_form",

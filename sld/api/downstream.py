@@ -106,7 +106,7 @@ def downstream(
     scales = listed(scale)
     if len(scales) not in (1, 2):
         raise UsageError(f"scale wants one or two columns, e.g. C or N,D; got {len(scales)}")
-    points = _points(at, scales)
+    points = asked_points(at, scales)
     rows, notes, chains = _rows(data, scales, listed(metric), through, options)
     sign = 1.0 if better == "higher" or options.get("trials") is not None else -1.0
     tasks = []
@@ -117,7 +117,8 @@ def downstream(
     return Downstream(tuple(tasks), better, through, level, tuple(notes), {r.name: r for r in rows}, sign)
 
 
-def _points(at: Mapping[str, float] | Sequence[Mapping[str, float]], scales: Sequence[str]) -> Array:
+def asked_points(at: Mapping[str, float] | Sequence[Mapping[str, float]], scales: Sequence[str]) -> Array:
+    """Return the scales of the points asked for (n_points, n_scales); raises UsageError."""
     import numpy as np
 
     given = [at] if isinstance(at, Mapping) else list(at)

@@ -179,17 +179,17 @@ def judge(rows: TaskRows, *, seed: int = 0) -> Judged:
             unit[k] += (np.abs(y - drawn.mean(0)) / np.maximum(sd, 1e-12)).tolist()
     n = len(missed[NONE])
     if not n:
-        return Judged({}, 0, {k: 1.0 for k in kinds}, _rises(rows))
+        return Judged({}, 0, {k: 1.0 for k in kinds}, rises(rows))
     wider = {
         k: float(np.sqrt((_DOUBT + np.sum(np.minimum(unit[k], _MOST_WIDER) ** 2)) / (_DOUBT + len(unit[k]))))
         for k in kinds
     }
     return Judged(
-        {k: float(np.mean(v)) for k, v in missed.items()}, n, {k: max(w, 1.0) for k, w in wider.items()}, _rises(rows)
+        {k: float(np.mean(v)) for k, v in missed.items()}, n, {k: max(w, 1.0) for k, w in wider.items()}, rises(rows)
     )
 
 
-def _rises(rows: TaskRows) -> bool:
+def rises(rows: TaskRows) -> bool:
     """Whether a score rises with compute: its rank correlation (Kendall), over all rows, is no work of chance."""
     from scipy.stats import kendalltau
 

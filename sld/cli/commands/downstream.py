@@ -8,6 +8,7 @@ import typer
 
 from sld.cli import options
 from sld.cli.base import Json, command
+from sld.core.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
@@ -18,6 +19,7 @@ def register(app: typer.Typer) -> None:
         "sld downstream models.csv --scale N,D --through loss --metric hellaswag,arc --at N=7e10,D=1.4e12",
         "sld downstream models.csv --scale C --metric acc --task task --floor 0.25 --at C=1e24",
         "sld downstream models.csv --scale N --metric passed --trials tried --at N=2.4e9",
+        "sld downstream answers.csv --scale C --metric solved --items item --floor 0.25 --at C=1e24",
     )(downstream)
 
 
@@ -36,6 +38,12 @@ def downstream(
         str | None,
         typer.Option(
             "--trials", metavar="COL", help="The metric counts right answers out of so many; 0 counts as well."
+        ),
+    ] = None,
+    items: Annotated[
+        str | None,
+        typer.Option(
+            "--items", metavar="COL", help="Column of the item: a row is one model's answer to one item, 0 to 1."
         ),
     ] = None,
     chain: Annotated[
@@ -69,7 +77,24 @@ def downstream(
         "floor": floor, "ceiling": ceiling,
         "better": better, "level": options.level_of(level), "drop": drop or (), "seed": seed,
     }  # fmt: skip
+    if items is not None:
+        by_items = api.downstream_items(options.given(table), items=items, **_of_items(asked))
+        files.picture(by_items, plot)
+        files.table(by_items, out)
+        show.items(by_items, json)
+        return
     found = api.downstream(options.given(table), **asked)
     files.picture(found, plot)
     files.table(found, out)
     show.scores(found, json)
+
+
+def _of_items(asked: dict[str, Any]) -> dict[str, Any]:
+    """Return what is asked of items; raises UsageError for words that belong to scores of whole benchmarks."""
+    for word in ("task", "trials", "chain", "ceiling"):
+        if asked[word]:
+            raise UsageError(f"--{word} is for scores of whole benchmarks; leave it out with --items")
+    if asked["better"] != "higher" or len(asked["metric"]) != 1:
+        raise UsageError("with --items there is one --metric, which says how often an item was solved: 1 is best")
+    kept = {key: asked[key] for key in ("scale", "at", "through", "floor", "level", "drop", "seed")}
+    return {**kept, "metric": asked["metric"][0]}

@@ -8,8 +8,11 @@ from sld.cli.output import notes, remark, say, say_json, say_table, shown
 
 if TYPE_CHECKING:
     from sld.analysis.curves.forecast import Downstream, TaskForecast
+    from sld.analysis.curves.items import ItemForecast
 
 _KINDS = {"two stages": "through the loss", "direct": "from compute", "does not scale": "does not scale"}
+
+_LAWS = {"classes": "the sum of the classes", "whole score": "one law of the whole score"}
 
 
 def scores(found: Downstream, json: bool) -> None:
@@ -53,3 +56,36 @@ def _how(t: TaskForecast) -> str:
     other = [f"{_KINDS[k]} {shown(e, 2)}" for k, e in t.errors.items() if k not in (t.kind, "does not scale")]
     beside = f"; {', '.join(other)}" if other and t.kind != "does not scale" else ""
     return f"{how}, error {shown(t.errors[t.kind], 2)} ({t.n_foretold}){beside}"
+
+
+def items(found: ItemForecast, json: bool) -> None:
+    """Show scores of larger models from answers to items."""
+    if json:
+        say_json(found.to_json())
+        return
+    for s in found.scores:
+        where = ", ".join(f"{name} = {shown(value)}" for name, value in s.scales.items())
+        say(f"at {where}: {shown(s.value)} ({shown(s.low)} to {shown(s.high)}, {100 * found.level:g} % interval)")
+    say()
+    say(f"{len(found.item)} items by how hard they are for {found.n_models} models, the hardest class first")
+    say()
+    there = [f"at {n + 1}" if len(found.scores) > 1 else "foretold" for n in range(len(found.scores))]
+    rows = [
+        [
+            str(c.number), f"{c.n_items:.0f}", shown(c.first, 3), shown(c.last, 3),
+            *(shown(x, 3) for x in c.foretold or [None] * len(there)), c.trend,
+        ]
+        for c in found.classes
+    ]  # fmt: skip
+    say_table(rows, ["class", "items", "solved by small", "by large", *there, "with compute"])
+    say()
+    say("solved by small, by large: the third of the models with the least and with the most compute")
+    shares = ", ".join(
+        f"{_LAWS[name]} {100 * share:.0f} %" + (f" (missed by {shown(found.errors[name], 2)})" if found.errors else "")
+        for name, share in sorted(found.counts.items())
+    )
+    say(f"the score counts {shares}")
+    if found.errors:
+        say(f"missed by: of smaller models foretelling larger ones, mean absolute, in {found.n_foretold} scores")
+    for note in found.notes:
+        remark(f"note: {note}")
