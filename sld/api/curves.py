@@ -45,6 +45,8 @@ class EndOptions(CurveOptions, total=False):
         level: Level of the intervals, 0.9 if not given.
         pooled: Whether the runs are of one kind, so that they say something of each other's shape; True if not given.
         first: Use the first part of each run only, e.g. 0.4 of its last step: to see what would have been foretold.
+        priors: "auto" (the default) expects of runs of at most five points what such runs do in other tables; "none"
+            expects what runs of any length do.
     """
 
     better: Literal["lower", "higher"]
@@ -53,6 +55,7 @@ class EndOptions(CurveOptions, total=False):
     level: float
     pooled: bool
     first: float | None
+    priors: str
 
 
 def curve(
@@ -84,8 +87,8 @@ def curve(
         until: Where the runs end: a number, a multiple such as "10x" of each run's last step, or a column that says so;
             the schedule's `total` if not given.
         seed: Of the draws behind the probabilities of being best.
-        **options: `run`, `lr`, `schedule`, `better`, `lower`, `upper`, `level`, `pooled`, `first`, `drop`, `melt`: see
-            `sld.api.curves.EndOptions`.
+        **options: `run`, `lr`, `schedule`, `better`, `lower`, `upper`, `level`, `pooled`, `first`, `priors`, `drop`,
+            `melt`: see `sld.api.curves.EndOptions`.
 
     Returns:
         The end of each run (`finals`, a row each in `to_frame()`), which is best, and which can stop.
@@ -120,7 +123,11 @@ def curve(
     curves = [c.until(ends[c.name]) if c.x[0] <= ends.get(c.name, -1) < c.x[-1] else c for c in curves]
     rates, said = _rates_to(curves, ends, options)
     _check_bounds(curves, target, options)
-    asked = Asked(better, level, options.get("lower"), options.get("upper"), options.get("pooled", True), seed)
+    priors = options.get("priors", "auto")
+    if priors not in ("auto", "none"):
+        raise UsageError(f"priors must be auto or none, got {priors!r}")
+    bounds = options.get("lower"), options.get("upper")
+    asked = Asked(better, level, *bounds, options.get("pooled", True), seed, priors)
     finals, found, remarks = final_values(curves, ends, asked=asked, rates=rates)
     by_name = {c.name: c for c in curves}
     return FinalValues(target, step, level, better, tuple(finals), said, (*notes, *remarks), by_name, found)

@@ -11,8 +11,9 @@ import numpy as np
 from sld.analysis.curves.mixture import Mixture, mixtures
 from sld.analysis.curves.runs import Curve, Thinned, thinned
 from sld.analysis.curves.schedules import Rates, Schedule
-from sld.analysis.curves.shapes import HABITS, Fitted, Habits, fit_shapes
+from sld.analysis.curves.shapes import FEW_HABITS, FEW_POINTS, HABITS, Fitted, Habits, fit_shapes, habits_for
 from sld.core.errors import UsageError
+from sld.fit.priors import horizon
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,6 +47,7 @@ class Final:
         worse: It ends worse than this with a probability of a quarter.
         best: Probability that no other run of the table ends better, or nothing where runs end at different steps.
         as_good: Probability to end within 1 % of the best.
+        horizon: Beyond which step nothing is promised, where points are few; nothing where there are more.
     """
 
     run: str
@@ -61,6 +63,7 @@ class Final:
     worse: float
     best: float | None = None
     as_good: float | None = None
+    horizon: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,6 +195,7 @@ class Asked:
         upper: Bound that no value can exceed.
         pooled: Whether the runs are of one kind, and say something of each other's shape.
         seed: Of the draws behind the probabilities.
+        priors: "auto" expects of curves of few points what such curves do; "none" what curves of any length do.
     """
 
     better: str = "lower"
@@ -200,6 +204,7 @@ class Asked:
     upper: float | None = None
     pooled: bool = True
     seed: int = 0
+    priors: str = "auto"
 
 
 def final_values(
@@ -208,7 +213,7 @@ def final_values(
     *,
     asked: Asked = Asked(),
     rates: Mapping[str, Rates] | None = None,
-    habits: Habits = HABITS,
+    habits: Habits | None = None,
 ) -> tuple[list[Final], dict[str, Mixture], list[str]]:
     """Foretell the value at the end of each run.
 
@@ -217,7 +222,7 @@ def final_values(
         ends: Where each ends, by name.
         asked: Bounds, level, which value is better.
         rates: Learning rate along the whole of each run, by name, where it is known.
-        habits: What is known of curves in general.
+        habits: What is known of curves in general; by how many points they have if not given.
 
     Returns:
         The ends, the forecast of each as a mixture of distributions, and what is to be said of them, in sentences.
@@ -240,12 +245,35 @@ def final_values(
             f"{_and_more(len(far) - 4)}): "
             "the interval holds only if the curve goes on as curves usually do"
         )
+    most = max(len(c.x) for c in known)
+    if habits is None:
+        habits = habits_for(most, asked.priors)
+    if most <= FEW_POINTS:
+        if habits == FEW_HABITS:
+            notes.append(
+                f"{most} points at most: what is foretold rests on how curves of so few points go on in other tables"
+            )
+        notes += _promised(known, ends)
     found = forecasts(known, ends, rates, habits, pooled=asked.pooled, bounds=(asked.lower, asked.upper))
     a = (1 - asked.level) / 2
     finals = [_final(c, ends[c.name], m, a, asked) for c, m in zip(known, found, strict=True)]
     if len({f.at for f in finals}) == 1 and len(finals) > 1:
         finals = _compared(finals, found, asked)
     return finals, {c.name: m for c, m in zip(known, found, strict=True)}, notes
+
+
+def _promised(curves: Sequence[Curve], ends: Mapping[str, float]) -> list[str]:
+    """Return what is to be said of ends that lie beyond what so few points promise anything of."""
+    known = {c.name: horizon(float(c.x[0]), float(c.x[-1])) for c in curves}
+    beyond = [f"{name} ({end:.6g})" for name, end in known.items() if ends[name] > end * (1 + 1e-9)]
+    if not beyond:
+        return []
+    more = _and_more(len(beyond) - 4)
+    return [f"asked for beyond where so few points promise anything: {', '.join(beyond[:4])}{more}"]
+
+
+def _horizon(curve: Curve) -> float | None:
+    return horizon(float(curve.x[0]), float(curve.x[-1])) if len(curve.x) <= FEW_POINTS else None
 
 
 def _and_more(n: int) -> str:
@@ -318,7 +346,7 @@ def _final(curve: Curve, end: float, forecast: Mixture, a: float, asked: Asked) 
     return Final(
         run=curve.name, n_points=len(curve.x), last=float(curve.x[-1]), now=float(curve.y[-1]), at=float(end),
         value=float(value), low=float(low), high=float(high), curve_low=float(curve_low), curve_high=float(curve_high),
-        worse=float(worse),
+        worse=float(worse), horizon=_horizon(curve),
     )  # fmt: skip
 
 

@@ -20,6 +20,36 @@ Table = Annotated[
     ),
 ]
 
+Until = Annotated[
+    str | None,
+    typer.Option(
+        "--until", metavar="X", help="Foretell the value at X: a step, 10x the last step, or a column that says it."
+    ),
+]
+Schedule = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--schedule",
+        metavar="WORDS",
+        help="The learning rate by name: constant, cosine, linear, multistep or wsd, with peak, warmup, total, "
+        "end, decay (see the guide); or RUN=WORDS for one run, repeatable.",
+    ),
+]
+First = Annotated[
+    float | None,
+    typer.Option(
+        "--first", metavar="P", help="Use this first part of each run only, e.g. 0.4: to see how well it does."
+    ),
+]
+Priors = Annotated[
+    str,
+    typer.Option(
+        "--priors",
+        metavar="WORD",
+        help="auto expects of runs of at most five points what such runs do in other tables, none does not.",
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to the others."""
@@ -42,22 +72,9 @@ def curve(
     run: Annotated[
         options.Names, typer.Option("--run", metavar="COLS", help="Column(s) that tell the runs apart.")
     ] = None,
-    until: Annotated[
-        str | None,
-        typer.Option(
-            "--until", metavar="X", help="Foretell the value at X: a step, 10x the last step, or a column that says it."
-        ),
-    ] = None,
+    until: Until = None,
     lr: Annotated[str | None, typer.Option("--lr", metavar="COL", help="Column of the learning rate.")] = None,
-    schedule: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--schedule",
-            metavar="WORDS",
-            help="The learning rate by name: constant, cosine, linear, multistep or wsd, with peak, warmup, total, "
-            "end, decay (see the guide); or RUN=WORDS for one run, repeatable.",
-        ),
-    ] = None,
+    schedule: Schedule = None,
     better: Annotated[str, typer.Option("--better", metavar="lower|higher", help="Which value is better.")] = "lower",
     lower: Annotated[float | None, typer.Option("--lower", metavar="X", help="No value falls below X.")] = None,
     upper: Annotated[float | None, typer.Option("--upper", metavar="X", help="No value exceeds X.")] = None,
@@ -65,12 +82,8 @@ def curve(
     alone: Annotated[
         bool, typer.Option("--alone", help="The runs are of different kinds: each is continued by itself.")
     ] = False,
-    first: Annotated[
-        float | None,
-        typer.Option(
-            "--first", metavar="P", help="Use this first part of each run only, e.g. 0.4: to see how well it does."
-        ),
-    ] = None,
+    first: First = None,
+    priors: Priors = "auto",
     law: Annotated[
         str, typer.Option("--law", metavar="NAME", help="Without --until: annealing, multi-power, or auto.")
     ] = "auto",
@@ -110,6 +123,7 @@ def curve(
         shared["run"] = options.split(run)
     share = options.level_of(level)
     ends = {"better": better, "lower": lower, "upper": upper, "level": share, "pooled": not alone, "first": first}
+    ends["priors"] = priors
     if until is None and not (watch and schedule):
         if watch:
             raise UsageError("--watch needs to know where the runs end: --until, or total=... in --schedule")

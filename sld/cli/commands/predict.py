@@ -80,7 +80,7 @@ def predict(
     if out is not None or not json:
         show.predictions(rows, out)
     if json:
-        show.predictions_json(predicted, str(law), out)
+        show.predictions_json(predicted, str(law), out, loaded.provenance.get("priors"))
 
 
 def score(
