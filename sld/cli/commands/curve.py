@@ -41,6 +41,20 @@ First = Annotated[
         "--first", metavar="P", help="Use this first part of each run only, e.g. 0.4: to see how well it does."
     ),
 ]
+Cooled = Annotated[
+    str | None,
+    typer.Option(
+        "--cooled",
+        metavar="COL",
+        help="Column that marks checkpoints whose learning rate had fallen (yes or no): the cooled value is foretold.",
+    ),
+]
+Trunk = Annotated[
+    str | None,
+    typer.Option(
+        "--trunk", metavar="COL", help="Column with the run that a run branched from: its shared part costs once."
+    ),
+]
 Priors = Annotated[
     str,
     typer.Option(
@@ -58,6 +72,7 @@ def register(app: typer.Typer) -> None:
         "curve",
         "sld curve runs.csv --target loss --step step --run run --until 20000",
         "sld curve runs.csv --target loss --step step --until 20000 --schedule cosine:warmup=500 --watch",
+        "sld curve runs.csv --target loss --step step --run run --until 20000 --cooled cooled --trunk trunk",
         "sld curve models.csv --target error --step rows --run model --until 10x",
         "sld curve finished.csv --target loss --step step --lr lr --predict wsd:peak=3e-4,warmup=500,total=20000",
     )(curve)
@@ -83,6 +98,8 @@ def curve(
         bool, typer.Option("--alone", help="The runs are of different kinds: each is continued by itself.")
     ] = False,
     first: First = None,
+    cooled: Cooled = None,
+    trunk: Trunk = None,
     priors: Priors = "auto",
     law: Annotated[
         str, typer.Option("--law", metavar="NAME", help="Without --until: annealing, multi-power, or auto.")
@@ -123,7 +140,7 @@ def curve(
         shared["run"] = options.split(run)
     share = options.level_of(level)
     ends = {"better": better, "lower": lower, "upper": upper, "level": share, "pooled": not alone, "first": first}
-    ends["priors"] = priors
+    ends |= {"priors": priors, "cooled": cooled, "trunk": trunk}
     if until is None and not (watch and schedule):
         if watch:
             raise UsageError("--watch needs to know where the runs end: --until, or total=... in --schedule")
