@@ -157,8 +157,9 @@ def _quality(measured: Array, predicted: Array, hollow: NDArray[np.bool_], hollo
     lines = []
     for which, name in ((~hollow, "rows fitted to"), (hollow, hollow_are)):
         if which.any():
-            r2 = _r2(scores(measured[which], predicted[which]))
-            lines.append(f"R² = {r2}  ({int(which.sum())} {name})")
+            found = scores(measured[which], predicted[which])
+            if found.failed or np.isfinite(found.r2):  # one row, or rows that are all alike, have none
+                lines.append(f"R² = {_r2(found)}  ({int(which.sum())} {name})")
     return "\n".join(lines)
 
 

@@ -11,9 +11,11 @@ from sld.core.errors import UsageError, suggest
 from sld.core.numbers import exact, short
 
 if TYPE_CHECKING:
+    from sld.analysis.curves.across import Larger
     from sld.analysis.curves.annealing import Observed
     from sld.analysis.curves.curve_law import CurveLaw
-    from sld.analysis.curves.finals import FinalValues
+    from sld.analysis.curves.finals import Asked, FinalValues
+    from sld.analysis.curves.mixture import Mixture
     from sld.analysis.curves.runs import Curve
     from sld.analysis.curves.schedules import Rates
     from sld.analysis.curves.trunks import Cost
@@ -51,6 +53,8 @@ class EndOptions(CurveOptions, total=False):
             of their run, and what is foretold is the cooled value.
         trunk: Column with the run that a run branched from, empty for none. What the runs cost so far is then told
             with every shared part counted once.
+        larger: Column with the size of a run's model, and sizes whose ends are foretold from those of the runs: such as
+            `{"N": [1e9, 4e9]}`, for models that are trained as these are.
         priors: "auto" (the default) expects of runs of at most five points what such runs do in other tables; "none"
             expects what runs of any length do.
     """
@@ -63,6 +67,7 @@ class EndOptions(CurveOptions, total=False):
     first: float | None
     cooled: str | None
     trunk: str | None
+    larger: Mapping[str, Sequence[float]] | None
     priors: str
 
 
@@ -96,7 +101,7 @@ def curve(
             the schedule's `total` if not given.
         seed: Of the draws behind the probabilities of being best.
         **options: `run`, `lr`, `schedule`, `better`, `lower`, `upper`, `level`, `pooled`, `first`, `cooled`,
-            `trunk`, `priors`, `drop`, `melt`: see `sld.api.curves.EndOptions`.
+            `trunk`, `larger`, `priors`, `drop`, `melt`: see `sld.api.curves.EndOptions`.
 
     Returns:
         The end of each run (`finals`, a row each in `to_frame()`), which is best, and which can stop.
@@ -142,7 +147,9 @@ def curve(
     worth = None if cooled is None else gains(curves, cooled, ends, pooled=asked.pooled)
     finals, found, remarks = final_values(curves, ends, asked=asked, rates=rates, cooled=worth)
     by_name = {c.name: c for c in curves}
-    return FinalValues(target, step, level, better, tuple(finals), said, (*notes, *remarks), by_name, found, cost)
+    more, beyond = _larger(data, target, step, found, options, (asked, {f.run: f.at for f in finals}))
+    notes = [*notes, *remarks, *beyond]
+    return FinalValues(target, step, level, better, tuple(finals), said, tuple(notes), by_name, found, cost, more)
 
 
 def _check_bounds(curves: Sequence[Curve], target: str, options: EndOptions) -> None:
@@ -283,6 +290,49 @@ def _cost(data: object, target: str, step: str, options: EndOptions) -> Cost | N
     source = prepared(data, drop=listed(options.get("drop", ())), keep=[step], targets=[target])
     parents = {name: of for name, of in label_of_runs(source, column, run).items() if of != name}
     return cost_of(read_curves(source, target=target, step=step, run=run)[0], parents)
+
+
+def _larger(
+    data: object,
+    target: str,
+    step: str,
+    found: Mapping[str, Mixture],
+    options: EndOptions,
+    how: tuple[Asked, Mapping[str, float]],
+) -> tuple[tuple[Larger, ...], list[str]]:
+    """Return the ends of runs of other sizes, as asked for, and what is to be said of them."""
+    from sld.analysis.curves.across import across_sizes
+    from sld.analysis.curves.runs import label_of_runs
+    from sld.data.numbers import number
+    from sld.data.reading import prepared
+    from sld.data.roles import listed
+
+    wanted = options.get("larger")
+    if not wanted:
+        return (), []
+    if len(wanted) > 1:
+        raise UsageError(f"larger names one column of sizes, got {' and '.join(wanted)}")
+    ((column, sizes),) = wanted.items()
+    run = listed(options.get("run") or ("run" if options.get("melt") else ()))
+    source = prepared(data, drop=listed(options.get("drop", ())), melt=options.get("melt", False), targets=[target])
+    try:
+        of = {name: number(text) for name, text in label_of_runs(source, column, run).items()}
+    except ValueError as error:
+        raise UsageError(f"larger: {column!r} is no number for every run: {error}") from error
+    if lacking := [name for name in found if name not in of]:
+        raise UsageError(f"larger: {column!r} is empty for run {lacking[0]!r}")
+    asked, ends = how
+    rising = asked.better == "higher"
+    more = across_sizes(of, found, sizes, column=column, level=asked.level, rising=rising, seed=asked.seed)
+    said = []
+    if len(set(ends.values())) > 1:
+        said.append(
+            f"the runs end at different {step}: what is told of other sizes is of runs whose length follows theirs"
+        )
+    beyond = [f"{m.size:.6g}" for m in more if m.size > m.horizon * (1 + 1e-9)]
+    if beyond:
+        said.append(f"nothing is promised beyond {column} = {more[0].horizon:.6g}, and {', '.join(beyond)} lies there")
+    return tuple(more), said
 
 
 def _end_of(until: float | str, last: float, columns: Sequence[str]) -> float:

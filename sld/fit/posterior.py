@@ -70,11 +70,22 @@ class Problem:
         y: Array,
         *,
         rising: bool = False,
+        errors: Array | None = None,
     ) -> None:
-        """Take the rows: symbol of each variable to its column (n_rows,), and the target (n_rows,), all above 0."""
+        """Take the rows: symbol of each variable to its column (n_rows,), and the target (n_rows,), all above 0.
+
+        Args:
+            expression: The formula.
+            roles: What its constants are for.
+            priors: What is known of them.
+            columns: The rows of each variable.
+            y: The target.
+            rising: Whether it rises towards a ceiling.
+            errors: Standard deviation of the logarithm of each value (n_rows,), beside the noise; none if not given.
+        """
         self.expression, self.roles, self.stretch = expression, roles, priors.stretch
         self.columns = {s: np.asarray(x, dtype=float) for s, x in columns.items()}
-        self.log_y = np.log(y)
+        self.log_y, self.errors = np.log(y), errors
         self.middle = {s: np.array([np.exp(np.mean(np.log(x)))]) for s, x in self.columns.items()}
         self.rising = rising
         self.best = float(y.max() if self.rising else y.min())
@@ -127,8 +138,13 @@ class Problem:
         found = self.values(self.constants(free), self.columns)
         noise = free[:, -1]
         with np.errstate(all="ignore"):
-            miss = (self.log_y - np.log(np.where(found > 0, found, np.nan))) * np.exp(-noise)[:, None]
-            log = -len(self.log_y) * noise - 0.5 * np.sum(miss * miss, axis=1)
+            miss = self.log_y - np.log(np.where(found > 0, found, np.nan))
+            if self.errors is None:
+                miss = miss * np.exp(-noise)[:, None]
+                log = -len(self.log_y) * noise - 0.5 * np.sum(miss * miss, axis=1)
+            else:
+                variance = np.exp(2 * noise)[:, None] + self.errors**2
+                log = -0.5 * np.sum(np.log(variance) + miss * miss / variance, axis=1)
         return np.where(np.isfinite(log), log, -np.inf)
 
     def posterior(self, n: int, rng: np.random.Generator) -> Posterior:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sld.analysis.curves.across import Larger
 from sld.analysis.curves.mixture import Mixture, mixtures
 from sld.analysis.curves.runs import Curve, Thinned, thinned
 from sld.analysis.curves.schedules import Rates, Schedule
@@ -93,6 +94,7 @@ class FinalValues:
         curves: What was measured, by run.
         mixtures: The forecast of each run, as distributions.
         cost: What the runs cost so far with shared trunks paid once, where some branched from others.
+        larger: The ends of runs of other sizes, where they were asked for.
     """
 
     target: str
@@ -105,6 +107,7 @@ class FinalValues:
     curves: Mapping[str, Curve] = field(default_factory=dict, repr=False)
     mixtures: Mapping[str, Mixture] = field(default_factory=dict, repr=False)
     cost: Cost | None = None
+    larger: tuple[Larger, ...] = ()
 
     def __repr__(self) -> str:
         """Return a short form."""
@@ -155,6 +158,7 @@ class FinalValues:
             "can_stop": list(self.can_stop),
             "notes": list(self.notes),
             "cost": None if self.cost is None else asdict(self.cost),
+            "larger": [asdict(f) for f in self.larger],
         }
 
     def summary(self) -> str:

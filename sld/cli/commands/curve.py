@@ -56,6 +56,14 @@ Trunk = Annotated[
         "--trunk", metavar="COL", help="Column with the run that a run branched from: its shared part costs once."
     ),
 ]
+Larger = Annotated[
+    options.Names,
+    typer.Option(
+        "--larger",
+        metavar="N=X,X",
+        help="Column with the sizes of the models, and sizes whose ends are foretold as well, from those of the runs.",
+    ),
+]
 Priors = Annotated[
     str,
     typer.Option(
@@ -74,6 +82,7 @@ def register(app: typer.Typer) -> None:
         "sld curve runs.csv --target loss --step step --run run --until 20000",
         "sld curve runs.csv --target loss --step step --until 20000 --schedule cosine:warmup=500 --watch",
         "sld curve runs.csv --target loss --step step --run run --until 20000 --cooled cooled --trunk trunk",
+        "sld curve runs.csv --target loss --step tokens --run run --until 2x --larger N=1e9,4e9",
         "sld curve models.csv --target error --step rows --run model --until 10x",
         "sld curve finished.csv --target loss --step step --lr lr --predict wsd:peak=3e-4,warmup=500,total=20000",
     )(curve)
@@ -101,6 +110,7 @@ def curve(
     first: First = None,
     cooled: Cooled = None,
     trunk: Trunk = None,
+    larger: Larger = None,
     priors: Priors = "auto",
     law: Annotated[
         str, typer.Option("--law", metavar="NAME", help="Without --until: annealing, multi-power, or auto.")
@@ -140,8 +150,15 @@ def curve(
     if run:
         shared["run"] = options.split(run)
     share = options.level_of(level)
-    ends = {"better": better, "lower": lower, "upper": upper, "level": share, "pooled": not alone, "first": first}
-    ends |= {"priors": priors, "cooled": cooled, "trunk": trunk}
+    ends: dict[str, Any] = {
+        "better": better,
+        "lower": lower,
+        "upper": upper,
+        "level": share,
+        "pooled": not alone,
+        "first": first,
+    }
+    ends |= {"priors": priors, "cooled": cooled, "trunk": trunk, "larger": options.several(larger, "--larger")}
     if until is None and not (watch and schedule):
         if watch:
             raise UsageError("--watch needs to know where the runs end: --until, or total=... in --schedule")

@@ -35,6 +35,7 @@ def finals(found: FinalValues, json: bool) -> None:
     say_table(rows, header)
     if len(found.finals) > len(drawn):
         say(f"  and {len(found.finals) - len(drawn)} further runs (--out FILE or --json has all)")
+    _larger(found)
     say()
     if any(f.cooled for f in found.finals):
         say("now: not cooled, where the run stands; at the end: cooled, after the learning rate has fallen")
@@ -50,6 +51,16 @@ def finals(found: FinalValues, json: bool) -> None:
     if found.schedule:
         say(f"learning rate: {found.schedule}")
     notes(found.notes)
+
+
+def _larger(found: FinalValues) -> None:
+    """Show the ends of runs of other sizes."""
+    if not found.larger:
+        return
+    say()
+    say("the same of models of other sizes, from the ends of these and what such laws are like in other tables:")
+    header = ["size", "at the end", f"{100 * found.level:g} % interval"]
+    say_table([[shown(m.size, 4), shown(m.value), f"{shown(m.low)} to {shown(m.high)}"] for m in found.larger], header)
 
 
 def _row(f: Final, same: bool) -> list[str]:
