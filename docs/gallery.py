@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import sld
-from sld.analysis.sections import axis_label, section, short
+from sld.analysis.sections import axis_label, magnitude, section
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -117,7 +117,7 @@ def decorated(ax: Axes, x_log: bool, y_log: bool) -> None:
             axis.set_minor_formatter(NullFormatter())
         else:
             axis.set_major_locator(MaxNLocator(6))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: magnitude(value)))
 
 
 def new_axes(width: float, height: float) -> tuple[Any, Axes]:
@@ -226,7 +226,7 @@ def readme_picture(path: Path) -> None:
             for table, face in ((small, ink), (larger, "white")):
                 at = np.isclose(table.column("params"), size, rtol=0.01)
                 ax.plot(table.column("tokens")[at], table.Y[at, 0], "o", color=ink, mfc=face, markersize=5.5)
-            label = f"{short(size)} parameters" + ("" if known else ",\nno such run in the table")
+            label = f"{magnitude(size)} parameters" + ("" if known else ",\nno such run in the table")
             end = (tokens[-1], predicted["loss"][-1])
             ax.annotate(label, end, (8, 0), textcoords="offset points", color=darker(ink), va="center")
         ax.axvspan(largest, tokens[-1], color="0.95", zorder=0)

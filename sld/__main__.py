@@ -44,6 +44,7 @@ def _run(arguments: Sequence[str]) -> int:
     import typer.main
 
     from sld.cli.app import app
+    from sld.cli.base import RENAMED
     from sld.core.errors import SldError
 
     # typer's usage errors share a base that, by version, lives in typer or in click
@@ -63,6 +64,9 @@ def _run(arguments: Sequence[str]) -> int:
     except misuse as error:
         where = getattr(getattr(error, "ctx", None), "command_path", "sld")
         message = getattr(error, "format_message", error.__str__)()
+        option = str(getattr(error, "option_name", ""))
+        if (now := RENAMED.get((where, option))) is not None:
+            message = f"{option} is now {now.split()[0]}, e.g. {now}"
         if "extra argument" in message and where in ("sld discover", "sld fit"):  # the shell has expanded runs/*.csv
             message = f"{message.rstrip('.')}; name a folder, or quote a pattern: 'runs/*.csv'"
         return _fail(f"{message.rstrip('.')} (see {where} --help)", 2)

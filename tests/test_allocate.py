@@ -150,7 +150,7 @@ def test_hyperparameters_are_at_their_best() -> None:
         (("--budget", "1e21", "--given", "M=3"), "no variable of the law and its cost 'M'"),
         (("--budget", "1e21", "--given", "N=1e9,D=1e9"), "nothing is left that the budget could buy"),
         (("--budget", "1e21", "--gpu-hours", "3"), "in one way, not as gpu_hours and budget"),
-        (("--budget", "1e21", "--choices", "N"), "--choices wants NAME=X,Y"),
+        (("--budget", "1e21", "--choices", "N"), "--choices wants NAME=NUMBER"),
         (("--budget", "1e21", "--plot", "x.jpg"), "a picture is a .png, .svg or .pdf file"),
         (("--budget", "1e21", "--price", "train=2"), "prices are for what is served"),
         (("--budget", "1e21", "--max", "D=-1"), "D must be a number above 0, got -1"),
@@ -162,7 +162,7 @@ def test_misuse_is_one_line(sld: Run, arguments: tuple[str, ...], said: str) -> 
 
 def test_what_the_law_does_not_tell_is_one_line_too(sld: Run) -> None:
     one_line(sld("allocate", "chinchilla", "--target-loss", "1.2"), "loss = 1.2 is reached by no budget", code=1)
-    one_line(sld("allocate", "chinchilla", "--budget", "1e3"), "the smallest that was looked at costs 6e+10", code=1)
+    one_line(sld("allocate", "chinchilla", "--budget", "1e3"), "the smallest that was looked at costs 6e10", code=1)
     one_line(sld("allocate", "1 + N**-0.3 + 0*D", "--budget", "1e20"), "no interior optimum", code=1)
 
 

@@ -114,7 +114,7 @@ def test_own_and_sum_run_over_the_proportions() -> None:
         (mutated("variable", 1, "role", value="scales"), "'role' must be 'scale' or .*did you mean 'scale'"),
         (mutated("variable", 1, "extrapolate", value="yes"), "'extrapolate' must be true or false, got 'yes'"),
         (mutated("variable", 1, "lower", value=float("nan")), "'lower' must be a finite number"),
-        (mutated("variable", 1, "lower", value=1e16), "lower = 1e.16 must be below upper = 1e.15"),
+        (mutated("variable", 1, "lower", value=1e16), "lower = 1e16 must be below upper = 1e15"),
         (mutated("variable", 1, "symbol", value="exp"), "'symbol' must be a name"),
         (mutated("variable", 1, "column", value="acc"), "column 'acc' is declared twice"),
         (mutated("variable", value={"column": "N"}), r"'variable' must be a list of tables \(\[\[variable\]\]\)"),

@@ -3,9 +3,11 @@
 import csv
 import io
 import json
+import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cli_runs import COLUMNS, QUICK, SCORE_KEYS, child, loss, one_line, write_runs, write_task
 from commands import Run
@@ -13,6 +15,7 @@ from many_cases import each
 
 from sld.cli import output as cli_output
 from sld.cli.show import laws as show_laws
+from sld.cli.show.predictions import rounded
 from sld.data import task as core_task
 from sld.data.task import load_task, tasks_root
 from sld.laws.catalogue import load_catalogue
@@ -57,15 +60,15 @@ def test_no_command_shows_the_help(sld: Run) -> None:
 
 
 def test_help_says_the_whole_sentence_of_each_command(sld: Run) -> None:
-    listed = sld("--help").out.partition("Commands:")[2].partition("Examples:")[0]
+    listed = sld("--help").out.partition("Get runs into a table:")[2].partition("Examples:")[0]
     assert listed.count("\n  collect ") == 1 and "..." not in listed
-    assert "sizes, tokens and hyperparameters of least loss." in " ".join(listed.split())
+    assert "which size, how many tokens, which hyperparameters?" in " ".join(listed.split())
 
 
 def test_numbers_are_written_as_decisions_write_them() -> None:
-    written = {1601.29: "1600", 1.28e5: "1.28e5", 12345678.0: "1.23e7", 99999.0: "1e5", 0.05: "0.05", 3.1e-7: "3.1e-7"}
+    written = {1601.29: "1601", 1.28e5: "1.28e5", 12345678.0: "1.23e7", 99999.0: "1e5", 0.05: "0.05", 3.1e-7: "3.1e-7"}
     assert {value: cli_output.shown(value, 3) for value in written} == written
-    assert [cli_output.shown(value) for value in (None, float("nan"), -23456.0)] == ["-", "-", "-23460"]
+    assert [cli_output.shown(value) for value in (None, float("nan"), -23456.0)] == ["-", "-", "-23456"]
 
 
 def test_version(sld: Run) -> None:
@@ -211,9 +214,24 @@ def test_predict_keeps_the_columns_and_adds_the_target(sld: Run, law_file: Path,
     assert [row["N"] for row in rows] == ["1e9", "2e9"]
     assert float(rows[0]["loss"]) == pytest.approx(loss(1e9, 1e11), rel=1e-3)
     assert sld("predict", law_file, "points.csv", "--out", "p.csv").out == ""
-    assert Path("p.csv").read_text(encoding="utf-8") == predicted.out
+    exact = list(csv.DictReader(Path("p.csv").read_text(encoding="utf-8").splitlines()))
     document = sld("predict", law_file, "points.csv", "--json").document
-    assert document["predictions"]["loss"] == [float(row["loss"]) for row in rows]
+    assert document["predictions"]["loss"] == [float(row["loss"]) for row in exact]
+    for short, long in zip(rows, exact, strict=True):
+        assert len(short["loss"]) < len(long["loss"]) and float(short["loss"]) == pytest.approx(
+            float(long["loss"]), 1e-4
+        )
+
+
+def test_predictions_have_the_digits_that_their_interval_warrants() -> None:
+    y, low, high = np.array([[1.23456789, 1.2, 1.26], [8.6e6, 8.1e6, 9.3e6], [0.0012, 0.0, 0.0031], [5, 5, 5]]).T
+    shown = rounded({"y": y, "y_low": low, "y_high": high})
+    assert shown["y"] == ["1.235", "8.6e6", "0.00120", "5"] and shown["y_low"][0] == "1.200"
+    known = high > low
+    for name, values in (("y", y), ("y_low", low), ("y_high", high)):
+        printed = np.array([float(text) for text in shown[name]])
+        assert np.all(abs(printed - values)[known] <= (high - low)[known] / 20)
+    assert rounded({"y": np.array([1.23456789, math.nan, 1e22 / 3])}) == {"y": ["1.23457", "nan", "3.33333e21"]}
 
 
 def test_predict_says_where_the_law_gives_no_number(sld: Run, tmp_path: Path) -> None:
@@ -224,6 +242,19 @@ def test_predict_says_where_the_law_gives_no_number(sld: Run, tmp_path: Path) ->
     assert "no finite prediction for 1 of 2 points" in predicted.err
     assert predicted.out.splitlines()[2].startswith("100000,nan")
     assert sld("predict", "law.json", "points.csv", "--json").document["predictions"]["loss"][1] is None
+
+
+def test_predict_takes_a_task_for_its_held_out_runs_and_does_not_look_at_what_they_gave(
+    sld: Run, law_file: Path, tmp_path: Path
+) -> None:
+    rows = list(csv.DictReader(io.StringIO(sld("predict", law_file, "nanolm_chinchilla").out)))
+    points = load_task("nanolm_chinchilla").held_out()
+    assert points is not None
+    assert [float(row["N"]) for row in rows] == points.column("N").tolist()
+    assert list(rows[0])[:3] == ["N", "D", "loss"] and "loss_predicted" not in rows[0]
+    write_task(tmp_path / "mine", 'role = "scale"')
+    one_line(sld("predict", law_file, "mine"), "'mine' has no held-out rows", "a table of points with N, D")
+    one_line(sld("predict", law_file, "nanolm_chinchila"), "did you mean 'nanolm_chinchilla'")
 
 
 @pytest.mark.slow

@@ -12,9 +12,13 @@ from pathlib import Path
 import pytest
 import typer.main
 from boards import law_of, write_task
+from cli_runs import one_line
+from commands import Run
+from many_cases import case
 
 from sld.cli import app as cli_app
 from sld.cli import commands
+from sld.cli.base import Group
 from sld.data.task import load_task
 
 PACKAGE = Path(__file__).resolve().parents[1] / "sld"
@@ -94,18 +98,34 @@ def test_two_files_are_a_decision_and_its_command(tmp_path: Path) -> None:
     assert "Say what a constant is." in help_line
 
 
-def test_every_file_of_commands_registers_and_the_help_keeps_its_order() -> None:
-    assert sorted(cli_app._families()) == sorted(p.stem for p in Path(commands.__path__[0]).glob("[!_]*.py"))
-    names = list(typer.main.get_command(cli_app.app).commands)  # type: ignore[attr-defined]
-    assert names[:6] == ["collect", "count", "discover", "fit", "predict", "score"]
-    assert names[-3:] == ["tasks", "laws", "leaderboard"]
+def test_every_file_of_commands_registers_and_every_heading_of_the_help_names_commands_that_there_are() -> None:
+    group = typer.main.get_command(cli_app.app)
+    assert isinstance(group, Group)
+    named = [name for names in group.headings.values() for name in names]
+    assert len(named) == len({*named}) and {*named} <= {*group.commands}
+    assert sorted(group.list_commands(None)) == sorted(group.commands)
+    families = {f"{command.callback.__module__}" for command in group.commands.values() if command.callback}
+    assert families == {f"{commands.__name__}.{p.stem}" for p in Path(commands.__path__[0]).glob("[!_]*.py")}
 
 
-@pytest.mark.parametrize(("text", "message"), [("D=many", "--at wants NAME=NUMBER"), ("D", "wanted NAME=VALUE")])
+@pytest.mark.parametrize(
+    ("text", "message"), [("D=many", "--at wants NAME=NUMBER"), ("D", "--at wants NAME=NUMBER"), ("D=nan", "got D=nan")]
+)
 def test_numbers_by_name_are_read_or_refused_in_a_line(text: str, message: str) -> None:
     from sld.cli.options import numbers
     from sld.core.errors import UsageError
 
-    assert numbers(["N=1e9,D=2e10", "lr=3e-4"], "--at") == {"N": 1e9, "D": 2e10, "lr": 3e-4}
-    with pytest.raises(UsageError, match=message):
+    assert numbers(["N=1B,D=2e10", "lr=3e-4"], "--at") == {"N": 1e9, "D": 2e10, "lr": 3e-4}
+    with pytest.raises(UsageError, match=f"--at wants NAME=NUMBER, .* got {text}"):
         numbers([text], "--at")
+
+
+def test_an_option_of_an_earlier_version_names_the_new_one(sld: Run) -> None:
+    for words, now in (
+        (("compare", "a", "b", "--setting", "D=20*N"), "--setting is now --given, e.g. --given D/N=20"),
+        (("compare", "a", "b", "--at", "lr=1"), "--at is now --given"),
+        (("sensitivity", "x.csv", "--law", "a", "--point", "N=1"), "--point is now --at"),
+        (("worth", "parscale", "--run", "N=1"), "--run is now --at"),
+    ):
+        with case(words):
+            one_line(sld(*words), now)

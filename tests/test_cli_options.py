@@ -51,3 +51,10 @@ def test_discover_and_fit_have_every_option_about_a_table() -> None:
     for name in ("discover", "fit"):
         there = [p.name for p in group.commands[name].params]  # type: ignore[attr-defined]
         assert len(fields) == 17 and set(fields) <= set(there)
+
+
+def test_a_bound_of_zero_is_a_bound() -> None:
+    """0 equals False, and was once taken for an option that nobody gave."""
+    assert options.TableOptions(lower=0.0, upper=1.0).keywords() == {"lower": 0.0, "upper": 1.0}
+    assert options.Loss(delta=0.0).keywords() == {"loss": "squared", "delta": 0.0}
+    assert options.TableOptions().keywords() == {}

@@ -104,7 +104,7 @@ def test_points_may_come_from_a_pipe(sld: Run, law_file: Path, monkeypatch: pyte
     rows = list(csv.DictReader(io.StringIO(predicted.out)))
     assert [(row["run"], row["N"]) for row in rows] == [("nächster", "1B"), ("b", "2e9")]
     assert float(rows[0]["loss"]) == pytest.approx(loss(1e9, 1e11), rel=1e-3)
-    assert "note: column 'N': 1B was read as 1e+09 (1 value)" in predicted.err
+    assert "note: column 'N': 1B was read as 1e9 (1 value)" in predicted.err
     monkeypatch.setattr(sys, "stdin", _Pipe(b""))
     one_line(sld("predict", law_file, "-"), "standard input is empty")
     monkeypatch.setattr(sys, "stdin", None)

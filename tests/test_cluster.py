@@ -133,7 +133,7 @@ def test_a_task_that_kills_every_worker_is_given_up_with_a_sentence(monkeypatch:
             def done(self) -> bool:
                 return True
 
-            def result(self) -> None:
+            def result(self, timeout: float | None) -> None:
                 raise CancelledError("its worker is gone")
 
         with pytest.raises(SldError, match="killed its worker 30 times"):

@@ -169,7 +169,7 @@ def test_one_exponent_serves_where_it_is_one_and_not_where_there_are_two() -> No
 
 def test_equal_settings_compare_at_one_split() -> None:
     other = "1.69 + 300*N**-0.34 + 410.7*D**-0.28"
-    pair = sld.compare(BASE, other, setting="D=20*N", between=(1e20, 1e22)).only
+    pair = sld.compare(BASE, other, given={"D/N": 20}, between=(1e20, 1e22)).only
     place = pair.places[0]
     N = (place.x / 120) ** 0.5
     assert place.one.value == pytest.approx(1.69 + 406.4 * N**-0.34 + 410.7 * (20 * N) ** -0.28, rel=1e-9)
@@ -180,7 +180,7 @@ def test_equal_settings_compare_at_one_split() -> None:
 
 def test_what_one_law_has_not_is_held_in_the_other_alone() -> None:
     tuned = "1.69 + 406.4*N**-0.34 + 410.7*D**-0.28 + 0.1*(log(lr/0.003))**2"
-    pair = sld.compare(BASE, tuned, at={"lr": 0.003}, between=(1e20, 1e22)).only
+    pair = sld.compare(BASE, tuned, given={"lr": 0.003}, between=(1e20, 1e22)).only
     assert [p.difference.value for p in pair.places] == pytest.approx([0.0] * len(pair.places), abs=1e-9)
 
 
@@ -199,9 +199,11 @@ REFUSED: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
     ((BASE,), {}, "two laws or more"),
     ((BASE, "A*N**-0.3"), {}, "."),
     ((BASE, "2 + 40*N**-0.3"), {}, "compare laws over the same variables"),
-    (("2 + 40*N**-0.3*lr**0.1*D**-0.2", BASE), {}, "hold the others with --at"),
-    ((BASE, BASE), {"at": {"lrate": 1.0}}, "no variable of these laws 'lrate'"),
+    (("2 + 40*N**-0.3*lr**0.1*D**-0.2", BASE), {}, "hold the others with --given"),
+    ((BASE, BASE), {"given": {"lrate": 1.0}}, "no variable of these laws 'lrate'"),
     ((BASE, BASE), {"setting": "D:20"}, "wanted a rule such as"),
+    ((BASE, BASE), {"given": {"D/N": 20}, "setting": "D=20*N"}, "one rule shares out the compute"),
+    ((BASE, BASE), {"given": {"D/N": 0}}, "the ratio D/N must be a number above 0"),
     ((BASE, BASE), {"between": (1e22, 1e20)}, "from a number above 0 to a larger one"),
     ((BASE, "1.7 + 40*N**-0.1*D**-0.1"), {}, "no best split"),
     ((BASE, BASE), {"law": "chinchilla"}, "tells recipes apart"),

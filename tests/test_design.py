@@ -47,7 +47,7 @@ def rounded(x: Array, digits: int) -> Array:
         ({"N": N, "D": 20 * N}, ["N"], "D = 20*N"),
         ({"width": N, "params": 12 * N**2}, ["params"], "width = 0.289*params**0.5"),
         ({"x": N, "y": D, "z": (N * D) ** 0.5}, ["x", "y"], "z = x**0.5*y**0.5"),
-        ({"N": N, "N_millions": N / 1e6, "D": D}, ["N", "D"], "N_millions = 1e-06*N"),
+        ({"N": N, "N_millions": N / 1e6, "D": D}, ["N", "D"], "N_millions = 1e-6*N"),
     ],
 )
 def test_a_column_that_others_determine_is_left_out(columns: dict[str, Array], kept: list[str], text: str) -> None:
@@ -129,7 +129,7 @@ def test_a_short_span_is_not_told_from_the_irreducible_loss() -> None:
     (note,) = design_notes(table_of(N=sizes.ravel(), D=grid.ravel()))
     assert note.startswith("N spans a factor of 8 in 4 levels (less than a decade): the design hardly tells its effect")
     assert "every N is on the same 12 values of D" in note
-    assert "add runs at N = 1.3e+07 or less (cheap), or at 1.5e+09 or more" in note
+    assert "add runs at N = 1.3e7 or less (cheap), or at 1.5e9 or more" in note
 
 
 def test_a_given_formula_over_redundant_columns_is_warned_of() -> None:

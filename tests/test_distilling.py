@@ -148,7 +148,7 @@ def test_worth_in_compute_has_the_interval_of_joint_draws() -> None:
 
 
 def test_misuse_of_worth_in_compute_is_one_line(sld: Run) -> None:
-    run = ("worth", "chinchilla", "--run", "N=1e9,D=2e10", "--into", "C")
+    run = ("worth", "chinchilla", "--at", "N=1e9,D=2e10", "--into", "C")
     for words, said in (
         (("--with", "N=1"), "leave N of the reference out"),
         (("--with", "N=C"), "as large as its compute"),

@@ -20,7 +20,17 @@ from sld.api.settings import OptimumOptions
 VERBS = (
     *(sld.collect, sld.diagnose, sld.discover, sld.fit, sld.predict, sld.score, sld.submit, sld.leaderboard),
     *(sld.count, sld.plausibility, sld.allocate, sld.compare, sld.isoflop, sld.optimum, sld.sensitivity, sld.worth),
-    *(sld.curve, sld.curve_law, sld.downstream, sld.passk, sld.next_runs, sld.check_design),
+    *(
+        sld.curve,
+        sld.curve_law,
+        sld.downstream,
+        sld.families,
+        sld.passk,
+        sld.rl,
+        sld.utd,
+        sld.next_runs,
+        sld.check_design,
+    ),
 )
 
 

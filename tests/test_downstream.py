@@ -187,14 +187,14 @@ def test_the_command_shows_tasks_and_counts(sld: Run, tmp_path: Path) -> None:
     ("words", "message"),
     [
         (("--at", "D=3"), "a value of 'N' is missing"),
-        (("--at", "N=much"), "--at wants COLUMN=NUMBER"),
+        (("--at", "N=much"), "--at wants NAME=NUMBER"),
         (("--at", "N=-1"), "scales must be above 0"),
         (("--at", "N=1,D=3"), "'D' is no scale"),
         (("--at", "N=1", "--better", "up"), "better must be higher or lower"),
         (("--at", "N=1", "--trials", "acc"), "counts must be whole"),
         (("--at", "N=1", "--through", "nothing"), "no column 'nothing'"),
         (("--at", "N=1", "--out", "no/such.csv"), "no folder no; create it first"),
-        (("--at", "N=1", "--plot", "."), "could not write .: it is a folder"),
+        (("--at", "N=1", "--plot", "no/such.png"), "no folder no; create it first"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_a_line(

@@ -8,18 +8,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import cast
 
 import pytest
+from many_cases import case
 
 from sld.core.errors import SldError
 from sld.formula.expression import parse
 from sld.laws.form import Form
 from sld.search.candidates.candidate import Candidate, Judgement
-from sld.search.judging.executors import Executor
+from sld.search.judging.executors import Executor, chunks
 from sld.search.judging.judge import Judge, Proposal
 
 ROOT = Path(__file__).parents[1]
@@ -42,9 +44,9 @@ class Stub:
         return candidate, n
 
 
-def proposals(n: int) -> Iterator[Proposal]:
+def proposals(n: int) -> list[Proposal]:
     form = Form(parse("E + A*x", ["x"]), "test")
-    return (Proposal((form,), str(i)) for i in range(n))
+    return [Proposal((form,), str(i)) for i in range(n)]
 
 
 def executor(workers: int, act: Callable[[int], None] = lambda n: None) -> Executor:
@@ -87,20 +89,23 @@ def test_one_pool_judges_many_batches() -> None:
             assert len(list(pool.map(proposals(n)))) == n
 
 
+def test_chunks_hold_every_proposal_once_in_order_and_end_with_single_ones() -> None:
+    for n, workers in product((0, 1, 5, 96, 97), (1, 2, 7, 1000)):
+        with case((n, workers)):
+            parts = list(chunks(proposals(n), workers, 16))
+            assert [p.key for part in parts for p in part] == [str(i) for i in range(n)]
+            sizes = [len(part) for part in parts]
+            assert sizes == sorted(sizes, reverse=True) and max(sizes, default=1) <= 16
+            assert sizes[-workers:] == [1] * min(n, workers, len(sizes))
+
+
 @forks
-@pytest.mark.parametrize("workers", [1, 2])
-def test_proposals_are_drawn_only_a_little_ahead(workers: int) -> None:
-    drawn = 0
-
-    def counted() -> Iterator[Proposal]:
-        nonlocal drawn
-        for proposal in proposals(10_000):
-            drawn += 1
-            yield proposal
-
-    with executor(workers) as pool:
-        next(iter(pool.map(counted())))
-        assert drawn <= 100
+def test_what_is_to_be_done_meanwhile_is_done_before_the_first_result() -> None:
+    done: list[str] = []
+    with executor(2, lambda n: time.sleep(0.2 if n == 0 else 0)) as pool:
+        for proposal, _, _ in pool.map(proposals(20), lambda: done.append("meanwhile")):
+            done.append(proposal.key)
+    assert done == ["meanwhile", *(str(i) for i in range(20))]
 
 
 @forks

@@ -19,7 +19,7 @@ import sld
 from sld.board.suites.hub import need_pyarrow
 from sld.chat.settings import ChatSettings
 from sld.chat.settings import check as check_chat
-from sld.core.errors import UsageError
+from sld.core.errors import SldError, UsageError
 from sld.search.proposing.engines import ENGINES, check_installed
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -72,6 +72,21 @@ def cluster(_: Path) -> None:
     Cluster("dask://127.0.0.1:1")  # nobody is called before the context begins
 
 
+def tracker(_: Path) -> None:
+    from sld.data.importers import wandb_api
+
+    with pytest.MonkeyPatch.context() as patch:
+        # nobody is asked: without a key the client gives up before it calls a server
+        patch.setattr(wandb_api, "_refusal", lambda said, what: SldError(said))
+        for name in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"):
+            patch.delenv(name, raising=False)
+        patch.setenv("NETRC", str(_ / "netrc"))
+        with pytest.raises(SldError, match=r"No API key|pip install") as caught:
+            wandb_api.listed("wandb://entity/project")
+    if isinstance(caught.value, UsageError):
+        raise caught.value
+
+
 def file(name: str, made: Callable[[], bytes]) -> Callable[[Path], None]:
     def read(folder: Path) -> None:
         path = folder / name
@@ -93,6 +108,7 @@ NEEDED = {
     "sklearn": "sklearn",
     "mcp": "mcp",
     "dask": "distributed",
+    "wandb": "wandb",
 }
 USES: dict[str, Callable[[Path], None]] = {
     "parquet": file("runs.parquet", parquet),
@@ -104,6 +120,7 @@ USES: dict[str, Callable[[Path], None]] = {
     "sklearn": estimator,
     "mcp": agents,
     "dask": cluster,
+    "wandb": tracker,
 }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sld.core.errors import SldError
-from sld.core.files import check_writable, write_bytes_atomic, write_text_atomic
+from sld.core.files import check_file, write_bytes_atomic, write_text_atomic
 
 
 def test_text_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -109,9 +109,10 @@ def test_a_place_is_refused_before_the_work_as_it_would_be_after(tmp_path: Path)
     """The lines are those of writing, nothing is written, and what can be written passes."""
     for path in (tmp_path / "runs" / "law.json", tmp_path, "a\0b"):
         with pytest.raises(SldError) as early:
-            check_writable(path)
+            check_file(Path(path))
         with pytest.raises(SldError) as late:
             write_text_atomic(path, "{}")
         assert str(early.value).casefold() == str(late.value).casefold()
-    check_writable(None, tmp_path / "law.json", os.devnull)
+    for path in (tmp_path / "law.json", Path(os.devnull)):
+        check_file(path)
     assert os.listdir(tmp_path) == []

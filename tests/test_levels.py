@@ -115,7 +115,7 @@ def test_points_outside_a_hyperparameters_range_are_named_and_scales_are_not() -
     law = law_of(table_of())
     points = {"N": [1e12, 1e3, 1e7], "lr": [1e-5, 2e-3, 0.1]}
     assert outside(law, read_points(points, law.variables)) == (
-        "lr = 1e-05 lies outside 0.001..0.003, where the law was fitted (2 of 3 points)",
+        "lr = 1e-5 lies outside 0.001..0.003, where the law was fitted (2 of 3 points)",
     )
     assert outside(law, read_points({"N": [1e7, 1e7], "lr": [1e-3, 3e-3]}, law.variables)) == ()
     saved = Law.from_json(law.to_json())
@@ -155,7 +155,7 @@ def test_predict_warns_of_a_fitted_law(tmp_path: Path, capsys: pytest.CaptureFix
     assert "note: lr has two values (0.001 and 0.003)" in capsys.readouterr().out
     assert main(["predict", law, str(tmp_path / "points.csv")]) == 0
     said = capsys.readouterr()
-    assert said.err == "warning: lr = 1e-05 lies outside 0.001..0.003, where the law was fitted\n"
+    assert said.err == "warning: lr = 1e-5 lies outside 0.001..0.003, where the law was fitted\n"
 
 
 def test_a_column_that_was_left_out_is_watched(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_column_that_was_left_out_is_watched(tmp_path: Path) -> None:
     assert [v.column for v in found.law.variables] == ["N"]
     assert api.warnings(found.law, {"N": [1e10], "D": [2e11]}) == []
     (sentence,) = api.warnings(found.law, {"N": [1e10], "D": [1e13]})
-    assert sentence.startswith("D = 1e+13 where the law takes D = 20*N = 2e+11, as in every row")
+    assert sentence.startswith("D = 1e13 where the law takes D = 20*N = 2e11, as in every row")
     assert api.warnings(found.law, {"N": [1e10]}) == []
 
 

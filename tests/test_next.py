@@ -294,7 +294,7 @@ def test_an_agent_reads_the_plan_and_when_to_stop(law_file: Path, runs: Path, sl
 def test_misuse_is_one_line(law_file: Path, sld: Run, arguments: tuple[str, ...], said: str) -> None:
     if said == "D is":
         outcome = sld("next", law_file, *arguments)
-        assert outcome.code == 0 and "D is 1e+09 in every run" in outcome.err
+        assert outcome.code == 0 and "D is 1e9 in every run" in outcome.err
         return
     one_line(sld("next", law_file, *arguments), said)
 

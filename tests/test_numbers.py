@@ -73,8 +73,8 @@ def test_what_was_read_as_what_is_noted() -> None:
     values, notes = read(["135M", "1.7B", "256M", "7e9"])
     assert values == [1.35e8, 1.7e9, 2.56e8, 7e9]
     assert notes == [
-        "column 'N': 135M was read as 1.35e+08 (2 values), 1.7B was read as 1.7e+09 (1 value); "
-        "1 stands there without a suffix (7e+09, line 5)"
+        "column 'N': 135M was read as 1.35e8 (2 values), 1.7B was read as 1.7e9 (1 value); "
+        "1 stands there without a suffix (7e9, line 5)"
     ]
     assert read(["1e6", "", "3"])[1] == [] and np.isnan(read(["1e6", "", "3"])[0][1])
 

@@ -65,13 +65,13 @@ def test_a_sound_table_is_silent() -> None:
 def test_compute_beyond_what_the_hardware_did_is_impossible() -> None:
     found = the_one(sound(flops=put(6 * N * D, 5, 2.4e19)), "compute")
     assert (found.grade, found.rows) == ("impossible", (5,))
-    assert found.text.startswith("run r5: 6*N*tokens = 4.8e+19 is 200 % of flops = 2.4e+19, a utilisation above 100 %")
+    assert found.text.startswith("run r5: 6*N*tokens = 4.8e19 is 200 % of flops = 2.4e19, a utilisation above 100 %")
 
 
 def test_compute_that_was_hardly_used_is_doubtful() -> None:
     found = the_one(sound(flops=put(6 * N * D, 0, 6e8 * 2e9 * 2000)), "compute")
     assert (found.grade, found.rows) == ("doubtful", (0,))
-    assert "run r0: 6*N*tokens = 1.2e+18 is 0.05 % of flops = 2.4e+21, a utilisation below 0.1 %" in found.text
+    assert "run r0: 6*N*tokens = 1.2e18 is 0.05 % of flops = 2.4e21, a utilisation below 0.1 %" in found.text
 
 
 def test_compute_of_another_rule_is_named_with_its_factor() -> None:
@@ -101,7 +101,7 @@ def test_tokens_are_steps_times_batch_times_sequence() -> None:
     assert plausibility(sound(tokens=D * 0.99, flops=None)) == ()
     found = the_one(sound(tokens=put(D, 2, 4e9), flops=None), "tokens")
     assert found.rows == (2,)
-    assert found.text.startswith("run r2: tokens = 4e+09 is 0.5 times steps x batch x seq_len = 8e+09")
+    assert found.text.startswith("run r2: tokens = 4e9 is 0.5 times steps x batch x seq_len = 8e9")
     devices = the_one(sound(batch=np.full(8, 64.0)), "tokens")
     assert (
         "is 8 times" in devices.text and "in all 8 rows: are devices or accumulated batches left out?" in devices.text
@@ -121,7 +121,7 @@ def test_numbers_that_stand_for_none_are_no_losses() -> None:
     """The Trainer of transformers writes 0.0 for a loss that is not a number, MLflow 1.797e308 for infinity."""
     zero, infinite = plausibility(sound(loss=put(put(LOSS, 1, 0.0), 4, 1.7976931348623157e308)))
     assert (zero.rows, zero.grade) == ((1,), "impossible") and "run r1: loss = 0 is exactly 0" in zero.text
-    assert (infinite.rows, infinite.grade) == ((4,), "impossible") and "run r4: loss = 1.798e+308" in infinite.text
+    assert (infinite.rows, infinite.grade) == ((4,), "impossible") and "run r4: loss = 1.798e308" in infinite.text
 
 
 def test_counters_of_a_run_rise() -> None:
@@ -139,7 +139,7 @@ def test_units_of_parameters_and_tokens() -> None:
     billions = the_one(sound(N=N / 1e9, flops=None), "units")
     assert "run r0: N = 0.1 (to 1) is no number of parameters: is it in B, M or thousands?" in billions.text
     mixed = the_one(sound(N=put(N, 6, 1000.0), flops=None), "units")
-    assert "run r6: N = 1000, and the next larger one is 1e+08: are parameters given in two units" in mixed.text
+    assert "run r6: N = 1000, and the next larger one is 1e8: are parameters given in two units" in mixed.text
     columns = table_from(sound(N=N / 1e9), target="loss", scale="N,tokens".split(","))
     assert [f.check for f in plausibility(columns)] == ["units"]
     said = [Variable("N", unit="billion parameters"), Variable("tokens")]
@@ -160,7 +160,7 @@ def test_parameters_are_counted_by_one_convention() -> None:
     assert mixed.grade == "impossible"
     assert "N is the non-embedding count in run a" in mixed.text and "the total count in run c" in mixed.text
     odd = the_one({**rows, "N": [right[0], right[1], 9e7]}, "convention", counts=counts)
-    assert odd.rows == (2,) and "run c: N = 9e+07 is no count of its configuration (total 124,439,808" in odd.text
+    assert odd.rows == (2,) and "run c: N = 9e7 is no count of its configuration (total 124,439,808" in odd.text
     words = {**rows, "N": right, "convention": ["total", "total", "non-embedding"]}
     assert "run c and run a say two things in convention" in the_one(words, "convention").text
 
@@ -305,7 +305,7 @@ def test_a_table_is_checked_by_the_command(run: Run, tmp_path: Path) -> None:
     lines = ["run,N,tokens,flops,loss", "a,1e8,2e9,1e17,3.1", "b,2e8,2e9,2.4e18,3.0"]
     (tmp_path / "odd.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     checked = run("tasks", "check", "odd.csv")
-    assert checked.code == 1 and checked.out.startswith("run a: 6*N*tokens = 1.2e+18 is 12 times flops = 1e+17")
+    assert checked.code == 1 and checked.out.startswith("run a: 6*N*tokens = 1.2e18 is 12 times flops = 1e17")
     document = run("tasks", "check", "odd.csv", "--json").document
     assert document["ok"] is False and len(document["problems"]) == 1
 

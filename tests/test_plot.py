@@ -12,7 +12,7 @@ import pytest
 from many_cases import each
 
 from sld.analysis.plot import plot_law
-from sld.analysis.sections import main_variable, section, short
+from sld.analysis.sections import magnitude, main_variable, section
 from sld.core.errors import UsageError
 from sld.data.splits import extrapolation_split, rung_folds
 from sld.data.table import Table, table_from
@@ -261,4 +261,4 @@ def test_measured_values_are_moved_by_what_the_law_says_about_the_other_variable
     ],
 )
 def test_numbers_are_written_as_people_write_them(value: float, text: str) -> None:
-    assert short(value) == text
+    assert magnitude(value) == text

@@ -78,17 +78,28 @@ def judged(proposal: Proposal, table: Table, score: float) -> Candidate:
         origin=proposal.forms[0].origin,
         judgements=(Judgement(score, errors, 0.01),) * len(columns),
         constants={c: {g: dict.fromkeys(e.constants, 1.0) for g in table.groups} for c, e in expressions.items()},
+        island=proposal.island,
     )
 
 
-def drawn(table: Table, names: Sequence[str], n_batches: int, seed: int = 0, max_constants: int = 20) -> list[Proposal]:
-    """Draw batches as a search does, with scores made up from the key."""
+def drawn(
+    table: Table,
+    names: Sequence[str],
+    n_batches: int,
+    seed: int = 0,
+    max_constants: int = 20,
+    ahead: list[bool] | None = None,
+) -> list[Proposal]:
+    """Draw batches as a search does, with scores made up from the key; says which were drawn ahead, if asked."""
     source = Source(table, names, iter(()), seed=seed, max_constants=max_constants)
     hall = HallOfFame()
     found: list[Proposal] = []
     for _ in range(n_batches):
         batch = source.batch(hall)
         found.extend(batch)
+        if ahead is not None:
+            source.draw_ahead(hall)
+            ahead.append(source._ahead is not None)
         for proposal in batch:
             hall.add(judged(proposal, table, -(sum(map(ord, proposal.key)) % 997) / 100))
     return found
@@ -127,6 +138,14 @@ def test_the_key_is_that_of_the_forms() -> None:
 def test_the_same_seed_and_scores_give_the_same_proposals(kind: str) -> None:
     one, other = of_kind(kind), drawn(TABLES[kind], ALL, 7)
     assert [(p.key, p.forms) for p in one] == [(p.key, p.forms) for p in other]
+
+
+@each("names", [ALL, [EVOLUTION, "catalogue"]])  # the second runs out of static ones
+def test_batches_drawn_while_the_one_before_is_judged_are_those_drawn_after(names: Sequence[str]) -> None:
+    ahead: list[bool] = []
+    one, other = drawn(TWO, names, 40), drawn(TWO, names, 40, ahead=ahead)
+    assert [(p.key, p.island, p.bar, p.limits) for p in one] == [(p.key, p.island, p.bar, p.limits) for p in other]
+    assert 15 < sum(ahead) < 40
 
 
 def test_another_seed_breeds_others_and_leaves_the_rest_alone() -> None:

@@ -143,7 +143,7 @@ def test_numbers_of_people_are_noted_wherever_they_come_from(write: Write) -> No
     for data in sources:
         table = read(data)
         assert table.X[:, 0].tolist() == [1.25e8, 3.5e8, 1.3e9]
-        assert table.notes == ("column 'N': 125M was read as 1.25e+08 (2 values), 1.3B was read as 1.3e+09 (1 value)",)
+        assert table.notes == ("column 'N': 125M was read as 1.25e8 (2 values), 1.3B was read as 1.3e9 (1 value)",)
     assert read(sources[0], scale=(), covariate="loss", target="N", group=None).Y[0] == 1.25e8
 
 
@@ -431,7 +431,7 @@ def test_small_tables_of_others_are_read_or_refused_with_the_way_out() -> None:
     curves = table_from(CASES / "isoflops_curves.json", target="final_loss", scale=["parameters", "compute_budget"])
     assert curves.n_rows == len(json.loads((CASES / "isoflops_curves.json").read_text()))
     videos = table_from(CASES / "fvlm_run_summaries.csv", target="best_val_loss", scale="model_size")
-    assert videos.X[0, 0] == 1.35e8 and "135M was read as 1.35e+08" in videos.notes[0]
+    assert videos.X[0, 0] == 1.35e8 and "135M was read as 1.35e8" in videos.notes[0]
     wide = CASES / "wandb_export_wide.csv"
     with pytest.raises(DataError, match=r'--drop "Step==0".*--melt'):
         table_from(wide, target="14b", scale="Step")

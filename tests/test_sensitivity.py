@@ -46,7 +46,7 @@ def test_each_other_way_gives_what_a_fit_of_its_own_gives() -> None:
     rows = table()
     found = sld.sensitivity(
         rows, FORM, **COLUMNS, budget=1e22, hold={"E": [1.6, 1.75]}, alternatives={"N": "N_total"},
-        seed_column="seed", where=["N>=3e7"], point={"N": 1e10, "D": 1e12},
+        seed_column="seed", where=["N>=3e7"], at={"N": 1e10, "D": 1e12},
     )  # fmt: skip
     plain = {k: v for k, v in rows.items() if k != "seed"}
 
@@ -138,7 +138,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"where": ["step>=10"]}, "step"),
     ({"seed_column": "sed"}, "sed"),
     ({"budget": -1.0}, "a budget must be a number above 0"),
-    ({"point": {"N": 1e9}}, "the point needs a value of D"),
+    ({"at": {"N": 1e9}}, "a value is missing of D"),
     ({"of": "x"}, "x"),
 ]
 

@@ -156,7 +156,7 @@ def test_the_commands_answer(sld: Run) -> None:
     assert shown.code == 0 and "best lr" in shown.out and "N**-0.25" in shown.out
     told = sld("optimum", RULE, "--at", "N=1e8,D=1e10", "--at", "N=1e9", "--json")
     assert json.loads(told.out)["points"][0]["best"]["lr"]["value"] > 0
-    shown = sld("worth", "muennighoff_repeats", "--run", "N=5e9,D=4e11,U=1e11", "--into", "D", "--with", "U=D")
+    shown = sld("worth", "muennighoff_repeats", "--at", "N=5e9,D=4e11,U=1e11", "--into", "D", "--with", "U=D")
     assert "is worth D = 3.73e11" in shown.out
-    one_line(sld("worth", "parscale", "--run", "N=1e9,P=4", "--into", "N", "--with", "P=x"), "--with wants NAME=NUMBER")
+    one_line(sld("worth", "parscale", "--at", "N=1e9,P=4", "--into", "N", "--with", "P=x"), "--with wants NAME=NUMBER")
     one_line(sld("optimum", "chinchilla", "--plot", "x.gif"), "a picture is a .png")

@@ -14,7 +14,7 @@ from searches import grouped, one_scale, search, two_scales
 
 from sld import api
 from sld.analysis.intervals import add_intervals, predict_intervals
-from sld.analysis.support import FACTOR, limit_by_intervals, supported
+from sld.analysis.support import FACTOR, limit_by_intervals, longest_step_down, supported
 from sld.data.card import Target, Variable
 from sld.data.splits import Fold, rung_folds
 from sld.data.table import ALL_ROWS, Array, Table, table_from
@@ -299,6 +299,63 @@ def test_what_a_search_writes_knows_its_intervals(tmp_path: Any) -> None:
     law = Law.load(tmp_path)
     assert law.provenance["verdict"] == found.verdict.to_json()
     assert limit_by_intervals(found.verdict, law, found.table) == found.verdict
+
+
+# -- downwards, and one up while another goes down ---------------------------------------------------------------------
+
+
+def judged_law(columns: dict[str, Array], form: str, scale: Any, **options: Any) -> tuple[Law, Table, Verdict]:
+    """A form that was fitted, and its verdict if the search had said "law, up to 30 times the largest"."""
+    table = table_from(columns, target="y", scale=scale, **options)
+    law = api.fit(columns, form, target="y", scale=scale, starts=8, **options)
+    ends = {v.symbol: float(table.column(v.symbol).max()) for v in table.variables}
+    said = Verdict("law", (), 0.001, (0.001,), 0.1, 0.1, reach={s: 30 * x for s, x in ends.items()}, edge=ends)
+    judged = limit_by_intervals(said, law, table)
+    return replace(law, provenance={**law.provenance, "verdict": judged.to_json()}), table, judged
+
+
+def scattered(seed: int, n: int) -> Array:
+    return np.asarray(1 + 0.004 * np.random.default_rng(seed).normal(size=n))
+
+
+def test_a_law_is_carried_down_as_far_as_a_refit_without_the_lowest_third_predicts() -> None:
+    x = np.geomspace(1e3, 1e6, 16)
+    _, _, judged = judged_law({"N": x, "y": (2 + 30 * x**-0.4) * scattered(0, 16)}, "E + A*N**-a", "N")
+    # five of sixteen rungs are left out
+    assert judged.down["N"] == pytest.approx(1e3 * x[0] / x[5], rel=1e-6)
+    assert judged.start == {"N": 1e3}
+    assert judged.downwards == "downwards, supported to N = 100 (the runs begin at N = 1e+03)"
+    assert judged.to_json()["down"] == {"N": pytest.approx(100.0)}
+
+
+def test_a_law_that_the_smallest_runs_do_not_follow_is_not_carried_down() -> None:
+    # training that has not begun: the smallest runs know nothing yet, and a power law through the others overshoots
+    x = np.geomspace(1e3, 1e6, 16)
+    columns = {"N": x, "y": np.minimum(2 + 300 * x**-0.5, 4.5) * scattered(1, 16)}
+    table = table_from(columns, target="y", scale="N")
+    law = api.fit(columns, "E + A*N**-a", target="y", scale="N", starts=8)
+    assert longest_step_down(law, table, table.variables[0]) == 0.0
+    columns["y"] = (2 + 300 * x**-0.5) * scattered(1, 16)
+    table = table_from(columns, target="y", scale="N")
+    law = api.fit(columns, "E + A*N**-a", target="y", scale="N", starts=8)
+    assert longest_step_down(law, table, table.variables[0]) == pytest.approx(math.log(10.0))
+
+
+def test_support_ends_downwards_where_a_bound_is_broken() -> None:
+    x = np.geomspace(1e3, 1e6, 16)
+    law, _, judged = judged_law({"N": x, "y": (0.1 + 5 * x**-0.27) * scattered(2, 16)}, "E + A*N**-a", "N", upper=1.0)
+    assert 100 < judged.down["N"] < 1e3
+    assert law.predict({"N": [judged.down["N"]]})[0, 0] <= 1.0 < 0.1 + 5 * 100**-0.27
+
+
+def test_points_below_the_runs_and_between_directions_are_warned_of() -> None:
+    n, d = (a.ravel() for a in np.meshgrid(np.geomspace(1e6, 1e8, 5), np.geomspace(1e8, 1e10, 5)))
+    y = (1.7 + 400 * n**-0.34 + 400 * d**-0.28) * (1 + 5 * (scattered(3, 25) - 1))
+    law, _, _ = judged_law({"N": n, "D": d, "y": y}, "E + A*N**-a + B*D**-b", ["N", "D"])
+    assert api.caution(law, {"N": [1e7], "D": [1e9]}) == ""
+    assert "below N = " in api.caution(law, {"N": [1e3, 1e7], "D": [1e9, 1e9]})
+    assert "1 of 2 points lie there" in api.caution(law, {"N": [1e3, 1e7], "D": [1e9, 1e9]})
+    assert "beyond the runs in one variable and below them in another" in api.caution(law, {"N": [1e16], "D": [1.0]})
 
 
 # -- declared bounds in the choice -----------------------------------------------------------------------------------

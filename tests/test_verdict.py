@@ -126,7 +126,7 @@ def test_too_little_range_forbids_to_extrapolate() -> None:
     x = np.geomspace(1e8, 1.5e8, 12)
     found = search(table_from({"N": x, "y": 2 + 300 * x**-0.3}, target="y", scale="N"), "500fits")
     assert found.verdict.kind == "weak"
-    assert found.verdict.sentence.startswith("weak law, do not extrapolate beyond N = 1.5e+08: ")
+    assert found.verdict.sentence.startswith("weak law, do not extrapolate beyond N = 1.5e8: ")
     assert "too little range: N spans a factor of 1.5" in found.verdict.sentence
     assert found.verdict.reach == {"N": pytest.approx(1.5e8)}
 

@@ -13,6 +13,7 @@ from sld.analysis import effects
 from sld.analysis.intervals import Interval, drawn_rows
 from sld.analysis.sections import main_variable
 from sld.core.errors import SldError
+from sld.core.numbers import short
 from sld.data.axes import levels, position
 from sld.data.table import Table
 
@@ -62,7 +63,7 @@ class Diagnosis:
 
     def sentences(self, intervals: Mapping[str, Mapping[str, Interval | None]]) -> list[str]:
         """Say it in words; `intervals` are those of the constants, by group."""
-        found = [f"The residuals have a standard deviation of {self.residual_sd:.3g}."]
+        found = [f"The residuals have a standard deviation of {short(self.residual_sd)}."]
         if self.status != "ok":
             return [*found, f"It could not be fitted again: {self.status}."]
         if not self.comparable:
@@ -71,7 +72,7 @@ class Diagnosis:
                 "error; the law follows other laws beyond the rows as well, and so misses these by more."
             )
         elif self.better > _SAME:
-            gain = f"{100 * self.better:.2g} % lower"
+            gain = f"{short(100 * self.better, 2)} % lower"
             found.append(
                 f"Fitted again from {self.n_starts} random starts, another optimum has an error {gain} on these rows; "
                 "the constants above were kept because they pass the physical checks or were found on fewer rows."
@@ -80,13 +81,13 @@ class Diagnosis:
             found.append(f"Fitted again, {self.n_at_best} of {self.n_starts} random starts reached the best error.")
         ill = self.condition > _ILL
         firm = "some constants trade off against each other" if ill else "the rows determine the constants"
-        found.append(f"Condition number {self.condition:.2g}: {firm}.")
+        found.append(f"Condition number {short(self.condition, 2)}: {firm}.")
         if self.at_bounds:
             found.append(f"On a declared bound: {', '.join(f'`{c}`' for c in self.at_bounds)}.")
         if loosest := _loosest(intervals):
             found.append(loosest)
         if self.changes:
-            parts = [f"{100 * change:.2g} % {choice}" for choice, change in self.changes.items()]
+            parts = [f"{short(100 * change, 2)} % {choice}" for choice, change in self.changes.items()]
             found.append(f"The prediction at {self.where} changes by " + ", ".join(parts) + ".")
         return found
 
@@ -210,7 +211,7 @@ def _loosest(intervals: Mapping[str, Mapping[str, Interval | None]]) -> str:
     if widths:
         ratio, name, group = max(widths)
         where = f" (group {group})" if len(intervals) > 1 else ""
-        how = f"known within a factor of {ratio:.3g}" if ratio < _HOPELESS else "hardly determined at all"
+        how = f"known within a factor of {short(ratio)}" if ratio < _HOPELESS else "hardly determined at all"
         said = f"The least certain constant is `{name}`{where}, {how}."
     for names, what in ((signs, "The sign of {} is not certain"), (unknown, "How certain {} is is not known")):
         if names:

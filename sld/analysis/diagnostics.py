@@ -22,6 +22,7 @@ from sld.analysis.diagnostics_parts import Influence, LeftOut, Level
 from sld.analysis.refits import Refits
 from sld.core.arrays import Rows
 from sld.core.errors import UsageError, suggest
+from sld.core.numbers import exact, short, signed
 from sld.data.axes import levels, position
 from sld.data.card import Variable
 from sld.data.table import Array, Table
@@ -104,31 +105,34 @@ class Diagnostics:
     def summary(self) -> str:
         """Return what matters, in sentences."""
         unit = "of its logarithm" if self.log else "in its own units"
-        lines = [f"{self.target}: residuals have a standard deviation of {self.residual_sd:.3g} {unit}."]
+        lines = [f"{self.target}: residuals have a standard deviation of {short(self.residual_sd)} {unit}."]
         inner = [r for r in self.rungs if not r.outermost and math.isfinite(r.missed)]
         if inner:
             worst = max(inner, key=lambda r: r.missed)
             lines.append(
-                f"Left out and predicted by the others, rungs between the ends are missed by {worst.missed:.2g} of "
-                f"these at most ({worst.variable} = {worst.low:.3g} to {worst.high:.3g})."
+                "Left out and predicted by the others, rungs between the ends are missed by "
+                f"{short(worst.missed, 2)} of "
+                f"these at most ({worst.variable} = {short(worst.low)} to {short(worst.high)})."
             )
         for rung in self.rungs:
             if rung.outermost and math.isfinite(rung.missed):
                 end = "highest" if rung.low > 0 and rung is _last(self.rungs, rung.variable) else "lowest"
-                lines.append(f"The {end} rung of {rung.variable} is missed by {rung.missed:.2g} of these.")
+                lines.append(f"The {end} rung of {rung.variable} is missed by {short(rung.missed, 2)} of these.")
         strong = [r for r in self.runs if abs(r.moved) > _STRONG]
-        place = ", ".join(f"{s} = {v:.3g}" for s, v in self.where.items())
+        place = ", ".join(f"{s} = {short(v)}" for s, v in self.where.items())
         if strong:
-            named = ", ".join(f"{r.run} ({r.moved:+.2g})" for r in strong[:_SHOWN])
+            named = ", ".join(f"{r.run} ({signed(r.moved)})" for r in strong[:_SHOWN])
             lines.append(
                 f"At {place}, leaving out one run moves the law by more than {_STRONG} of its spread: {named}."
             )
         elif self.runs:
             most = self.runs[0]
-            lines.append(f"At {place} no single run moves the law by more than {abs(most.moved):.2g} of its spread.")
+            lines.append(
+                f"At {place} no single run moves the law by more than {short(abs(most.moved), 2)} of its spread."
+            )
         off = [v for v in self.levels if v.outside]
         if off:
-            named = ", ".join(f"{v.variable} = {v.value:.3g} ({v.mean:+.2g})" for v in off[:_SHOWN])
+            named = ", ".join(f"{v.variable} = {short(v.value)} ({signed(v.mean)})" for v in off[:_SHOWN])
             lines.append(f"Mean residuals outside their band, in standard deviations: {named}.")
         else:
             lines.append("At every level of every variable the residuals average out.")
@@ -181,7 +185,7 @@ def diagnostics(
     point = {s: np.array([v]) for s, v in where.items()}
     there = around.at(point)
     if not math.isfinite(there.middle[0]):
-        raise UsageError(f"the law has no value at {', '.join(f'{s} = {x:g}' for s, x in where.items())}")
+        raise UsageError(f"the law has no value at {', '.join(f'{s} = {exact(x)}' for s, x in where.items())}")
     spread = float(there.spread[0])
     used = [v for v in table.variables if v.symbol in law.expressions[column].used_variables]
     return Diagnostics(

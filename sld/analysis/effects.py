@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sld.analysis.sections import main_variable, short
+from sld.analysis.sections import magnitude, main_variable
+from sld.core.numbers import exact, short
 from sld.data.axes import position
 from sld.data.card import Target, Variable
 from sld.data.table import ALL_ROWS, Array, Table
@@ -81,7 +82,7 @@ def beyond(laws: Sequence[Law], table: Table) -> Reach | None:
     for name, moving in walks:
         for factor in (10.0, 100.0):
             rows.append(_moved(x, table, moving, factor))
-            where.append(f"{name} ×{factor:g}")
+            where.append(f"{name} ×{exact(factor)}")
     X = np.array(rows)
     predictions = np.array([_at(law, table, X, group) for law in laws])
     return Reach(tuple(where), predictions, _table(laws[0], table, X, group))
@@ -89,7 +90,7 @@ def beyond(laws: Sequence[Law], table: Table) -> Reach | None:
 
 def describe(table: Table, x: Array) -> str:
     """Return the values of the variables at a point."""
-    return ", ".join(f"{v.symbol} = {short(float(value))}" for v, value in zip(table.variables, x, strict=True))
+    return ", ".join(f"{v.symbol} = {magnitude(float(value))}" for v, value in zip(table.variables, x, strict=True))
 
 
 def _table(law: Law, table: Table, X: Array, group: str) -> Table:
@@ -124,11 +125,12 @@ def _effect(law: Law, table: Table, x: Array, group: str, here: float, variable:
         if not np.isfinite(y).all() or float(np.ptp(y)) == 0.0:
             return None
         best = int(np.argmax(y) if goal.better == "higher" else np.argmin(y))
-        where = f"about {values[best]:.3g}"
+        where = f"about {short(values[best])}"
         if best in (0, _GRID - 1):
-            where = f"at the {'lower' if best == 0 else 'upper'} end of the range tried, {values[best]:.3g}"
+            where = f"at the {'lower' if best == 0 else 'upper'} end of the range tried, {short(values[best])}"
         return (
-            f"The best `{variable.symbol}` there is {where}; over its range the {goal.column} moves by {np.ptp(y):.3g}."
+            f"The best `{variable.symbol}` there is {where}; over its range the {goal.column} moves "
+            f"by {short(np.ptp(y))}."
         )
     if variable.role == "proportion":
         others = [k for k, v in enumerate(table.variables) if v.role == "proportion" and k != i]
@@ -146,7 +148,9 @@ def _effect(law: Law, table: Table, x: Array, group: str, here: float, variable:
     X = np.tile(x, (2, 1))
     X[:, i] = first, last
     y = _at(law, table, X, group)[:, target]
-    return f"From `{variable.symbol}` = {first:.3g} to {last:.3g} the law {_change(goal, float(y[0]), float(y[1]))}."
+    return (
+        f"From `{variable.symbol}` = {short(first)} to {short(last)} the law {_change(goal, float(y[0]), float(y[1]))}."
+    )
 
 
 def _change(goal: Target, here: float, there: float) -> str:
@@ -156,8 +160,8 @@ def _change(goal: Target, here: float, there: float) -> str:
         return f"leaves the {goal.column} as it is"
     verb = "raises" if there > here else "lowers"
     if here > 0 and there > 0:
-        return f"{verb} the {goal.column} by {100 * abs(there / here - 1):.2g} %"
-    return f"{verb} the {goal.column} by {abs(there - here):.3g}"
+        return f"{verb} the {goal.column} by {short(100 * abs(there / here - 1), 2)} %"
+    return f"{verb} the {goal.column} by {short(abs(there - here))}"
 
 
 def _limit(law: Law, table: Table, x: Array, group: str, scales: Sequence[Variable], target: int) -> str:
@@ -168,8 +172,8 @@ def _limit(law: Law, table: Table, x: Array, group: str, scales: Sequence[Variab
         return f"As {name} grow{'s' if len(scales) == 1 else ''} without end the law gives no finite number."
     grows = "grows" if len(scales) == 1 else "grow"
     if abs(two - one) <= 0.01 * max(abs(one), 1e-12):
-        return f"As {name} {grows} without end the {law.targets[target].column} approaches {two:.4g}."
-    return f"A million times farther out ({name}) it says {one:.4g}, and it does not level off there."
+        return f"As {name} {grows} without end the {law.targets[target].column} approaches {short(two, 4)}."
+    return f"A million times farther out ({name}) it says {short(one, 4)}, and it does not level off there."
 
 
 def with_formula(law: Law, expressions: Mapping[str, Expression], constants: Constants) -> Law:

@@ -12,6 +12,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from sld.core.numbers import short
 from sld.data.table import Array, Table
 from sld.fit.fitting import worse_sign
 from sld.laws.law import Law
@@ -43,7 +44,8 @@ def one_sided_notes(law: Law, table: Table) -> list[str]:
         side = "below" if target.better == "lower" else "above"
         notes.append(
             f"the residuals of {target.column} are one-sided ({n} of {len(excess)} rows lie {side} the law, the others "
-            f"up to {far:.2g} times as far on the other side; skewness {skewness:.2g}, p = {chance:.1g}): "
+            f"up to {short(far, 2)} times as far on the other side; skewness {short(skewness, 2)}, p = "
+            f"{short(chance, 1)}): "
             f"runs may be under-tuned or cut short; sld fit --loss envelope follows the best ones"
         )
     return notes

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sld.analysis import sections
-from sld.analysis.sections import WIDE, Section, axis_label, near, range_of, round_positions, short
+from sld.analysis.sections import WIDE, Section, axis_label, magnitude, near, range_of, round_positions
 from sld.core.files import write_bytes_atomic
 from sld.data.axes import levels, position
 from sld.data.scoring import Scores, scores
@@ -302,7 +302,7 @@ def _scale(ax: Axes, which: str, logarithmic: bool, span: tuple[float, float]) -
             axis.set_minor_locator(NullLocator())
         else:
             axis.set_major_locator(MaxNLocator(6))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: magnitude(value)))
 
 
 def _ticks(low: float, high: float) -> list[float]:

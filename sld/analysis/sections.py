@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sld.core.arrays import Rows
+from sld.core.numbers import short
 from sld.data.axes import levels, position
 from sld.data.card import Target, Variable
 from sld.data.table import ALL_ROWS, Array, Table
@@ -114,19 +115,19 @@ def joined(one: Table, other: Table | None) -> Table:
     )
 
 
-def short(value: float) -> str:
+def magnitude(value: float) -> str:
     """Return a number as people write it: 1.3M, 70B, 0.0003."""
     value = float(f"{value:.4g}" if 1e3 <= abs(value) < 1e4 else f"{value:.3g}")  # 999.9M is 1B
     size = abs(value)
     for limit, unit, suffix in ((1e12, 1e12, "T"), (1e9, 1e9, "B"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
         if limit <= size < 1e16:
-            return f"{value / unit:.3g}{suffix}"
-    return f"{value:.4g}".replace("e+", "e")
+            return f"{short(value / unit)}{suffix}"
+    return short(value, 4)
 
 
 def range_of(values: Array) -> str:
     """Return the smallest and the largest value, or the one there is."""
-    low, high = short(float(values.min())), short(float(values.max()))
+    low, high = magnitude(float(values.min())), magnitude(float(values.max()))
     return low if low == high else f"{low} to {high}"
 
 
@@ -332,7 +333,7 @@ class _Chooser:
         plans = []
         for k in _spread_out(n, MAX_LINES):
             value = float(np.exp(np.median(product[level == k])))
-            plans.append(_Plan(short(value), rows[level == k], group, product=value))
+            plans.append(_Plan(magnitude(value), rows[level == k], group, product=value))
         return plans
 
     def _by_rung(self, by: Variable, rows: Rows, group: str, *, with_beyond: bool = False) -> tuple[str, list[_Plan]]:
@@ -349,11 +350,11 @@ class _Chooser:
         )
         if len(chosen) <= int(level.max()):
             self.notes.append(f"{len(chosen)} of {int(level.max()) + 1} rungs of {by.symbol} are shown")
-        plans = [_Plan(short(_middle(x[level == k])), rows[level == k], group) for k in chosen]
+        plans = [_Plan(magnitude(_middle(x[level == k])), rows[level == k], group) for k in chosen]
         if with_beyond and bool(self.is_training.all()) and not by.log and by.role == "scale":
             value = 10 * float(x.max())
             at = ((self.index[by.symbol], value),)
-            plans.append(_Plan(f"{short(value)} (10 × the data)", plans[-1].rows, group, moved=at))
+            plans.append(_Plan(f"{magnitude(value)} (10 × the data)", plans[-1].rows, group, moved=at))
         return by.symbol, plans
 
     # --- lines

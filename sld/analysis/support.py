@@ -5,6 +5,8 @@ of the group span, which anybody knows without a law, or leaves the value open b
 factors leaves its range soon, and may be well known still). Where residuals are counted as logarithms, the ranges are
 those of the logarithms as well.
 
+The same is asked of smaller runs than there are, as far down as the folds have tested steps up.
+
 And the law has to tell points beyond the data apart: the larger half of all runs is moved outwards, and the interval of
 the law itself there (root mean square of its widths) may be as wide as what the law says varies (one standard
 deviation of its predictions for these runs, where they are and where they are moved to). On the tables to build on, of
@@ -20,14 +22,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from sld.analysis.intervals import predict_intervals
+from sld.analysis.intervals import predict_intervals, refit_to
 from sld.core.arrays import Rows
+from sld.core.numbers import short
 from sld.data.axes import position, positions_of
 from sld.data.card import Variable
+from sld.data.splits import Fold
 from sld.data.table import ALL_ROWS, Array, Table
+from sld.fit.noise import ErrorScale
+from sld.fit.parts import Flags
+from sld.laws.interval_record import about_target, spans_of
 from sld.laws.law import Law
 from sld.search.choosing.reach import Frontier, farther, goes_beyond, largest
 from sld.search.choosing.verdict import Verdict
+from sld.search.judging.baselines import baselines
 from sld.search.outcome import Discovery
 
 SPANS = 1.0  # ranges of the target in the group's data that an interval may span
@@ -35,6 +43,7 @@ FACTOR = 2.0  # between the ends of an interval that says something in any case
 TOLD = 1.0  # standard deviations of the predictions that the law's interval may be wide
 _LEAST_TOLD = 0.1  # of the range: who cannot be told so far beyond the data should not be asked there
 _MOVES = tuple(0.05 * 1.5**k for k in range(15))  # of the range: to 15 times, nearly a thousand for a few rungs
+_LOWEST = 1 / 3  # of what a variable spans, left out to see whether the form can be carried down
 _MOVED = 200  # rows, evenly spread: more tell nothing new
 _STEPS = 24
 _AT_THE_EDGE = 1e-6  # of the range: what was printed and read again is at the edge, not beyond it
@@ -71,7 +80,7 @@ def _planned(found: Discovery) -> str:
         return f"{every} {'lies' if aim.n_rows == 1 else 'lie'} within that"
     worst = max(unsupported, key=lambda k: _size(table, aim, k))
     group = f" (group {aim.groups[aim.group_index[worst]]})" if len(table.groups) > 1 else ""
-    where = ", ".join(f"{v.symbol} = {aim.column(v.symbol)[worst]:.3g}" for v in table.variables)
+    where = ", ".join(f"{v.symbol} = {short(aim.column(v.symbol)[worst])}" for v in table.variables)
     if aim.n_rows == 1:
         return f"{every} at {where}{group} lies beyond that"
     many = every if len(unsupported) == aim.n_rows else f"{len(unsupported)} of {aim.n_rows} planned runs"
@@ -119,6 +128,7 @@ def limit_by_intervals(judged: Verdict, law: Law, table: Table) -> Verdict:
     reach = judged.by_group or {ALL_ROWS: judged.reach}
     edges = judged.edges or {ALL_ROWS: judged.edge}
     limited: dict[str, dict[str, float]] = {}
+    tested: dict[str, dict[str, float]] = {}
     steps_kept: list[dict[str, float]] = []
     silent = []
     for group, ends in reach.items():
@@ -128,6 +138,7 @@ def limit_by_intervals(judged: Verdict, law: Law, table: Table) -> Verdict:
         steps = {v.symbol: _step(v, edges[group][v.symbol], ends[v.symbol]) for v in variables}
         kept = _kept(law, table, table.groups.index(group), variables, steps)
         steps_kept.append(kept or {})
+        tested[group] = steps
         if kept is None:
             silent.append(group)
             limited[group] = dict(edges[group])
@@ -152,11 +163,114 @@ def limit_by_intervals(judged: Verdict, law: Law, table: Table) -> Verdict:
     if told < _LEAST_TOLD:
         why = f"its {level:g} % interval is wider than its predictions differ, already just beyond the data"
         return replace(judged, kind="weak", reasons=(*judged.reasons, why), reach=judged.edge, by_group=judged.edges)
+    judged = _with_down(judged, law, table, {g: tested[g] for g in reach if g in tested})
     by_group = {g: limited.get(g, dict(reach[g])) for g in reach}
     by_group = {
         g: _within(table, g, edges[g], ends, told) if g in table.groups else ends for g, ends in by_group.items()
     }
     return replace(judged, reach=largest(by_group), by_group=by_group if judged.by_group else {})
+
+
+def _with_down(judged: Verdict, law: Law, table: Table, tested: Mapping[str, Mapping[str, float]]) -> Verdict:
+    """Return the verdict with how far down the law is supported.
+
+    Nothing in the folds asks for smaller runs, so the form is refitted without the lowest third of what each variable
+    spans. If it then predicts these rows better than the nearest run's value does, a step down may be as long as that
+    one, and no longer than the step up that the folds have tested.
+
+    Args:
+        judged: The verdict.
+        law: The law with its intervals.
+        table: The rows that it was fitted to.
+        tested: Group to symbol of each scale variable to the natural logarithm of the step up.
+    """
+    longest = {v.symbol: longest_step_down(law, table, v) for v in table.variables if v.symbol in judged.reach}
+    starts: dict[str, dict[str, float]] = {}
+    down: dict[str, dict[str, float]] = {}
+    for group, steps in tested.items():
+        g = table.groups.index(group)
+        variables = [v for v in table.variables if v.symbol in steps]
+        kept = _kept_down(law, table, g, variables, {s: min(step, longest[s]) for s, step in steps.items()})
+        rows = table.group_index == g
+        starts[group] = {v.symbol: float(table.column(v.symbol)[rows].min()) for v in variables}
+        down[group] = {v.symbol: farther(v, starts[group][v.symbol], -kept[v.symbol]) for v in variables}
+    grouped = bool(judged.by_group)
+    return replace(judged, down=_smallest(down), start=_smallest(starts), down_by_group=down if grouped else {})
+
+
+def longest_step_down(law: Law, table: Table, variable: Variable) -> float:
+    """Return the longest step down (natural logarithm) in which a refit predicts better than the nearest run does."""
+    z = position(table, variable)[0]
+    low = np.zeros(table.n_rows, dtype=np.bool_)
+    steps = []
+    for g in range(len(table.groups)):
+        rows = np.flatnonzero(table.group_index == g)
+        below = z[rows] < z[rows].min() + _LOWEST * float(np.ptp(z[rows]))
+        if below.any() and not below.all():
+            low[rows[below]] = True
+            steps.append(float(z[rows[~below]].min() - z[rows].min()))
+    kept = np.flatnonzero(~low)
+    if not steps or np.bincount(table.group_index[kept], minlength=len(table.groups)).min() < 1:
+        return 0.0
+    test = np.flatnonzero(low)
+    nearest = baselines(table, [Fold("lowest", kept, test)]).nearest[0]
+    for j in range(len(table.targets)):
+        said = refit_to(law, table, j, kept)
+        if said is None or not ErrorScale.of(table, j).nmse(table.Y[:, j] - said, test) < nearest[j]:
+            return 0.0
+    return max(steps)
+
+
+def _smallest(by_group: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    symbols = dict.fromkeys(s for ends in by_group.values() for s in ends)
+    return {s: min(ends[s] for ends in by_group.values() if s in ends) for s in symbols}
+
+
+def _kept_down(
+    law: Law, table: Table, group: int, variables: Sequence[Variable], steps: Mapping[str, float]
+) -> dict[str, float]:
+    """Return the steps down within which the interval says something and the law keeps within its bounds.
+
+    From the smallest runs along each variable and in their product, each variable by itself and all together.
+    """
+    frontier = Frontier(table, variables, group)
+    names = [v.symbol for v in variables]
+    size = np.sum([frontier.z[s][frontier.rows] for s in names], axis=0)
+    lowest = [int(frontier.rows[np.argmin(frontier.z[s][frontier.rows])]) for s in names]
+    rows = np.array(list(dict.fromkeys([*lowest, int(frontier.rows[np.argmin(size)])])), dtype=np.intp)
+    shares = np.linspace(0.0, 1.0, _STEPS + 1)
+    z = {s: frontier.z[s][rows][:, None] for s in names}
+    X = np.stack([
+        frontier.points({s: z[s] - (steps[s] if s in moved else 0.0) * shares for s in names}, rows)
+        for moved in (*([s] for s in names), names)
+    ])  # fmt: skip
+    says = _says(law, table, group, X) & _within_bounds(law, table, group, X)
+    first = np.where(says.all(axis=1), _STEPS + 1, np.argmin(says, axis=1))
+    last = np.maximum(first - 1, 0)
+    together = float(shares[last[len(names)]])
+    return {s: min(float(shares[last[i]]), together) * steps[s] for i, s in enumerate(names)}
+
+
+def _within_bounds(law: Law, table: Table, group: int, X: Array) -> Flags:
+    """Return whether the law lies within the declared bounds at points, as `_says` does."""
+    predicted = law.predict(_points(table, group, X))
+    kept: Flags = np.asarray(np.isfinite(predicted).all(axis=1))
+    for j, target in enumerate(table.targets):
+        if target.lower is not None:
+            kept &= predicted[:, j] >= target.lower
+        if target.upper is not None:
+            kept &= predicted[:, j] <= target.upper
+    return np.asarray(kept.reshape(X.shape[:-1]).all(axis=1))
+
+
+def _points(table: Table, group: int, X: Array) -> Table:
+    """Return points (..., n_variables) of a group as a table without targets."""
+    flat = X.reshape(-1, X.shape[-1])
+    return replace(
+        table.take(np.flatnonzero(table.group_index == group)[:1]),
+        targets=(), X=flat, Y=np.empty((len(flat), 0)), group_index=np.zeros(len(flat), dtype=np.intp),
+        own_shares=(), weights=None, yerr=None, runs=(), run_index=np.zeros(0, dtype=np.intp),
+    )  # fmt: skip
 
 
 def _step(variable: Variable, edge: float, end: float) -> float:
@@ -199,29 +313,57 @@ def _kept(
     return {s: min(alone[s], together) * steps[s] for s in names}
 
 
-def _says(law: Law, table: Table, group: int, X: Array) -> Array:
+def _says(law: Law, table: Table, group: int, X: Array) -> Flags:
     """Return whether the interval says something at points (n_walks, n_rows, n_steps, n_variables), over the rows."""
-    flat = X.reshape(-1, X.shape[-1])
-    points = replace(
-        table.take(np.flatnonzero(table.group_index == group)[:1]),
-        targets=(), X=flat, Y=np.empty((len(flat), 0)), group_index=np.zeros(len(flat), dtype=np.intp),
-        own_shares=(), weights=None, yerr=None, runs=(), run_index=np.zeros(0, dtype=np.intp),
-    )  # fmt: skip
-    lower, upper = predict_intervals(law, points)
-    says = np.ones(len(flat), dtype=np.bool_)
+    lower, upper = predict_intervals(law, _points(table, group, X))
+    says = np.ones(len(lower), dtype=np.bool_)
     rows = table.group_index == group
     assert law.intervals is not None
     for j, target in enumerate(table.targets):
         y = table.Y[rows, j]
-        low, high = lower[:, j], upper[:, j]
-        with np.errstate(all="ignore"):
-            width = high - low
-            narrow = width <= SPANS * float(np.ptp(y))
-            ratio = np.where((low > 0) & (high > 0), np.log(high / low), np.inf)
-            if law.intervals["targets"][target.column].get("scale") == "log" and (y > 0).all():
-                narrow &= ratio <= SPANS * float(np.ptp(np.log(y)))
-            says &= np.isfinite(width) & (narrow | (ratio <= math.log(FACTOR)))
+        log = law.intervals["targets"][target.column].get("scale") == "log"
+        says &= _narrow(lower[:, j], upper[:, j], float(y.min()), float(y.max()), log)
     return np.asarray(says.reshape(X.shape[:-1]).all(axis=1))
+
+
+def lost_between(law: Law, points: Table) -> Flags:
+    """Return where (n_points,) a law says nothing, of points beyond the runs in one variable and below in another.
+
+    What a verdict says of each direction says nothing of a large model on few tokens.
+
+    Args:
+        law: A law with intervals; of one without nothing is known, and no point is named.
+        points: The points that predictions are asked for, with the law's variables.
+    """
+    found = np.zeros(points.n_rows, dtype=np.bool_)
+    scales = [v for v in law.variables if v.role == "scale" and v.symbol in law.used_variables]
+    if law.intervals is None or len(scales) < 2:
+        return found
+    lower, upper = predict_intervals(law, points)
+    for g, group in enumerate(points.groups):
+        rows = np.flatnonzero(points.group_index == g)
+        for j, target in enumerate(law.targets):
+            about = about_target(law, target.column)
+            spans, (low, high) = spans_of(about, group if law.grouped else ALL_ROWS)
+            above = np.zeros(len(rows), dtype=np.bool_)
+            below = np.zeros(len(rows), dtype=np.bool_)
+            for v in (v for v in scales if v.symbol in spans):
+                x, (least, most) = points.column(v.column)[rows], spans[v.symbol]
+                above |= x > most + _AT_THE_EDGE * abs(most)
+                below |= x < least - _AT_THE_EDGE * abs(least)
+            found[rows] |= above & below & ~_narrow(lower[rows, j], upper[rows, j], low, high, about["scale"] == "log")
+    return found
+
+
+def _narrow(lower: Array, upper: Array, low: float, high: float, log: bool) -> Flags:
+    """Return whether intervals (n,) say more than that values lie between `low` and `high`."""
+    with np.errstate(all="ignore"):
+        width = upper - lower
+        narrow = width <= SPANS * (high - low)
+        ratio = np.where((lower > 0) & (upper > 0), np.log(upper / lower), np.inf)
+        if log and low > 0:
+            narrow &= ratio <= SPANS * math.log(high / low)
+        return np.asarray(np.isfinite(width) & (narrow | (ratio <= math.log(FACTOR))))
 
 
 def told_apart(law: Law, table: Table) -> float:

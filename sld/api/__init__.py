@@ -14,10 +14,22 @@ from sld.api.curves import curve, curve_law
 from sld.api.diagnosing import diagnose
 from sld.api.discovery import discover, dry_run
 from sld.api.downstream import downstream
+from sld.api.families import families
 from sld.api.fitting import fit
 from sld.api.forms import ChosenForm, find_form
-from sld.api.laws import as_law, caution, held_out_scores, predict, predicted_columns, rows_to_score, score, warnings
+from sld.api.laws import (
+    as_law,
+    caution,
+    held_out_scores,
+    points_to_predict,
+    predict,
+    predicted_columns,
+    rows_to_score,
+    score,
+    warnings,
+)
 from sld.api.planning import check_design, next_runs
+from sld.api.reinforcement import rl, utd
 from sld.api.runs import load_run, markdown_report, read_decision, report
 from sld.api.sensitivities import sensitivity
 from sld.api.settings import optimum, worth
@@ -44,6 +56,7 @@ __all__ = [
     "discover_many",
     "downstream",
     "dry_run",
+    "families",
     "find_form",
     "fit",
     "held_out_scores",
@@ -56,16 +69,19 @@ __all__ = [
     "optimum",
     "passk",
     "plausibility",
+    "points_to_predict",
     "predict",
     "predicted_columns",
     "read_decision",
     "report",
+    "rl",
     "rows_to_score",
     "score",
     "sensitivity",
     "submit",
     "task_details",
     "task_list",
+    "utd",
     "warnings",
     "worth",
 ]

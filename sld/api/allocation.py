@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 from sld.api.laws import as_law
 from sld.api.options import check_keywords
 from sld.core.errors import SldError, UsageError, suggest
+from sld.core.numbers import exact
 
 if TYPE_CHECKING:
     from sld.analysis.decisions.allocation import Allocator, Found, Question
@@ -157,7 +158,7 @@ def _found(
         return allocator, found
     if (wanted := options.get("target_loss")) is not None:
         value = allocator.surface.sign * wanted
-        run = allocator.budget_where(lambda f: value - f.best.value, f"{allocator.surface.name} = {wanted:g}")
+        run = allocator.budget_where(lambda f: value - f.best.value, f"{allocator.surface.name} = {exact(wanted)}")
         curves, drawn = drawn_where(allocator, run, value)
         return allocator, [(run, curves, drawn)]
     return _where_given(allocator)
@@ -182,10 +183,10 @@ def _where_given(allocator: Allocator) -> tuple[Allocator, list[tuple[Found, Cur
     )
     if asked:
         ((symbol, value),) = asked.items()
-        other, what = "", f"{symbol} = {value:g}"
+        other, what = "", f"{symbol} = {exact(value)}"
     else:
         ((symbol, (other, value)),) = q.ratios.items()
-        what = f"{symbol}/{other} = {value:g}"
+        what = f"{symbol}/{other} = {exact(value)}"
 
     def excess(f: Found) -> float:
         return math.log(f.best.point[symbol] / (f.best.point[other] if other else 1.0) / value)
@@ -203,7 +204,7 @@ def _budgets(budget: float | Sequence[float] | None, options: AllocateOptions) -
     if options.get("target_loss") is not None:
         said.append("target_loss")
     if (wanted := options.get("target_loss")) is not None and not math.isfinite(wanted):
-        raise UsageError(f"what the target shall reach must be a number, got {wanted:g}")
+        raise UsageError(f"what the target shall reach must be a number, got {exact(wanted)}")
     if len(said) > 1:
         raise UsageError(f"say what there is to spend in one way, not as {' and '.join(said)}")
     if not said or said == ["target_loss"]:
@@ -218,7 +219,7 @@ def _budgets(budget: float | Sequence[float] | None, options: AllocateOptions) -
         found = [machine.flop(x, _UNITS[said[0]]) for x in _numbers(options[said[0]])]  # type: ignore[literal-required]
     for one in found:
         if not (math.isfinite(one) and one > 0):
-            raise UsageError(f"a budget must be a number above 0, got {one:g}")
+            raise UsageError(f"a budget must be a number above 0, got {exact(one)}")
     return found
 
 
@@ -267,7 +268,7 @@ def _cost(law: Law, surface: Surface, options: AllocateOptions) -> Cost:
         if unknown := [k for k in prices if k not in ("train", "inference")]:
             raise UsageError(f"prices are of train and inference, not {unknown[0]!r}")
         if not (math.isfinite(demand) and demand >= 0) or not all(0 < x < math.inf for x in prices.values()):
-            raise UsageError(f"demand must be a number of tokens and prices above 0, got {demand:g} and {prices}")
+            raise UsageError(f"demand must be a number of tokens and prices above 0, got {exact(demand)} and {prices}")
         cost = with_demand(cost, law.variables, demand, prices.get("train", 1.0), prices.get("inference", 1.0))
     elif options.get("prices"):
         raise UsageError("prices are for what is served: say the demand, in tokens")
@@ -283,7 +284,7 @@ def _question(law: Law, options: AllocateOptions) -> Question:
         above, slash, below = name.partition("/")
         if slash:
             if not (math.isfinite(value) and value > 0):
-                raise UsageError(f"the ratio {name} must be a number above 0, got {value:g}")
+                raise UsageError(f"the ratio {name} must be a number above 0, got {exact(value)}")
             ratios[above.strip()] = (below.strip(), float(value))
         else:
             held[name.strip()] = float(value)
@@ -315,5 +316,5 @@ def _notes(allocator: Allocator, options: AllocateOptions) -> list[str]:
         why = "published constants have none" if isinstance(published, Mapping) else "the law carries none"
         notes.append(f"no intervals: {why}")
     if allocator.cost.assumed:
-        notes.append("assumed: " + ", ".join(f"{s} = {x:g}" for s, x in allocator.cost.assumed.items()))
+        notes.append("assumed: " + ", ".join(f"{s} = {exact(x)}" for s, x in allocator.cost.assumed.items()))
     return notes

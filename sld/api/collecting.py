@@ -122,7 +122,8 @@ def collect(
     Args:
         sources: Folders and files: W&B run folders and exported CSV, TensorBoard event files, Hugging Face Trainer,
             lm-evaluation-harness, MLflow, trackio, Optuna, Lightning, Keras and fastai logs, logs of nanoGPT, litgpt,
-            nanochat, Megatron-LM and OLMo, JSON, JSON lines, CSV, Parquet. Nothing is fetched.
+            nanochat, Megatron-LM and OLMo, JSON, JSON lines, CSV, Parquet. `wandb://ENTITY/PROJECT[/RUN_ID]` is read
+            with W&B's client (the extra `wandb`), as who is logged in; nothing else is fetched.
         out: A CSV file to write, with a card beside it (`runs.toml`), so that `sld discover runs.csv` needs no options.
             A second collection into it reads only what has changed.
         **options: See `sld.api.collecting.CollectOptions`.
@@ -134,6 +135,7 @@ def collect(
     Raises:
         UsageError: An option or a name cannot be used.
         DataError: A source does not exist, or nothing in it can be read.
+        SldError: W&B's server does not answer, or wants fewer requests. What it sent is kept beside `out`.
 
     Examples:
         >>> import json, pathlib, tempfile

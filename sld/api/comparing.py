@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -11,6 +12,7 @@ from sld.api.laws import as_law
 from sld.api.options import FormOptions, check_keywords, columns_of
 from sld.api.tasks import as_task, is_table_file
 from sld.core.errors import UsageError, suggest
+from sld.core.numbers import exact
 
 if TYPE_CHECKING:
     from sld.analysis.decisions.comparison import Comparison
@@ -30,10 +32,10 @@ def compare(
     *laws: object,
     by: str | None = None,
     law: str | Mapping[str, str] | None = None,
-    setting: str | None = None,
-    at: Mapping[str, float] | None = None,
+    given: Mapping[str, float] | None = None,
     between: tuple[float, float] | None = None,
     cost: str | None = None,
+    setting: str | None = None,
     level: float = 0.9,
     seed: int = 0,
     **options: Unpack[FormOptions],
@@ -56,11 +58,12 @@ def compare(
         by: Column of the table that tells the recipes apart; each gets constants of its own.
         law: The form that is fitted to tables, as `sld.fit` takes it: a published one for two scale columns
             (`E + A*N**-alpha + B*D**-beta`), `E + A*x**-a` for one, if not given.
-        setting: Compare at the same split of the compute instead of at each optimum, e.g. "D=20*N" or "D=1e12".
-        at: Variables that are held, such as hyperparameters: column to value.
+        given: What is settled, as in `sld.allocate`: column to the value at which it is held, such as a hyperparameter;
+            and a ratio, `{"D/N": 20}`, at which all are compared instead of each at its own optimum.
         between: From which to which compute (or value of the one variable); from the smallest of the rows to a hundred
             times the largest if not given.
         cost: What a run costs, a formula or the name of a model; 6*N*D for laws in parameters and tokens.
+        setting: Any other rule by which size and data share out the compute, e.g. "D=5*N**1.1" or "D=1e12".
         level: Of all intervals.
         seed: Of starting points and draws.
         **options: How the form is fitted, and the roles of a bare table's columns: `sld.api.options.FormOptions`.
@@ -88,6 +91,7 @@ def compare(
     check_keywords(compare, options, FormOptions)
     if not 0.5 <= level < 1:
         raise UsageError(f"the level of intervals must be at least 0.5 and below 1, got {level:g}")
+    held, setting = _settled(given or {}, setting)
     test: ExponentTest | None = None
     notes: Sequence[str] = ()
     if by is not None:
@@ -95,24 +99,39 @@ def compare(
             raise UsageError(f"by names a column of one table, got {len(laws)} tables or laws beside it")
         task = _grouped(laws[0], by, columns_of(options))
         fitted = _fitted(task, law, options, seed)
-        curves, notes = _groups(fitted, at), fitted.provenance.get("notes", ())
+        curves, notes = _groups(fitted, held), fitted.provenance.get("notes", ())
         test = _exponents(fitted, task.train, seed)
         rows = {c.name: task.train for c in curves}
     else:
         of_tables = _fits(_named(laws), law, options, seed)
         if not of_tables and (law is not None or set(options) - {"target"}):
-            given = "law" if law is not None else next(iter(set(options) - {"target"}))
+            said = "law" if law is not None else next(iter(set(options) - {"target"}))
             raise UsageError(
-                f"{given!r} is for tables: name two of them, or one with the column that tells recipes apart (--by COL)"
+                f"{said!r} is for tables: name two of them, or one with the column that tells recipes apart (--by COL)"
             )
         fits = {name: fitted for name, (fitted, _) in of_tables.items()}
         together = {name: fits.get(name, of) for name, of in _named(laws)} if fits else None
-        curves = _curves([together] if together else laws, at, [] if together else _target(options))
+        curves = _curves([together] if together else laws, held, [] if together else _target(options))
         rows = {c.name: of_tables[name][1] for c in curves for name in fits if c.law is fits[name]}
     contenders = [_contender(c, k, cost, seed, rows.get(c.name)) for k, c in enumerate(curves)]
     way = _way(contenders, setting)
     against = _uncomparable(curves)
     return compared(contenders, way, between=between, level=level, exponents=test, warnings=against, notes=notes)
+
+
+def _settled(given: Mapping[str, float], setting: str | None) -> tuple[dict[str, float], str | None]:
+    """Return the variables that are held, and the rule by which the others share out the compute."""
+    held = {name: float(value) for name, value in given.items() if "/" not in name}
+    ratios = {name: float(value) for name, value in given.items() if "/" in name}
+    if len(ratios) + (setting is not None) > 1:
+        rules = [*ratios, *([] if setting is None else [setting])]
+        raise UsageError(f"one rule shares out the compute, got {' and '.join(rules)}")
+    for name, value in ratios.items():
+        if not 0 < value < math.inf:
+            raise UsageError(f"the ratio {name} must be a number above 0, got {exact(value)}")
+        above, _, below = (part.strip() for part in name.partition("/"))
+        setting = f"{above}={value:.12g}*{below}"
+    return held, setting
 
 
 def _target(options: Mapping[str, Any]) -> list[str | None]:
@@ -188,11 +207,11 @@ def _is_table(data: object) -> bool:
     return isinstance(data, Mapping) or hasattr(data, "columns")
 
 
-def _groups(law: Law, at: Mapping[str, float] | None) -> list[Curve]:
+def _groups(law: Law, given: Mapping[str, float]) -> list[Curve]:
     from sld.analysis.decisions.curves import curve_of
 
     column = law.targets[0].column
-    return [curve_of(law, name=_of_group(law, g), target=column, group=g, fixed=at) for g in law.groups]
+    return [curve_of(law, name=_of_group(law, g), target=column, group=g, fixed=given) for g in law.groups]
 
 
 def _of_group(law: Law, group: str) -> str:
@@ -204,7 +223,7 @@ def _of_group(law: Law, group: str) -> str:
     return f"{law.group_column}={group}" if law.group_column else group
 
 
-def _curves(laws: Sequence[object], at: Mapping[str, float] | None, targets: Sequence[str | None]) -> list[Curve]:
+def _curves(laws: Sequence[object], given: Mapping[str, float], targets: Sequence[str | None]) -> list[Curve]:
     """Return a curve for each law, and for each group of a law that has several."""
     from sld.analysis.decisions.curves import curve_of
 
@@ -213,13 +232,13 @@ def _curves(laws: Sequence[object], at: Mapping[str, float] | None, targets: Seq
         raise UsageError(f"name one target for all laws, or one for each of {len(named)}, got {len(targets)}")
     loaded = [as_law(of) for _, of in named]
     known = {x for of in loaded for v in of.variables for x in (v.column, v.symbol)}
-    if unknown := [column for column in at or {} if column not in known]:
-        raise UsageError("at: " + suggest(unknown[0], sorted(known), kind="variable of these laws"))
+    if unknown := [column for column in given if column not in known]:
+        raise UsageError("given: " + suggest(unknown[0], sorted(known), kind="variable of these laws"))
     wanted = list(targets) * len(named) if len(targets) == 1 else list(targets) or [None] * len(named)
     found = []
     for (name, _), law, target in zip(named, loaded, wanted, strict=True):
         # what one law has not, another may have
-        own = {c: x for c, x in (at or {}).items() if any(c in (v.column, v.symbol) for v in law.variables)}
+        own = {c: x for c, x in given.items() if any(c in (v.column, v.symbol) for v in law.variables)}
         for group in law.groups:
             label = name if len(law.groups) == 1 else _of_group(law, group)
             label = f"{name} {label}" if len(law.groups) > 1 and len(named) > 1 else label
@@ -303,7 +322,7 @@ def _way(contenders: Sequence[Contender], setting: str | None) -> Way:
     single = [c for c in contenders if c.cost is None]
     if setting is not None:
         if single:
-            raise UsageError(f"a setting shares out compute, and {single[0].curve.name} has one variable")
+            raise UsageError(f"{setting} shares out compute, and {single[0].curve.name} has one variable")
         for c in costly:
             read_rule(setting, c)
         return Way("settings", "C", setting)
@@ -312,7 +331,7 @@ def _way(contenders: Sequence[Contender], setting: str | None) -> Way:
     if costly and single and kinds != {"compute"}:
         raise UsageError(
             f"{costly[0].curve.name} is followed along compute, {single[0].curve.name} has "
-            f"{', '.join(sorted(columns))} alone: compare laws over the same variables, or hold some with --at"
+            f"{', '.join(sorted(columns))} alone: compare laws over the same variables, or hold some with --given"
         )
     if not costly:
         if len(columns) > 1 and len(kinds) > 1:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from sld.api.options import check_keywords
 from sld.core.errors import UsageError, suggest
+from sld.core.numbers import exact, short
 
 if TYPE_CHECKING:
     from sld.analysis.curves.annealing import Observed
@@ -115,7 +116,7 @@ def curve(
     curves, ends, notes = _read(data, target, step, until, options)
     if (first := options.get("first")) is not None:
         if not 0 < first <= 1:
-            raise UsageError(f"first is a share of each run, above 0 and at most 1, got {first:g}")
+            raise UsageError(f"first is a share of each run, above 0 and at most 1, got {exact(first)}")
         curves = [c.until(first * c.x[-1]) for c in curves]
     curves = [c.until(ends[c.name]) if c.x[0] <= ends.get(c.name, -1) < c.x[-1] else c for c in curves]
     rates, said = _rates_to(curves, ends, options)
@@ -133,7 +134,7 @@ def _check_bounds(curves: Sequence[Curve], target: str, options: EndOptions) -> 
         raise UsageError("lower and upper are numbers that no value falls below, or exceeds")
     for c in curves:
         if (low is not None and c.y.min() < low) or (high is not None and c.y.max() > high):
-            ends = f"{c.y.min():.4g} to {c.y.max():.4g}"
+            ends = f"{short(c.y.min(), 4)} to {short(c.y.max(), 4)}"
             raise UsageError(f"{target} of {c.name} goes from {ends}, beyond what lower and upper say of all values")
 
 
@@ -195,7 +196,7 @@ def curve_law(
     if law != "auto" and law not in LAWS:
         raise UsageError(f"law: {suggest(law, (*LAWS, 'auto'), kind='law of curves')}")
     if not 0 <= skip < 1:
-        raise UsageError(f"skip is a share of each run, at least 0 and below 1, got {skip:g}")
+        raise UsageError(f"skip is a share of each run, at least 0 and below 1, got {exact(skip)}")
     if options.get("lr") is None and options.get("schedule") is None:
         raise UsageError(
             "a law of curves needs the learning rate: name its column (lr), or the schedule, e.g. cosine:warmup=500; "
@@ -274,7 +275,7 @@ def _rates_to(
             if guess is None:
                 raise UsageError(
                     f"the learning rate of run {c.name!r} so far is none of the schedules that are known up to "
-                    f"{ends[c.name]:g}: name it (schedule), or leave the column of the rate out"
+                    f"{exact(ends[c.name])}: name it (schedule), or leave the column of the rate out"
                 )
             schedule = guess
         else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from sld.api.options import check_keywords
 from sld.core.errors import DataError, UsageError
+from sld.core.numbers import exact, short
 
 if TYPE_CHECKING:
     from sld.analysis.curves.downstream import TaskRows
@@ -215,7 +216,8 @@ def _task(
     shares = sign * (score if tried is None else score / np.maximum(tried, 1.0))
     if ceiling is not None and (shares > sign * ceiling).any():
         raise DataError(
-            f"{read.where}: {name} has {sign * shares.max():.4g}, and the best possible is said to be {ceiling:g}"
+            f"{read.where}: {name} has {short(sign * shares.max(), 4)}, and the best possible is said "
+            f"to be {exact(ceiling)}"
         )
     if tried is not None:
         right = tried - score if lower else score

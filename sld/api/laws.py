@@ -9,6 +9,7 @@ from warnings import warn
 
 from sld.api.tasks import is_table_file
 from sld.core.errors import DataError, SldWarning, UsageError, suggest
+from sld.core.numbers import exact, short
 from sld.data.card import CARD_FILE
 
 if TYPE_CHECKING:
@@ -129,6 +130,26 @@ def rows_to_score(law: Law, data: object, *, drop: str | Sequence[str] = (), mel
     return held_out
 
 
+def points_to_predict(law: Law, data: object, *, drop: str | Sequence[str] = ()) -> object:
+    """Return the rows that `predict` is asked about: a table as it is, of a task the inputs of its held-out rows.
+
+    Raises:
+        UsageError: There is no such task, or it has no held-out rows.
+    """
+    from sld.data.reading import prepared
+    from sld.data.task import Task, load_task
+
+    filters = [drop] if isinstance(drop, str) else list(drop)
+    if is_table_file(data) or not isinstance(data, Task | str | Path):
+        return prepared(data, drop=filters) if filters else data
+    task = data if isinstance(data, Task) else load_task(data)
+    points = task.held_out_points()
+    if points is None:
+        wanted = ", ".join(v.column for v in law.variables)
+        raise UsageError(f"task {task.name!r} has no held-out rows to predict; give a table of points with {wanted}")
+    return prepared(points, drop=filters)
+
+
 def held_out_scores(law: Law, task: Task) -> Scores | None:
     """Return the scores on the task's held-out rows, or None when it has none."""
     return None if task.held_out() is None else score(law, task)
@@ -149,7 +170,8 @@ def predict(
 
     Args:
         law: A Law, a discovery, or the path of a law.json or run directory.
-        points: Path of a table, DataFrame or mapping with the law's variables (and group column), n_points rows.
+        points: Path of a table, DataFrame or mapping with the law's variables (and group column), n_points rows; or a
+            task, whose held-out rows are predicted from their inputs.
         level: Share of runs that an interval shall hold, from 0.5 to below 1; the law's own if not given, 0.9.
         interval: "run" for where a new run will be; "law" for where the curve is, without the noise of runs.
 
@@ -177,6 +199,7 @@ def predict(
         array([1.8592, 1.7728])
     """
     law = as_law(law)
+    points = points_to_predict(law, points)
     predicted = predicted_columns(law, points, level=level, interval=interval)
     for sentence in (caution(law, points), *warnings(law, points), *_gaps(law, predicted)):
         if sentence:
@@ -230,6 +253,7 @@ def caution(law: object, points: object) -> str:
 def _verdict_against(law: Law, points: object) -> str:
     import numpy as np
 
+    from sld.analysis.support import lost_between
     from sld.data.table import Table, read_points
 
     verdict = law.provenance.get("verdict", {})
@@ -244,14 +268,26 @@ def _verdict_against(law: Law, points: object) -> str:
     ends = {
         s: np.array([by_group.get(g, reach).get(s, reach[s]) for g in table.groups])[table.group_index] for s in reach
     }
+    down: Mapping[str, float] = verdict.get("down", {})
+    own: Mapping[str, Mapping[str, float]] = verdict.get("down_by_group", {})
+    starts = {s: np.array([own.get(g, down).get(s, down[s]) for g in table.groups])[table.group_index] for s in down}
     # the record has six digits
     beyond = {s: columns[s] > end + 1e-5 * np.abs(end) for s, end in ends.items() if s in columns}
-    n = sum(any(rows) for rows in zip(*beyond.values(), strict=True))
-    if not n:
-        return ""
-    where = ", ".join(_between(s, ends[s][rows]) for s, rows in beyond.items() if rows.any())
+    below = {s: columns[s] < end - 1e-5 * np.abs(end) for s, end in starts.items() if s in columns}
     weak = f": {'; '.join(verdict.get('reasons', ()))}" if verdict.get("kind") == "weak" else ""
-    return f"beyond {where} the law is not supported, and {n} of {table.n_rows} points lie there{weak}"
+    said = []
+    for word, ends_, outside in (("beyond", ends, beyond), ("below", starts, below)):
+        n = sum(any(rows) for rows in zip(*outside.values(), strict=True))
+        if n:
+            where = ", ".join(_between(s, ends_[s][rows]) for s, rows in outside.items() if rows.any())
+            said.append(f"{word} {where} the law is not supported, and {n} of {table.n_rows} points lie there{weak}")
+    between = int(lost_between(law, table).sum())
+    if between:
+        said.append(
+            f"at {between} of {table.n_rows} points, beyond the runs in one variable and below them in another, "
+            "its interval spans more than the runs do"
+        )
+    return "; ".join(said)
 
 
 def warnings(law: object, points: object) -> list[str]:
@@ -294,7 +330,8 @@ def _off_the_line(law: Law, table: Table, points: object) -> list[str]:
             k = int(np.argmax(off))
             many = f" ({off.sum()} of {table.n_rows} points)" if table.n_rows > 1 else ""
             sentences.append(
-                f"{column} = {there[k]:.6g} where the law takes {record['text']} = {product[k]:.6g}, as in every row "
+                f"{column} = {exact(there[k])} where the law takes {record['text']} = "
+                f"{exact(product[k])}, as in every row "
                 f"that it was fitted to; {column} is not used{many}"
             )
     return sentences
@@ -302,4 +339,4 @@ def _off_the_line(law: Law, table: Table, points: object) -> list[str]:
 
 def _between(symbol: str, ends: Array) -> str:
     low, high = float(ends.min()), float(ends.max())
-    return f"{symbol} = {low:.3g}" + (f" to {high:.3g} (by group)" if high > low else "")
+    return f"{symbol} = {short(low)}" + (f" to {short(high)} (by group)" if high > low else "")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sld.api.options import ColumnOptions
 from sld.core.errors import UsageError, suggest
+from sld.core.numbers import exact
 
 if TYPE_CHECKING:
     from sld.analysis.decisions.next_runs import Wish
@@ -91,7 +92,7 @@ def question_of(goal: object, options: NextOptions) -> Question:
     at = options.get("at")
     budgets = () if at is None else (float(at),) if isinstance(at, int | float) else tuple(float(x) for x in at)
     if bad := [x for x in budgets if not (math.isfinite(x) and x > 0)]:
-        raise UsageError(f"at wants budgets above 0, got {bad[0]:g}")
+        raise UsageError(f"at wants budgets above 0, got {exact(bad[0])}")
     points = options.get("points")
     if points is not None and goal not in (None, "points", "comparison"):
         raise UsageError(f"points are for predictions and comparisons, not for the goal {goal!r}")
@@ -123,9 +124,9 @@ def wish_of(budget: float, options: NextOptions) -> Wish:
             raise UsageError(f"{name} must be 1 or more, got {value}")
     guard = options.get("guard", GUARD)
     if not 0 <= guard <= 1:
-        raise UsageError(f"guard is a share of the budget, from 0 to 1, got {guard:g}")
+        raise UsageError(f"guard is a share of the budget, from 0 to 1, got {exact(guard)}")
     if (until := options.get("until")) is not None and not (math.isfinite(until) and until > 0):
-        raise UsageError(f"until is a width above 0, got {until:g}")
+        raise UsageError(f"until is a width above 0, got {exact(until)}")
     return Wish(budget, options.get("slots", 1), options.get("runs", RUNS), guard, options.get("until"))
 
 

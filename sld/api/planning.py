@@ -13,6 +13,7 @@ from sld.api.next_options import NextOptions, Question, offer_of, question_of, w
 from sld.api.options import check_keywords, columns_of
 from sld.api.tasks import as_task, is_table_file
 from sld.core.errors import UsageError, suggest
+from sld.core.numbers import exact, short
 
 if TYPE_CHECKING:
     from sld.analysis.decisions.allocation import Allocator
@@ -268,7 +269,7 @@ def _cost(law: Law, options: NextOptions, *, required: bool = True) -> tuple[Cos
         if (pooled and options.get("cost") is not None) or not required:
             return None, []
         raise
-    return cost, ["assumed: " + ", ".join(f"{s} = {x:g}" for s, x in cost.assumed.items())] if cost.assumed else []
+    return cost, ["assumed: " + ", ".join(f"{s} = {exact(x)}" for s, x in cost.assumed.items())] if cost.assumed else []
 
 
 # --- the plan -------------------------------------------------------------------------------------------------------
@@ -370,7 +371,7 @@ def _asked_points(
             if name not in symbols:
                 raise UsageError(suggest(name, symbols, kind="variable"))
             if not math.isfinite(value):
-                raise UsageError(f"a point has finite numbers, got {name}={value:g}")
+                raise UsageError(f"a point has finite numbers, got {name}={exact(value)}")
         for v in law.variables:
             if v.symbol in point:
                 continue
@@ -487,7 +488,7 @@ def _first(law: Law | None, asked: Question, wish: Wish, options: NextOptions) -
     assert cost is not None
     noise = options.get("noise", first.NOISE)
     if not (math.isfinite(noise) and noise > 0):
-        raise UsageError(f"noise is the relative spread of runs, above 0, got {noise:g}")
+        raise UsageError(f"noise is the relative spread of runs, above 0, got {exact(noise)}")
     fixed = {s: float(x) for s, x in options.get("fixed", {}).items()}
     if options.get("pool") is not None or options.get("candidates") is not None:
         raise UsageError("a first design takes its runs from a grid (--grid)")
@@ -517,7 +518,8 @@ def _first(law: Law | None, asked: Question, wish: Wish, options: NextOptions) -
     else:
         raise UsageError(
             f"the runs that could be made and paid for have not {first.LEAST_RATIOS} ratios of tokens to parameters "
-            f"over a factor of {first.LEAST_SPAN:g}, and without these nothing is told apart; allow more runs or sizes"
+            f"over a factor of {exact(first.LEAST_SPAN)}, and without these nothing is told apart; "
+            "allow more runs or sizes"
         )
     reached = None if wish.until is None else max(a.expected for a in found) <= wish.until
     return NextRuns(
@@ -529,7 +531,6 @@ def _first(law: Law | None, asked: Question, wish: Wish, options: NextOptions) -
 def _asks(law: Law, asked: Question, cost: Cost, options: NextOptions) -> list[Any]:
     """Return what is asked of every draw of a prior."""
     from sld.analysis.decisions.allocation import Allocator, Question
-    from sld.analysis.decisions.estimate import short
     from sld.analysis.decisions.first_design import Ask
     from sld.analysis.decisions.surface import surface_of
     from sld.laws.conditions import exponents_of

@@ -11,6 +11,7 @@ from sld.api.fitting import fit
 from sld.api.options import FormOptions, check_keywords, columns_of
 from sld.api.tasks import as_task, is_table_file
 from sld.core.errors import UsageError, suggest
+from sld.core.numbers import exact
 
 if TYPE_CHECKING:
     from sld.analysis.decisions.cost import Cost
@@ -32,7 +33,7 @@ class SensitivityOptions(FormOptions, total=False):
         where: Conditions such as "step>=1000": the law is fitted to the rows that meet one, for each in turn.
         seed_column: Column of seeds, of which each is left out in turn.
         cost: What a run costs; 6*N*D if not given.
-        at: Variables that are held when the best split is looked for: column to value.
+        given: Variables that are held when the best split is looked for: column to value.
         of: The group whose answer is looked at; the one with the most rows if not given.
     """
 
@@ -41,11 +42,11 @@ class SensitivityOptions(FormOptions, total=False):
     where: Sequence[str]
     seed_column: str
     cost: str | None
-    at: Mapping[str, float]
+    given: Mapping[str, float]
     of: str | None
 
 
-_OWN = ("hold", "alternatives", "where", "seed_column", "cost", "at", "of")
+_OWN = ("hold", "alternatives", "where", "seed_column", "cost", "given", "of")
 
 
 def sensitivity(
@@ -53,7 +54,7 @@ def sensitivity(
     law: str | Mapping[str, str],
     *,
     budget: float | None = None,
-    point: Mapping[str, float] | None = None,
+    at: Mapping[str, float] | None = None,
     answer: str | None = None,
     loss: str = "squared",
     seed: int = 0,
@@ -71,12 +72,12 @@ def sensitivity(
         law: The form, as `sld.fit` takes it.
         budget: Whose best split is asked, for a form of a size and its data; ten times the largest run's cost if not
             given.
-        point: Where the target is predicted: column to value. For a form of one variable ten times its largest value
+        at: Where the target is predicted: column to value. For a form of one variable ten times its largest value
             if not given.
         answer: The main answer, by its name in the output, e.g. "best N", "exponent of best N" or a constant.
         loss: What the fit itself minimises, as in `sld.fit`.
         seed: Of starting points and draws.
-        **options: `hold`, `alternatives`, `where`, `seed_column`, `cost`, `at` and `of`
+        **options: `hold`, `alternatives`, `where`, `seed_column`, `cost`, `given` and `of`
             (`sld.api.sensitivities.SensitivityOptions`), and how the form is fitted: `sld.api.options.FormOptions`.
 
     Returns:
@@ -109,7 +110,7 @@ def sensitivity(
     how: dict[str, Any] = {k: v for k, v in options.items() if k not in columns and k not in _OWN}
     fitted = fit(task, law, loss=loss, seed=seed, **how)
     group = _group(fitted, task.train, options.get("of"))
-    question = _question(fitted, task.train, group, budget, point, options)
+    question = _question(fitted, task.train, group, budget, at, options)
     compute = None if question.cost is None else question.cost(task.train.inputs)
     asked = _asked(data, task, fitted, group, columns, options, compute)
     return varied(fitted, task.train, question, asked, group=group, answer=answer, seed=seed)
@@ -126,7 +127,7 @@ def _group(law: Law, table: Table, of: str | None) -> str:
 
 
 def _question(
-    law: Law, table: Table, group: str, budget: float | None, point: Mapping[str, float] | None, options: Any
+    law: Law, table: Table, group: str, budget: float | None, at: Mapping[str, float] | None, options: Any
 ) -> Question:
     """Return what every fit is asked."""
     import math
@@ -136,7 +137,7 @@ def _question(
     from sld.analysis.decisions.sensitivity import Question
     from sld.analysis.decisions.tracks import ordered
 
-    curve = curve_of(law, target=law.targets[0].column, group=group, fixed=options.get("at"))
+    curve = curve_of(law, target=law.targets[0].column, group=group, fixed=options.get("given"))
     free = curve.free
     cost: Cost | None = None
     names: tuple[str, ...] = tuple(v.symbol for v in free)
@@ -148,29 +149,29 @@ def _question(
     elif budget is not None:
         has = ", ".join(v.column for v in free)
         raise UsageError(
-            f"a budget is split between a size and its data; the form has {has} (hold others with at; no logarithms)"
+            f"a budget is split between a size and its data; the form has {has} (hold others with given; no logarithms)"
         )
     if budget is not None and not (math.isfinite(budget) and budget > 0):
-        raise UsageError(f"a budget must be a number above 0, got {budget:g}")
+        raise UsageError(f"a budget must be a number above 0, got {exact(budget)}")
     if cost is not None and budget is None:
         budget = 10.0 * float(cost(table.inputs).max())
-    where = _point(law, point)
+    where = _point(law, at)
     if not where and len(free) == 1 and len(scales) == 1 and not free[0].log:
         where = {**curve.fixed, names[0]: 10.0 * float(table.column(names[0]).max())}
     return Question(cost, names, math.nan if budget is None else float(budget), where, curve.fixed)
 
 
-def _point(law: Law, point: Mapping[str, float] | None) -> dict[str, float]:
+def _point(law: Law, at: Mapping[str, float] | None) -> dict[str, float]:
     """Return a point by symbol; it names every variable of the formula."""
-    if not point:
+    if not at:
         return {}
     by_name = {name: v.symbol for v in law.variables for name in (v.symbol, v.column)}
-    for name in point:
+    for name in at:
         if name not in by_name:
-            raise UsageError("point: " + suggest(name, [v.column for v in law.variables], kind="variable"))
-    found = {by_name[name]: float(value) for name, value in point.items()}
+            raise UsageError("at: " + suggest(name, [v.column for v in law.variables], kind="variable"))
+    found = {by_name[name]: float(value) for name, value in at.items()}
     if missing := sorted(law.used_variables - set(found)):
-        raise UsageError(f"the point needs a value of {', '.join(missing)}")
+        raise UsageError(f"at: a value is missing of {', '.join(missing)}")
     return found
 
 
@@ -249,7 +250,7 @@ def _held(law: Law, group: str, hold: Mapping[str, Sequence[float]] | None) -> d
             if name not in own:
                 raise UsageError("hold: " + suggest(name, own, kind="constant"))
         if bad := [name for name, values in hold.items() if not all(math.isfinite(v) for v in values)]:
-            raise UsageError(f"hold: {bad[0]} is held at numbers, got {', '.join(f'{v:g}' for v in hold[bad[0]])}")
+            raise UsageError(f"hold: {bad[0]} is held at numbers, got {', '.join(f'{exact(v)}' for v in hold[bad[0]])}")
         return {name: [float(v) for v in values] for name, values in hold.items()}
     floor = floor_of(law.expressions[column])
     if floor is None or floor in law.settings[column].pinned or law.intervals is None:

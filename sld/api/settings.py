@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from sld.api.laws import as_law
 from sld.api.options import check_keywords
 from sld.core.errors import UsageError
+from sld.core.numbers import exact
 
 if TYPE_CHECKING:
     from sld.analysis.decisions.equivalents import Worth
@@ -153,7 +154,7 @@ def _known(values: Mapping[str, Sequence[float]], symbols: Sequence[str], of: Se
         if symbol in of:
             raise UsageError(f"{symbol} is both chosen (of) and given (at); take it out of one of them")
         if bad := [x for x in numbers if not math.isfinite(x)]:
-            raise UsageError(f"at: {symbol} must be a number, got {bad[0]:g}")
+            raise UsageError(f"at: {symbol} must be a number, got {exact(bad[0])}")
         if not numbers:
             raise UsageError(f"at needs a value for {symbol}, e.g. {symbol}=1e9")
 

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
 from sld.cli import commands
 from sld.cli.base import PLAIN, Group, examples, tasks_folder
 
-# in the help: from runs to a law, what is done with it, what it says of scores; what is not named comes then
-_ORDER = (
-    *("collect", "count", "tasks", "laws", "discover", "fit", "predict", "diagnose", "report"),
-    *("allocate", "settings", "isoflop", "compare", "sensitivity", "curve", "downstream", "passk"),
-)
-_LAST = ("board",)  # not a question about one's own runs
 
-app = typer.Typer(cls=Group, **PLAIN)
+class _Commands(Group):
+    """All commands, by what they are for: a name in a line here puts a command below a heading of the help."""
+
+    headings: ClassVar[Mapping[str, Sequence[str]]] = {
+        "Get runs into a table": ("collect", "count", "tasks"),
+        "Find a law": ("discover", "fit", "diagnose", "report", "laws"),
+        "Use a law": ("predict", "score", "sensitivity"),
+        "Plan runs": ("allocate", "optimum", "isoflop", "compare", "worth", "next"),
+        "Foretell ends of runs, and scores": ("curve", "downstream", "families", "passk", "rl", "utd"),
+        "More": (),  # what is named nowhere else
+        "Leaderboard": ("submit", "leaderboard"),
+        "Agents": ("mcp",),
+    }
+
+
+app = typer.Typer(cls=_Commands, **PLAIN)
 
 
 def _version(wanted: bool) -> None:
@@ -52,12 +62,5 @@ def _sld(
         print(ctx.get_help())
 
 
-def _families() -> list[str]:
-    """Return the modules of the commands: those of `_ORDER`, then the others by name, then those of `_LAST`."""
-    there = sorted(module.name for module in iter_modules(commands.__path__))
-    rank = {name: k for k, name in enumerate(_ORDER)} | {name: len(_ORDER) + 1 for name in _LAST}
-    return sorted(there, key=lambda name: rank.get(name, len(_ORDER)))
-
-
-for _name in _families():
-    import_module(f"{commands.__name__}.{_name}").register(app)
+for _module in sorted(module.name for module in iter_modules(commands.__path__)):
+    import_module(f"{commands.__name__}.{_module}").register(app)

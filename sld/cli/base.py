@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from functools import reduce, wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, ClassVar, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -39,22 +39,55 @@ class Command(TyperCommand):
         _with_own_help(ctx)
         return super().get_help(ctx)
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the words after the command's name; an argument's needs no braces."""
+        return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
+
 
 class Group(TyperGroup):
-    """A group of commands with our help, which says the whole first sentence of each."""
+    """A group of commands with our help, which says the whole first sentence of each.
+
+    Attributes:
+        headings: Heading to the commands below it, for the help; under one with none stands what is named nowhere else.
+    """
+
+    headings: ClassVar[Mapping[str, Sequence[str]]] = {"Commands": ()}
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names in the order of the help."""
+        return [name for names in self._by_heading(ctx).values() for name in names]
+
+    def _by_heading(self, ctx: Any) -> dict[str, list[str]]:
+        there = super().list_commands(ctx)
+        others = [name for name in there if not any(name in names for names in self.headings.values())]
+        by_heading = {heading: names or others for heading, names in self.headings.items()}
+        return {heading: [name for name in names if name in there] for heading, names in by_heading.items()}
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """List the commands; a sentence that is too long goes on in the next line."""
-        named = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
-        rows = [(name, it.get_short_help_str(_WHOLE_SENTENCE)) for name, it in named if it and not it.hidden]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
+        by_heading = self._by_heading(ctx)
+        width = max(len(name) for names in by_heading.values() for name in names)
+        for heading, names in by_heading.items():
+            commands = [(name, self.get_command(ctx, name)) for name in names]
+            shown = [(name.ljust(width), it) for name, it in commands if it and not it.hidden]
+            if not shown:
+                continue
+            with formatter.section(heading):
+                formatter.write_dl([(name, it.get_short_help_str(_WHOLE_SENTENCE)) for name, it in shown])
 
     def get_help(self, ctx: Any) -> str:
         """Return the help, as wide as the terminal."""
         _with_own_help(ctx)
         return super().get_help(ctx)
 
+
+# command and option of earlier versions: what is typed instead
+RENAMED = {
+    ("sld compare", "--at"): "--given lr=3e-4",
+    ("sld compare", "--setting"): "--given D/N=20",
+    ("sld sensitivity", "--point"): "--at N=1e11,D=2e12",
+    ("sld worth", "--run"): "--at N=1e9,P=4",
+}
 
 PLAIN: dict[str, Any] = {"rich_markup_mode": None, "add_completion": False, "pretty_exceptions_enable": False}
 

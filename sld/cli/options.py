@@ -5,6 +5,7 @@ A command takes one of the records below as a parameter, and has every field of 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -42,10 +43,103 @@ def _columns_option(flag: str, text: str) -> Any:
     return typer.Option(flag, metavar="COLS", help=text, rich_help_panel=None)
 
 
+def _picture(path: Path | None) -> Path | None:
+    if path is not None:
+        from sld.analysis.decisions.style import format_of
+        from sld.core.files import check_file
+
+        format_of(path)
+        check_file(path)
+    return path
+
+
+def _file(path: Path | None) -> Path | None:
+    if path is not None:
+        from sld.core.files import check_file
+
+        check_file(path)
+    return path
+
+
+def _folder_of(flag: str) -> Callable[[Path | None], Path | None]:
+    def checked(path: Path | None) -> Path | None:
+        if path is not None:
+            from sld.core.files import check_folder
+
+            try:
+                check_folder(path)
+            except UsageError as error:
+                raise UsageError(f"{error}; choose another folder with {flag}") from error
+        return path
+
+    return checked
+
+
+def _law_place(path: Path | None) -> Path | None:
+    return _file(path) if path is not None and path.suffix == ".json" else _folder_of("--out")(path)
+
+
+# what is written: a place that cannot be written to is refused before any work is done
+def out_file(text: str) -> Any:
+    """Return the option --out FILE of a command."""
+    return typer.Option("--out", metavar="FILE", callback=_file, help=text)
+
+
+def out_folder(flag: str, *, metavar: str, text: str) -> Any:
+    """Return the option of a command that writes a folder."""
+    return typer.Option(flag, metavar=metavar, callback=_folder_of(flag), help=text)
+
+
+Plot = Annotated[
+    Path | None,
+    typer.Option("--plot", metavar="FILE", callback=_picture, help="Draw the answer: a .png, .svg or .pdf file."),
+]
+Out = Annotated[Path | None, out_file("Write the numbers as CSV.")]
+OutLaw = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="RUN_DIR", callback=_law_place, help="Folder for law.json and plot.png, or a .json file."
+    ),
+]
+
+# what is fitted
+Form = Annotated[
+    str, typer.Option("--law", metavar="NAME|FORMULA", help="A law of the card or of `sld laws`, or a formula.")
+]
 Constants = Annotated[
     Names,
     typer.Option("--constants", metavar="NAMES", help="Names in a formula of yours that are constants, e.g. N,D."),
 ]
+Shared = Annotated[Names, typer.Option("--shared", metavar="NAMES", help="Constants that all groups share.")]
+
+# which part of a law is asked, and where
+Target = Annotated[str | None, typer.Option("--target", metavar="COL", help="Which target, of several.")]
+GroupName = Annotated[str | None, typer.Option("--group", metavar="NAME", help="Which group, of several.")]
+Sum = Annotated[Names, typer.Option("--weights", metavar="COL=X", help="A weighted sum of targets.")]
+Draws = Annotated[int, typer.Option("--draws", metavar="N", min=0, help="Curves that the intervals come from.")]
+Given = Annotated[
+    Names,
+    typer.Option(
+        "--given", metavar="COL=X", help="What is settled: a variable, lr=3e-4, or a ratio, D/N=20; repeatable."
+    ),
+]
+At = Annotated[
+    Names,
+    typer.Option("--at", metavar="COL=X,...", help="The run that is asked about, e.g. N=1e11,D=2e12."),
+]
+Cost = Annotated[
+    str | None,
+    typer.Option(
+        "--cost",
+        metavar="COST",
+        help="What a run costs: 6ND (if not given), attention, vocabulary, moe, or a formula such as '6*N*D'.",
+    ),
+]
+CostSettings = Annotated[
+    Names, typer.Option("--set", metavar="NAME=X", help="Settings of a cost: context, vocabulary, aspect, ...")
+]
+
+# which rows, which intervals, which dice
 Drop = Annotated[
     Names,
     typer.Option("--drop", metavar='"COL==X"', help="Leave out such rows (== != < <= > >=); repeatable."),
@@ -53,9 +147,13 @@ Drop = Annotated[
 Melt = Annotated[
     bool, typer.Option("--melt", help="Bare table with a column per run: make it rows with columns run and the target.")
 ]
-Level = Annotated[
-    str, typer.Option("--level", metavar="90", help="Per cent that each interval shall hold, such as 50, 80, 90, 95.")
+Outliers = Annotated[
+    str, typer.Option("--outliers", metavar="drop|keep", help="What to do with runs that look diverged.")
 ]
+level_option = typer.Option(
+    "--level", metavar="90", help="Per cent that each interval shall hold, such as 50, 80, 90, 95."
+)
+Level = Annotated[str, level_option]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of everything random.")]
 
 
@@ -131,8 +229,33 @@ class Weighing:
         return _given_only(run=self.run, yerr=split(self.yerr), weights=self.weights)
 
 
+@dataclass(frozen=True)
+class Loss:
+    """What a fit minimises."""
+
+    loss: Annotated[str, typer.Option("--loss", metavar="LOSS", help="squared, huber, log, log_huber or envelope.")] = (
+        "squared"
+    )
+    delta: Annotated[
+        float | None,
+        typer.Option(
+            "--delta",
+            metavar="X",
+            help="Where Huber's loss turns linear, in units of the target (huber; 1.345 robust standard deviations "
+            "of the residuals if not given) or of its logarithm (log_huber; 1e-3 if not given).",
+        ),
+    ] = None
+
+    def keywords(self) -> dict[str, Any]:
+        """Return the keywords of `sld.fit`."""
+        return {"loss": self.loss, **_given_only(delta=self.delta)}
+
+
 def _given_only(**keywords: Any) -> dict[str, Any]:
-    return {name: value for name, value in keywords.items() if value not in (None, [], {}, False)}
+    # by identity: a bound of 0 is one, and equals False
+    return {
+        name: value for name, value in keywords.items() if not (value is None or value is False or value in ([], {}))
+    }
 
 
 def task_of(data: str, table: TableOptions, weighing: Weighing) -> Task:
@@ -162,8 +285,7 @@ def given(data: str) -> Any:
 
 def say_notes(table: Table) -> None:
     """Say what was noticed while a table was read; after the work, so that a refusal stays one line."""
-    for note in table.notes:
-        output.remark(f"note: {note}")
+    output.notes(table.notes)
 
 
 def split(values: Names) -> list[str]:
@@ -182,15 +304,35 @@ def pairs(values: Names, default: str | None = None) -> dict[str, str]:
     return found
 
 
+def number(text: str) -> float:
+    """Read a number as people write it, 7e9 or 7B; raises ValueError for what is none, NaN included."""
+    import math
+
+    from sld.data.numbers import number as read
+
+    value = read(text)
+    if math.isnan(value):
+        raise ValueError
+    return value
+
+
 def numbers(values: Names, flag: str) -> dict[str, float]:
     """Read `name=number` parts of the option `flag`."""
     found = {}
-    for name, value in pairs(values).items():
+    for part in split(values):
+        name, equals, value = (word.strip() for word in part.partition("="))
         try:
-            found[name] = float(value)
+            if not (equals and name):
+                raise ValueError
+            found[name] = number(value)
         except ValueError:
-            raise UsageError(f"{flag} wants NAME=NUMBER, e.g. D=1e12, got {name}={value}") from None
+            raise UsageError(f"{flag} wants NAME=NUMBER, e.g. D=1e12, got {part}") from None
     return found
+
+
+def points(values: Names, flag: str) -> list[dict[str, float]]:
+    """Read a point from each of the option's values, `name=number` parts."""
+    return [numbers([text], flag) for text in values or ()]
 
 
 def amounts(values: Names, flag: str) -> list[float]:
@@ -198,17 +340,27 @@ def amounts(values: Names, flag: str) -> list[float]:
     found = []
     for part in split(values):
         try:
-            found.append(float(part))
+            found.append(number(part))
         except ValueError:
-            raise UsageError(f"{flag} wants numbers, e.g. 1e22, got {part}") from None
+            raise UsageError(f"{flag} wants numbers, e.g. 1e22,1e24, got {part}") from None
     return found
+
+
+def amount(text: str, flag: str) -> float:
+    """Read the number of the option `flag`, 100k as a hundred thousand."""
+    from sld.data.numbers import number
+
+    try:
+        return number(text)
+    except ValueError:
+        raise UsageError(f"{flag} wants a number, e.g. 1e5 or 100k, got {text}") from None
 
 
 def span(value: str, flag: str) -> tuple[float, float]:
     """Read `low:high` of the option `flag`."""
     low, _, high = value.partition(":")
     try:
-        return float(low), float(high)
+        return number(low), number(high)
     except ValueError:
         raise UsageError(f"{flag} wants LOW:HIGH, e.g. 1e18:1e24, got {value}") from None
 
@@ -223,7 +375,7 @@ def several(values: Names, flag: str) -> dict[str, list[float]]:
         try:
             if not name:
                 raise ValueError
-            found.setdefault(name, []).append(float(after))
+            found.setdefault(name, []).append(number(after))
         except ValueError:
             raise UsageError(f"{flag} wants NAME=NUMBER,NUMBER, e.g. E=1.6,1.7, got {part}") from None
     return found

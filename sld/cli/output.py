@@ -13,14 +13,15 @@ import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
+
+from sld.core.numbers import short
 
 _NARROWEST = 24  # columns; what is narrower wraps at this and lets the terminal break lines
 _UNBROKEN = 1_000_000  # no terminal: lines stay whole for grep and for other programs
 _SECONDS_BETWEEN_LINES = 10.0  # of progress, where there is no terminal to redraw
 _SECONDS_BETWEEN_FRAMES = 0.2
-_WHOLE, _LONG = 1.0, 1e5  # numbers between these are written without a power of ten
 
 
 def use_utf8() -> None:
@@ -74,6 +75,12 @@ def remark(text: str) -> None:
         print(text, file=sys.stderr)
 
 
+def notes(texts: Iterable[str]) -> None:
+    """Print what a reader should know beside the result, on stderr."""
+    for text in texts:
+        remark(f"note: {text}")
+
+
 def plain(value: Any) -> Any:
     """Return `value` in JSON's own types; what is not finite becomes None, since JSON has no NaN."""
     if isinstance(value, Mapping):
@@ -112,15 +119,7 @@ def say_table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), indent:
 
 def shown(value: float | None, digits: int = 4) -> str:
     """Return a number for people, rounded to so many digits: 1600 and 1.28e5, as decisions write them."""
-    if value is None or math.isnan(value):
-        return "-"
-    text = f"{value:.{digits}g}"
-    if "e" not in text:
-        return text
-    if _WHOLE <= abs(float(text)) < _LONG:
-        return f"{float(text):.0f}"
-    mantissa, exponent = text.split("e")
-    return f"{mantissa}e{int(exponent)}"
+    return short(value, digits)
 
 
 def duration(seconds: float) -> str:

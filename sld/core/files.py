@@ -33,32 +33,47 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> None:
         raise UsageError(f"could not write {str(path)!r}: {error}") from error
 
 
+def check_file(path: str | Path) -> None:
+    """Refuse, before any work is done, a file that could not be written.
+
+    Raises:
+        UsageError: It is a folder, or there is no folder to write it in, or not the permission.
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        if target.is_dir():
+            raise UsageError(f"could not write {path}: it is a folder")
+        if target.exists() and not target.is_file():
+            return
+        if not target.parent.is_dir():
+            raise UsageError(f"could not write {path}: no folder {Path(path).parent}; create it first")
+        if not os.access(target.parent, os.W_OK | os.X_OK):
+            raise UsageError(f"could not write {path}: {os.strerror(errno.EACCES)}")
+    except (OSError, ValueError) as error:  # a name that is too long, or with a null byte
+        raise UsageError(f"could not write {str(path)!r}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def check_folder(path: str | Path) -> None:
+    """Refuse, before any work is done, a folder that could not be made or written in.
+
+    Raises:
+        UsageError: It is a file, or lies below one, or permission is missing.
+    """
+    try:
+        there = Path(os.path.realpath(path))
+        while not there.exists():
+            there = there.parent
+        if not there.is_dir():
+            raise UsageError(f"could not write to {path}: {there.name} is a file, not a folder")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise UsageError(f"could not write to {path}: {os.strerror(errno.EACCES)}")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"could not write to {str(path)!r}: {getattr(error, 'strerror', None) or error}") from error
+
+
 def write_text_atomic(path: str | Path, text: str) -> None:
     """Write `text` as UTF-8 with plain newlines, as `write_bytes_atomic` does."""
     write_bytes_atomic(path, text.encode("utf-8"))
-
-
-def check_writable(*paths: str | Path | None) -> None:
-    """Refuse places where a file cannot be written, before the work whose results shall go there; None is no place.
-
-    Raises:
-        UsageError: As `write_bytes_atomic` would, as far as that can be known without writing.
-    """
-    for path in (p for p in paths if p is not None):
-        try:
-            target = Path(os.path.realpath(path))
-            if target.is_dir():
-                raise UsageError(f"could not write {path}: it is a folder")
-            if not target.parent.is_dir():
-                raise UsageError(f"could not write {path}: no folder {Path(path).parent}; create it first")
-            # what is no regular file (a terminal, a pipe) is written to directly, anything else through its folder
-            written = target if target.exists() and not target.is_file() else target.parent
-            if not os.access(written, os.W_OK):
-                raise UsageError(f"could not write {path}: {os.strerror(errno.EACCES)}")
-        except OSError as error:
-            raise UsageError(f"could not write {path}: {error.strerror or error}") from error
-        except ValueError as error:  # a path with a null byte
-            raise UsageError(f"could not write {str(path)!r}: {error}") from error
 
 
 def _replace(target: Path, data: bytes) -> None:

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from sld.core.errors import DataError, suggest
+from sld.core.numbers import exact
 
 _MAX_NESTING = 6  # of tables and lists whose keys are free
 
@@ -108,7 +109,7 @@ class Keys:
     def ordered_bounds(self, lower: float | None, upper: float | None) -> None:
         """Refuse a lower bound that is not below the upper one."""
         if lower is not None and upper is not None and lower >= upper:
-            raise DataError(f"{self.where}: lower = {lower:g} must be below upper = {upper:g}")
+            raise DataError(f"{self.where}: lower = {exact(lower)} must be below upper = {exact(upper)}")
 
     def texts(self, key: str) -> tuple[str, ...]:
         """Return a list of texts; empty when absent."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from sld.core.arrays import Array
 from sld.core.errors import UsageError, suggest
+from sld.core.numbers import short
 from sld.data.axes import position, positions_of
 from sld.data.reading import column_names, name_of
 from sld.data.splits import planned_beyond
@@ -213,7 +214,7 @@ def _far(table: Table) -> list[str]:
         z, there = position(table, v)[0], positions_of(table, v, aim.X[:, i])
         times = float(np.nanmax(there)) - float(z.max())
         if times > math.log(FAR) * (1 + 1e-9):
-            factor = f"{math.exp(times):.2g}" if times < math.log(1e300) else "over 1e300"
+            factor = short(math.exp(times), 2) if times < math.log(1e300) else "over 1e300"
             found.append(
                 f"beware: a planned run has {factor} times the largest {v.column} of the rows; no check of a law goes "
                 f"farther than {FAR:g} times, and what the law says there is a guess"

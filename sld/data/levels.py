@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sld.core.arrays import Rows
+from sld.core.numbers import exact
 from sld.data.table import Array, Table
 
 _ROLES = ("hyperparameter", "covariate")  # what may be a choice between two
@@ -61,7 +62,7 @@ def level_notes(table: Table, symbols: Sequence[str] | None = None) -> list[str]
         values = np.unique(table.X[:, i])
         ways = f"runs at a third value would show one, and --group {variable.column} fits each value by itself"
         if i in levels:
-            few = f"{values[0]:g} and {values[-1]:g}" if len(values) == 2 else "in each group"
+            few = f"{exact(values[0])} and {exact(values[-1])}" if len(values) == 2 else "in each group"
             notes.append(
                 f"{variable.column} has two values ({few}), which say nothing of a shape: it counts as a level, no "
                 f"optimum is looked for, and outside them nothing is known; {ways}"

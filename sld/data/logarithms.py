@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 
+from sld.core.numbers import short
 from sld.data.card import Log
 
 NO_LOG = "none"  # what `log` says of a column that is no logarithm, whatever it is called
@@ -40,6 +41,6 @@ def question(name: str, low: float, high: float) -> str | None:
     either = f"--log {written} (to base 10), --log {written}=log (natural)"
     ways = either if base == "log" and "ln" not in name.casefold() else f"--log {written}={base}"
     return (
-        f"column {name!r} looks like a logarithm (values {low:.4g} to {high:.4g}): "
+        f"column {name!r} looks like a logarithm (values {short(low, 4)} to {short(high, 4)}): "
         f"say {ways}, or --log {written}={NO_LOG} if it is none"
     )

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from sld.core.arrays import Array, Rows
 from sld.core.errors import DataError
+from sld.core.numbers import exact
 from sld.data.formats.source import RowName, is_missing
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "<na>"})
@@ -207,13 +208,13 @@ class NumberColumn:
             if wrong := check(values, rows, row_name):
                 raise DataError(f"{self._where}: column {self._name!r} {wrong}")
         shown = [
-            f"{seen.text} was read as {seen.value:.6g} ({seen.count} value{'' if seen.count == 1 else 's'})"
+            f"{seen.text} was read as {exact(seen.value)} ({seen.count} value{'' if seen.count == 1 else 's'})"
             for seen in self._seen.values()
         ]
         others = ""
         if len(rows) and set(self._seen) & set("kmMBT"):
             others = f"; {len(rows)} stand{'s' if len(rows) == 1 else ''} there without a suffix"
-            others += f" ({values[rows[0]]:.6g}, {row_name(int(rows[0]))})"
+            others += f" ({exact(values[rows[0]])}, {row_name(int(rows[0]))})"
         return values, [f"column {self._name!r}: {', '.join(shown)}{others}"]
 
     def _percent(self, values: Array, rows: Rows, row_name: RowName) -> str | None:
@@ -222,7 +223,7 @@ class NumberColumn:
             return None
         other = next((seen for kind, seen in self._seen.items() if kind != "%"), None)
         if other is None and len(rows):
-            other = _Seen(f"{values[rows[0]]:.6g}", 0.0, row_name(int(rows[0])))
+            other = _Seen(exact(values[rows[0]]), 0.0, row_name(int(rows[0])))
         if other is None:
             return None
         return (
@@ -237,7 +238,7 @@ class NumberColumn:
         if "M" in self._seen:
             return f"has both {self._seen['M'].text} and {seen.text} ({seen.place}); write all of them with M"
         digits = seen.text.rstrip("m").strip()
-        milli = f"{seen.value / 1e9:.6g}"
+        milli = exact(seen.value / 1e9)
         return f"has {seen.text} ({seen.place}), which may be millions or thousandths; write {digits}M or {milli}"
 
     def _commas(self, values: Array, rows: Rows, _row_name: RowName) -> str | None:
@@ -246,7 +247,7 @@ class NumberColumn:
         if seen is None or "," in self._seen or bool(((values[rows] >= 100) & (values[rows] % 1 == 0)).any()):
             return None
         point = seen.text.replace(",", ".")
-        return f"has {seen.text} ({seen.place}), which may be {seen.value:.6g} or {point}; write one of these"
+        return f"has {seen.text} ({seen.place}), which may be {exact(seen.value)} or {point}; write one of these"
 
     def _small(self, values: Array, rows: Rows, row_name: RowName) -> str | None:
         """Find a plain number that cannot be in the unit of its neighbours: 0.125 beside 125M, 0.5 beside 2K."""
@@ -256,7 +257,9 @@ class NumberColumn:
             return None
         seen = next(seen for kind, seen in self._seen.items() if kind in "kmMBT")
         where = row_name(int(small[0]))
-        return f"has {seen.text} ({seen.place}) beside {values[small[0]]:.6g} ({where}); write all of them in one unit"
+        return (
+            f"has {seen.text} ({seen.place}) beside {exact(values[small[0]])} ({where}); write all of them in one unit"
+        )
 
 
 def label_of(value: Any) -> str:

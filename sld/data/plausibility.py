@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from sld.core.arrays import Array, Mask, Rows
+from sld.core.numbers import exact, short
 from sld.data.quantities import QUANTITIES, Runs, runs_of
 
 if TYPE_CHECKING:
@@ -111,7 +112,8 @@ def _compute(runs: Runs) -> Iterator[Finding]:
         row = int(np.flatnonzero(usable)[0])
         yield Finding(
             "units", "doubtful",
-            f"{runs.label(row)}: {product} is {use[row]:.3g} times {names['C']} ({C[row]:.3g}): {names['C']} seems to "
+            f"{runs.label(row)}: {product} is {short(use[row])} times {names['C']} ({short(C[row])}): "
+            f"{names['C']} seems to "
             f"be in {unit}; give it in FLOPs, or leave it out",
             _all(usable),
         )  # fmt: skip
@@ -122,7 +124,7 @@ def _compute(runs: Runs) -> Iterator[Finding]:
     if one and usable.sum() > 2 and (high | low).any():
         yield Finding(
             "compute", "doubtful",
-            f"{runs.first(usable)}: {names['C']} is {ratio:.3g}*{names['N']}*{names['D']} here and in all "
+            f"{runs.first(usable)}: {names['C']} is {short(ratio)}*{names['N']}*{names['D']} here and in all "
             f"{int(usable.sum())} rows, not {product}: what does it count?",
             _all(usable),
         )  # fmt: skip
@@ -132,8 +134,8 @@ def _compute(runs: Runs) -> Iterator[Finding]:
             row = int(np.nanargmax(np.where(bad, np.abs(np.log(use)), np.nan)))
             yield Finding(
                 "compute", "impossible" if says.startswith("above") else "doubtful",
-                f"{runs.label(row)}: {product} = {6 * N[row] * D[row]:.3g} is {_share(use[row])} {names['C']} = "
-                f"{C[row]:.3g}, a utilisation {says}{runs.others(np.flatnonzero(bad), row)}: are {names['N']}, "
+                f"{runs.label(row)}: {product} = {short(6 * N[row] * D[row])} is {_share(use[row])} {names['C']} = "
+                f"{short(C[row])}, a utilisation {says}{runs.others(np.flatnonzero(bad), row)}: are {names['N']}, "
                 f"{names['D']} and {names['C']} of the same run, and counted alike?",
                 _all(bad),
             )  # fmt: skip
@@ -162,7 +164,7 @@ def _experts(runs: Runs) -> Iterator[Finding]:
         assert model is not None
         yield Finding(
             "compute", "impossible",
-            f"{runs.label(row)}: {runs.names['C']} = {C[row]:.3g} counts every expert; a token uses "
+            f"{runs.label(row)}: {runs.names['C']} = {short(C[row])} counts every expert; a token uses "
             f"{model.parameters('active-non-embedding-with-head'):,} of {model.parameters('trainer'):,} parameters"
             f"{runs.others(np.flatnonzero(bad), row)}",
             _all(bad),
@@ -195,7 +197,8 @@ def _tokens(runs: Runs) -> Iterator[Finding]:
     why = "are devices or accumulated batches left out?" if one and whole else "was the run resumed, or counted anew?"
     yield Finding(
         "tokens", "doubtful",
-        f"{runs.label(row)}: {name} = {D[row]:.4g} is {ratio[row]:.3g} times {product} = {made[row]:.4g}{every}: {why}",
+        f"{runs.label(row)}: {name} = {short(D[row], 4)} is {short(ratio[row])} times {product} = "
+        f"{short(made[row], 4)}{every}: {why}",
         _all(off),
     )  # fmt: skip
 
@@ -214,7 +217,8 @@ def _loss(runs: Runs) -> Iterator[Finding]:
             row = int(np.flatnonzero(bad)[0])
             yield Finding(
                 "loss", "impossible",
-                f"{runs.label(row)}: {name} = {loss[row]:.4g} {what}{runs.others(np.flatnonzero(bad), row)}; leave the "
+                f"{runs.label(row)}: {name} = {short(loss[row], 4)} "
+                f"{what}{runs.others(np.flatnonzero(bad), row)}; leave the "
                 f"run out",
                 _all(bad),
             )  # fmt: skip
@@ -230,7 +234,8 @@ def _loss(runs: Runs) -> Iterator[Finding]:
         bits = " (or is it in bits, or a sum?)" if loss[row] < 1.5 * guess[row] else ""
         yield Finding(
             "loss", "doubtful",
-            f"{runs.label(row)}: {name} = {loss[row]:.4g} is above ln({V[row]:.6g}) = {guess[row]:.4g}, which guessing "
+            f"{runs.label(row)}: {name} = {short(loss[row], 4)} is above ln({exact(V[row])}) = "
+            f"{short(guess[row], 4)}, which guessing "
             f"among the vocabulary gives{runs.others(np.flatnonzero(bad), row)}{bits}",
             _all(bad),
         )  # fmt: skip
@@ -252,8 +257,8 @@ def _counters(runs: Runs) -> Iterator[Finding]:
             more = f" (and in {len(fallen) - 1} more runs)" if len(fallen) > 1 else ""
             yield Finding(
                 "counters", "doubtful",
-                f"{runs.label(int(rows[k]))}: {name} falls from {values[rows[k - 1]]:.6g} to {values[rows[k]]:.6g}"
-                f"{more}: was the run resumed, or are two runs under one name?",
+                f"{runs.label(int(rows[k]))}: {name} falls from {exact(values[rows[k - 1]])} to "
+                f"{exact(values[rows[k]])}{more}: was the run resumed, or are two runs under one name?",
                 tuple(int(r[i]) for r, i in fallen),
             )  # fmt: skip
 
@@ -274,7 +279,8 @@ def _units(runs: Runs) -> Iterator[Finding]:
             row = int(np.flatnonzero(values == real[k])[0])
             yield Finding(
                 "units", "doubtful",
-                f"{runs.label(row)}: {name} = {real[k]:.4g}, and the next larger one is {real[k + 1]:.4g}: are {what} "
+                f"{runs.label(row)}: {name} = {short(real[k], 4)}, and the next larger one is "
+                f"{short(real[k + 1], 4)}: are {what} "
                 f"given in two units (B, M, thousands)?",
                 (row,),
             )  # fmt: skip
@@ -282,7 +288,8 @@ def _units(runs: Runs) -> Iterator[Finding]:
             row = int(np.flatnonzero(values == real[0])[0])
             yield Finding(
                 "units", "doubtful",
-                f"{runs.label(row)}: {name} = {real[0]:.4g} (to {real[-1]:.4g}) is no number of {what}: is it in B, M "
+                f"{runs.label(row)}: {name} = {short(real[0], 4)} (to {short(real[-1], 4)}) is no "
+                f"number of {what}: is it in B, M "
                 f"or thousands? Give whole {what}, or compute and its budget are off",
                 (row,),
             )  # fmt: skip
@@ -313,7 +320,7 @@ def _convention(runs: Runs) -> Iterator[Finding]:
         counted = runs.counts[runs.run[odd[0]]]
         yield Finding(
             "convention", "doubtful",
-            f"{runs.label(odd[0])}: {name} = {N[odd[0]]:.6g} is no count of its configuration (total "
+            f"{runs.label(odd[0])}: {name} = {exact(N[odd[0]])} is no count of its configuration (total "
             f"{counted.total:,}, non-embedding {counted.non_embedding:,}){runs.others(np.array(odd), odd[0])}",
             tuple(odd),
         )  # fmt: skip
@@ -323,8 +330,9 @@ def _convention(runs: Runs) -> Iterator[Finding]:
         other = next((r for r, found in known.items() if not set(found) & set(known[first])), max(known))
         yield Finding(
             "convention", "impossible",
-            f"{name} is the {known[first][0]} count in {runs.label(first)} ({N[first]:.6g}) and the {known[other][0]} "
-            f"count in {runs.label(other)} ({N[other]:.6g}): count all alike (sld count)",
+            f"{name} is the {known[first][0]} count in {runs.label(first)} ({exact(N[first])}) and "
+            f"the {known[other][0]} "
+            f"count in {runs.label(other)} ({exact(N[other])}): count all alike (sld count)",
             (first, other),
         )  # fmt: skip
 
@@ -350,11 +358,12 @@ def _twins(runs: Runs) -> Iterator[Finding]:
             pairs += [(first, run)] if first != run else []
     for k, (first, run) in enumerate(pairs[:_MOST_PAIRS]):
         seeds = runs.values["seed"][[rows_of[first][0], rows_of[run][0]]] if "seed" in runs.values else np.zeros(2)
-        though = f" although their seeds are {seeds[0]:g} and {seeds[1]:g}" if seeds[0] != seeds[1] else ""
+        though = f" although their seeds are {exact(seeds[0])} and {exact(seeds[1])}" if seeds[0] != seeds[1] else ""
         more = len(pairs) - _MOST_PAIRS if k == _MOST_PAIRS - 1 else 0
         yield Finding(
             "twins", "doubtful",
-            f"runs {first} and {run} agree in every number (last result {results[0][rows_of[run][-1]]:.6g}){though}: "
+            f"runs {first} and {run} agree in every number (last result "
+            f"{exact(results[0][rows_of[run][-1]])}){though}: "
             f"one run under two names counts twice{f' (and {more} more such pairs)' if more > 0 else ''}",
             (*rows_of[first], *rows_of[run]),
         )  # fmt: skip
@@ -373,7 +382,7 @@ def _one_ratio(runs: Runs) -> Iterator[Finding]:
     if np.all(np.abs(ratio / middle - 1) < _ONE_RATIO):
         yield Finding(
             "design", "doubtful",
-            f"{runs.names['D']}/{runs.names['N']} is {middle:.4g} in all {int(usable.sum())} rows "
+            f"{runs.names['D']}/{runs.names['N']} is {short(middle, 4)} in all {int(usable.sum())} rows "
             f"({runs.first(usable)} and on): size and data cannot be told apart; add runs at another ratio",
         )  # fmt: skip
 
@@ -421,7 +430,7 @@ def _all(rows: Mask) -> tuple[int, ...]:
 
 def _share(share: float) -> str:
     """Return a share of something in words that go before its name."""
-    return f"{100 * share:.3g} % of" if share < _MANY else f"{share:.3g} times"
+    return f"{short(100 * share)} % of" if share < _MANY else f"{short(share)} times"
 
 
 def _unit(factor: float) -> str | None:

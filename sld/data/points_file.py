@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from sld.core.arrays import Array
 from sld.core.errors import DataError
-from sld.data.formats.source import is_missing
+from sld.data.formats.source import Batch, Source, is_missing
 from sld.data.reading import open_source
 
 
-def with_columns(points: object, added: Mapping[str, Array]) -> Iterator[list[str]]:
+def with_columns(points: object, added: Mapping[str, Array | list[str]]) -> Iterator[list[str]]:
     """Yield the header and the rows of a table, every cell as it was, with columns added at the end.
 
     A column that the table has already (measured values, say) stays; the added one of that name becomes
@@ -22,14 +22,14 @@ def with_columns(points: object, added: Mapping[str, Array]) -> Iterator[list[st
 
     Args:
         points: What `sld.data.reading.open_source` takes.
-        added: Columns with a value for each row.
+        added: Columns with a value for each row: numbers, which get all their digits, or texts.
 
     Raises:
         DataError: The file has changed since its rows were counted.
     """
     source = open_source(points)
     yield [*source.names, *added_names(list(source.names), added)]
-    columns = [values.tolist() for values in added.values()]
+    columns = [values if isinstance(values, list) else list(map(repr, values.tolist())) for values in added.values()]
     n_rows = 0
     for batch in source.batches(range(len(source.names))):
         rows = zip(*map(_listed, batch.columns), strict=True)
@@ -38,9 +38,28 @@ def with_columns(points: object, added: Mapping[str, Array]) -> Iterator[list[st
         if n_rows > len(columns[0]):
             break
         for cells, values in zip(rows, new, strict=True):
-            yield [*map(_text, cells), *map(repr, values)]
+            yield [*map(_text, cells), *values]
     if n_rows != len(columns[0]):
         raise DataError(f"{source.where} changed while it was read")
+
+
+class Without(Source):
+    """A table without some of its columns."""
+
+    def __init__(self, source: Source, left_out: Collection[str]) -> None:
+        """Take the table, and the names of what is not looked at."""
+        self._source = source
+        self._kept = [k for k, name in enumerate(source.names) if name not in left_out]
+        self.names = tuple(source.names[k] for k in self._kept)
+        self.where, self.stem, self.has_header_line = source.where, source.stem, source.has_header_line
+
+    def batches(self, wanted: Sequence[int]) -> Iterator[Batch]:
+        """Yield the rows of the columns at these positions."""
+        return self._source.batches([self._kept[k] for k in wanted])
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what was noticed while the table was read."""
+        return self._source.notes()
 
 
 def added_names(header: list[str], added: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from sld.core.arrays import Array, Mask, Rows
 from sld.core.errors import DataError
+from sld.core.numbers import exact
 from sld.data.reading import column_names, read_columns
 from sld.data.table import Table
 
@@ -173,7 +174,7 @@ def _of_columns(data: object, said: Mapping[str, str], counts: Mapping[str, Mode
     run_column = names.get("run")
     run = texts.get(run_column or "")
     if run is None and run_column in numbers:
-        run = [f"{value:g}" for value in numbers[run_column]]
+        run = [exact(value) for value in numbers[run_column]]
     coded = {c: np.unique(labels, return_inverse=True)[1].astype(np.float64) for c, labels in texts.items()}
     read = {**numbers, **coded}
     known = {q: read[c] for q, c in names.items() if c in (read if q in _WORDS else numbers)}

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Literal, TypedDict, get_args
 
 from sld.core.errors import UsageError, suggest
+from sld.core.numbers import exact
 from sld.data.card import Log, Monotone, Role, Target, Variable, unique_symbols
 from sld.data.logarithms import NO_LOG
 
@@ -108,7 +109,7 @@ class Roles:
         for problem in (*self._named_twice(), *self._not_of_a_variable()):
             raise UsageError(problem)
         if self.lower is not None and self.upper is not None and self.lower >= self.upper:
-            raise UsageError(f"lower = {self.lower:g} must be below upper = {self.upper:g}")
+            raise UsageError(f"lower = {exact(self.lower)} must be below upper = {exact(self.upper)}")
 
     def _named_twice(self) -> Iterator[str]:
         targets, errors = self.targets, self.errors

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sld.core.arrays import Array, Mask, Rows
 from sld.core.errors import DataError
+from sld.core.numbers import exact, short
 from sld.data.card import Variable
 from sld.data.logarithms import question
 from sld.data.reading import Columns
@@ -61,17 +62,17 @@ def first_wrong_value(columns: Columns, rows: Rows, variables: Sequence[Variable
                 return f"{place(bad)}: {asked}"
             is_log = "if the column is a logarithm, say so (log), or " if negative else ""
             leave = f'leave such rows out with --drop "{variable.column}{"<=" if negative else "=="}0"'
-            wanted = f"scale variable {variable.column!r} must be positive, got {value:g}"
+            wanted = f"scale variable {variable.column!r} must be positive, got {exact(value)}"
             return f"{place(bad)}: {wanted}; {is_log}{leave}{columns.melt_offer}"
         if variable.role == "proportion":
             shares.append(i)
             if (bad := (values < 0) | (values > 1 + SHARES_TOLERANCE)).any():
                 value = values[np.argmax(bad)]
-                return f"{place(bad)}: proportion {variable.column!r} must be between 0 and 1, got {value:g}"
+                return f"{place(bad)}: proportion {variable.column!r} must be between 0 and 1, got {exact(value)}"
     if len(shares) > 1:
         total = X[:, shares].sum(axis=1)
         if (bad := np.abs(total - 1) > SHARES_TOLERANCE).any():
-            return f"{place(bad)}: proportions must sum to 1, got {total[np.argmax(bad)]:.4g}"
+            return f"{place(bad)}: proportions must sum to 1, got {short(total[np.argmax(bad)], 4)}"
     return None
 
 
@@ -82,7 +83,7 @@ def check_sign(columns: Columns, rows: Rows, column: str, rule: str, *, zero: bo
     if bad.any():
         place = f"{columns.where} {columns.row_name(int(rows[np.argmax(bad)]))}"
         ways = "" if zero else "; leave the row out where it is unknown"
-        raise DataError(f"{place}: column {column!r} is {values[np.argmax(bad)]:g}, but {rule}{ways}")
+        raise DataError(f"{place}: column {column!r} is {exact(values[np.argmax(bad)])}, but {rule}{ways}")
     if zero and not values.any():
         raise DataError(f"{columns.where}: column {column!r} is 0 in every row; some weight must be above 0")
 

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from sld.core.arrays import Array as Array
 from sld.core.arrays import Rows as Rows
 from sld.core.errors import DataError, UsageError, suggest
+from sld.core.numbers import exact
 from sld.data.card import Target, Variable, own_share, share_symbols
 from sld.data.logarithms import question
 from sld.data.reading import column_names, name_of, prepared, read_columns
@@ -449,7 +450,7 @@ def constant_columns(table: Table) -> tuple[str, ...]:
     for name, values in columns:
         if len(values) and (values == values[0]).all():
             ways = "nothing can be learnt from it; leave it out or add rows where it differs"
-            sentences.append(f"column {name!r} is constant ({values[0]:g} in all rows): {ways}")
+            sentences.append(f"column {name!r} is constant ({exact(values[0])} in all rows): {ways}")
     return tuple(sentences)
 
 
@@ -464,7 +465,7 @@ def outside_bounds(table: Table) -> tuple[str, ...]:
         bad = (values < low) | (values > high)
         if bad.any():
             value = values[np.argmax(bad)]
-            span = f"the declared bounds {low:g} to {high:g}"
+            span = f"the declared bounds {exact(low)} to {exact(high)}"
             rows = "1 row" if bad.sum() == 1 else f"{bad.sum()} rows"
-            sentences.append(f"column {column.column!r} leaves {span} in {rows} (e.g. {value:g})")
+            sentences.append(f"column {column.column!r} leaves {span} in {rows} (e.g. {exact(value)})")
     return tuple(sentences)

@@ -15,6 +15,7 @@ from sld.data.bundled import SUITES, bundled_tasks, named_tasks, tasks_root
 from sld.data.card import CARD_FILE, Card, PublishedLaw, Role, Target, Variable
 from sld.data.formats.source import Source
 from sld.data.plausibility import plausibility
+from sld.data.points_file import Without
 from sld.data.reading import TYPES, is_table, name_of, prepared, stem_of
 from sld.data.table import Array, Declared, Table, constant_columns, outside_bounds, read_points, read_table, table_from
 
@@ -63,6 +64,13 @@ class Task:
         if self.path is None or self.card.held_out_file is None:
             return None
         return _read(self.card, self.path, self.card.held_out_file, lenient=True)
+
+    def held_out_points(self) -> Source | None:
+        """Return the held-out rows without what was measured there, to be predicted; None when the task has none."""
+        if self.path is None or self.card.held_out_file is None:
+            return None
+        rows = prepared(self.path / self.card.held_out_file, drop=self.card.drop)
+        return Without(rows, {t.column for t in self.card.targets})
 
 
 def load_task(name_or_path: str | Path) -> Task:

@@ -14,6 +14,7 @@ from typing import Literal, TypedDict, Unpack
 import numpy as np
 
 from sld.core.errors import UsageError, suggest
+from sld.core.numbers import exact
 from sld.data.table import Table
 from sld.fit import robust
 from sld.fit.fitter import POLISHING, Fitter, Prior, Solution, form_seed, log_starts, text_seed
@@ -135,7 +136,7 @@ def _validate(expression: Expression, table: Table, target: int, loss: str, chos
     _need_rows(expression, table, shared if len(table.groups) > 1 else ())
     if loss.startswith("log") and (table.Y[:, target] <= 0).any():
         row = int(np.argmax(table.Y[:, target] <= 0))
-        got = f"{table.Y[row, target]:g} in row {row + 1}"
+        got = f"{exact(table.Y[row, target])} in row {row + 1}"
         raise UsageError(f"loss {loss!r} needs a positive target, got {got}; use squared or huber")
 
 
@@ -143,7 +144,7 @@ def _validate_bounds(bounds: Mapping[str, tuple[float, float]], positive: Collec
     for c, (low, high) in bounds.items():
         low = max(low, 0.0) if c in positive else low
         if not low < high:
-            why = f"bounds of {c!r} leave no room: from {low:g} to {high:g}"
+            why = f"bounds of {c!r} leave no room: from {exact(low)} to {exact(high)}"
             raise UsageError(f"{why}, and it must be positive" if c in positive else why)
 
 

@@ -28,6 +28,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from sld.core.numbers import short
 from sld.data.card import Variable
 from sld.data.splits import frontier_weights
 from sld.data.table import Array, Table
@@ -350,11 +351,12 @@ def about_noise(table: Table, kinds: Collection[str] = OF_SEARCH) -> list[str]:
             found.append(f"rows weigh what the standard errors of {target.column} ({target.yerr}) say")
         elif NOISE in kinds and (model := noise_model(table, j)) is not None:
             sd = sorted(float(model.sd(np.array(z))) for z in (model.low, model.high))
-            ends = f"{sd[0]:.2g} to {sd[1]:.2g}"
+            ends = f"{short(sd[0], 2)} to {short(sd[1], 2)}"
             along = {v.symbol: v.column for v in table.variables}.get(model.driver, f"the value of {target.column}")
             found.append(
-                f"the noise of {target.column} changes with {along}, {model.factor:.2g}-fold between the "
-                f"{model.n_points} repeated points (standard deviation {ends}, p = {model.p_value:.1g}): rows weigh by "
+                f"the noise of {target.column} changes with {along}, {short(model.factor, 2)}-fold between the "
+                f"{model.n_points} repeated points (standard deviation {ends}, p = "
+                f"{short(model.p_value, 1)}): rows weigh by "
                 "how exact they are"
             )
     if table.weights_column is not None:

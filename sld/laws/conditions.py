@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from sld.core.errors import UsageError, suggest
+from sld.core.numbers import exact
 from sld.fit.fitting import LOSSES
 from sld.formula.domain import Limits
 from sld.formula.expression import Expression, Node
@@ -38,7 +39,7 @@ def check_loss(loss: str, delta: float | None) -> None:
     if isinstance(delta, bool) or not isinstance(delta, int | float) or not 0.0 < delta < math.inf:
         raise UsageError(f"delta must be a finite number above 0, got {delta}")
     if loss == "envelope" and not delta < 1.0:
-        raise UsageError(f"the delta of an envelope is a share between 0 and 1, got {delta:g}")
+        raise UsageError(f"the delta of an envelope is a share between 0 and 1, got {exact(delta)}")
 
 
 def read_pins(pins: Mapping[str, float | str], expression: Expression) -> tuple[dict[str, float], dict[str, str]]:
@@ -136,11 +137,13 @@ def check_room(
     for c, value in pinned.items():
         low, high = bounds.get(c, (-math.inf, math.inf))
         if not low <= value <= high:
-            raise UsageError(f"{c!r} is pinned to {value:g}, outside its bounds from {low:g} to {high:g}")
+            raise UsageError(
+                f"{c!r} is pinned to {exact(value)}, outside its bounds from {exact(low)} to {exact(high)}"
+            )
         if c in positive and not value > 0.0:
-            raise UsageError(f"{c!r} is pinned to {value:g}, and it must be positive")
+            raise UsageError(f"{c!r} is pinned to {exact(value)}, and it must be positive")
     for c, leader in tied.items():
         ends = [bounds.get(of, (-math.inf, math.inf)) for of in (c, leader)]
         low, high = max(low for low, _ in ends), min(high for _, high in ends)
         if not low < high:
-            raise UsageError(f"{c!r} = {leader!r}, but their bounds leave no room: from {low:g} to {high:g}")
+            raise UsageError(f"{c!r} = {leader!r}, but their bounds leave no room: from {exact(low)} to {exact(high)}")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sld.core.errors import DataError, UsageError, suggest
+from sld.core.numbers import exact
 from sld.core.toml import Keys, kind_of
 from sld.fit.fitter import Fitter, Prior, form_seed
 from sld.fit.fitting import (
@@ -258,7 +259,7 @@ class FitSettings:
         what |= {"envelope": "squared errors, those on the good side counting far less"}
         said = f"sum of {what[self.loss]}"
         if self.delta is not None:
-            said += f" (delta {self.delta:g})"
+            said += f" (delta {exact(self.delta)})"
         elif self.loss in _DELTA_TAKEN:
             said += f" (delta {_DELTA_TAKEN[self.loss]})"
         how = [_WEIGHED[kind] for kind in self.weights]

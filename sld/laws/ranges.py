@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sld.core.numbers import exact
 from sld.data.table import Array, Table
 from sld.laws.law import Law
 
@@ -60,10 +61,12 @@ def outside(law: Law, points: Table) -> tuple[str, ...]:
             slack = _SLACK * max(high - low, abs(high) * _SLACK)
             bad = (points.group_index == g) & ((x < low - slack) | (x > high + slack))
             of = f" of group {group}" if own is not None else ""
-            away += [(int(row), f"{low:.6g}..{high:.6g}, where the law{of} was fitted") for row in np.flatnonzero(bad)]
+            away += [
+                (int(row), f"{exact(low)}..{exact(high)}, where the law{of} was fitted") for row in np.flatnonzero(bad)
+            ]
         if not away:
             continue
         row, where = min(away)
         many = f" ({len(away)} of {points.n_rows} points)" if points.n_rows > 1 else ""
-        sentences.append(f"{variable.column} = {x[row]:.6g} lies outside {where}{many}")
+        sentences.append(f"{variable.column} = {exact(x[row])} lies outside {where}{many}")
     return tuple(sentences)

@@ -132,7 +132,9 @@ class WhatToLearn(_Strict):
         None, description="What shall be known better; a run ten times the largest if not given."
     )
     points: list[dict[str, float]] | None = Field(None, description="Points to predict, variable to value.")
-    at: list[float] | None = Field(None, description="Budgets whose best run is wanted, for goal allocation.")
+    at: list[float] | None = Field(None, description="Budgets whose best run is wanted, or where laws are compared.")
+    against: Law | None = Field(None, description="For goal comparison: the other law.")
+    between: tuple[str, str] | None = Field(None, description="For goal comparison: two groups of the law.")
     grid: str | None = Field(None, description="Runs that could be made, e.g. N=1e7:1e9:8,D=20N:200N:5.")
     cost: str | None = Field(None, description="What a run costs: 6ND (the default), another name or a formula.")
     settings: dict[str, float] | None = Field(None, description="Values of names in the cost.")
@@ -153,8 +155,9 @@ class HowToCompare(_Strict):
 
     by: str | None = Field(None, description="With one table: the column that tells its recipes apart.")
     law: str | None = Field(None, description="With `by`: the form that is fitted to each recipe.")
-    setting: str | None = Field(None, description="Compare at one split, e.g. D=20*N, not at each law's optimum.")
-    at: dict[str, float] | None = Field(None, description="Variables that are held.")
+    given: dict[str, float] | None = Field(
+        None, description='What is settled: {"lr": 3e-4}, or a ratio at which all are compared, {"D/N": 20}.'
+    )
     between: tuple[float, float] | None = Field(None, description="From which to which compute.")
     cost: str | None = Field(None, description="What a run costs; 6*N*D if not given.")
     level: float = Field(0.9, ge=0.5, lt=1)

@@ -25,6 +25,7 @@ from sld.core.version import __version__
 from sld.mcp import arguments as a
 from sld.mcp import results as r
 from sld.mcp.roots import Roots
+from sld.mcp.wording import for_agents, notes_for_agents
 from sld.mcp.workers import Workers
 
 INSTRUCTIONS = (
@@ -100,7 +101,8 @@ def slim(schema: Any) -> Any:
 
 def refused(sentence: str) -> CallToolResult:
     """Return a failure as a client sees it."""
-    return CallToolResult(content=[TextContent(type="text", text=" ".join(sentence.split()))], is_error=True)
+    text = " ".join(for_agents(sentence).split())
+    return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
 
 
 def _first_of(error: ValidationError) -> str:
@@ -274,6 +276,9 @@ class Desk:
     ) -> Annotated[CallToolResult, r.Planned]:
         """Say which runs to pay for next, in order, and what each does to the interval of what is asked."""
         roots = self._open(granted)
+        wanted = _said(asked)
+        if "against" in wanted:
+            wanted["against"] = self._law(wanted["against"], roots)
         return await self._work(
             ctx,
             "plan_next_runs",
@@ -281,7 +286,7 @@ class Desk:
             budget=budget,
             rows=None if data is None else self._data(data, roots),
             columns=_said(columns),
-            asked=_said(asked),
+            asked=wanted,
         )
 
     async def count_parameters(
@@ -357,7 +362,8 @@ class Desk:
             await ctx.report_progress(share, 1.0, message)
 
         text, data = await self.workers.call(verb, given, report)
-        return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=data)
+        said = TextContent(type="text", text=for_agents(text))
+        return CallToolResult(content=[said], structured_content=notes_for_agents(data))
 
     def _open(self, granted: ListRootsResult | None) -> Roots:
         """Return the folders that are open to this client."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from sld.core.errors import DataError, SldWarning, UsageError
+from sld.core.numbers import exact, short
 from sld.mcp import results as r
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def _table_text(table: r.Described) -> str:
 
 
 def _short(value: r.Number | None) -> str:
-    return value if isinstance(value, str) else "-" if value is None else f"{value:.4g}"
+    return value if isinstance(value, str) else "-" if value is None else short(value, 4)
 
 
 def list_tasks(_say: Progress) -> Done:
@@ -258,12 +259,11 @@ def predict(
     """Predict runs that were not made."""
     from sld import api
     from sld.data.points_file import with_columns
-    from sld.data.reading import prepared
     from sld.data.table import read_points
 
     say(0.1, "reading")
     loaded = api.as_law(law)
-    given = prepared(points)
+    given = api.points_to_predict(loaded, points)
     table = read_points(given, loaded.variables, loaded.group_column)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -286,7 +286,10 @@ def predict(
     rest = f"all are in {target}" if target else "say where to write them all (out), or ask for fewer points"
     shown = r.cut(range(table.n_rows), against, "points", rest)
     record = r.Predicted(columns, [row(k) for k in shown], table.n_rows, target, against)
-    lines = ["  ".join(columns), *("  ".join(c if isinstance(c, str) else f"{c:.6g}" for c in p) for p in record.rows)]
+    lines = [
+        "  ".join(columns),
+        *("  ".join(c if isinstance(c, str) else exact(c) for c in p) for p in record.rows),
+    ]
     return "\n".join([*lines, *(f"warning: {w}" for w in against)]), record
 
 
@@ -446,15 +449,17 @@ def diagnose(say: Progress, law: str, data: object, asked: Mapping[str, Any]) ->
         "log" if found.log else "linear",
         [
             r.Rung(x.variable, r.number(x.low), r.number(x.high), r.number(x.missed), x.outermost)
-            for x in r.cut(found.rungs, notes, "rungs", "sld diagnose --json has them all")
+            for x in r.cut(found.rungs, notes, "rungs", "the command `sld diagnose --json` has them all")
         ],
         [
             r.Run(x.run, r.number(x.moved))
             for x in r.cut(found.runs, notes, "runs", "those left out move the answer less")
         ],
-        [f"{v.variable} = {v.value:.4g}: mean {v.mean:.3g}, by chance {v.band:.3g}" for v in found.levels if v.outside][
-            : r.MOST_ROWS
-        ],
+        [
+            f"{v.variable} = {short(v.value, 4)}: mean {short(v.mean)}, by chance {short(v.band)}"
+            for v in found.levels
+            if v.outside
+        ][: r.MOST_ROWS],
         list(found.design),
         notes,
     )

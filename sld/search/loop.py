@@ -174,6 +174,11 @@ class Search:
             elif not (ran_out and self.asynchronous is not None) and not self._wait():
                 return
 
+    def _draw_ahead(self) -> None:
+        """Draw the next batch while this one is judged, if it does not depend on it."""
+        if self.asynchronous is None:  # which may want a form before the search itself comes to it
+            self.source.draw_ahead(self.population.unaided.together)
+
     def _arrived(self) -> list[Proposal]:
         """Ask the asynchronous proposer what it has."""
         if self.asynchronous is None:
@@ -254,7 +259,7 @@ class Search:
             if self.spent() >= SEARCH_SHARE:
                 return False
             for batch in batches:
-                for _, candidate, n_fits in self.executor.map(batch):
+                for _, candidate, n_fits in self.executor.map(batch, self._draw_ahead):
                     self._log.note(to_event(self.population.n_tried, candidate, n_fits, self.seconds), self.seconds)
                     self._remember(candidate, n_fits)
                     if self.progress is not None and self.seconds - shown > _PROGRESS_EVERY_S:

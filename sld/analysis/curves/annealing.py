@@ -27,6 +27,7 @@ from sld.analysis.curves.runs import Curve, thinned
 from sld.analysis.curves.schedules import Rates
 from sld.core.arrays import Array
 from sld.core.errors import UsageError, suggest
+from sld.core.numbers import short
 
 LAWS = ("annealing", "multi-power")
 POINTS = 120  # of a run that are fitted: a bend of the schedule is some hundredths of the run wide
@@ -65,7 +66,9 @@ def observe(curve: Curve, rates: Rates, size: int = 0, skip: float = 0.0) -> Obs
     start = max(float(rates.edges[rates.risen]), skip * float(curve.x[-1]))
     kept = curve.x > start
     if kept.sum() < 4:
-        raise UsageError(f"run {curve.name!r} has {int(kept.sum())} points after step {start:.4g}: four are needed")
+        raise UsageError(
+            f"run {curve.name!r} has {int(kept.sum())} points after step {short(start, 4)}: four are needed"
+        )
     x, y = curve.x[kept], curve.y[kept]
     noise = thinned(x, y)
     if len(x) > 2 * POINTS:  # below that, a mean of one or two points would be off its place

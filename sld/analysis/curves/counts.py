@@ -15,6 +15,7 @@ import numpy as np
 from sld.analysis.curves.grids import Posterior, posterior
 from sld.core.arrays import Array
 from sld.core.errors import UsageError
+from sld.core.numbers import exact
 
 MOST_SAMPLES = 10_000_000  # that are looked at when the best number of samples is asked for
 CLAIM = 2.0  # of the logarithm of a likelihood: what one more constant has to bring (Akaike, with one for caution)
@@ -49,7 +50,7 @@ def pass_at_k(solved: object, tried: object, k: int) -> Array:
     c, n = np.broadcast_arrays(*(np.atleast_1d(np.asarray(v, dtype=float)) for v in (solved, tried)))
     check_counts(c, n)
     if k < 1 or k != int(k):
-        raise UsageError(f"k must be a whole number of samples, at least 1, got {k:g}")
+        raise UsageError(f"k must be a whole number of samples, at least 1, got {exact(k)}")
     if (n < k).any():
         least = int(n.min())
         raise UsageError(
@@ -68,7 +69,8 @@ def check_counts(solved: Array, tried: Array) -> None:
     if bad.any():
         k = int(np.argmax(bad))
         raise UsageError(
-            f"counts must be whole numbers with 0 <= solved <= tried, got {solved[k]:g} of {tried[k]:g} in row {k + 1}"
+            f"counts must be whole numbers with 0 <= solved <= tried, got {exact(solved[k])} of "
+            f"{exact(tried[k])} in row {k + 1}"
         )
 
 
@@ -164,7 +166,7 @@ def fit_rate(z: Array, solved: Array, tried: Array, *, floor: float = 0.0, ceili
     check_counts(solved, tried)
     if not 0 <= floor < ceiling <= 1:
         raise UsageError(
-            f"floor and ceiling must be rates with 0 <= floor < ceiling <= 1, got {floor:g} and {ceiling:g}"
+            f"floor and ceiling must be rates with 0 <= floor < ceiling <= 1, got {exact(floor)} and {exact(ceiling)}"
         )
     centre, spread = float(z.mean()), float(np.ptp(z))
     if spread == 0:

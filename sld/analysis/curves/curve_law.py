@@ -13,6 +13,7 @@ from sld.analysis.curves.annealing import LAWS, CurveConstants, Fit, Observed, f
 from sld.analysis.curves.schedules import Rates, Schedule, read_schedule
 from sld.core.arrays import Array
 from sld.core.errors import UsageError, suggest
+from sld.core.numbers import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -168,7 +169,7 @@ class CurveLaw:
 
     def summary(self) -> str:
         """Return formula and constants as text."""
-        shared = ", ".join(f"{n} = {v:.5g}" for n, v in self.constants.shared.items())
+        shared = ", ".join(f"{n} = {short(v, 5)}" for n, v in self.constants.shared.items())
         return f"{self.target} = {self.formula}\n{shared}; relative error {self.error:.2%}"
 
     def plot(self, ax: Axes | None = None) -> Axes:

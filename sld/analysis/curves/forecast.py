@@ -22,6 +22,7 @@ from sld.analysis.curves.downstream import (
 )
 from sld.core.arrays import Array
 from sld.core.errors import UsageError
+from sld.core.numbers import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -149,7 +150,9 @@ class Downstream:
         """Return the scores as lines of text."""
         lines = []
         for t in self.tasks:
-            lines += [f"{t.task}: {s.value:.4g} ({s.low:.4g} to {s.high:.4g}), {t.kind}" for s in t.scores]
+            lines += [
+                f"{t.task}: {short(s.value, 4)} ({short(s.low, 4)} to {short(s.high, 4)}), {t.kind}" for s in t.scores
+            ]
         return "\n".join(lines)
 
     def plot(self, ax: Axes | None = None) -> Axes:

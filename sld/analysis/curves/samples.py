@@ -19,6 +19,7 @@ from sld.analysis.curves.counts import (
 )
 from sld.core.arrays import Array
 from sld.core.errors import UsageError
+from sld.core.numbers import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -110,7 +111,10 @@ class PassAtK:
 
     def summary(self) -> str:
         """Return the values as lines of text."""
-        return "\n".join(f"{c.group} pass@{c.k}: {c.value:.4g} ({c.low:.4g} to {c.high:.4g})" for c in self.coverage)
+        return "\n".join(
+            f"{c.group} pass@{c.k}: {short(c.value, 4)} ({short(c.low, 4)} to {short(c.high, 4)})"
+            for c in self.coverage
+        )
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw coverage over k with intervals; hollow where not so many samples were drawn; returns the axes."""

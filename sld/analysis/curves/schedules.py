@@ -18,6 +18,7 @@ import numpy as np
 
 from sld.core.arrays import Array
 from sld.core.errors import UsageError, suggest
+from sld.core.numbers import exact
 
 KINDS = ("constant", "cosine", "linear", "multistep", "wsd")
 _SHAPES = ("linear", "sqrt", "cosine")
@@ -65,19 +66,21 @@ class Schedule:
         if self.shape not in _SHAPES:
             raise UsageError(f"schedule: {suggest(self.shape, _SHAPES, kind='shape of a decay')}")
         if not (isfinite(self.total) and self.total > 0):
-            raise UsageError(f"schedule: total must be the length of the run, above 0, got {self.total:g}")
+            raise UsageError(f"schedule: total must be the length of the run, above 0, got {exact(self.total)}")
         if not self.peak > 0:
-            raise UsageError(f"schedule: peak must be above 0, got {self.peak:g}")
+            raise UsageError(f"schedule: peak must be above 0, got {exact(self.peak)}")
         if not (self.warmup >= 0 and self.warmup_end < self.total):
-            raise UsageError(f"schedule: the warm-up must end before the run ({self.total:g}), got {self.warmup:g}")
+            raise UsageError(
+                f"schedule: the warm-up must end before the run ({exact(self.total)}), got {exact(self.warmup)}"
+            )
         if not 0 <= self.end <= 1:
-            raise UsageError(f"schedule: end is a share of the peak, between 0 and 1, got {self.end:g}")
+            raise UsageError(f"schedule: end is a share of the peak, between 0 and 1, got {exact(self.end)}")
         if not 0 < self.decay_length <= self.total - self.warmup_end:
-            raise UsageError(f"schedule: the decay must fit between warm-up and end, got {self.decay:g}")
+            raise UsageError(f"schedule: the decay must fit between warm-up and end, got {exact(self.decay)}")
         if list(self.drops) != sorted(self.drops) or not all(0 < d < 1 for d in self.drops):
             raise UsageError("schedule: drops are rising shares of the run, each between 0 and 1")
         if not 0 < self.factor < 1:
-            raise UsageError(f"schedule: factor must lie between 0 and 1, got {self.factor:g}")
+            raise UsageError(f"schedule: factor must lie between 0 and 1, got {exact(self.factor)}")
 
     @property
     def warmup_end(self) -> float:
@@ -121,9 +124,11 @@ class Schedule:
             own.append(("end", self.end))
         if self.kind == "wsd":
             own.append(("decay", self.decay))
-        words = [f"{name}={value:g}" for name, value in own] + ([f"shape={self.shape}"] if self.kind == "wsd" else [])
+        words = [f"{name}={exact(value)}" for name, value in own] + (
+            [f"shape={self.shape}"] if self.kind == "wsd" else []
+        )
         if self.kind == "multistep":
-            words += ["drops=" + "/".join(f"{d:g}" for d in self.drops), f"factor={self.factor:g}"]
+            words += ["drops=" + "/".join(exact(d) for d in self.drops), f"factor={exact(self.factor)}"]
         return f"{self.kind}:{','.join(words)}"
 
 

@@ -26,6 +26,7 @@ from sld.analysis.decisions.minimise import Minimum, Problem, crossing, minimum,
 from sld.analysis.decisions.surface import Surface, axis_of, check_shares, seen
 from sld.core.arrays import Array
 from sld.core.errors import SldError, UsageError, suggest
+from sld.core.numbers import exact, short
 from sld.data.card import Variable
 from sld.formula.evaluation import evaluate
 from sld.formula.expression import Expression, parse
@@ -119,11 +120,11 @@ class Allocator:
             )
         for text, (cost, value) in q.most_of.items():
             if not (math.isfinite(value) and value > 0):
-                raise UsageError(f"the limit on {text} must be a number above 0, got {value:g} {cost.unit}")
+                raise UsageError(f"the limit on {text} must be a number above 0, got {exact(value)} {cost.unit}")
         for name, value in [*q.held.items(), *q.most.items(), *((n, v) for n, c in q.choices.items() for v in c)]:
             axis = self.axes[name]
             if not math.isfinite(value) or (axis.log and value <= 0):
-                raise UsageError(f"{name} must be a number above 0, got {value:g}")
+                raise UsageError(f"{name} must be a number above 0, got {exact(value)}")
 
     def _check_roles(self) -> None:
         q = self.question
@@ -143,7 +144,7 @@ class Allocator:
                 )
         self.payers = [v.symbol for v in open_ if v.symbol in self.cost.uses]
         if not self.payers and not q.choices and not q.ratios:
-            known = ", ".join(f"{s}={x:.4g}" for s, x in q.held.items())
+            known = ", ".join(f"{s}={short(x, 4)}" for s, x in q.held.items())
             raise UsageError(f"with {known} given, nothing is left that the budget could buy; leave one of them free")
 
     # --- one budget -------------------------------------------------------------------------------------------------
@@ -179,7 +180,7 @@ class Allocator:
             NoOptimum: There is none.
         """
         if not (math.isfinite(budget) and budget > 0):
-            raise UsageError(f"a budget must be a number above 0, got {budget:g}")
+            raise UsageError(f"a budget must be a number above 0, got {exact(budget)}")
         choices = self.question.choices
         combinations = [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
         if len(combinations) > _MOST_CHOICES:
@@ -231,8 +232,10 @@ class Allocator:
             return
         price = float(self.cost(columns)[0])
         if price > budget * (1 + 1e-9):
-            known = ", ".join(f"{s} = {x[0]:.4g}" for s, x in columns.items())
-            raise NoOptimum(f"{known} costs {price:.4g} {self.cost.unit}, more than the budget of {budget:.4g}")
+            known = ", ".join(f"{s} = {short(x[0], 4)}" for s, x in columns.items())
+            raise NoOptimum(
+                f"{known} costs {short(price, 4)} {self.cost.unit}, more than the budget of {short(budget, 4)}"
+            )
 
     def _broken(self, best: Minimum, fixed: Mapping[str, float]) -> tuple[str, float, str] | None:
         """Return what a limit asks for that the best run breaks: symbol, its value and the limit's text."""
@@ -264,22 +267,22 @@ class Allocator:
 
         found = float(axis.quantity(crossing(excess, np.array([axis.ends[0]]), np.array([axis.ends[1]])))[0])
         if math.isnan(found):
-            raise NoOptimum(f"no {symbol} keeps {cost.text} at or below {value:.4g} {cost.unit}")
+            raise NoOptimum(f"no {symbol} keeps {cost.text} at or below {short(value, 4)} {cost.unit}")
         return found
 
     def _refusal(self, best: Minimum, budget: float) -> str:
-        of = f"for a budget of {budget:.4g}"
+        of = f"for a budget of {short(budget, 4)}"
         if best.status == "none":
             least = self.least_cost()
             if math.isfinite(least) and budget < least:
-                smallest = f"the smallest that was looked at costs {least:.4g}"
-                return f"a budget of {budget:.4g} {self.cost.unit} buys no run: {smallest}"
+                smallest = f"the smallest that was looked at costs {short(least, 4)}"
+                return f"a budget of {short(budget, 4)} {self.cost.unit} buys no run: {smallest}"
             return f"the law has no value anywhere {of}"
         word = "falls" if self.surface.sign > 0 else "rises"
         if not best.falling:
             return f"no minimum that can be certified was found {of}: {self.surface.name} is flat or has a jump there"
         ends = " and ".join(
-            f"{s} goes {'down' if lower else 'up'} (to {best.point[s]:.3g})" for s, lower in best.falling.items()
+            f"{s} goes {'down' if lower else 'up'} (to {short(best.point[s])})" for s, lower in best.falling.items()
         )
         return (
             f"no interior optimum {of}: {self.surface.name} still {word} where {ends}, so the law names no best run; "
@@ -354,10 +357,10 @@ class Allocator:
         if last is None:
             return f"{what} is reached by no budget: the law has no best run around there"
         shown = self.surface.sign * last.best.value
-        run = ", ".join(f"{s} = {x:.3g}" for s, x in last.best.point.items())
+        run = ", ".join(f"{s} = {short(x)}" for s, x in last.best.point.items())
         return (
-            f"{what} is reached by no budget that was looked at; the last, {last.budget:.3g} {self.cost.unit}, has "
-            f"{self.surface.name} = {shown:.5g} at {run}"
+            f"{what} is reached by no budget that was looked at; the last, {short(last.budget)} {self.cost.unit}, has "
+            f"{self.surface.name} = {short(shown, 5)} at {run}"
         )
 
     # --- draws ------------------------------------------------------------------------------------------------------

@@ -16,11 +16,12 @@ import numpy as np
 
 from sld.analysis.decisions import style
 from sld.analysis.decisions.allocation import Allocator, Found, NoOptimum
-from sld.analysis.decisions.estimate import LEVEL, short
+from sld.analysis.decisions.estimate import LEVEL
 from sld.analysis.decisions.minima import Curves
 from sld.analysis.decisions.minimise import crossing
 from sld.core.arrays import Array
 from sld.core.errors import UsageError, suggest
+from sld.core.numbers import short
 from sld.data.table import Table
 
 if TYPE_CHECKING:

@@ -20,9 +20,10 @@ import numpy as np
 
 from sld.analysis.decisions.allocation import Allocator, Found
 from sld.analysis.decisions.belief import Answer, Part, Parts, Points
-from sld.analysis.decisions.estimate import LEVEL, estimate, short
+from sld.analysis.decisions.estimate import LEVEL, estimate
 from sld.core.arrays import Array
 from sld.core.errors import UsageError
+from sld.core.numbers import short
 from sld.laws.conditions import exponents_of
 from sld.laws.law import Law
 
@@ -118,7 +119,8 @@ def _stencil(found: Found, budget: float) -> tuple[Array, dict[str, Array]]:
         H[i, j] = H[j, i] = (four[0] - four[1] - four[2] + four[3]) / (4 * WIDTH**2)
     if not (np.isfinite(H).all() and np.linalg.eigvalsh(H)[0] > 0):
         raise UsageError(
-            f"the best run for {budget:.4g} lies at a kink or an end of what the law has values for, so no linear step "
+            f"the best run for {short(budget, 4)} lies at a kink or an end of what the law has values "
+            "for, so no linear step "
             "says how it would move"
         )
     return H, points

@@ -11,6 +11,7 @@ import numpy as np
 from sld.analysis.decisions.cost import Cost
 from sld.core.arrays import Array, Rows
 from sld.core.errors import DataError, UsageError, suggest
+from sld.core.numbers import exact
 from sld.data.card import Variable
 from sld.data.table import Table
 from sld.laws.catalogue import kind_of
@@ -105,7 +106,7 @@ def sweep_of(table: Table, cost: Cost, *, target: int = 0, compute: Array | None
         compute = cost(table.inputs)
     if not (np.isfinite(compute).all() and (compute > 0).all()):
         row = int(np.argmin(np.where(np.isfinite(compute), compute, -math.inf)))
-        raise DataError(f"the compute of every run must be above 0, got {compute[row]:g} in row {row + 1}")
+        raise DataError(f"the compute of every run must be above 0, got {exact(compute[row])} in row {row + 1}")
     budget = clustered(compute, N)
     n = int(budget.max()) + 1
     if n == 0:

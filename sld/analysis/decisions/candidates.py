@@ -11,6 +11,7 @@ import numpy as np
 
 from sld.core.arrays import Array, Rows
 from sld.core.errors import UsageError, suggest
+from sld.core.numbers import exact, short
 from sld.data.card import Variable
 from sld.formula.evaluation import evaluate
 from sld.formula.expression import parse
@@ -79,7 +80,9 @@ class Candidates:
         """
         if self.n and not (np.isfinite(self.cost) & (self.cost > 0)).all():
             bad = float(self.cost[~(np.isfinite(self.cost) & (self.cost > 0))][0])
-            raise UsageError(f"the cost of a run must be a number above 0, got {bad:g} for one of the {self.source}")
+            raise UsageError(
+                f"the cost of a run must be a number above 0, got {exact(bad)} for one of the {self.source}"
+            )
         kept = self.cost <= budget * (1 + 1e-9)
         for limits, sign in ((least or {}, 1.0), (most or {}, -1.0)):
             for name, value in limits.items():
@@ -88,9 +91,9 @@ class Candidates:
                 column = self.cost if name == "cost" else self.columns[name]
                 kept &= sign * (column - value) >= -1e-12 * abs(value)
         if not kept.any():
-            cheapest = f"; the cheapest costs {self.cost.min():.3g}" if self.n else ""
+            cheapest = f"; the cheapest costs {short(self.cost.min())}" if self.n else ""
             raise UsageError(
-                f"none of the {self.n} {self.source} is within the budget of {budget:.3g} and the limits{cheapest}"
+                f"none of the {self.n} {self.source} is within the budget of {short(budget)} and the limits{cheapest}"
             )
         rows = np.flatnonzero(kept)
         if len(rows) > MOST:

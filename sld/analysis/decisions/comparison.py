@@ -28,6 +28,7 @@ from sld.analysis.decisions.tracks import Contender, Track, Way, along
 from sld.analysis.decisions.words import as_text
 from sld.core.arrays import Array
 from sld.core.errors import UsageError
+from sld.core.numbers import exact, short
 from sld.laws.catalogue import kind_of
 
 if TYPE_CHECKING:
@@ -90,20 +91,22 @@ def compare(
     check_alike(contenders)
     low, high = between or _range(contenders)
     if not (0 < low < high < math.inf):
-        raise UsageError(f"a range runs from a number above 0 to a larger one, got {low:g} to {high:g}")
+        raise UsageError(f"a range runs from a number above 0 to a larger one, got {exact(low)} to {exact(high)}")
     if math.log10(high / low) > _MOST_DECADES:
-        raise UsageError(f"a range of more than {_MOST_DECADES} decades is not compared, got {low:g} to {high:g}")
+        raise UsageError(
+            f"a range of more than {_MOST_DECADES} decades is not compared, got {exact(low)} to {exact(high)}"
+        )
     first, last = math.log10(low) - _AROUND, math.log10(high) + _AROUND
     x = np.logspace(first, last, int((last - first) * _PER_DECADE) + 1)
     tracks = [along(c, way, x) for c in contenders]
     for track in tracks:
         shown = (x >= low) & (x <= high)
         if not np.isfinite(track.y[shown]).any():
-            where = f"between {low:.3g} and {high:.3g} along {way.scale}"
+            where = f"between {short(low)} and {short(high)} along {way.scale}"
             if way.mode == "optimum":
                 raise UsageError(
                     f"{track.curve.name} has no best split of a compute {where}; compare at one split, e.g. "
-                    "--setting D=20*N"
+                    "--given D/N=20"
                 )
             raise UsageError(f"{track.curve.name} has no value {where}")
     pairs = [
@@ -153,7 +156,8 @@ def _check_unit(a: Any, b: Any, u: str, v: str) -> None:
     ):
         if high * _OTHER_UNIT < least:
             raise UsageError(
-                f"{s} of {who} runs from {low:.3g} to {high:.3g}, {t} of {whom} from {least:.3g} to {most:.3g}: is one "
+                f"{s} of {who} runs from {short(low)} to {short(high)}, {t} of {whom} from "
+                f"{short(least)} to {short(most)}: is one "
                 "of them in millions or billions? Bring both to one unit"
             )
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from sld.analysis.decisions import style
 from sld.analysis.decisions.comparison_words import lead
-from sld.analysis.decisions.estimate import short
 from sld.analysis.decisions.findings import Findings
 from sld.analysis.decisions.spans import closed, span
+from sld.core.numbers import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

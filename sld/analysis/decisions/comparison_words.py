@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 from sld.analysis.decisions.crossings import Crossing
-from sld.analysis.decisions.estimate import Estimate, short
+from sld.analysis.decisions.estimate import Estimate
 from sld.analysis.decisions.findings import Findings, Pair
 from sld.analysis.decisions.spans import span, spoken
 from sld.analysis.decisions.words import Block, Said
+from sld.core.numbers import short
 
 _MOST_WRITTEN = 6  # laws whose formulas are shown
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from sld.core.arrays import Array
 from sld.core.errors import UsageError, suggest
+from sld.core.numbers import exact, short
 from sld.data.card import Variable
 from sld.formula.evaluation import evaluate
 from sld.formula.expression import Expression, Node, call, name, number, parse, substitute
@@ -189,10 +190,10 @@ def _check_settings(settings: Mapping[str, float], symbols: Sequence[str]) -> No
     for name_, value in settings.items():
         if name_ in symbols:
             raise UsageError(
-                f"{name_} is a variable of the law, not a setting of a cost: say --given {name_}={value:g}"
+                f"{name_} is a variable of the law, not a setting of a cost: say --given {name_}={exact(value)}"
             )
         if not math.isfinite(value):
-            raise UsageError(f"the setting {name_} of a cost must be a number, got {value:g}")
+            raise UsageError(f"the setting {name_} of a cost must be a number, got {exact(value)}")
 
 
 def _alone(variables: Sequence[Variable]) -> Cost | None:
@@ -247,7 +248,7 @@ def _named(text: str, model: CostModel, variables: Sequence[Variable], settings:
         if value is None:
             raise UsageError(f"the cost {text!r} needs {setting}: --set {setting}=NUMBER")
         if value < 0 or (value == 0 and setting in _DIVISORS):
-            raise UsageError(f"the cost {text!r} needs {setting} above 0, got {value:g}")
+            raise UsageError(f"the cost {text!r} needs {setting} above 0, got {exact(value)}")
         assumed[setting] = value
         replaced[setting] = number(value)
     symbols = tuple(v.symbol for v in variables)
@@ -321,7 +322,7 @@ def _check_units(cost: Cost, variables: Sequence[Variable], ends: Mapping[str, f
         end = ends.get(variable.symbol)
         if end is not None and end < _LEAST[letter]:
             raise UsageError(
-                f"{variable.column} ends at {end:.4g} in the rows of this law, too few for a count of "
+                f"{variable.column} ends at {short(end, 4)} in the rows of this law, too few for a count of "
                 f'{_MEANING[letter]}; if its unit is 1e9, say --cost "{cost.formula.replace("6*", "6e9*", 1)}"'
             )
 
@@ -341,7 +342,7 @@ def with_demand(cost: Cost, variables: Sequence[Variable], tokens: float, train:
     serving = call("*", number(2.0 * inference * tokens), _quantity(size))
     training = cost.expression.tree if train == 1.0 else call("*", number(train), cost.expression.tree)
     expression = Expression(call("+", training, serving), cost.expression.variables)
-    return Cost(f"{cost.text} and {tokens:.4g} tokens served", expression, cost.unit, cost.assumed)
+    return Cost(f"{cost.text} and {short(tokens, 4)} tokens served", expression, cost.unit, cost.assumed)
 
 
 def serving_cost(
@@ -385,8 +386,8 @@ class Hardware:
         peak = PEAK_FLOPS[self.gpu.casefold()] if isinstance(self.gpu, str) else float(self.gpu)
         if not (peak > 0 and 0 < self.mfu <= 1 and self.gpus >= 1 and self.price > 0):
             raise UsageError(
-                f"hardware needs operations and price above 0, mfu of at most 1 and a GPU, got {peak:g}, "
-                f"{self.price:g}, {self.mfu:g}, {self.gpus}"
+                f"hardware needs operations and price above 0, mfu of at most 1 and a GPU, got {exact(peak)}, "
+                f"{exact(self.price)}, {exact(self.mfu)}, {self.gpus}"
             )
         return peak * self.mfu * 3600.0
 

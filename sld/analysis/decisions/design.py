@@ -23,8 +23,8 @@ from sld.analysis.decisions.asked import Side
 from sld.analysis.decisions.belief import Answer, Belief, Known, Points
 from sld.analysis.decisions.candidates import Candidates
 from sld.analysis.decisions.cost import find
-from sld.analysis.decisions.estimate import short
 from sld.core.arrays import Array
+from sld.core.numbers import short
 from sld.data.table import Table
 from sld.fit.kernel import value_and_jacobian
 from sld.fit.tape import compile_tape

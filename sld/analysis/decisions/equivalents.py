@@ -21,11 +21,12 @@ import numpy as np
 from sld.analysis.decisions.allocation import NoOptimum
 from sld.analysis.decisions.cost import Cost, cost_of, find
 from sld.analysis.decisions.curves import curve_of, optima, second_of
-from sld.analysis.decisions.estimate import Estimate, estimate, short
+from sld.analysis.decisions.estimate import Estimate, estimate
 from sld.analysis.decisions.minimise import crossing
 from sld.analysis.decisions.surface import Surface, axis_of, check_shares
 from sld.core.arrays import Array
 from sld.core.errors import UsageError, suggest
+from sld.core.numbers import short
 from sld.laws.catalogue import kind_of
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sld.core.arrays import Array
+from sld.core.numbers import short
 
 LEVEL = 0.9  # of intervals, as those of predictions
 _LEAST = 20  # draws with a value, below which quantiles say nothing
@@ -54,19 +55,3 @@ def estimate(value: float, draws: Array | None, level: float = LEVEL) -> Estimat
     low_by, high_by = ("linear", "linear") if np.isfinite(known).all() else ("lower", "higher")
     low, high = np.quantile(known, tail, method=low_by), np.quantile(known, 1 - tail, method=high_by)  # type: ignore[call-overload]
     return Estimate(value, min(float(low), value), max(float(high), value))
-
-
-def short(value: float, digits: int = 3) -> str:
-    """Return a number for people: 2.04, 0.0163, 7.2e10.
-
-    >>> short(5.76e23), short(18.39), short(0.00163), short(123456.0)
-    ('5.76e23', '18.4', '0.00163', '1.23e5')
-    """
-    if not math.isfinite(value):
-        return "-" if math.isnan(value) else ("inf" if value > 0 else "-inf")
-    if value == 0 or 1e-4 <= abs(value) < 1e5:
-        return f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:.0f}"
-    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-    if "." in mantissa:
-        mantissa = mantissa.rstrip("0").rstrip(".")
-    return f"{mantissa}e{int(exponent)}"

@@ -16,6 +16,7 @@ import numpy as np
 
 from sld.core.arrays import Array, Rows
 from sld.core.errors import UsageError
+from sld.core.numbers import short
 from sld.data.splits import Fold
 from sld.data.table import Table
 from sld.fit.kernel import evaluate
@@ -64,7 +65,7 @@ class ExponentTest:
         unit = " of the logarithm" if self.log else ""
         how = (
             f"on {self.n_rows} larger runs that fits had not seen ({self.n_folds} folds) the typical error{unit} is "
-            f"{self.shared:.3g} with {names} shared, {self.separate:.3g} with separate ones"
+            f"{short(self.shared)} with {names} shared, {short(self.separate)} with separate ones"
         )
         if self.serves:
             return f"one {names} serves all: {how}"

@@ -11,6 +11,7 @@ from sld.analysis.decisions.exponents import ExponentTest
 from sld.analysis.decisions.spans import as_json, spoken
 from sld.analysis.decisions.tracks import Track, Way
 from sld.core.errors import UsageError
+from sld.core.numbers import short
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -153,7 +154,7 @@ class Findings:
 
     def __repr__(self) -> str:
         """Return who is best from where on, in a line."""
-        text = f"{self.best} is best from {self.shown[0]:.3g}"
+        text = f"{self.best} is best from {short(self.shown[0])}"
         text += "".join(f", {s.after} from {spoken(s.at)}" for s in self.switches)
         return f"<comparison along {self.way.scale}: {text}>"
 

@@ -21,10 +21,10 @@ from sld.analysis.decisions.allocation import Allocator
 from sld.analysis.decisions.belief import Answer, Belief, Points
 from sld.analysis.decisions.candidates import Candidates
 from sld.analysis.decisions.cost import Cost, find
-from sld.analysis.decisions.estimate import short
 from sld.analysis.decisions.minima import minima
 from sld.core.arrays import Array, Mask
 from sld.core.errors import UsageError
+from sld.core.numbers import short
 from sld.data.card import Variable
 from sld.fit.separation import linear_constants
 from sld.formula.evaluation import evaluate

@@ -31,6 +31,7 @@ from sld.analysis.decisions.spans import UNKNOWN, from_draws
 from sld.analysis.decisions.words import as_text
 from sld.core.arrays import Array
 from sld.core.errors import UsageError
+from sld.core.numbers import exact, short
 from sld.data.table import Table
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def isoflop(
         UsageError: A budget is not a positive number.
     """
     if bad := [c for c in at if not (math.isfinite(c) and c > 0)]:
-        raise UsageError(f"a budget must be a number above 0, got {bad[0]:g}")
+        raise UsageError(f"a budget must be a number above 0, got {exact(bad[0])}")
     asked = np.array(list(at) or [10.0 * float(sweep.budgets[-1])])
     names = (sweep.size.symbol, sweep.data.symbol)
     second = second_of(cost, *names)
@@ -232,21 +233,22 @@ def _believed(
     off = ""
     if bias is not None and abs(bias.N[-1]) >= _WORTH_SAYING:
         too = "large" if bias.N[-1] > 0 else "small"
-        off = f", and parabolas through these runs give a size {100 * abs(bias.N[-1]):.2g} % too {too}"
+        off = f", and parabolas through these runs give a size {short(100 * abs(bias.N[-1]), 2)} % too {too}"
     if law.ok and (close or not quadratic.ok):
         if not quadratic.ok:
             return "law", f"parabolas give no exponents here: {quadratic.reason}"
         if math.isnan(of_parabolas):
-            return "law", f"it uses all runs together (typically {of_law:.2g} away){off}"
-        how = f"typically {of_law:.2g} away, parabolas {of_parabolas:.2g}"
+            return "law", f"it uses all runs together (typically {short(of_law, 2)} away){off}"
+        how = f"typically {short(of_law, 2)} away, parabolas {short(of_parabolas, 2)}"
         return "law", f"it is as close to the runs as parabolas are ({how}){off}"
     if quadratic.ok:
         if not law.ok:
             return "parabolas", f"the law gives no optimum: {law.reason}"
         times = of_law / of_parabolas
         return "parabolas", (
-            f"the law misses the runs by {times:.2g} times as much as parabolas do (typically {of_law:.2g} against "
-            f"{of_parabolas:.2g}), so its form is not right; sld discover looks for a better one"
+            f"the law misses the runs by {short(times, 2)} times as much as parabolas do (typically "
+            f"{short(of_law, 2)} against "
+            f"{short(of_parabolas, 2)}), so its form is not right; sld discover looks for a better one"
         )
     if envelope.ok:
         return "envelope", "neither parabolas nor the law give exponents here"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sld.analysis.decisions import style
-from sld.analysis.decisions.estimate import short
 from sld.analysis.decisions.readings import Reading
 from sld.analysis.decisions.spans import closed, span
+from sld.core.numbers import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,7 +86,7 @@ def _draw(found: Reading, ax: Axes) -> None:
     title = f"{found.group}: " if found.group else ""
     if believed is not None and believed.ok:
         name, symbol = sweep.size.column, believed.name
-        title += f"best {name} grows as C^{believed.a.value:.3g}"
+        title += f"best {name} grows as C^{short(believed.a.value)}"
         title += f" {span(believed.a)} by the {'parabolas' if symbol == 'parabolas' else symbol}"
     ax.set_title(title.strip() or None)  # type: ignore[arg-type]
 

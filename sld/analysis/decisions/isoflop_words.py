@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from sld.analysis.decisions.estimate import short
 from sld.analysis.decisions.readings import Approach, Reading
 from sld.analysis.decisions.spans import UNKNOWN, spoken
 from sld.analysis.decisions.words import Block, Said, percent
+from sld.core.numbers import short
 
 WHAT = {
     "envelope": "1 lowest run of each budget",

@@ -15,9 +15,10 @@ from sld.analysis.decisions.asked import Side
 from sld.analysis.decisions.belief import Answer, Belief, Known, Parts, Points
 from sld.analysis.decisions.candidates import Candidates
 from sld.analysis.decisions.choosing_runs import GUARD, Choice, Rules, choose
-from sld.analysis.decisions.estimate import LEVEL, short
+from sld.analysis.decisions.estimate import LEVEL
 from sld.core.arrays import Array, Rows
 from sld.core.errors import UsageError
+from sld.core.numbers import exact, short
 from sld.laws.interval_record import about_target
 
 if TYPE_CHECKING:
@@ -172,10 +173,10 @@ class NextRuns:
         if len(self.asked) > _SHOWN:
             found.append(f"and {len(self.asked) - _SHOWN} more; the table shows the widest")
         if self.done:
-            found.append(f"nothing to run: every interval is narrower than {self.until:g} already")
+            found.append(f"nothing to run: every interval is narrower than {exact(self.until)} already")
         elif self.reached is not None:
             can = "is expected to get" if self.reached else "does not get"
-            found.append(f"the plan {can} every interval below {self.until:g}")
+            found.append(f"the plan {can} every interval below {exact(self.until)}")
         return found
 
     def summary(self) -> str:
@@ -212,8 +213,8 @@ class NextRuns:
                 ax.set_xscale("log")
             if self.until is not None:
                 ax.axhline(self.until, color=style.ACCENT, lw=1, ls=":")
-                ax.annotate(f"wanted: {self.until:g}", (1, self.until), xycoords=("axes fraction", "data"), ha="right",
-                            va="bottom", color=style.ACCENT)  # fmt: skip
+                ax.annotate(f"wanted: {exact(self.until)}", (1, self.until), xycoords=("axes fraction", "data"),
+                            ha="right", va="bottom", color=style.ACCENT)  # fmt: skip
             ratio = all(a.kind == "ratio" for a in shown)
             ax.set_xlabel(f"spent ({self.unit})")
             ax.set_ylabel("width of the interval" + (" (factor less 1)" if ratio else ""))

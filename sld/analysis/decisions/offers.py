@@ -14,6 +14,7 @@ from sld.analysis.decisions.cost import Cost
 from sld.analysis.decisions.surface import seen
 from sld.core.arrays import Array
 from sld.core.errors import DataError, UsageError, suggest
+from sld.core.numbers import short
 from sld.data.reading import column_names, read_columns
 from sld.data.table import Table, read_points
 from sld.laws.law import Law
@@ -178,10 +179,10 @@ def _grid(
             fixed = {**fixed, v.symbol: middle}
             if v.symbol in needed:
                 notes.append(
-                    f"{v.symbol} is {middle:.4g} in every run, the middle of the rows (fix or sweep it otherwise)"
+                    f"{v.symbol} is {short(middle, 4)} in every run, the middle of the rows (fix or sweep it otherwise)"
                 )
     if text is None:
-        shown = ", ".join(f"{s} {x.ends[0][0]:.3g} to {x.ends[-1][0]:.3g}" for s, x in levels.items())
+        shown = ", ".join(f"{s} {short(x.ends[0][0])} to {short(x.ends[-1][0])}" for s, x in levels.items())
         notes.append(f"no candidates were given: a grid of {shown} (--grid, --candidates or --pool say otherwise)")
     levels |= {s: Levels(((float(x), ""),)) for s, x in fixed.items()}
     columns = grid_columns(levels, law.variables)

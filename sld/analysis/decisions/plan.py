@@ -13,10 +13,11 @@ import numpy as np
 from sld.analysis.decisions.allocation import FLAT, Allocator, Found, NoOptimum, Question
 from sld.analysis.decisions.allocation_picture import Panel, Spot, draw, save
 from sld.analysis.decisions.cost import find, quantity_name
-from sld.analysis.decisions.estimate import LEVEL, Estimate, estimate, short
+from sld.analysis.decisions.estimate import LEVEL, Estimate, estimate
 from sld.analysis.decisions.minima import SHARE_INSIDE, Curves
 from sld.analysis.decisions.surface import Limits, limits
 from sld.core.arrays import Array
+from sld.core.numbers import short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -267,18 +268,18 @@ def _said(plan: Plan, target: str, of: str) -> list[str]:
         spared = 100.0 if plan.wasted is None else 100 * (1 - plan.wasted)
         said.append(
             f"{at} {target} is {short(plan.worse)} worse than without what was asked for; the best run of all would "
-            f"reach it with {spared:.3g} % of the cost"
+            f"reach it with {short(spared)} % of the cost"
         )
     if plan.drawn is not None and plan.drawn < SHARE_INSIDE:
         said.append(f"{at} only {100 * plan.drawn:.0f} % of the draws have a best run, so no interval is said")
     if plan.serving is not None:
-        said.append(f"{at} serving takes {100 * plan.serving:.3g} % of the cost")
+        said.append(f"{at} serving takes {short(100 * plan.serving)} % of the cost")
     for s, (low, high) in plan.outside.items():
         said.append(
             f"warning: {at} {s} = {short(plan.point[s].value)} lies outside the range that the law is written down "
             f"for, {short(low)} to {short(high)}"
         )
-    if shares := [f"{part} {100 * share:.3g} %" for part, share in plan.parts.items() if share > 0]:
+    if shares := [f"{part} {short(100 * share)} %" for part, share in plan.parts.items() if share > 0]:
         said.append(f"at {short(plan.budget.value)}{of} the cost is " + ", ".join(shares))
     for option, value, share in plan.options:
         best = "" if math.isnan(share) else f", best in {100 * share:.0f} % of the draws"

@@ -17,13 +17,14 @@ import numpy as np
 from sld.analysis.decisions.answers import Effects, Variant
 from sld.analysis.decisions.cost import Cost
 from sld.analysis.decisions.curves import DRAWS, Curve, curve_of, optima, second_of
-from sld.analysis.decisions.estimate import Estimate, short
+from sld.analysis.decisions.estimate import Estimate
 from sld.analysis.decisions.sensitivity_words import said
 from sld.analysis.decisions.spans import from_draws
 from sld.analysis.decisions.variations import Asked, Variation, variations
 from sld.analysis.decisions.words import as_text
 from sld.analysis.intervals import constant_intervals
 from sld.core.errors import SldError, UsageError
+from sld.core.numbers import short
 from sld.data.table import Table
 from sld.laws.law import Law
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from sld.analysis.decisions import style
 from sld.analysis.decisions.answers import FACTORS, Effects
-from sld.analysis.decisions.estimate import short
 from sld.analysis.decisions.spans import closed
+from sld.core.numbers import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from sld.analysis.decisions.answers import FACTORS, Effects
-from sld.analysis.decisions.estimate import short
 from sld.analysis.decisions.spans import closed, spoken
 from sld.analysis.decisions.words import Block, Said, percent
+from sld.core.numbers import short, signed
 
 _MOST = 10  # single fits that are listed
 _NOTHING = 1e-4  # of an answer: what moves it less is not listed one by one
@@ -37,7 +37,7 @@ def said(found: Effects, answer: str | None = None) -> Said:
 
 
 def _change(value: float, base: float) -> str:
-    return percent(value / base - 1) if base else f"{value - base:+.2g}"
+    return percent(value / base - 1) if base else signed(value - base)
 
 
 def _factors(found: Effects, name: str) -> Block:
@@ -83,6 +83,6 @@ def _verdict(found: Effects, name: str) -> str:
     if not beyond:
         return f"no choice moves {name} out of its interval: it is as well known as the interval says"
     return (
-        f"outside the interval with: {', '.join(beyond)}; with all these choices {name} lies between {short(low)} and "
-        f"{short(high)}"
+        f"outside the interval with: {', '.join(beyond)}; with all these choices {name} lies between "
+        f"{short(low)} and {short(high)}"
     )

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from sld.analysis.decisions.estimate import Estimate, short
+from sld.analysis.decisions.estimate import Estimate
 from sld.core.arrays import Array
+from sld.core.numbers import short
 
 UNKNOWN = Estimate(math.nan)
 

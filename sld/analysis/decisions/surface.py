@@ -15,6 +15,7 @@ import numpy as np
 from sld.analysis.decisions.minimise import Axis
 from sld.core.arrays import Array
 from sld.core.errors import UsageError, suggest
+from sld.core.numbers import exact, short
 from sld.data.card import Variable
 from sld.formula.evaluation import evaluate
 from sld.laws.catalogue import kind_of
@@ -69,7 +70,7 @@ class Surface:
         """What the values are of."""
         if len(self.weights) == 1:
             return next(iter(self.weights))
-        return " + ".join(f"{w:.3g}*{c}" for c, w in self.weights.items())
+        return " + ".join(f"{short(w)}*{c}" for c, w in self.weights.items())
 
 
 def surface_of(
@@ -104,7 +105,7 @@ def surface_of(
         if column not in columns:
             raise UsageError(suggest(column, columns, kind="target"))
     if any(not (math.isfinite(w) and w >= 0) for w in weights.values()) or not any(weights.values()):
-        said = ", ".join(f"{c}={w:g}" for c, w in weights.items())
+        said = ", ".join(f"{c}={exact(w)}" for c, w in weights.items())
         raise UsageError(f"weights of targets are numbers from 0 on, and one of them is above 0, got {said}")
     if len({t.better for t in law.targets if t.column in weights}) > 1:
         raise UsageError("a weighted sum needs targets of which less is better, or of which more is, not some of each")
@@ -130,7 +131,7 @@ def check_shares(given: Mapping[str, float], n_shares: int, whose: str) -> None:
     """
     total = sum(given.values())
     if any(x < 0 for x in given.values()) or total > 1 + _ROUNDED or (len(given) == n_shares and total < 1 - _ROUNDED):
-        known = ", ".join(f"{s} = {x:g}" for s, x in given.items())
+        known = ", ".join(f"{s} = {exact(x)}" for s, x in given.items())
         if known:
             raise UsageError(f"{whose}: shares of a mixture are 0 or more and sum to 1, got {known}")
 

@@ -126,7 +126,7 @@ def contender(curve: Curve, cost: Cost | None, seed: int = 0, spent: Array | Non
         has = ", ".join(v.column for v in free) or "none"
         known = (find(free, "N"), find(free, "D"))
         others = [v.column for v in free if v not in known] or [v.column for v in free[2:]]
-        hold = f"; hold the others with --at, e.g. --at {others[0]}=..." if others and len(free) > 2 else ""
+        hold = f"; hold the others with --given, e.g. --given {others[0]}=..." if others and len(free) > 2 else ""
         raise UsageError(
             f"{curve.name}: a comparison needs one free variable, or a size and its data; it has {has}{hold}"
         )

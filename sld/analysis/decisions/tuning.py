@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sld.analysis.decisions.allocation import NoOptimum
-from sld.analysis.decisions.estimate import Estimate, estimate, short
+from sld.analysis.decisions.estimate import Estimate, estimate
 from sld.analysis.decisions.minima import Curves, minima
 from sld.analysis.decisions.minimise import Axis, Minimum, Problem, minimum
 from sld.analysis.decisions.surface import Surface, axis_of, limits, seen
 from sld.core.arrays import Array
 from sld.core.errors import UsageError, suggest
+from sld.core.numbers import exact, short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -264,7 +265,9 @@ class Tuner:
         shares = [s for s in self.shares if s not in zero]
         given = sum(x for s, x in held.items() if self._is_share(s))
         if self.shares and not 0 < 1 - given <= 1:
-            raise UsageError(f"shares that are given sum to {given:g}, which leaves none for {', '.join(self.shares)}")
+            raise UsageError(
+                f"shares that are given sum to {exact(given)}, which leaves none for {', '.join(self.shares)}"
+            )
         fixed = {**held, **dict.fromkeys(zero, 0.0)}
         if len(shares) == 1:
             fixed[shares[0]] = 1.0 - given
@@ -379,7 +382,7 @@ def powers_of(tuner: Tuner, found: Sequence[tuple[Best, Curves | None]]) -> dict
 
 def _within(miss: float) -> str:
     """Return how well a power law says what the optima are."""
-    return "exact" if miss < 1.0005 else f"right within {100 * (miss - 1):.2g} %"
+    return "exact" if miss < 1.0005 else f"right within {short(100 * (miss - 1), 2)} %"
 
 
 def _draw(tuning: Tuning, ax: Axes, symbol: str) -> None:

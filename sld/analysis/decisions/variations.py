@@ -9,6 +9,7 @@ import numpy as np
 
 from sld.analysis.decisions.budgets import clustered
 from sld.core.arrays import Array
+from sld.core.numbers import exact, short
 from sld.data.splits import rungs
 from sld.data.table import Table
 from sld.fit.fitting import HUBER_DELTA_LOG, Loss
@@ -92,7 +93,7 @@ def variations(
             held = replace(
                 settings, pinned=pinned, bounds=bounds, shared=tuple(c for c in settings.shared if c != constant)
             )
-            yield Variation("pinned", f"{constant} held at {value:.4g}", table, held)
+            yield Variation("pinned", f"{constant} held at {short(value, 4)}", table, held)
     yield from _levels(expression, table, settings)
     if asked.compute is not None:
         yield from _budgets(table, settings, asked.compute)
@@ -122,7 +123,7 @@ def _losses(table: Table, settings: FitSettings) -> Iterator[Variation]:
             continue
         # weights of a squared loss follow the noise; a robust one sees to it by itself
         own = replace(settings, loss=loss, delta=delta, weights=settings.weights if loss == "squared" else ())
-        label = loss if delta is None else f"{loss}, delta {delta:g}"
+        label = loss if delta is None else f"{loss}, delta {exact(delta)}"
         yield Variation("loss", f"loss {label}", table, own)
 
 
@@ -139,7 +140,7 @@ def _levels(expression: Expression, table: Table, settings: FitSettings) -> Iter
         n = int(level.max()) + 1
         for k in range(n) if n >= _LEAST_LEVELS else ():
             x = table.column(variable.symbol)[level == k]
-            near = f"{x.min():.3g}" if x.max() <= 1.001 * x.min() else f"{x.min():.3g} to {x.max():.3g}"
+            near = short(x.min()) if x.max() <= 1.001 * x.min() else f"{short(x.min())} to {short(x.max())}"
             name = f"without {variable.column} = {near}"
             yield Variation("rung", name, table.take(level != k), settings)
 
@@ -149,7 +150,7 @@ def _budgets(table: Table, settings: FitSettings, compute: Array) -> Iterator[Va
     n = int(budget.max()) + 1
     for k in range(n) if n >= _LEAST_LEVELS else ():
         C = float(np.exp(np.log(compute[budget == k]).mean()))
-        yield Variation("budget", f"without the budget {C:.3g}", table.take(budget != k), settings)
+        yield Variation("budget", f"without the budget {short(C)}", table.take(budget != k), settings)
 
 
 def _labelled(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sld.analysis.pages.html import Html, el, join
-from sld.analysis.sections import WIDE, round_positions, short
+from sld.analysis.sections import WIDE, magnitude, round_positions
 from sld.data.table import Array
 
 N_STYLES = 6  # colours and markers
@@ -315,7 +315,7 @@ def _fitting(label: str, most: int) -> str:
 
 
 def _tick(value: float) -> str:
-    return short(value).replace("-", "−")
+    return magnitude(value).replace("-", "−")
 
 
 def _linear_ticks(low: float, high: float) -> list[float]:

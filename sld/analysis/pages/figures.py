@@ -10,7 +10,7 @@ from sld.analysis import sections
 from sld.analysis.pages.charts import MOST_DOTS, Axis, Chart, Curve, Dots, Shade, draw, few, key, span
 from sld.analysis.pages.formulas import NONE, r2
 from sld.analysis.pages.html import Html, cut, el, join, said
-from sld.analysis.sections import Section, axis_label, near, range_of, short
+from sld.analysis.sections import Section, axis_label, magnitude, near, range_of
 from sld.data.axes import levels, position
 from sld.data.scoring import scores
 from sld.data.table import Array, Table
@@ -157,7 +157,7 @@ def _curves_figure(section: Section, chart: Chart, entries: list[tuple[Html, str
     notes = []
     if section.beyond is not None:
         shade = "held-out region" if held_out else "beyond the data"
-        notes.append(f"shaded: {shade}, {short(section.beyond[0])} to {short(section.beyond[1])}")
+        notes.append(f"shaded: {shade}, {magnitude(section.beyond[0])} to {magnitude(section.beyond[1])}")
     notes += ["dashed where the line has no rows that it was fitted to", *section.notes]
     by = f" for {len(section.lines)} values of {section.told_apart_by}" if section.told_apart_by else ""
     title = f"{section.target.column} along {section.variable.column}: {about}"

@@ -7,6 +7,7 @@ import re
 
 from sld.analysis.pages.html import Html, cut, el, join
 from sld.core.errors import GrammarError
+from sld.core.numbers import exact, short
 from sld.formula.expression import Expression, parse
 from sld.formula.render import to_mathml
 
@@ -70,12 +71,12 @@ def r2(value: float | None) -> str:
 
 def small(value: float | None) -> str:
     """Return an error with three significant digits."""
-    return NONE if value is None or not math.isfinite(value) else _minus(f"{value:.3g}")
+    return NONE if value is None or not math.isfinite(value) else _minus(short(value))
 
 
 def constant(value: float) -> str:
     """Return a constant with six significant digits."""
-    return _minus(f"{value:.6g}")
+    return _minus(exact(value))
 
 
 def count(value: int | None, one: str = "", many: str = "") -> str:

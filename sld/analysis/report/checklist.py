@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sld.analysis.diagnosis import Diagnosis
-from sld.analysis.sections import short
+from sld.analysis.sections import magnitude
+from sld.core.numbers import exact, short
 from sld.data.axes import position
 from sld.data.card import Target, Variable
 from sld.data.scoring import Scores
@@ -137,7 +138,8 @@ def known_fields(
         "data.transform": ", ".join(f"{v.symbol} is a {v.log}" for v in table.variables if v.log)
         or "none by this tool",
         "data.selection": "none by this tool",
-        "data.noise": f"standard deviation {100 * found.noise['relative_sd']:.2g} % at {found.noise['n_points']:.0f} "
+        "data.noise": f"standard deviation {short(100 * found.noise['relative_sd'], 2)} % at "
+        f"{found.noise['n_points']:.0f} "
         "repeated points"
         if found.noise
         else "no repeated points",
@@ -148,18 +150,18 @@ def known_fields(
         "fit.algorithm": "Levenberg-Marquardt with analytic derivatives, many starts",
         "fit.starts": "; ".join(f"{d.n_at_best} of {d.n_starts} fresh starts reached the best" for d in diagnoses),
         "fit.convergence": "; ".join(
-            f"{d.status}, condition number {d.condition:.2g}, at a bound: {', '.join(d.at_bounds) or 'none'}"
+            f"{d.status}, condition number {short(d.condition, 2)}, at a bound: {', '.join(d.at_bounds) or 'none'}"
             for d in diagnoses
         ),
         "fit.constants": "law.json",
         "fit.code": f"`{command}`; {versions}",
         "val.holdout": (card.extrapolation if card is not None and card.extrapolation else "")
         or f"rung folds of the rows: {'; '.join(f.name for f in found.folds)}",
-        "val.metrics": f"error on rows fitted to {chosen.train_nmse:.3g} of the variance"
+        "val.metrics": f"error on rows fitted to {short(chosen.train_nmse)} of the variance"
         + ("; no held-out rows" if scores is None else f"; held out: {_scores(scores)}"),
         "val.baselines": f"{found.counts.get('judged', 0)} other forms on the same folds (front.csv)",
         "val.sensitivity": "; ".join(_changes(d) for d in diagnoses if d.changes) or "",
-        "val.identifiability": "; ".join(f"condition number {d.condition:.2g}" for d in diagnoses),
+        "val.identifiability": "; ".join(f"condition number {short(d.condition, 2)}" for d in diagnoses),
         "val.search_budget": f"{found.counts.get('tried', 0)} forms, {found.n_fits} fits; held-out rows used: 0",
         "val.scope": f"within {', '.join(v.symbol for v in scales) or 'the ranges above'} as fitted; "
         + ("; ".join(chosen.reasons) or "no check fails up to 1000 times beyond"),
@@ -170,9 +172,9 @@ def known_fields(
             f"{level}; {law.intervals['replicates']} refits to rows reweighted within groups, with the same objective, "
             "widened by the errors on rung folds"
         )
-        known["val.sanity"] = "residuals " + ", ".join(f"{d.residual_sd:.3g}" for d in diagnoses)
+        known["val.sanity"] = "residuals " + ", ".join(short(d.residual_sd) for d in diagnoses)
         if covered is not None:
-            known["val.sanity"] += f"; {100 * covered:.3g} % of the held-out rows inside intervals of {level}"
+            known["val.sanity"] += f"; {short(100 * covered)} % of the held-out rows inside intervals of {level}"
     return known
 
 
@@ -182,7 +184,7 @@ def _limits_of(law: Law) -> str:
     positive = sorted({c for own in law.settings.values() for c in own.positive})
     bounds = {c: ends for own in law.settings.values() for c, ends in own.bounds.items()}
     tied = {c: leader for own in law.settings.values() for c, leader in own.tied.items()}
-    fixed = ", ".join([*(f"{c} = {v:g}" for c, v in pinned.items()), *(f"{c} = {of}" for c, of in tied.items())])
+    fixed = ", ".join([*(f"{c} = {exact(v)}" for c, v in pinned.items()), *(f"{c} = {of}" for c, of in tied.items())])
     parts = [f"fixed: {fixed or 'none'}"]
     parts += [f"positive: {', '.join(positive)}"] if positive else []
     limits = ", ".join(f"{c} from {_open(low)} to {_open(high)}" for c, (low, high) in bounds.items())
@@ -190,7 +192,7 @@ def _limits_of(law: Law) -> str:
 
 
 def _open(end: float) -> str:
-    return "any" if math.isinf(end) else f"{end:g}"
+    return "any" if math.isinf(end) else exact(end)
 
 
 def _per_target(texts: Mapping[str, str]) -> str:
@@ -202,7 +204,7 @@ def _per_target(texts: Mapping[str, str]) -> str:
 
 def _scores(scores: Scores) -> str:
     shown = ((name, getattr(scores, name)) for name in ("r2", "r2_within", "nmse", "nmae", "are"))
-    return ", ".join(f"{name} {value:.4g}" for name, value in shown if value is not None)
+    return ", ".join(f"{name} {short(value, 4)}" for name, value in shown if value is not None)
 
 
 def _meaning(column: Variable | Target) -> str:
@@ -214,7 +216,7 @@ def _span(table: Table, i: int) -> str:
     v, x = table.variables[i], table.X[:, i]
     low, high = float(x.min()), float(x.max())
     decades = f", {math.log10(high / low):.1f} decades" if v.role == "scale" and not v.log and low > 0 else ""
-    return f"{v.symbol} {short(low)} to {short(high)}{decades}"
+    return f"{v.symbol} {magnitude(low)} to {magnitude(high)}{decades}"
 
 
 def _design(table: Table) -> str:
@@ -233,8 +235,8 @@ def _design(table: Table) -> str:
 
 
 def _changes(d: Diagnosis) -> str:
-    return f"at {d.where}: " + ", ".join(f"{100 * change:.2g} % {choice}" for choice, change in d.changes.items())
+    return f"at {d.where}: " + ", ".join(f"{short(100 * change, 2)} % {choice}" for choice, change in d.changes.items())
 
 
 def _end(bound: float | None) -> str:
-    return "any" if bound is None else f"{bound:g}"
+    return "any" if bound is None else exact(bound)

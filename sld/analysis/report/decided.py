@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sld.core.errors import SldError, UsageError
+from sld.core.numbers import short
 
 _MOST_ROWS = 60  # of a table on the page
 _MOST_COLUMNS = 14
@@ -134,7 +135,7 @@ def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.5g}" if math.isfinite(value) else "-"
+        return short(value, 5) if math.isfinite(value) else "-"
     if isinstance(value, list | tuple):
         return " to ".join(_cell(v) for v in value) if len(value) == 2 else ", ".join(_cell(v) for v in value)
     item = getattr(value, "item", None)  # a number of numpy

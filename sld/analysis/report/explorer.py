@@ -19,7 +19,8 @@ from sld.analysis import sections
 from sld.analysis.pages.charts import MOST_DOTS, Axis, Band, Chart, Curve, Dots, Shade, draw, few, key, span
 from sld.analysis.pages.figures import legend
 from sld.analysis.pages.html import Html, el, said, visible
-from sld.analysis.sections import Line, Section, axis_label, near, range_of, short
+from sld.analysis.sections import Line, Section, axis_label, magnitude, near, range_of
+from sld.core.numbers import short
 from sld.data.axes import levels, position
 from sld.data.table import Array, Table
 from sld.laws.law import Law
@@ -142,7 +143,8 @@ def residuals_chart(law: Law, table: Table, j: int, held_out: Table | None, iden
     spread = float(np.sqrt(np.mean(left[finite & ~hollow] ** 2))) if (finite & ~hollow).any() else math.nan
     unit = " %" if relative else ""
     caption = (
-        f"What the law leaves of each run; rows that it was fitted to lie {spread:.2g}{unit} off it (root mean square)"
+        "What the law leaves of each run; rows that it was fitted to lie "
+        f"{short(spread, 2)}{unit} off it (root mean square)"
     )
     chart = Chart(ident, f"Residuals of {target.column}", caption, x, y, marks)
     return Explorable(_figure(chart, caption + ".", main.column, entries), _data(chart, "dots", main.column, series))
@@ -150,10 +152,10 @@ def residuals_chart(law: Law, table: Table, j: int, held_out: Table | None, iden
 
 def _told(law: Law, table: Table, row: int, measured: float, predicted: float) -> str:
     """Return a row in words."""
-    parts = [f"{v.column} {short(float(table.column(v.column)[row]))}" for v in law.variables]
+    parts = [f"{v.column} {magnitude(float(table.column(v.column)[row]))}" for v in law.variables]
     if law.grouped:
         parts.insert(0, table.groups[table.group_index[row]])
-    return visible(f"{', '.join(parts)}: measured {measured:.5g}, predicted {predicted:.5g}")
+    return visible(f"{', '.join(parts)}: measured {short(measured, 5)}, predicted {short(predicted, 5)}")
 
 
 def _inside(line: Line) -> NDArray[np.bool_]:
@@ -178,7 +180,7 @@ def _caption(section: Section, intervals: bool) -> str:
     notes += ["bands are where a new run is expected"] if intervals else []
     if section.beyond is not None:
         what = "held-out region" if held_out else "beyond the data"
-        notes.append(f"shaded: {what}, {short(section.beyond[0])} to {short(section.beyond[1])}")
+        notes.append(f"shaded: {what}, {magnitude(section.beyond[0])} to {magnitude(section.beyond[1])}")
     return "; ".join([*notes, *section.notes])
 
 

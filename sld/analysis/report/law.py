@@ -9,7 +9,8 @@ import numpy as np
 from sld.analysis import effects
 from sld.analysis.report.facts import Facts, judge
 from sld.analysis.report.text import NONE, capital, interval_text, listed, percent, r2_text, row, trimmed, typical
-from sld.analysis.sections import short
+from sld.analysis.sections import magnitude
+from sld.core.numbers import exact, short
 from sld.formula.render import to_latex
 from sld.laws.remarks import about_limit
 
@@ -74,7 +75,7 @@ def formulas(facts: Facts) -> list[str]:
         if settings.shared:
             lines += [f"All groups share {listed(f'`{c}`' for c in settings.shared)} (`{target}`).", ""]
         if settings.pinned or settings.tied:
-            held = [f"`{c} = {v:g}`" for c, v in settings.pinned.items()]
+            held = [f"`{c} = {exact(v)}`" for c, v in settings.pinned.items()]
             held += [f"`{c} = {leader}`" for c, leader in settings.tied.items()]
             lines += [f"Held, not fitted: {listed(held)} (`{target}`).", ""]
         if settings.prior is not None:
@@ -84,7 +85,7 @@ def formulas(facts: Facts) -> list[str]:
         lines += [f"Too few rows of their own, so the others' shape: {listed(f'`{g}`' for g in borrowed)}.", ""]
     lines += ["| variable | meaning | unit | role | range fitted |", "|---|---|---|---|---|"]
     for i, v in enumerate(facts.table.variables):
-        low, high = short(float(facts.table.X[:, i].min())), short(float(facts.table.X[:, i].max()))
+        low, high = magnitude(float(facts.table.X[:, i].min())), magnitude(float(facts.table.X[:, i].max()))
         role = f"{v.role}, {v.log} of the quantity" if v.log else v.role
         lines.append(row(f"`{v.symbol}`", v.meaning, v.unit, role, f"{low} to {high}"))
     return lines
@@ -128,21 +129,21 @@ def constants_of(facts: Facts, column: str) -> list[str]:
         lines = ["| constant | value | interval |", "|---|---|---|"]
         digits = facts.law.digits(column)
         for c in names:
-            lines.append(row(f"`{c}`", f"{by_group[group][c]:.{digits}g}", interval(group, c)))
+            lines.append(row(f"`{c}`", short(by_group[group][c], digits), interval(group, c)))
         return lines
     if len(by_group) <= _MOST_GROUPS:
         lines = [row("group", *(f"`{c}`" for c in names)), "|---" * (len(names) + 1) + "|"]
         digits = facts.law.digits(column, 5)
         for group, values in by_group.items():
-            cells = (f"{values[c]:.{digits}g} {interval(group, c)}".strip() for c in names)
+            cells = (f"{short(values[c], digits)} {interval(group, c)}".strip() for c in names)
             lines.append(row(group, *cells))
         return lines
     lines = ["| constant | median of the groups | smallest | largest |", "|---|---|---|---|"]
     for c in names:
         order = sorted((values[c], group) for group, values in by_group.items())
         median = float(np.median([value for value, _ in order]))
-        ends = (f"{value:.5g} ({group})" for value, group in (order[0], order[-1]))
-        lines.append(row(f"`{c}`", f"{median:.5g}", *ends))
+        ends = (f"{short(value, 5)} ({group})" for value, group in (order[0], order[-1]))
+        lines.append(row(f"`{c}`", short(median, 5), *ends))
     return [*lines, "", f"Every one of the {len(by_group)} groups is in `law.json`."]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sld.analysis.report.checklist import NOT_REPORTED, filled, known_fields
 from sld.analysis.report.facts import Facts
 from sld.analysis.report.text import percent, row, typical
+from sld.core.numbers import exact, short
 from sld.data.reading import STANDARD_INPUT
 from sld.data.table import Table
 
@@ -65,7 +66,7 @@ def model(facts: Facts) -> list[str]:
         ("engine", "the engine", 1 - share, tried),
         ("model", "the model's formulas and their descendants", share, judged),
     ):
-        lines.append(row(name, percent(part), str(n), str(best[who]), f"{gain[who]:.3g}"))
+        lines.append(row(name, percent(part), str(n), str(best[who]), short(gain[who])))
     lines += ["", f"Asked for in turns with tools: {about['remark']}."] if about["remark"] else []
     lines += ["", f"- formulas of its own judged: {about['judged']}; bred from them for its share: {about['bred']}"]
     looked = about.get("fits_of_tools", 0)
@@ -210,8 +211,8 @@ def _roles(table: Table) -> list[str]:
         words += ["--log", f"{v.column}={v.log}"] if v.log else []
         words += ["--monotone", f"{v.column}={v.monotone}"] if v.monotone else []
     goal = table.targets[0]
-    words += ["--lower", f"{goal.lower:g}"] if goal.lower is not None else []
-    words += ["--upper", f"{goal.upper:g}"] if goal.upper is not None else []
+    words += ["--lower", exact(goal.lower)] if goal.lower is not None else []
+    words += ["--upper", exact(goal.upper)] if goal.upper is not None else []
     return [*words, "--better", "higher"] if goal.better == "higher" else words
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from sld.analysis.intervals import Interval
+from sld.core.numbers import short
 from sld.data.scoring import Scores
 
 NONE = "-"
@@ -19,7 +20,9 @@ def typical(errors: Sequence[float]) -> float:
 
 def percent(share: float) -> str:
     """Return a share in percent."""
-    return NONE if not math.isfinite(share) else f"{100 * share:.3g} %" if share < 100 else f"{100 * share:.1e} %"
+    return (
+        NONE if not math.isfinite(share) else f"{short(100 * share)} %" if share < 100 else f"{short(100 * share, 2)} %"
+    )
 
 
 def r2_text(found: Scores) -> str:
@@ -29,7 +32,7 @@ def r2_text(found: Scores) -> str:
 
 def interval_text(ends: Interval | None) -> str:
     """Return the ends of an interval in brackets; nothing where there is none."""
-    return "" if ends is None else f"({ends[0]:.4g} to {ends[1]:.4g})"
+    return "" if ends is None else f"({short(ends[0], 4)} to {short(ends[1], 4)})"
 
 
 def capital(text: str) -> str:

@@ -11,6 +11,7 @@ from sld.analysis import effects
 from sld.analysis.intervals import predict_intervals
 from sld.analysis.report.facts import Facts
 from sld.analysis.report.text import NONE, capital, interval_text, percent, r2_text, row, trimmed, typical
+from sld.core.numbers import short
 from sld.search.choosing.verdict import LEVEL
 
 
@@ -19,12 +20,12 @@ def believed(facts: Facts) -> list[str]:
     judged = facts.found.verdict
     lines = ["## Whether to believe it", "", f"**{capital(judged.sentence)}.**", ""]
     lines.append(
-        f"- Is there anything to explain? {100 * judged.p_value:.2g} % of tables with shuffled targets look as "
+        f"- Is there anything to explain? {short(100 * judged.p_value, 2)} % of tables with shuffled targets look as "
         f"dependent on the variables as this one (up to {100 * LEVEL:g} % is taken for a yes)."
     )
     if len(judged.p_values) > 1:
         each = ", ".join(
-            f"`{t.column}` {100 * p:.2g} %" for t, p in zip(facts.law.targets, judged.p_values, strict=True)
+            f"`{t.column}` {short(100 * p, 2)} %" for t, p in zip(facts.law.targets, judged.p_values, strict=True)
         )
         lines.append(f"- By target: {each}.")
     lines.append(
@@ -59,7 +60,7 @@ def extrapolation(facts: Facts) -> list[str]:
     lines += [""] + [f"- runner-up {k + 1}: `{c.text}`" for k, (_, c) in enumerate(facts.rivals[:3])]
     noise = facts.found.noise
     if noise:
-        floor = f"{100 * noise['relative_sd']:.2g} %, an error of {percent(noise['nmse'])}"
+        floor = f"{short(100 * noise['relative_sd'], 2)} %, an error of {percent(noise['nmse'])}"
         points = f"{noise['n_points']:.0f} points were measured more than once"
         lines += ["", f"**Noise floor:** {points}; repeats differ by {floor}. No law can do better than that."]
     else:
@@ -95,13 +96,13 @@ def beyond(facts: Facts) -> list[str]:
         if len(facts.law.targets) > 1:
             lines += [f"### {target.column}", ""]
         lines += [row("form", *reach.where), "|---" * (len(reach.where) + 1) + "|"]
-        chosen = [f"{value:.4g}" for value in reach.predictions[0, :, j]]
+        chosen = [short(value, 4) for value in reach.predictions[0, :, j]]
         lines.append(row("chosen", *chosen))
         if ends is not None:
             cells = (interval_text((a, b)) for a, b in zip(ends[0][:, j], ends[1][:, j], strict=True))
             lines.append(row(f"its {facts.level:g} % interval", *cells))
         for k, (_, c) in enumerate(facts.rivals):
-            cells = (f"{value:.4g}" for value in reach.predictions[k + 1, :, j])
+            cells = (short(value, 4) for value in reach.predictions[k + 1, :, j])
             mark = "" if c.admissible else " (fails a check)"
             lines.append(row(f"`{c.expressions[target.column].text}`{mark}", *cells))
         if facts.rivals:
@@ -146,4 +147,4 @@ def _apart(values: Iterable[float]) -> str:
     if len(known) < 2:
         return NONE
     middle = abs(float(np.median(known)))
-    return f"**{percent(float(np.ptp(known)) / middle)}**" if middle > 0 else f"**{np.ptp(known):.3g}**"
+    return f"**{percent(float(np.ptp(known)) / middle)}**" if middle > 0 else f"**{short(np.ptp(known))}**"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from sld.board.entries.standings import REPORTED, OverallRow, Row, Standings, TaskStandings
+from sld.core.numbers import short
 
 _SUITES = {"bundled": "the bundled tasks", "sldbench": "SLDBench", "": "other tasks"}
 _HEAD = """# Leaderboard
@@ -45,7 +46,7 @@ def number(value: float | None, digits: int = 3) -> str:
     """Return a score with so many decimals, or a dash."""
     if value is None:
         return "-"
-    return f"{value:.{digits}f}".replace("-", "−") if abs(value) < 1e4 else f"{value:.2g}".replace("-", "−")
+    return f"{value:.{digits}f}".replace("-", "−") if abs(value) < 1e4 else short(value, 2).replace("-", "−")
 
 
 def interval(row: Row) -> str:

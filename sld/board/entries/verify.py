@@ -29,6 +29,7 @@ from sld.board.entries.scored_task import ScoredTask
 from sld.board.entries.store import Board
 from sld.board.entries.submission import key_of, run_program
 from sld.core.errors import DataError, SldError
+from sld.core.numbers import short
 from sld.laws.form import Form
 
 if TYPE_CHECKING:
@@ -152,10 +153,10 @@ def _check_fit(entry: Entry, scored: ScoredTask, law: Law, refit: bool) -> str:
         raise DataError("a fit from the recorded constants fails")
     for column, objective in again[1].items():
         if _apart(said[column], objective, _floor(scored, column)) > LOSS_TOLERANCE:
-            got = f"a fit from there reaches {objective:.9g}, the entry says {said[column]:.9g}"
+            got = f"a fit from there reaches {short(objective, 9)}, the entry says {short(said[column], 9)}"
             raise DataError(f"the constants of {column!r} are not the optimum of the training loss: {got}")
     if (moved := distance(scored, law, again[0])) > MOVED_TOLERANCE:
-        how = f"a fit from there moves a prediction by {moved:.3g} standard deviations"
+        how = f"a fit from there moves a prediction by {short(moved)} standard deviations"
         raise DataError(f"the constants are not the optimum of the training loss: {how}")
     if not refit:
         return ""
@@ -166,7 +167,9 @@ def _check_fit(entry: Entry, scored: ScoredTask, law: Law, refit: bool) -> str:
         return f"the whole fit says nothing: {error}"
     for column, objective in objectives.items():
         if said[column] - objective > LOSS_TOLERANCE * (abs(objective) + _floor(scored, column)):
-            better = f"the whole fit reaches {objective:.9g} for {column!r}, the entry says {said[column]:.9g}"
+            better = (
+                f"the whole fit reaches {short(objective, 9)} for {column!r}, the entry says {short(said[column], 9)}"
+            )
             raise DataError(f"there is a better optimum: {better}")
     r2 = scored.scores_of(whole)["r2"]
     return f"the whole fit gives R² {r2:.6f}" if _apart(r2, entry.scores["r2"], _ROUNDING) > 1e-3 else ""

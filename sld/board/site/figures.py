@@ -27,6 +27,7 @@ from sld.analysis.pages.figures import legend, rows_for
 from sld.analysis.pages.formulas import r2
 from sld.analysis.pages.html import Html, cut, el, said
 from sld.analysis.sections import axis_label, near
+from sld.core.numbers import short
 from sld.data.table import Table
 from sld.laws.law import Law
 
@@ -130,7 +131,7 @@ def front_figure(laws: Sequence[Ranked], stem: str) -> Html | None:
     spots = []
     for k in (*behind, *best):
         law, ahead = known[k], k in best
-        name = f"{law.place}. {cut(law.name, 80)}: complexity {law.complexity}, error {errors[k]:.3g}"
+        name = f"{law.place}. {cut(law.name, 80)}: complexity {law.complexity}, error {short(errors[k])}"
         label = str(law.place) if ahead else ""
         spots.append(Spot(sizes[k], errors[k], 0 if ahead else 3, law.href, name, label, not ahead))
     words = "1 law" if len(known) == 1 else f"{len(known)} laws"

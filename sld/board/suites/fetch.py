@@ -25,6 +25,7 @@ from sld.board.suites import hub, shards
 from sld.board.suites.hub import FolderSource, HubSource, Source
 from sld.board.suites.shards import SourceError, SplitRows
 from sld.core.errors import SldError, UsageError, suggest
+from sld.core.numbers import exact
 from sld.core.version import __version__
 from sld.data.bundled import ORIGIN_FILE
 from sld.data.card import CARD_FILE, Card
@@ -371,7 +372,7 @@ def _readme(
 def _span(rows: SplitRows, column: str) -> str:
     values = rows.columns[column]
     low, high = float(values.min()), float(values.max())
-    return f"{low:.6g}" if low == high else f"{low:.6g} to {high:.6g}"
+    return exact(low) if low == high else f"{exact(low)} to {exact(high)}"
 
 
 def _unchanged(task: SuiteTask, root: Path, revision: str, digests: Mapping[str, str] | None = None) -> Fetched | None:

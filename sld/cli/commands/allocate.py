@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sld.cli import options, output
+from sld.cli import options
 from sld.cli.base import Json, command
-from sld.core.errors import UsageError
 
 if TYPE_CHECKING:
     from sld.laws.law import Law
@@ -61,18 +59,8 @@ def allocate(
         float | None,
         typer.Option("--target-loss", metavar="L", help="What the target shall reach, at the least cost."),
     ] = None,
-    cost: Annotated[
-        str | None,
-        typer.Option(
-            "--cost",
-            metavar="COST",
-            help="6ND, attention, vocabulary, moe, or any formula over the law's variables, e.g. '6*N*D'.",
-        ),
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=X", help="Settings of a cost: context, vocabulary, aspect, ..."),
-    ] = None,
+    cost: options.Cost = None,
+    set_: options.CostSettings = None,
     demand: Annotated[
         float | None, typer.Option("--demand", metavar="TOKENS", help="Count serving so many tokens as well.")
     ] = None,
@@ -80,11 +68,7 @@ def allocate(
         list[str] | None,
         typer.Option("--price", metavar="train=X,inference=Y", help="What a FLOP of either costs; 1 and 1."),
     ] = None,
-    given: Annotated[
-        list[str] | None,
-        typer.Option("--given", metavar="NAME=X", help="N=7e9, or a ratio D/N=20; repeatable. Without a budget: the "
-                     "budget at which that is the best."),
-    ] = None,
+    given: options.Given = None,
     maximum: Annotated[
         list[str] | None,
         typer.Option("--max", metavar="NAME=X", help="The most of a variable or a cost: D=2e12, memory=6.4e11."),
@@ -93,39 +77,32 @@ def allocate(
         list[str] | None,
         typer.Option("--choices", metavar="NAME=X,Y,...", help="Values among which it may be chosen; repeatable."),
     ] = None,
-    target: Annotated[str | None, typer.Option("--target", metavar="COL", help="Which target, of several.")] = None,
-    weights: Annotated[
-        list[str] | None, typer.Option("--weights", metavar="COL=X", help="A weighted sum of targets.")
-    ] = None,
-    group: Annotated[str | None, typer.Option("--group", metavar="NAME", help="Which group, if not each.")] = None,
-    draws: Annotated[int, typer.Option("--draws", metavar="N", help="Curves that the intervals come from.")] = 500,
+    target: options.Target = None,
+    weights: options.Sum = None,
+    group: options.GroupName = None,
+    draws: options.Draws = 500,
     seed: options.Seed = 0,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Draw it: .png, .svg or .pdf.")
-    ] = None,
+    plot: options.Plot = None,
     runs: Annotated[str | None, typer.Option("--runs", metavar="TABLE", help="Runs to show in the picture.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the runs as CSV.")] = None,
+    out: options.Out = None,
     json: Json = False,
 ) -> None:  # fmt: skip
-    """Say what to train for a budget: sizes, tokens and hyperparameters of least loss.
+    """What should I train for a budget: which size, how many tokens, which hyperparameters?
 
     LAW is a run folder, a law.json, a published law (sld laws) with its constants, or a formula without constants.
     Each number has the interval that holds 90 % of what the law's uncertainty allows.
     """
     from sld import api
-    from sld.analysis.decisions import style
     from sld.cli.show import allocation as show
-    from sld.core.files import check_writable, write_text_atomic
+    from sld.cli.show import files
 
-    if plot is not None:
-        style.format_of(plot)
-    check_writable(plot, out)
     asked: dict[str, Any] = {
-        "gpu_hours": _numbers(machines.gpu_hours, "--gpu-hours"), "dollars": _numbers(machines.dollars, "--dollars"),
-        "days": _numbers(machines.days, "--days"), "target_loss": target_loss, "cost": cost, "demand": demand,
+        "gpu_hours": options.amounts(machines.gpu_hours, "--gpu-hours"),
+        "dollars": options.amounts(machines.dollars, "--dollars"),
+        "days": options.amounts(machines.days, "--days"), "target_loss": target_loss, "cost": cost, "demand": demand,
         "settings": options.numbers(set_, "--set"), "prices": options.numbers(price, "--price"),
         "given": options.numbers(given, "--given"), "maximum": options.numbers(maximum, "--max"),
-        "choices": _choices(choices), "target": target, "group": group,
+        "choices": options.several(choices, "--choices"), "target": target, "group": group,
         "weights": options.numbers(weights, "--weights"),
     }  # fmt: skip
     if any(asked[name] for name in ("gpu_hours", "dollars", "days")):
@@ -133,15 +110,12 @@ def allocate(
         asked["hardware"] = dict(zip(("gpu", "mfu", "gpus", "price"), about, strict=True))
     wanted = {name: value for name, value in asked.items() if value not in (None, {}, [])}
     loaded = api.as_law(law)
-    found = api.allocate(loaded, _numbers(budget, "--budget") or None, draws=draws, seed=seed, **wanted)
+    found = api.allocate(loaded, options.amounts(budget, "--budget") or None, draws=draws, seed=seed, **wanted)
     if plot is not None:
         found.save_plot(plot, runs=None if runs is None else _table(loaded, runs))
-    if out is not None:
-        write_text_atomic(out, found.to_frame().to_csv(index=False, lineterminator="\n"))
+        files.written(plot)
+    files.table(found, out)
     show.allocation(found, json)
-    for path in (plot, out):
-        if path is not None:
-            output.remark(f"written to {path}")
 
 
 def _table(law: Law, runs: str) -> Any:
@@ -155,25 +129,3 @@ def _gpu(text: str) -> str | float:
         return float(text)
     except ValueError:
         return text
-
-
-def _numbers(values: list[str] | None, flag: str) -> list[float]:
-    """Read comma-separated numbers."""
-    found = []
-    for part in options.split(values):
-        try:
-            found.append(float(part))
-        except ValueError:
-            raise UsageError(f"{flag} wants numbers, e.g. 1e22,1e24, got {part!r}") from None
-    return found
-
-
-def _choices(values: list[str] | None) -> dict[str, list[float]]:
-    """Read `NAME=X,Y,...` of each option."""
-    found: dict[str, list[float]] = {}
-    for value in values or ():
-        name, equals, numbers = value.partition("=")
-        if not (equals and name.strip() and numbers.strip()):
-            raise UsageError(f"--choices wants NAME=X,Y,..., e.g. N=1e9,3e9,7e9, got {value!r}")
-        found.setdefault(name.strip(), []).extend(_numbers([numbers], "--choices"))
-    return found

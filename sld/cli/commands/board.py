@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sld.cli import output
+from sld.cli import options, output
 from sld.cli.base import PLAIN, Group, Json, command, data_folder, examples, json_wanted
 from sld.core.errors import UsageError, suggest
 
@@ -91,9 +91,10 @@ def submit(
     unsafe: Unsafe = False,
     json: Json = False,
 ) -> None:
-    """Submit a law to the leaderboard: fitted by us, scored on held-out rows, written as one file.
+    """How does my law do on the leaderboard?
 
-    A law that is there already changes nothing, and no file is ever overwritten.
+    It is fitted by us, scored on held-out rows, and written as one file. A law that is there already changes nothing,
+    and no file is ever overwritten.
     """
     from sld import api
     from sld.cli.show import board as show
@@ -134,13 +135,14 @@ def leaderboard(
     ] = None,
     board: BoardFolder = None,
     html: Annotated[
-        Path | None, typer.Option("--html", metavar="DIR", help="Write a site that opens without a network.")
+        Path | None,
+        options.out_folder("--html", metavar="DIR", text="Write a site that opens without a network."),
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print LEADERBOARD.md.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print one line per row, comma-separated.")] = False,
     json: Json = False,
 ) -> None:
-    """Show the leaderboard, of all tasks or of one; verify it."""
+    """Which laws predict held-out rows best, over all tasks or in one?"""
     ctx.obj = json
     if ctx.invoked_subcommand is not None:
         return
@@ -216,7 +218,10 @@ def verify(
     unsafe: Unsafe = False,
     json: Json = False,
 ) -> None:
-    """Compute every entry again from the task's rows: exit code 1 and a line per file where anything differs."""
+    """Does every entry of the leaderboard hold?
+
+    Computes each again from the task's rows: exit code 1 and a line per file where anything differs.
+    """
     from sld import api
     from sld.board.entries.verify import verify as check
     from sld.cli.show import board as show

@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
         "sld collect runs/ --per step --out checkpoints.csv",
         'sld collect mlflow.db --summary "mean(last 100):loss" --keep lr,seed --out runs.csv',
         "sld collect old_logs/ --as nanogpt --out runs.csv",
+        "sld collect wandb://my-team/my-project --out runs.csv",
     )(collect)
 
 
@@ -29,7 +30,9 @@ def collect(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE...", help="Folders and files of a tracker, of logs, or of tables; several make one."
+            metavar="SOURCE...",
+            help="Folders and files of a tracker, of logs, or of tables, or wandb://ENTITY/PROJECT[/RUN_ID]; several "
+            "make one table.",
         ),
     ],
     as_: Annotated[
@@ -68,16 +71,15 @@ def collect(
     keep_unfinished: Annotated[
         bool, typer.Option("--keep-unfinished", help="Keep runs that did not go to their end.")
     ] = False,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write the CSV here, and its card beside it.")
-    ] = None,
+    out: Annotated[Path | None, options.out_file("Write the CSV here, and its card beside it.")] = None,
     json: Json = False,
 ) -> None:
-    """Make a tidy table of the runs that trackers and logs hold.
+    """Which runs do these folders and logs hold, as one tidy table?
 
-    Resumed runs are joined, diverged ones marked, unfinished ones left out; an account says which. Nothing is fetched.
-    KINDs: wandb, wandb-csv, tensorboard, trainer, lm-eval, mlflow, optuna, trackio, lightning, keras, fastai, nanogpt,
-    litgpt, nanochat, megatron, olmo, json, jsonl, csv, parquet.
+    Resumed runs are joined, diverged ones marked, unfinished ones left out; an account says which.
+    Nothing is fetched but from wandb://...; that needs the extra `wandb`, and a login.
+    KINDs: wandb, wandb-api, wandb-csv, tensorboard, trainer, lm-eval, mlflow, optuna, trackio, lightning, keras,
+    fastai, nanogpt, litgpt, nanochat, megatron, olmo, json, jsonl, csv, parquet.
     """
     from sld.api.collecting import collected
     from sld.cli.show import collection as show

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,7 +18,7 @@ def register(app: typer.Typer) -> None:
         "sld compare sld-runs/dense sld-runs/moe --plot compare.png",
         "sld compare runs.csv --by optimizer --target loss --scale params,tokens",
         "sld compare base.csv better.csv --target loss --scale params,tokens --plot slide.png",
-        "sld compare sld-runs/a sld-runs/b --setting D=20*N --between 1e18:1e24",
+        "sld compare sld-runs/a sld-runs/b --given D/N=20 --between 1e18:1e24",
         "sld compare chinchilla sld-runs/mine --given lr=3e-4 --json",
     )(compare)
 
@@ -39,50 +38,34 @@ def compare(
     law: Annotated[
         str | None, typer.Option("--law", metavar="LAW", help="Of tables: what is fitted, as for sld fit.")
     ] = None,
-    setting: Annotated[
-        str | None,
-        typer.Option(
-            "--setting", metavar="RULE", help="Compare at one split, e.g. D=20*N, not at each law's own optimum."
-        ),
-    ] = None,
-    at: Annotated[
-        options.Names, typer.Option("--given", "--at", metavar="COL=X", help="Variables that are held, e.g. lr=3e-4.")
-    ] = None,
+    given: options.Given = None,
     between: Annotated[
         str | None,
         typer.Option(
             "--between", metavar="LOW:HIGH", help="From which to which compute (in the unit of --cost, FLOP)."
         ),
     ] = None,
-    cost: Annotated[
-        str | None,
-        typer.Option("--cost", metavar="COST", help="What a run costs: a formula or a model; 6*N*D if not given."),
-    ] = None,
+    cost: options.Cost = None,
     table: options.TableOptions,
     weighing: options.Weighing,
-    shared: Annotated[
-        options.Names, typer.Option("--shared", metavar="NAMES", help="With --by: constants that all recipes share.")
-    ] = None,
+    shared: options.Shared = None,
     constants: options.Constants = None,
     level: options.Level = "90",
-    plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the comparison: .png, .svg or .pdf.")
-    ] = None,
+    plot: options.Plot = None,
     seed: options.Seed = 0,
     json: Json = False,
 ) -> None:
-    """Compare laws or recipes: who is better, from where on, worth how much compute."""
+    """Which law or recipe is better, from where on, and worth how much compute?"""
     from sld import api
     from sld.cli.show import decisions as show
+    from sld.cli.show import files
 
-    show.check_picture(plot)
     more = {"shared": options.split(shared), "constants": options.split(constants)}
     found = api.compare(
         *(laws if by is None else [options.given(name) for name in laws]),
         by=by,
         law=law,
-        setting=setting,
-        at=options.numbers(at, "--given"),
+        given=options.numbers(given, "--given"),
         between=None if between is None else options.span(between, "--between"),
         cost=cost,
         level=options.level_of(level),
@@ -91,5 +74,5 @@ def compare(
         **table.keywords(),
         **weighing.keywords(),
     )
-    show.draw(found, plot)
+    files.picture(found, plot)
     show.comparison(found, plot, json)

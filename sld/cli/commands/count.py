@@ -39,7 +39,7 @@ def count(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Count a model's parameters and the FLOPs of a token.
+    """How many parameters has a model, and how many FLOPs does a token take?
 
     Nothing is loaded or fetched: the sizes in the configuration settle both. Papers mean different counts by N, so all
     are shown; in a law, use one of them for every run.

@@ -10,6 +10,7 @@ import typer
 from sld.cli import options, output
 from sld.cli.base import Json, command
 from sld.core.errors import UsageError
+from sld.core.numbers import exact
 
 Table = Annotated[
     str,
@@ -90,21 +91,19 @@ def curve(
         bool, typer.Option("--watch", help="Read the table again when it changes, until the runs have ended.")
     ] = False,
     every: Annotated[float, typer.Option("--every", metavar="S", help="With --watch: seconds between looks.")] = 10.0,
-    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw a picture (PNG).")] = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the numbers as CSV.")] = None,
+    plot: options.Plot = None,
+    out: options.Out = None,
     seed: options.Seed = 0,
     json: Json = False,
 ) -> None:
-    """Continue training and learning curves: the value at the end, and the loss under another schedule.
+    """Where will runs under way end, and what would another learning rate schedule bring?
 
     With --until: what each run will be at its end, from its part so far. Without: a law of the loss along whole runs
-    under
-    their learning rates, which foretells other schedules.
+    under their learning rates, which foretells other schedules.
     """
     from sld.cli.show import curves as show
-    from sld.core.files import check_writable
+    from sld.cli.show import files
 
-    check_writable(plot, out)
     shared: dict[str, Any] = {
         "target": target, "step": step, "lr": lr, "schedule": _by_run(schedule), "drop": drop or (), "melt": melt,
     }  # fmt: skip
@@ -127,8 +126,9 @@ def curve(
     from sld import api
 
     found = api.curve(options.given(table), **asked)
+    files.picture(found, plot)
+    files.table(found, out)
     show.finals(found, json)
-    _written(found, plot, out)
 
 
 def _by_run(schedule: list[str] | None) -> Any:
@@ -149,39 +149,21 @@ def _by_run(schedule: list[str] | None) -> Any:
 def _law(table: str, asked: dict[str, Any], predict: str | None, places: tuple[Path | None, Path | None, bool]) -> None:
     from sld import api
     from sld.cli.show import curves as show
+    from sld.cli.show import files
 
     plot, out, json = places
     found = api.curve_law(options.given(table), **asked)
     foretold = None
     if predict is not None:
         foretold = {size: found.at(predict, size=size) for size in found.sizes}
-    show.law(found, predict, foretold, json)
+    files.picture(found, plot)
     if foretold is not None and out is not None:
         import pandas as pd
 
-        frames = [f.to_frame().assign(size=size) for size, f in foretold.items()]
-        output_csv(pd.concat(frames), out)
-    elif out is not None:
-        output_csv(found.to_frame(), out)
-    if plot is not None:
-        show.picture(found.plot(), plot)
-
-
-def _written(found: Any, plot: Path | None, out: Path | None) -> None:
-    from sld.cli.show import curves as show
-
-    if out is not None:
-        output_csv(found.to_frame(), out)
-    if plot is not None:
-        show.picture(found.plot(), plot)
-
-
-def output_csv(frame: Any, out: Path) -> None:
-    """Write a frame as CSV, whole or not at all."""
-    from sld.core.files import write_text_atomic
-
-    write_text_atomic(out, frame.to_csv(index=False))
-    output.remark(f"written to {out}")
+        files.frame(pd.concat([f.to_frame().assign(size=size) for size, f in foretold.items()]), out)
+    else:
+        files.table(found, out)
+    show.law(found, predict, foretold, json)
 
 
 def _watched(table: str, asked: dict[str, Any], every: float, json: bool) -> None:
@@ -195,7 +177,7 @@ def _watched(table: str, asked: dict[str, Any], every: float, json: bool) -> Non
     if table == "-":
         raise UsageError("--watch reads a file again; a pipe can be read once")
     if not every > 0:
-        raise UsageError(f"--every is a time in seconds, above 0, got {every:g}")
+        raise UsageError(f"--every is a time in seconds, above 0, got {exact(every)}")
     before = None
     while True:
         stamp = show.stamp_of(table)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,24 +25,15 @@ def diagnose(
     data: Annotated[
         str, typer.Argument(metavar="DATA", help="The runs that it was fitted to: a task, or a table (- for a pipe).")
     ],
-    target: Annotated[
-        str | None, typer.Option("--target", metavar="COLUMN", help="Which one, if the law has several.")
-    ] = None,
-    at: Annotated[
-        options.Names,
-        typer.Option(
-            "--at", metavar="N=1e10", help="Where to ask the law; the largest run moved outwards if not given."
-        ),
-    ] = None,
-    group: Annotated[str | None, typer.Option("--group", metavar="NAME", help="The group of that point.")] = None,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the residuals: .png, .svg or .pdf.")
-    ] = None,
+    target: options.Target = None,
+    at: options.At = None,
+    group: options.GroupName = None,
+    plot: options.Plot = None,
     drop: options.Drop = None,
     melt: options.Melt = False,
     json: Json = False,
 ) -> None:
-    """Show what the runs behind a law say against it.
+    """What do the runs behind a law say against it?
 
     Each rung is left out and predicted by the others; each run is left out and the law asked again; mean residuals are
     shown by variable.

@@ -126,9 +126,7 @@ def discover(
     *,
     table: options.TableOptions,
     weighing: options.Weighing,
-    outliers: Annotated[
-        str, typer.Option("--outliers", metavar="drop|keep", help="What to do with runs that look diverged.")
-    ] = "drop",
+    outliers: options.Outliers = "drop",
     seed: options.Seed = 0,
     budget: Annotated[
         str | None,
@@ -139,7 +137,7 @@ def discover(
     workers: Annotated[int, typer.Option("--workers", metavar="N", help="Processes to fit with.")] = 2,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="RUN_DIR", help=f"Where to write; {RUNS_FOLDER}/TASK-SEED if not given."),
+        options.out_folder("--out", metavar="RUN_DIR", text=f"Where to write; {RUNS_FOLDER}/TASK-SEED if not given."),
     ] = None,
     proposers: Annotated[
         options.Names,
@@ -175,11 +173,12 @@ def discover(
     language_model: LanguageModel,
     json: Json = False,
 ) -> None:
-    """Search the formula that extrapolates best.
+    """Which formula do these runs follow, also beyond the largest of them?
 
-    The same command into the same RUN_DIR takes an earlier search up again, with a larger budget too; with other
-    options the earlier search is kept in RUN_DIR/earlier-1 and a new one begins. With --llm, the key is read from
-    OPENAI_API_KEY and the address of the server, which may be your own, from OPENAI_BASE_URL.
+    Searches formulas and hands out the one that extrapolates best. The same command into the same RUN_DIR takes an
+    earlier search up again, with a larger budget too; with other options the earlier search is kept in
+    RUN_DIR/earlier-1 and a new one begins. With --llm, the key is read from OPENAI_API_KEY and the address of the
+    server, which may be your own, from OPENAI_BASE_URL.
     """
     from sld import api
     from sld.cli.show import search as show

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from sld.cli import options, output
+from sld.cli import options
 from sld.cli.base import Json, command
-from sld.core.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
@@ -29,10 +27,7 @@ def downstream(
     ],
     scale: Annotated[options.Names, typer.Option("--scale", metavar="COLS", help="One or two columns, e.g. N,D or C.")],
     metric: Annotated[options.Names, typer.Option("--metric", metavar="COLS", help="Column(s) of the scores.")],
-    at: Annotated[
-        options.Names,
-        typer.Option("--at", metavar="N=X,D=Y", help="The model whose score is asked for; repeatable."),
-    ],
+    at: options.At,
     through: Annotated[
         str | None, typer.Option("--through", metavar="COL", help="Column of the loss, for laws in two stages.")
     ] = None,
@@ -58,45 +53,23 @@ def downstream(
     better: Annotated[str, typer.Option("--better", metavar="higher|lower", help="Which score is better.")] = "higher",
     level: options.Level = "90",
     drop: options.Drop = None,
-    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw a picture (PNG).")] = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the numbers as CSV.")] = None,
+    plot: options.Plot = None,
+    out: options.Out = None,
     seed: options.Seed = 0,
     json: Json = False,
 ) -> None:
-    """Foretell benchmark scores of larger models, through the loss or straight from compute."""
+    """Which benchmark scores will larger models reach, through their loss or straight from compute?"""
     from sld import api
-    from sld.cli.show import curves as pictures
     from sld.cli.show import downstream as show
-    from sld.core.files import check_writable, write_text_atomic
+    from sld.cli.show import files
 
-    check_writable(plot, out)
     asked: dict[str, Any] = {
-        "scale": options.split(scale), "metric": options.split(metric), "at": _points(at), "through": through,
-        "task": task, "trials": trials, "chain": options.split(chain), "floor": floor, "ceiling": ceiling,
+        "scale": options.split(scale), "metric": options.split(metric), "at": options.points(at, "--at"),
+        "through": through, "task": task, "trials": trials, "chain": options.split(chain),
+        "floor": floor, "ceiling": ceiling,
         "better": better, "level": options.level_of(level), "drop": drop or (), "seed": seed,
     }  # fmt: skip
     found = api.downstream(options.given(table), **asked)
+    files.picture(found, plot)
+    files.table(found, out)
     show.scores(found, json)
-    if out is not None:
-        write_text_atomic(out, found.to_frame().to_csv(index=False))
-        output.remark(f"written to {out}")
-    if plot is not None:
-        pictures.picture(found.plot(), plot)
-
-
-def _points(at: options.Names) -> list[dict[str, float]]:
-    from sld.data.numbers import number
-
-    points = []
-    for text in at or ():
-        point = {}
-        for part in options.split([text]):
-            name, equals, value = (word.strip() for word in part.partition("="))
-            try:
-                point[name] = number(value)
-            except ValueError:
-                equals = ""
-            if not equals:
-                raise UsageError(f"--at wants COLUMN=NUMBER, e.g. N=7e10,D=1.4e12, got {part}")
-        points.append(point)
-    return points

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,29 +25,12 @@ def register(app: typer.Typer) -> None:
 def fit(
     data: options.Data,
     *,
-    law: Annotated[
-        str, typer.Option("--law", metavar="NAME|FORMULA", help="A law of the card or of `sld laws`, or a formula.")
-    ],
+    law: options.Form,
     table: options.TableOptions,
-    loss: Annotated[
-        str, typer.Option("--loss", metavar="LOSS", help="squared, huber, log, log_huber or envelope.")
-    ] = "squared",
-    delta: Annotated[
-        float | None,
-        typer.Option(
-            "--delta",
-            metavar="X",
-            help="Where Huber's loss turns linear, in units of the target (huber; 1.345 robust standard deviations "
-            "of the residuals if not given) or of its logarithm (log_huber; 1e-3 if not given).",
-        ),
-    ] = None,
+    loss: options.Loss,
     weighing: options.Weighing,
-    outliers: Annotated[
-        str, typer.Option("--outliers", metavar="drop|keep", help="What to do with runs that look diverged.")
-    ] = "keep",
-    shared: Annotated[
-        options.Names, typer.Option("--shared", metavar="NAMES", help="Constants that all groups share.")
-    ] = None,
+    outliers: options.Outliers = "keep",
+    shared: options.Shared = None,
     positive: Annotated[
         options.Names, typer.Option("--positive", metavar="NAMES", help="Constants that are positive.")
     ] = None,
@@ -65,12 +47,10 @@ def fit(
     constants: options.Constants = None,
     starts: Annotated[int, typer.Option("--starts", metavar="N", help="Starting points per group.")] = 32,
     seed: options.Seed = 0,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="RUN_DIR", help="Folder for law.json and plot.png, or a .json file.")
-    ] = None,
+    out: options.OutLaw = None,
     json: Json = False,
 ) -> None:
-    """Fit the constants of one given formula."""
+    """Which constants does a formula that I know have for these runs?"""
     from sld import api
     from sld.cli.show import law as show
 
@@ -78,8 +58,6 @@ def fit(
     fitted = api.fit(
         task,
         law,
-        loss=loss,
-        delta=delta,
         pins=options.pins(pin),
         shared=options.split(shared),
         positive=options.split(positive),
@@ -89,6 +67,7 @@ def fit(
         seed=seed,
         out=out,
         outliers=outliers,
+        **loss.keywords(),
     )
     if json:  # the text has them
         options.say_notes(task.train)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -43,44 +42,33 @@ def isoflop(
     budget_column: Annotated[
         str | None, typer.Option("--budget-column", metavar="COL", help="Column with the compute of each run.")
     ] = None,
-    cost: Annotated[
-        str | None,
-        typer.Option("--cost", metavar="FORMULA", help="What a run costs, over size and data; 6*N*D if not given."),
-    ] = None,
+    cost: options.Cost = None,
     table: options.TableOptions,
     weighing: options.Weighing,
-    loss: Annotated[
-        str, typer.Option("--loss", metavar="LOSS", help="squared, huber, log, log_huber or envelope.")
-    ] = "squared",
-    delta: Annotated[
-        float | None, typer.Option("--delta", metavar="X", help="Where Huber's loss turns linear, as for sld fit.")
-    ] = None,
+    loss: options.Loss,
     constants: options.Constants = None,
     level: options.Level = "90",
-    plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the sweep: .png, .svg or .pdf.")
-    ] = None,
+    plot: options.Plot = None,
     seed: options.Seed = 0,
     json: Json = False,
 ) -> None:
-    """Find the best size and data of each budget: by lowest run, by parabola, by law."""
+    """Which size and how many tokens are best for each budget: by lowest run, parabola and law?"""
     from sld import api
     from sld.cli.show import decisions as show
+    from sld.cli.show import files
 
-    show.check_picture(plot)
     found = api.isoflop(
         options.given(data),
         law,
         budget=options.amounts(budget, "--budget"),
         budget_column=budget_column,
         cost=cost,
-        loss=loss,
         level=options.level_of(level),
         seed=seed,
-        delta=delta,
         constants=options.split(constants),
         **table.keywords(),
         **weighing.keywords(),
+        **loss.keywords(),
     )
-    show.draw(found, plot)
+    files.picture(found, plot)
     show.isoflop(found, plot, json)

@@ -20,7 +20,10 @@ def register(app: typer.Typer) -> None:
     invoke_without_command=True, epilog=examples("sld laws", "sld laws show chinchilla", "sld laws --json")
 )
 def laws(ctx: typer.Context, json: Json = False) -> None:
-    """List the catalogue of published laws; show one."""
+    """Which scaling laws are published, and with which constants?
+
+    Lists the catalogue; `show` tells all of one.
+    """
     ctx.obj = json
     if ctx.invoked_subcommand is None:
         from sld.cli.show import laws as show
@@ -35,7 +38,7 @@ def laws_show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Id of the law, as `sld laws` lists it.")],
     json: Json = False,
 ) -> None:
-    """Show a published law: formula, variables, constants, values, source."""
+    """What is known of a published law: formula, variables, constants, values, source?"""
     from sld.cli.show import laws as show
     from sld.laws.catalogue import get_law
 

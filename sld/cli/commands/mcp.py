@@ -55,10 +55,11 @@ def mcp(
         bool, typer.Option("--json", help="Print the tools with their schemas as one JSON document, and stop.")
     ] = False,
 ) -> None:
-    """Serve discovery, fits and decisions to agents, over the Model Context Protocol.
+    """How can an agent use all this, over the Model Context Protocol?
 
-    An agent's program starts this command and talks to it over stdin and stdout; nothing is printed there. Files are
-    read and written inside the open folders only, and no text of a client is ever executed.
+    Serves discovery, fits and decisions as tools. An agent's program starts this
+    command and talks to it over stdin and stdout; nothing is printed there. Files are read and written inside the open
+    folders only, and no text of a client is ever executed.
     """
     try:
         from sld.mcp.serve import LOOPBACK, described, serve_http, serve_stdio

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from sld.cli import options, output
+from sld.cli import options
 from sld.cli.base import Json, command
 from sld.core.errors import UsageError
 
@@ -33,9 +32,7 @@ class Offered:
         str | None,
         typer.Option("--cost", metavar="COST", help="6ND, ..., a formula over the variables, or columns of the table."),
     ] = None
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=X", help="Settings of a cost: context, vocabulary, ...")
-    ] = None
+    set_: options.CostSettings = None
     fix: Annotated[
         list[str] | None, typer.Option("--fix", metavar="NAME=X", help="Value of a variable in every run.")
     ] = None
@@ -140,25 +137,19 @@ def next_(
         bool, typer.Option("--check", help="Say what the runs that there are can and cannot tell, and what mends it.")
     ] = False,
     seed: options.Seed = 0,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Draw how intervals narrow: .png, .svg or .pdf.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the plan as CSV.")] = None,
+    plot: options.Plot = None,
+    out: options.Out = None,
     json: Json = False,
 ) -> None:
-    """Say which runs to pay for next, and what each is expected to do to the interval asked for.
+    """Which runs should I pay for next, and how much surer will each make the answer?
 
     The plan comes in the order in which runs teach most for their cost, so that one may stop at any point. Afterwards
     collect the runs and plan again: expectations rest on what is known now.
     """
     from sld import api
-    from sld.analysis.decisions import style
+    from sld.cli.show import files
     from sld.cli.show import next as show
-    from sld.core.files import check_writable, write_text_atomic
 
-    if plot is not None:
-        style.format_of(plot)
-    check_writable(plot, out)
     asked = _asked(asking, offered, planning) | {"seed": seed, **table.keywords(), **weighing.keywords()}
     given = None if data is None else options.given(data)
     if check:
@@ -170,21 +161,16 @@ def next_(
     if budget is None:
         raise UsageError("next needs --budget: what the runs may cost together (or --check for what there is)")
     found = api.next_runs(given, budget, _goal(asking), **asked)
-    if plot is not None:
-        found.save_plot(plot)
-    if out is not None:
-        write_text_atomic(out, found.to_frame().to_csv(index=False, lineterminator="\n"))
+    files.picture(found, plot)
+    files.table(found, out)
     show.plan(found, json)
-    for path in (plot, out):
-        if path is not None:
-            output.remark(f"written to {path}")
 
 
 def _asked(asking: Asking, offered: Offered, planning: Planning) -> dict[str, Any]:
     """Return the keywords of `sld.next_runs` that were given."""
     points = [_point(text) for text in asking.for_ or () if text.strip() not in _GOALS]
     asked: dict[str, Any] = {
-        "at": _numbers(asking.at, "--at"), "points": points, "law": asking.law, "search": asking.search,
+        "at": options.amounts(asking.at, "--at"), "points": points, "law": asking.law, "search": asking.search,
         "rows": asking.rows, "against": asking.against, "between": options.split([asking.between or ""]),
         "of": asking.of, "only": asking.only, "grid": offered.grid, "candidates": offered.candidates,
         "pool": offered.pool, "cost": offered.cost, "settings": options.numbers(offered.set_, "--set"),
@@ -208,13 +194,3 @@ def _point(text: str) -> dict[str, float]:
         wanted = f"a point such as N=1e11,D=2e12, or {', '.join(_GOALS)}"
         raise UsageError(f"--for wants {wanted}, got {text!r}")
     return options.numbers([text], "--for")
-
-
-def _numbers(values: list[str] | None, flag: str) -> list[float]:
-    found = []
-    for part in options.split(values):
-        try:
-            found.append(float(part))
-        except ValueError:
-            raise UsageError(f"{flag} wants numbers, e.g. 1e22,1e24, got {part!r}") from None
-    return found

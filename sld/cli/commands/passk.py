@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -46,24 +45,21 @@ def passk(
     ] = False,
     level: options.Level = "90",
     drop: options.Drop = None,
-    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw a picture (PNG).")] = None,
+    plot: options.Plot = None,
     seed: options.Seed = 0,
     json: Json = False,
 ) -> None:
-    """Say what share of problems k samples solve (pass@k), and how many samples pay."""
+    """What share of problems do k samples solve (pass@k), and how many samples pay?"""
     from sld import api
-    from sld.cli.show import curves, samples
-    from sld.core.files import check_writable
+    from sld.cli.show import files, samples
 
-    check_writable(plot)
     found = api.passk(
         options.given(table), solved=solved, tried=tried, group=group, k=_whole(k), sample_cost=sample_cost,
         wrong_cost=wrong_cost, false_positive=false_positive, stop=stop, level=options.level_of(level), drop=drop or (),
         seed=seed,
     )  # fmt: skip
+    files.picture(found, plot)
     samples.coverage(found, json)
-    if plot is not None:
-        curves.picture(found.plot(), plot)
 
 
 def _whole(text: str) -> list[int]:

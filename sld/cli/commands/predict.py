@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
         "sld predict law.json points.csv --out predictions.csv",
         "sld predict law.json points.csv --interval law --level 50",
         "cat points.csv | sld predict law.json -",
+        "sld predict sld-runs/nanolm_chinchilla-0 nanolm_chinchilla",
     )(predict)
     command(
         app,
@@ -34,7 +35,9 @@ def predict(
     points: Annotated[
         str,
         typer.Argument(
-            metavar="POINTS", help="Table with the law's variables, of any type that discover reads; - for a pipe."
+            metavar="POINTS",
+            help="Table with the law's variables, of any type that discover reads; - for a pipe; or a task, whose "
+            "held-out runs are predicted from their inputs.",
         ),
     ],
     interval: Annotated[
@@ -45,28 +48,22 @@ def predict(
             help="Whose interval: a new run's, with its noise, or the law's own, where the curve is.",
         ),
     ] = "run",
-    level: Annotated[
-        str | None,
-        typer.Option("--level", metavar="90", help="Per cent that the interval shall hold, such as 50, 80, 90, 95."),
-    ] = None,
+    level: Annotated[str | None, options.level_option] = None,
     drop: options.Drop = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write the CSV here, not on stdout.")
-    ] = None,
+    out: Annotated[Path | None, options.out_file("Write the CSV here, not on stdout.")] = None,
     json: Json = False,
 ) -> None:
-    """Predict runs not yet made.
+    """Which values will runs have that are not made yet?
 
     Prints the table of points with a column per target, and <target>_low and <target>_high if the law has intervals.
     """
     from sld import api
     from sld.cli.show import predictions as show
     from sld.data.points_file import with_columns
-    from sld.data.reading import prepared
     from sld.data.table import read_points
 
     loaded = api.as_law(law)
-    given = prepared(options.given(points), drop=drop or ())
+    given = api.points_to_predict(loaded, options.given(points), drop=drop or ())
     table = read_points(given, loaded.variables, loaded.group_column)
     predicted = api.predicted_columns(
         loaded, table, level=None if level is None else options.level_of(level), interval=options.interval_of(interval)
@@ -76,9 +73,10 @@ def predict(
     for sentence in api.warnings(loaded, table):
         output.remark(f"warning: {sentence}")
     show.warn_of_gaps(predicted)
-    rows = with_columns(given, predicted)
-    if out is not None or not json:
-        show.predictions(rows, out)
+    if out is not None:
+        show.predictions(with_columns(given, predicted), out)
+    elif not json:
+        show.predictions(with_columns(given, show.rounded(predicted)), None)
     if json:
         show.predictions_json(predicted, str(law), out)
 
@@ -92,7 +90,7 @@ def score(
     melt: options.Melt = False,
     json: Json = False,
 ) -> None:
-    """Score a law on rows that it was not fitted to."""
+    """How well does a law predict runs that it was not fitted to?"""
     from sld import api
     from sld.cli.show import predictions as show
 

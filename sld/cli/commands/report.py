@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sld.cli import output
+from sld.cli import options, output
 from sld.cli.base import Json, command
 
 
@@ -28,9 +28,7 @@ def report(
     html: Annotated[
         bool, typer.Option("--html", help="One page that opens without a network; else Markdown on stdout.")
     ] = False,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write here; RUN_DIR/report.html if not given.")
-    ] = None,
+    out: Annotated[Path | None, options.out_file("Write here; RUN_DIR/report.html if not given.")] = None,
     task: Annotated[
         str | None, typer.Option("--task", metavar="TASK", help="A task whose held-out rows are to be shown.")
     ] = None,
@@ -42,9 +40,10 @@ def report(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Tell what a search found: law, verdict, chart, errors on unseen runs, residuals, rivals, how to repeat it.
+    """What did a search find, in a page for others?
 
-    The page is one file: send it to anybody. Nothing is searched again.
+    Tells law, verdict, chart, errors on unseen runs, residuals, rivals, and how to repeat it. The page is one file:
+    send it to anybody. Nothing is searched again.
     """
     from sld import api
     from sld.core.errors import UsageError

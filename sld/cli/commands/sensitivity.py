@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -26,19 +25,14 @@ def register(app: typer.Typer) -> None:
 def sensitivity(
     data: options.Data,
     *,
-    law: Annotated[
-        str, typer.Option("--law", metavar="NAME|FORMULA", help="A law of the card or of `sld laws`, or a formula.")
-    ],
+    law: options.Form,
     budget: Annotated[
         float | None,
         typer.Option(
             "--budget", metavar="C", help="Compute (FLOP) whose best split is asked; else ten times the largest run's."
         ),
     ] = None,
-    point: Annotated[
-        options.Names,
-        typer.Option("--point", metavar="COL=X", help="Where the target is predicted, e.g. N=1e11,D=2e12."),
-    ] = None,
+    at: options.At = None,
     answer: Annotated[
         str | None, typer.Option("--answer", metavar="NAME", help='The main answer, e.g. "best N" or a constant.')
     ] = None,
@@ -57,60 +51,47 @@ def sensitivity(
     of: Annotated[
         str | None, typer.Option("--of", metavar="GROUP", help="The group whose answer is looked at.")
     ] = None,
-    at: Annotated[
+    given: Annotated[
         options.Names,
-        typer.Option("--given", "--at", metavar="COL=X", help="Variables held when the split is looked for."),
+        typer.Option("--given", metavar="COL=X", help="Variables held while the split is looked for, e.g. lr=3e-4."),
     ] = None,
-    cost: Annotated[
-        str | None,
-        typer.Option("--cost", metavar="COST", help="What a run costs: a formula or a model; 6*N*D if not given."),
-    ] = None,
+    cost: options.Cost = None,
     table: options.TableOptions,
     weighing: options.Weighing,
-    loss: Annotated[
-        str, typer.Option("--loss", metavar="LOSS", help="squared, huber, log, log_huber or envelope.")
-    ] = "squared",
-    delta: Annotated[
-        float | None, typer.Option("--delta", metavar="X", help="Where Huber's loss turns linear, as for sld fit.")
-    ] = None,
-    shared: Annotated[
-        options.Names, typer.Option("--shared", metavar="NAMES", help="Constants that all groups share.")
-    ] = None,
+    loss: options.Loss,
+    shared: options.Shared = None,
     constants: options.Constants = None,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Draw what moves the answer: .png, .svg or .pdf.")
-    ] = None,
+    plot: options.Plot = None,
     seed: options.Seed = 0,
     json: Json = False,
 ) -> None:
-    """Fit the same law in other ways: which choice moves the answer, and how far."""
+    """How far would the answer move if the law were fitted in another way?"""
     from sld import api
     from sld.cli.show import decisions as show
+    from sld.cli.show import files
 
-    show.check_picture(plot)
     more: dict[str, Any] = {
         "hold": options.several(hold, "--hold"),
         "alternatives": options.pairs(alternative),
         "where": where,
         "seed_column": seed_column,
         "of": of,
-        "at": options.numbers(at, "--given"),
+        "given": options.numbers(given, "--given"),
         "cost": cost,
-        "delta": delta,
         "shared": options.split(shared),
         "constants": options.split(constants),
         **table.keywords(),
         **weighing.keywords(),
+        **loss.keywords(),
     }
     found = api.sensitivity(
         options.given(data),
         law,
         budget=budget,
-        point=options.numbers(point, "--point"),
+        at=options.numbers(at, "--at"),
         answer=answer,
-        loss=loss,
         seed=seed,
         **{k: v for k, v in more.items() if v not in (None, [], {})},
     )
-    show.draw(found, plot)
+    files.picture(found, plot)
     show.sensitivity(found, plot, json)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from sld.cli import options, output
+from sld.cli import options
 from sld.cli.base import Json, command
 from sld.core.errors import UsageError
-
-Draws = Annotated[int, typer.Option("--draws", metavar="N", help="Curves that the intervals come from.")]
-Target = Annotated[str | None, typer.Option("--target", metavar="COL", help="The target, of several.")]
-GroupName = Annotated[str | None, typer.Option("--group", metavar="NAME", help="The group, of several.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -29,10 +24,10 @@ def register(app: typer.Typer) -> None:
     command(
         app,
         "worth",
-        "sld worth parscale --run N=1e9,P=4 --into N --with P=1",
-        "sld worth muennighoff_repeats --run N=5e9,D=4e11,U=1e11 --into D --with U=D",
-        "sld worth law.json --run N=1e9,D=2e10 --into D --against chinchilla",
-        "sld worth distillation_teacher --run N=1e9,D=2e10,NT=7e9,DT=1.4e12 --into C --against distillation_supervised",
+        "sld worth parscale --at N=1e9,P=4 --into N --with P=1",
+        "sld worth muennighoff_repeats --at N=5e9,D=4e11,U=1e11 --into D --with U=D",
+        "sld worth law.json --at N=1e9,D=2e10 --into D --against chinchilla",
+        "sld worth distillation_teacher --at N=1e9,D=2e10,NT=7e9,DT=1.4e12 --into C --against distillation_supervised",
     )(worth)
 
 
@@ -43,31 +38,27 @@ def optimum(
         typer.Option("--of", metavar="NAMES", help="What is chosen; else every hyperparameter and share."),
     ] = None,
     at: Annotated[
-        list[str] | None,
-        typer.Option("--at", metavar="NAME=X", help="Where: N=7e9,D=1.4e12; repeat it for several values of a name."),
+        options.Names,
+        typer.Option(
+            "--at", metavar="COL=X,...", help="Where: N=7e9,D=1.4e12; repeat it for several values of a name."
+        ),
     ] = None,
-    weights: Annotated[
-        list[str] | None, typer.Option("--weights", metavar="COL=X", help="A weighted sum of targets.")
-    ] = None,
-    target: Target = None,
-    group: GroupName = None,
-    draws: Draws = 500,
+    weights: options.Sum = None,
+    target: options.Target = None,
+    group: options.GroupName = None,
+    draws: options.Draws = 500,
     seed: options.Seed = 0,
-    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw it: .png, .svg or .pdf.")] = None,
+    plot: options.Plot = None,
     json: Json = False,
 ) -> None:
-    """Say the best hyperparameters, or the best mixture, at each scale.
+    """Which hyperparameters, or which mixture, are best at each scale?
 
     A power law of scale is fitted to them, and what half and twice of each would cost is said.
     """
     from sld import api
-    from sld.analysis.decisions import style
+    from sld.cli.show import files
     from sld.cli.show import settings as show
-    from sld.core.files import check_writable
 
-    if plot is not None:
-        style.format_of(plot)
-        check_writable(plot)
     held: dict[str, list[float]] = {}
     for given in at or ():
         for name, value in options.numbers([given], "--at").items():
@@ -76,16 +67,14 @@ def optimum(
     found = api.optimum(
         law, options.split(of), held or None, draws=draws, seed=seed, **{k: v for k, v in wanted.items() if v}
     )
-    if plot is not None:
-        found.save_plot(plot)
-        output.remark(f"written to {plot}")
+    files.picture(found, plot)
     show.tuning(found, json)
 
 
 def worth(
     law: options.AnyLaw,
-    run: Annotated[
-        list[str], typer.Option("--run", metavar="NAME=X,...", help="The run: a value of every variable of the law.")
+    at: Annotated[
+        list[str], typer.Option("--at", metavar="COL=X,...", help="The run: a value of every variable of the law.")
     ],
     into: Annotated[
         str, typer.Option("--into", metavar="NAME", help="The variable that it is said in, or C for compute.")
@@ -101,13 +90,13 @@ def worth(
         str | None,
         typer.Option("--cost", metavar="COST", help="What the run costs, for --into C: 6ND, distillation, a formula."),
     ] = None,
-    target: Target = None,
-    group: GroupName = None,
-    draws: Draws = 500,
+    target: options.Target = None,
+    group: options.GroupName = None,
+    draws: options.Draws = 500,
     seed: options.Seed = 0,
     json: Json = False,
 ) -> None:
-    """Say what a run is worth in one variable: streams as parameters, repeats as fresh tokens, a teacher as compute."""
+    """What is one thing worth in another: streams in parameters, repeats in fresh tokens, a teacher in compute?"""
     from sld import api
     from sld.cli.show import settings as show
 
@@ -123,7 +112,7 @@ def worth(
     wanted["cost"] = cost
     found = api.worth(
         law,
-        options.numbers(run, "--run"),
+        options.numbers(at, "--at"),
         into,
         draws=draws,
         seed=seed,

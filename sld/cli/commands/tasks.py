@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sld.cli import output
+from sld.cli import options, output
 from sld.cli.base import PLAIN, Group, Json, command, examples, json_wanted, tasks_folder
 from sld.core.errors import UsageError
 
@@ -29,7 +29,10 @@ def register(app: typer.Typer) -> None:
     ),
 )
 def tasks(ctx: typer.Context, json: Json = False) -> None:
-    """List the tasks; show or check one; download a benchmark's."""
+    """Which tasks (tables of runs with a card) are there, and are they sound?
+
+    Lists them; the commands show one, check one, or download those of a benchmark.
+    """
     ctx.obj = json
     if ctx.invoked_subcommand is None:
         from sld import api
@@ -44,7 +47,7 @@ def tasks_show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Task of `sld tasks`, or a task folder.")],
     json: Json = False,
 ) -> None:
-    """Show a task: its columns, rows, published laws and defects."""
+    """What is in a task: which columns, rows, published laws and defects?"""
     from sld import api
     from sld.cli.show import tasks as show
 
@@ -57,7 +60,9 @@ def tasks_check(
     path: Annotated[str, typer.Argument(metavar="PATH", help="Task folder, its task.toml, or a table of runs.")],
     json: Json = False,
 ) -> None:
-    """Check a task folder: exit code 0 when nothing is wrong, 1 with a line per problem.
+    """Is anything wrong with a task folder, or with a table of runs?
+
+    The exit code is 0 when nothing is wrong, and 1 with a line per problem.
 
     Of a table of runs it is checked whether its numbers can be: compute against size and tokens, counters, units, runs
     that occur twice. Columns are known by their names.
@@ -83,7 +88,7 @@ def tasks_fetch(
     suite: Annotated[str, typer.Argument(metavar="SUITE", help="Name of the benchmark: sldbench.")],
     to: Annotated[
         Path | None,
-        typer.Option("--to", metavar="DIR", help="Where the task folders go; below $SLD_DATA if not given."),
+        options.out_folder("--to", metavar="DIR", text="Where the task folders go; below $SLD_DATA if not given."),
     ] = None,
     source: Annotated[
         Path | None, typer.Option("--from", metavar="DIR", help="A copy of the data set, instead of the hub.")
@@ -94,10 +99,11 @@ def tasks_fetch(
     force: Annotated[bool, typer.Option("--force", help="Write every task anew, whatever is in its folder.")] = False,
     json: Json = False,
 ) -> None:
-    """Download the tasks of a benchmark from the Hugging Face hub.
+    """How do I get the tasks of a benchmark?
 
-    They go by their names afterwards. What is there already is left alone, so the same command resumes and updates.
-    HF_ENDPOINT names a mirror, HF_TOKEN logs in, HF_HOME moves the cache of the hub's client.
+    Downloads them from the Hugging Face hub. They go by their names afterwards. What is there already is left alone, so
+    the same command resumes and updates. HF_ENDPOINT names a mirror, HF_TOKEN logs in, HF_HOME moves the cache of the
+    hub's client.
     """
     import os
 

@@ -9,6 +9,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from sld.cli import output
+from sld.core.numbers import short
 
 if TYPE_CHECKING:
     from sld.api import Submitted
@@ -102,7 +103,7 @@ def _short(label: str) -> str:
 def _score(value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.3f}" if abs(value) < 1000 else f"{value:.2g}"
+    return f"{value:.3f}" if abs(value) < 1000 else short(value, 2)
 
 
 def _span(row: Row) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sld.cli.output import remark, say, say_json, say_table
+from sld.cli.output import notes, say, say_json, say_table
+from sld.core.numbers import short
 from sld.data.counting.counted import CONVENTIONS, ModelCount
 
 _SIX_N = ("non-embedding", "total", "active-non-embedding")  # what papers multiply by six
@@ -19,8 +20,7 @@ def count(counted: ModelCount, convention: str | None, json: bool) -> None:
         say(str(number))
     else:
         _everything(counted)
-    for note in counted.notes:
-        remark(f"note: {note}")
+    notes(counted.notes)
 
 
 def _everything(counted: ModelCount) -> None:
@@ -48,12 +48,12 @@ def _flops(counted: ModelCount, experts: bool) -> None:
     flops = counted.flops()
     say(f"FLOPs of a step of training per {counted.model.unit}:")
     shown = [name for name in _SIX_N if experts or not name.startswith("active")]
-    rows = [[f"6 N, N {name}", f"{counted.six_n(name):.4g}", ""] for name in shown]
+    rows = [[f"6 N, N {name}", short(counted.six_n(name), 4), ""] for name in shown]
     sums = (
         ("layers", flops.layers, "weights that it is multiplied with"),
         ("attention", flops.attention, f"comparing it with the {flops.sequence:,} of its sequence (--seq)"),
         ("output head", flops.vocabulary, "a number for each token of the vocabulary"),
         ("sum", flops.forward, "all matrix products, three times a forward pass"),
     )
-    rows += [[name, f"{3 * number:.4g}", meaning] for name, number, meaning in sums if number]
+    rows += [[name, short(3 * number, 4), meaning] for name, number, meaning in sums if number]
     say_table(rows)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sld.cli.output import plain, remark, say, say_json, say_table, shown
+from sld.cli.output import notes, plain, say, say_json, say_table, shown
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from sld.analysis.curves.curve_law import CurveLaw, Foretold
     from sld.analysis.curves.finals import Final, FinalValues
 
@@ -47,8 +44,7 @@ def finals(found: FinalValues, json: bool) -> None:
             say(f"can stop (within 1 % of the best with less than 5 % probability): {names}")
     if found.schedule:
         say(f"learning rate: {found.schedule}")
-    for note in found.notes:
-        remark(f"note: {note}")
+    notes(found.notes)
 
 
 def _row(f: Final, same: bool) -> list[str]:
@@ -105,8 +101,7 @@ def law(found: CurveLaw, words: str | None, foretold: Mapping[str, Foretold] | N
             ],
             ["size", found.step, found.target, f"{100 * found.level:g} % interval"],
         )
-    for note in found.notes:
-        remark(f"note: {note}")
+    notes(found.notes)
 
 
 def _meaning(law: str) -> str:
@@ -144,17 +139,3 @@ def stamp_of(table: str) -> object:
     paths = [Path(p) for p in sorted(glob.glob(table))] if not Path(table).exists() else [Path(table)]
     paths = [q for p in paths for q in (sorted(p.iterdir()) if p.is_dir() else [p])]
     return [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
-
-
-def picture(ax: Axes, path: Path) -> None:
-    """Write a picture, whole or not at all."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    from sld.core.files import write_bytes_atomic
-
-    figure = ax.figure
-    FigureCanvasAgg(figure)  # type: ignore[arg-type]
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})  # type: ignore[union-attr]
-    write_bytes_atomic(path, buffer.getvalue())
-    remark(f"picture in {path}")

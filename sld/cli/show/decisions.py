@@ -3,48 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
-from sld.cli.output import remark, say, say_json, say_table
+from sld.cli.output import notes, remark, say, say_json, say_table
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from sld.analysis.decisions.comparison import Comparison
+    from sld.analysis.decisions.plan import Allocation
     from sld.analysis.decisions.sensitivity import Sensitivity
     from sld.analysis.decisions.sweeps import Isoflops
+    from sld.analysis.decisions.tuning import Tuning
     from sld.analysis.decisions.words import Said
 
 
-class Drawn(Protocol):
-    """A decision that has a picture."""
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw it."""
-
-
-def check_picture(path: Path | None) -> None:
-    """Refuse a picture of a type that there is not, or without a place, before the work is done; raises UsageError."""
-    if path is not None:
-        from sld.analysis.decisions import style
-        from sld.core.files import check_writable
-
-        style.format_of(path)
-        check_writable(path)
-
-
-def draw(found: Drawn, path: Path | None) -> None:
-    """Write the picture of a decision, if one is wanted."""
-    if path is None:
+def best(found: Allocation | Tuning, json: bool, *more: str) -> None:
+    """Show best runs or settings; `more` comes below the law."""
+    if json:
+        say_json(found.to_json())
         return
-    import matplotlib as mpl
+    for line in (*found.law.splitlines(), *more):
+        say(line)
+    print()
+    header, *rows = found.rows()
+    say_table(rows, header, indent="")
+    print()
+    say_all(found.sentences())
+    say_brackets(found.level, found.draws)
+    notes(found.notes)
 
-    from sld.analysis.decisions import style
 
-    mpl.use("Agg")  # no window, wherever this runs
-    figure = found.plot().get_figure()
-    style.save(figure, path)  # type: ignore[arg-type]
-    remark(f"written to {path}")
+def say_brackets(level: float, draws: int) -> None:
+    """Say what the intervals in brackets are, where there are any."""
+    if draws:
+        say(f"in brackets: {100 * level:g} % of {draws} draws of the law")
 
 
 def say_all(said: Said) -> None:
@@ -68,7 +59,8 @@ def isoflop(found: Isoflops, plot: Path | None, json: bool) -> None:
         if k:
             print()
         say_all(said(part))
-    _notes(found.notes)
+    for note in found.notes:
+        say(f"note: {note}")
 
 
 def comparison(found: Comparison, plot: Path | None, json: bool) -> None:
@@ -89,8 +81,3 @@ def sensitivity(found: Sensitivity, plot: Path | None, json: bool) -> None:
     from sld.analysis.decisions.sensitivity_words import said
 
     say_all(said(found))
-
-
-def _notes(notes: Any) -> None:
-    for note in notes:
-        say(f"note: {note}")

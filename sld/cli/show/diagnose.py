@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sld.cli.output import fill, remark, say, say_json, say_table, shown
+from sld.cli.output import fill, say, say_json, say_table, shown
 
 if TYPE_CHECKING:
     from sld.analysis.diagnostics import Diagnostics
@@ -18,9 +18,10 @@ def diagnostics(found: Diagnostics, plot: Path | None, json: bool) -> None:
     if plot is not None:
         from sld.analysis.decisions.style import save
         from sld.analysis.diagnostics_picture import figure
+        from sld.cli.show.files import written
 
         save(figure(f"{found.target}: what the law does not follow", found.levels, found.rungs), plot)
-        remark(f"drawn to {plot}")
+        written(plot)
     if json:
         say_json(found.to_json())
         return

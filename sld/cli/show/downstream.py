@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sld.cli.output import remark, say, say_json, say_table, shown
+from sld.cli.output import notes, remark, say, say_json, say_table, shown
 
 if TYPE_CHECKING:
     from sld.analysis.curves.forecast import Downstream, TaskForecast
@@ -39,8 +39,7 @@ def scores(found: Downstream, json: bool) -> None:
     for t in found.tasks:
         if t.alarm:
             remark(f"warning: {t.task}: {t.alarm}")
-    for note in found.notes:
-        remark(f"note: {note}")
+    notes(found.notes)
 
 
 def _ends(t: TaskForecast, j: int) -> str:

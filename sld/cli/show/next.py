@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sld.cli.output import remark, say, say_json, say_table
+from sld.cli.output import notes, say, say_json, say_table
+from sld.core.numbers import short
 
 if TYPE_CHECKING:
     from sld.analysis.decisions.design import DesignCheck
@@ -28,11 +29,11 @@ def plan(found: NextRuns, json: bool) -> None:
         say_table(rows, header, indent="")
         print()
         say(
-            f"{len(found.runs)} of {found.candidates} candidates, for {found.spent:.3g} of {found.budget:.3g}; widths "
+            f"{len(found.runs)} of {found.candidates} candidates, for {short(found.spent)} of "
+            f"{short(found.budget)}; widths "
             "are of the widest interval that holds 90 %, as expected after that run and those before it"
         )
-    for note in found.notes:
-        remark(f"note: {note}")
+    notes(found.notes)
 
 
 def check(found: DesignCheck, json: bool) -> None:
@@ -45,5 +46,4 @@ def check(found: DesignCheck, json: bool) -> None:
     print()
     for sentence in found.words:
         say(sentence)
-    for note in found.notes:
-        remark(f"note: {note}")
+    notes(found.notes)

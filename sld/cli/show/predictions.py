@@ -5,15 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Iterator, Mapping
-from math import isfinite
+from collections.abc import Iterable, Iterator, Mapping
+from math import floor, isfinite, log10
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sld.cli.output import remark, say, say_json, say_table, shown
+from sld.core.numbers import exact, short
 
 if TYPE_CHECKING:
+    from sld.core.arrays import Array
     from sld.data.scoring import Scores
+
+_ENDS = ("_low", "_high")  # of the columns with the ends of an interval
+_LONG = 1e5  # from here on powers of ten are easier to read
 
 
 def predictions(rows: Iterator[list[str]], out: Path | None) -> None:
@@ -21,12 +26,54 @@ def predictions(rows: Iterator[list[str]], out: Path | None) -> None:
     if out is None:
         csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
         return
+    from sld.cli.show.files import written
     from sld.core.files import write_text_atomic
 
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows(rows)
     write_text_atomic(out, buffer.getvalue())
-    remark(f"written to {out}")
+    written(out)
+
+
+def rounded(predicted: Mapping[str, Array]) -> dict[str, list[str]]:
+    """Return the columns as people read them.
+
+    A number has so many digits that rounding moves it by a twentieth of its interval at most, and three at least;
+    six where there is no interval.
+    """
+    texts: dict[str, list[str]] = {}
+    for name, values in predicted.items():
+        ends = [predicted[f"{name}{end}"] for end in _ENDS if f"{name}{end}" in predicted]
+        if name in texts:
+            continue
+        if len(ends) < 2:
+            texts[name] = [exact(v) for v in values.tolist()]
+            continue
+        rows = zip(values.tolist(), ends[0].tolist(), ends[1].tolist(), strict=True)
+        texts |= dict(zip((name, *(f"{name}{end}" for end in _ENDS)), _alike(rows), strict=True))
+    return {name: texts[name] for name in predicted}
+
+
+def _alike(rows: Iterable[tuple[float, float, float]]) -> list[list[str]]:
+    """Return the texts of values, lower and upper ends: those of a row end at one decimal place."""
+    columns: list[list[str]] = [[], [], []]
+    for value, low, high in rows:
+        width = high - low
+        known = isfinite(value) and isfinite(width) and width > 0
+        last = floor(log10(width)) - 1 if known else 0
+        if known and value:
+            last = min(last, floor(log10(abs(value))) - 2)
+        for column, number in zip(columns, (value, low, high), strict=True):
+            column.append(_to(number, last) if known else exact(number))
+    return columns
+
+
+def _to(number: float, last: int) -> str:
+    """Return a number whose last digit stands for 10**last, zeros at the end included where that is a decimal."""
+    if last < 0 and abs(number) < _LONG:
+        return f"{number:.{-last}f}"
+    digits = floor(log10(abs(number))) - last + 1 if number else 1
+    return short(round(number, -last), max(digits, 1))
 
 
 def warn_of_verdict(caution: str) -> None:

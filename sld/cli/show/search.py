@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sld.cli.output import ProgressLine, duration, say, say_json, say_table, shown
 from sld.cli.show.law import held_out_line, law_text, next_steps, spans
+from sld.core.numbers import short
 
 if TYPE_CHECKING:
     from sld.api import Searched
@@ -142,10 +143,12 @@ def _how_far(found: Discovery, held_out: Scores | None) -> None:
     )
     if found.noise is not None:
         sd, nmse = found.noise["relative_sd"], found.noise["nmse"]
-        say(f"noise floor, from repeated runs: {100 * sd:.2g} % of the target, error {shown(nmse, 3)}")
+        say(f"noise floor, from repeated runs: {short(100 * sd, 2)} % of the target, error {shown(nmse, 3)}")
     held_out_line(held_out, found.law.grouped)
     if found.verdict.kind == "law":
         say(f"verdict: {found.verdict.sentence}")
+        if found.verdict.downwards:
+            say(found.verdict.downwards)
     if not found.chosen.admissible:
         say(f"beware: {'; '.join(found.chosen.reasons)}")
     for text in found.notes:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sld.cli.output import remark, say, say_json, say_table
+from sld.cli.output import say, say_json
+from sld.cli.show.decisions import best, say_brackets
 
 if TYPE_CHECKING:
     from sld.analysis.decisions.equivalents import Worth
@@ -13,24 +14,7 @@ if TYPE_CHECKING:
 
 def tuning(found: Tuning, json: bool) -> None:
     """Show best settings."""
-    if json:
-        say_json(found.to_json())
-        return
-    for line in found.law.splitlines():
-        say(line)
-    print()
-    header, *rows = found.rows()
-    say_table(rows, header, indent="")
-    print()
-    for sentence in found.sentences():
-        if sentence.startswith("warning: "):
-            remark(sentence)
-        else:
-            say(sentence)
-    if found.draws:
-        say(f"in brackets: {100 * found.level:g} % of {found.draws} draws of the law")
-    for note in found.notes:
-        remark(f"note: {note}")
+    best(found, json)
 
 
 def worth(found: Worth, json: bool) -> None:
@@ -39,5 +23,4 @@ def worth(found: Worth, json: bool) -> None:
         say_json(found.to_json())
         return
     say(found.summary())
-    if found.draws:
-        say(f"in brackets: 90 % of {found.draws} draws of the law")
+    say_brackets(0.9, found.draws)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from sld.core.errors import UsageError, suggest
+from sld.core.numbers import exact
 from sld.data.collecting.counters import folded
 from sld.data.numbers import number
 
@@ -54,9 +55,9 @@ class Summary:
     @property
     def text(self) -> str:
         """How it is written."""
-        argument = f"({self.counter}={self.value:g})" if self.way == "at" else ""
+        argument = f"({self.counter}={exact(self.value)})" if self.way == "at" else ""
         if self.window is not None:
-            argument = f"(last {self.window:g})" if self.window >= 1 else f"(last {100 * self.window:g}%)"
+            argument = f"(last {exact(self.window)})" if self.window >= 1 else f"(last {100 * self.window:g}%)"
         return f"{self.way}{argument}:{self.metric}"
 
 
@@ -75,7 +76,7 @@ class Scale:
     @property
     def text(self) -> str:
         """How it is written."""
-        return "*".join(f"{f:g}" if isinstance(f, float) else f for f in self.factors)
+        return "*".join(exact(f) if isinstance(f, float) else f for f in self.factors)
 
 
 def split_outside(text: str, by: str = ",") -> list[str]:

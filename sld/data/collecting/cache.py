@@ -1,8 +1,8 @@
 """What was read before, beside the output, so that a second collection reads only what changed.
 
 One file: a line of JSON that says which unit stands where, then the numbers. A unit is taken from it only if its files
-have the size and time that they had, its reader is the same, and the checksum of its numbers is right; else it is read
-anew. A file that is no cache is none.
+have the size and time that they had (a run on a server: what the server says of it), its reader is the same, and the
+checksum of its numbers is right; else it is read anew. A file that is no cache is none.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Cache:
     def put(self, unit: Unit, attempts: Sequence[Attempt]) -> None:
         """Keep what was read of a unit, unless its files are still being written."""
         sign = _signature(unit)
-        if sign is None or max(t for _, _, t in sign[2:]) / 1e9 > time.time() - _SETTLED:
+        if sign is None or any(t / 1e9 > time.time() - _SETTLED for _, _, t in sign[3:]):
             return
         parts: list[bytes] = []
         records = [_record(attempt, parts) for attempt in attempts]
@@ -92,6 +92,18 @@ class Cache:
             crc = zlib.crc32(part, crc)
         known = {"sign": sign, "size": sum(map(len, parts)), "crc": crc, "attempts": records}
         self._new[_key(unit)] = (known, parts)
+
+    def keep(self) -> None:
+        """Write what was read so far, beside what an earlier collection knew and this one did not come to."""
+        if not self._new:
+            return
+        for key, known in self.units.items():
+            try:
+                start, size = int(known["at"]), int(known["size"])
+            except (KeyError, TypeError, ValueError):
+                continue
+            self._new.setdefault(key, (known, [self._blob[start : start + size]]))
+        self.save(self.card)
 
     def save(self, card: int | None) -> None:
         """Write what is known now; where nothing can be written the next collection reads everything."""
@@ -110,16 +122,23 @@ class Cache:
 
 
 def _key(unit: Unit) -> str:
-    return f"{unit.reader}:{unit.base.resolve()}:{unit.root}"  # runs are named below the source that was given
+    return f"{unit.reader}:{unit.where}:{unit.root}"  # runs are named below the source that was given
 
 
 def _signature(unit: Unit) -> list[Any] | None:
-    """Return what changes when a unit does: its reader, and the size and time of each file."""
+    """Return what changes when a unit does: its reader, its stamp, and the size and time of each file."""
+    if unit.address and not unit.stamp:
+        return None
     try:
         files = [(f.name, f.stat()) for f in unit.files]
     except OSError:
         return None
-    return [unit.reader, BY_NAME[unit.reader].version, *([name, s.st_size, s.st_mtime_ns] for name, s in files)]
+    return [
+        unit.reader,
+        BY_NAME[unit.reader].version,
+        unit.stamp,
+        *([name, s.st_size, s.st_mtime_ns] for name, s in files),
+    ]
 
 
 def _record(attempt: Attempt, parts: list[bytes]) -> dict[str, Any]:

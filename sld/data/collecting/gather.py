@@ -13,7 +13,7 @@ from sld.data.collecting.cache import Cache
 from sld.data.collecting.recognise import recognised
 from sld.data.collecting.resolve import Run, resolve
 from sld.data.collecting.tidy import STATUS, Tidy, Wanted, tidy
-from sld.data.importers.attempt import Attempt, Unit, one_line
+from sld.data.importers.attempt import Attempt, Unit, Unreachable, one_line
 from sld.data.importers.registry import BY_NAME
 
 Progress = Callable[[int, int, str], None]
@@ -67,6 +67,7 @@ def gather(where: Where, wanted: Wanted, cache: Cache, progress: Progress | None
     Raises:
         UsageError: A name is nowhere.
         DataError: A place does not exist, or nothing in it can be read.
+        Unreachable: A server does not answer; what it sent before is in the cache.
     """
     own = {path.resolve() for path in where.own}
     units, remarks = recognised(where.sources, where.reader, own)
@@ -82,6 +83,12 @@ def gather(where: Where, wanted: Wanted, cache: Cache, progress: Progress | None
             found += [(unit.reader, attempt) for attempt in attempts]
         except DataError as error:
             remarks.append(Remark("unreadable", "", str(error)))
+        except (Unreachable, KeyboardInterrupt) as error:
+            if unit.address and cache.path is not None:  # what came over a network is not asked for twice
+                cache.keep()
+                if isinstance(error, Unreachable):
+                    raise Unreachable(f"{error}; what was read is kept, and the next call goes on from there") from None
+            raise
     if not found:
         more = f" (and {len(remarks) - 1} more)" if len(remarks) > 1 else ""
         raise DataError((remarks[0].sentence if remarks else f"{where.sources[0]} has no run in it") + more)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,36 +22,58 @@ def recognised(
     """Return what is to be read, each thing once.
 
     Args:
-        sources: Files and folders.
+        sources: Files and folders, and addresses such as `wandb://ENTITY/PROJECT`.
         wanted: Name of the reader that is to be used; None for whichever recognises them.
         own: Files that an earlier collection wrote, which are no source.
 
     Raises:
         UsageError: There is no such reader.
         DataError: A source does not exist, or nothing in it is recognised.
+        Unreachable: A source is on a server that does not answer.
     """
     readers: Sequence[Reader] = READERS
     if wanted is not None:
         if wanted not in BY_NAME:
             raise UsageError(f"--as: {suggest(wanted, BY_NAME, kind='source')}; there are {', '.join(BY_NAME)}")
         readers = [BY_NAME[wanted]]
-    units: dict[tuple[str, Path], Unit] = {}
+    units: dict[tuple[str, str], Unit] = {}
     remarks: list[Remark] = []
     for source in sources:
+        away = _away(str(source), wanted)
+        if away is not None:
+            for unit in away(str(source)):
+                units.setdefault((unit.reader, unit.where), unit)
+            continue
         path = Path(source)
         try:
             there = path.exists()
         except (OSError, ValueError):
             there = False
         if not there:
-            raise DataError(f"no file or folder {str(source)!r}")
+            raise DataError(_not_there(str(source)))
         found = _in_source(path, readers, wanted is not None, set(own), remarks)
         if not found:
             raise DataError(_nothing(path, wanted))
         for unit in found:
             root = path if path.is_dir() else path.parent
-            units.setdefault((unit.reader, unit.base.resolve()), replace(unit, root=root))
+            units.setdefault((unit.reader, unit.where), replace(unit, root=root))
     return list(units.values()), remarks
+
+
+def _away(source: str, wanted: str | None) -> Callable[[str], list[Unit]] | None:
+    """Return what lists the runs at an address; None for a place on this machine."""
+    for reader in READERS:
+        if reader.listed is not None and (wanted == reader.name or source.startswith(reader.scheme)):
+            if wanted not in (None, reader.name):
+                raise UsageError(f"{source} is read as {reader.name}, and not as {wanted}; leave --as out")
+            return reader.listed
+    return None
+
+
+def _not_there(source: str) -> str:
+    schemes = " or ".join(f"{reader.scheme}..." for reader in READERS if reader.scheme)
+    hint = f"; of what is not on this machine only {schemes} is read" if "://" in source else ""
+    return f"no file or folder {source!r}{hint}"
 
 
 def _in_source(

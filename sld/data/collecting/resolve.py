@@ -14,6 +14,7 @@ from pathlib import PurePath
 
 import numpy as np
 
+from sld.core.numbers import exact
 from sld.data.collecting.account import Remark, listed
 from sld.data.collecting.counters import FOLLOWS, PLANNED_STEPS, Known
 from sld.data.collecting.stretches import as_remarks, joined
@@ -130,7 +131,7 @@ def with_end(run: Run) -> Run:
     if run.state == "finished":
         # a tracker that was told of the end knows better: its steps may count calls of log(), and not steps of training
         return replace(run, ended="")
-    return replace(run, state="unfinished", ended=f"ended at step {last:g} of {steps:g} ({name})")
+    return replace(run, state="unfinished", ended=f"ended at step {exact(last)} of {exact(steps)} ({name})")
 
 
 def _planned(run: Run) -> tuple[str, float] | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sld.core.arrays import Array
+from sld.core.numbers import exact
 from sld.data.collecting.account import Kind, Remark, listed
 from sld.data.collecting.counters import PROGRESS, TOKENS, first_known, folded
 from sld.data.importers.attempt import Attempt, Cell, Series
@@ -72,19 +73,27 @@ def _pair(a: Attempt, b: Attempt, remarks: list[tuple[Kind, str]]) -> Attempt:
         shift = _shift(a, b, shared)
         if shift is None:
             remarks.append(
-                ("restarted", f"started anew at step {first:g} after {end:g}; the earlier start does not count")
+                (
+                    "restarted",
+                    f"started anew at step {exact(first)} after {exact(end)}; the earlier start does not count",
+                )
             )
             return replace(base, config=dict(b.config) or config)
-        remarks.append(("resumed", f"its counter began again at {first:g} after {end:g}; moved on by {shift:g} steps"))
+        remarks.append(
+            (
+                "resumed",
+                f"its counter began again at {exact(first)} after {exact(end)}; moved on by {exact(shift)} steps",
+            )
+        )
         b = replace(b, series={k: Series.of(s.pairs()[0] + shift, s.pairs()[1]) for k, s in b.series.items()})
         first += shift
     elif first <= end:
         gone = sum(int((a.series[name].steps >= first).sum()) for name in shared)
         remarks.append(
-            ("resumed", f"resumed at step {first:g}; {gone} points logged before from there on do not count")
+            ("resumed", f"resumed at step {exact(first)}; {gone} points logged before from there on do not count")
         )
     else:
-        remarks.append(("resumed", f"resumed at step {first:g}, after {end:g}"))
+        remarks.append(("resumed", f"resumed at step {exact(first)}, after {exact(end)}"))
     kept = {name: _before(series, first) for name, series in a.series.items()}
     return replace(base, series={**kept, **{k: _after(kept.get(k), s, k) for k, s in b.series.items()}})
 

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from sld.core.errors import UsageError
+from sld.core.numbers import exact
 from sld.data.collecting.account import Remark, listed
 from sld.data.collecting.asked import CONFIG, STEP, Scale, Summary, found_name, unknown_name
 from sld.data.collecting.counters import (
@@ -334,7 +335,7 @@ def _rows_of_run(run: Run, plan: _Plan, remarks: list[Remark]) -> list[dict[str,
     for column, (scale, names) in plan.scales.items():
         row[column], between = product(run, scale, main.step, names)
         if between:
-            text = f"{column} is read between two logged points at step {main.step:g}"
+            text = f"{column} is read between two logged points at step {exact(main.step)}"
             remarks.append(Remark("interpolated", run.name, text))
         if row[column] is None and status != DIVERGED:
             remarks.append(Remark("empty", run.name, f"has no {scale.text} for {column}{_where(main)}"))
@@ -345,7 +346,7 @@ def _rows_of_run(run: Run, plan: _Plan, remarks: list[Remark]) -> list[dict[str,
 
 
 def _where(main: Taken) -> str:
-    return "" if main.step is None else f" at step {main.step:g}"
+    return "" if main.step is None else f" at step {exact(main.step)}"
 
 
 def _say_taken(run: Run, column: str, asked: Summary, taken: Taken, remarks: list[Remark]) -> None:
@@ -356,7 +357,7 @@ def _say_taken(run: Run, column: str, asked: Summary, taken: Taken, remarks: lis
     if taken.between:
         remarks.append(Remark("interpolated", run.name, f"{column} is read between two logged points"))
     if taken.value is None and not taken.diverged:
-        why = f" at {asked.counter} = {asked.value:g}" if asked.way == "at" else ""
+        why = f" at {asked.counter} = {exact(asked.value)}" if asked.way == "at" else ""
         remarks.append(Remark("empty", run.name, f"has no {asked.metric}{why}"))
 
 
@@ -448,5 +449,5 @@ def _say_gaps(run: Run, metric: str, steps: np.ndarray, remarks: list[Remark]) -
     if usual > 0 and len(wide) and (gaps == usual).mean() >= 0.5:
         gone = int(np.round(gaps[wide] / usual - 1).sum())
         k = int(wide[0])
-        where = f"first between steps {steps[k]:g} and {steps[k + 1]:g}"
+        where = f"first between steps {exact(steps[k])} and {exact(steps[k + 1])}"
         remarks.append(Remark("gaps", run.name, f"about {gone} points of {metric} are gone ({where})"))

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from sld.core.errors import UsageError, suggest
+from sld.core.numbers import short
 from sld.data.counting.config import read_config
 from sld.data.counting.parts import Model, Part
 from sld.data.counting.registry import described
@@ -188,7 +189,9 @@ class ModelCount:
         flops = self.flops()
         lines = [f"{self.architecture}: {self.total:,} parameters"]
         lines += [f"  {name}: {self.parameters(name):,} ({meaning})" for name, meaning in CONVENTIONS.items()]
-        lines += [f"FLOPs of training per {self.model.unit}, sequences of {flops.sequence:,}: {flops.training:.4g}"]
+        lines += [
+            f"FLOPs of training per {self.model.unit}, sequences of {flops.sequence:,}: {short(flops.training, 4)}"
+        ]
         lines += [f"note: {note}" for note in self.notes]
         return "\n".join(lines)
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sld.core.arrays import Array
-from sld.core.errors import DataError
+from sld.core.errors import DataError, SldError
 from sld.data.numbers import number
 
 Cell = str | int | float | bool | None
@@ -111,6 +111,10 @@ class Attempt:
     notes: tuple[str, ...] = ()
 
 
+class Unreachable(SldError):
+    """A place that is not on this machine does not answer: nothing else that is there can be read either."""
+
+
 @dataclass(frozen=True)
 class Unit:
     """Something that is read by itself: a change of one of its files is a change of it and of nothing else.
@@ -121,6 +125,9 @@ class Unit:
         files: What is read.
         whole: Nothing else in the folder is looked at, nor in those below it.
         root: The source that the user named; a run is not called by a folder above it.
+        address: Where it is, if it is no file.
+        stamp: What changes when it does, if it is no file; empty while it is still written.
+        handle: What its reader needs to read it, if it is no file.
     """
 
     reader: str
@@ -128,6 +135,14 @@ class Unit:
     files: tuple[Path, ...]
     whole: bool = False
     root: Path | None = None
+    address: str = ""
+    stamp: str = ""
+    handle: Any = field(default=None, compare=False, repr=False)
+
+    @property
+    def where(self) -> str:
+        """The one place where it is, however it was named."""
+        return self.address or str(self.base.resolve())
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from sld.data.importers import (
     trackio,
     trainer,
     wandb,
+    wandb_api,
     wandb_export,
 )
 from sld.data.importers.attempt import Attempt, Folder, Unit
@@ -38,6 +39,8 @@ class Reader:
         read: Returns the attempts in a unit; raises DataError.
         sure: Its files are nothing else.
         version: Raised when it reads the same files differently, so that nothing old is taken from a cache.
+        listed: Returns what there is at an address, for a source that is no file; raises SldError.
+        scheme: How such an address begins. Nothing else makes a reader leave this machine.
     """
 
     name: str
@@ -46,10 +49,20 @@ class Reader:
     read: Callable[[Unit], list[Attempt]]
     sure: bool = True
     version: int = 1
+    listed: Callable[[str], list[Unit]] | None = None
+    scheme: str = ""
 
 
 READERS: tuple[Reader, ...] = (
     Reader(wandb.NAME, "W&B run folders (.wandb)", wandb.claims, wandb.read),
+    Reader(
+        wandb_api.NAME,
+        "W&B over its API",
+        wandb_api.claims,
+        wandb_api.read,
+        listed=wandb_api.listed,
+        scheme=wandb_api.SCHEME,
+    ),
     Reader(mlflow.NAME, "MLflow (mlruns/ or a database)", mlflow.claims, mlflow.read),
     Reader(trainer.NAME, "Hugging Face Trainer (trainer_state.json)", trainer.claims, trainer.read),
     Reader(lm_eval.NAME, "lm-evaluation-harness (results_*.json)", lm_eval.claims, lm_eval.read),

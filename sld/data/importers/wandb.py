@@ -9,7 +9,7 @@ elsewhere.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sld.core.errors import DataError
@@ -24,6 +24,11 @@ _ITEMS, _STEP = 1, 2  # of a history record
 _KEY, _NESTED_KEY, _VALUE_JSON = 1, 2, 16  # of an item
 _RUN_ID, _RUN_CONFIG, _RUN_NAME, _RUN_START = 1, 4, 8, 17
 _OWN = "_"  # begins the metrics that the client adds itself
+# how a run ended, in the words of W&B's server
+STATES: Mapping[str, State] = {
+    "finished": "finished", "crashed": "unfinished", "failed": "unfinished", "killed": "unfinished",
+    "running": "unfinished", "pending": "unfinished", "preempting": "unfinished", "preempted": "unfinished",
+}  # fmt: skip
 # counters of training steps that people log beside their metrics: `_step` counts calls of log()
 COUNTERS = ("trainer/global_step", "train/global_step", "global_step", "train/step", "iter", "iteration", "step")
 
@@ -61,7 +66,7 @@ def read(unit: Unit) -> list[Attempt]:
         notes.append(
             f"{where}: {twins} is two metrics, one nested and one with a dot; the second is marked in its name"
         )
-    series = found.rows()
+    series = curves(found.history)
     return [
         Attempt(
             id=found.id,
@@ -169,21 +174,23 @@ class _Found:
             name = f"{name} (nested)" if len(key) > len(self._keys[name]) else f"{name} (with a dot)"
         row[name] = number
 
-    def rows(self) -> dict[str, Series]:
-        """Return the curves, by the run's own counter of steps where every row of a metric has it."""
-        counter = self._counter()
-        rows = Rows()
-        for step, row in self.history:
-            at = row.get(counter, step) if counter else step
-            rows.add(at, ((k, v) for k, v in row.items() if not k.startswith(_OWN)))
-        return rows.series()
 
-    def _counter(self) -> str:
-        metrics = [row for _, row in self.history if any(not k.startswith(_OWN) for k in row)]
-        for name in COUNTERS:
-            if metrics and all(name in row for row in metrics):
-                return name
-        return ""
+def curves(history: Sequence[tuple[float, Mapping[str, float]]]) -> dict[str, Series]:
+    """Return the curves in rows of metrics, by the run's own counter of steps where every row of metrics has it."""
+    counter = _counter(history)
+    rows = Rows()
+    for step, row in history:
+        at = row.get(counter, step) if counter else step
+        rows.add(at, ((k, v) for k, v in row.items() if not k.startswith(_OWN)))
+    return rows.series()
+
+
+def _counter(history: Sequence[tuple[float, Mapping[str, float]]]) -> str:
+    metrics = [row for _, row in history if any(not k.startswith(_OWN) for k in row)]
+    for name in COUNTERS:
+        if metrics and all(name in row for row in metrics):
+            return name
+    return ""
 
 
 def _items(record: bytes, within: wire.Piece, number: int) -> Iterable[tuple[tuple[str, ...], Any]]:

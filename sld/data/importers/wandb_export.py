@@ -7,21 +7,17 @@ ranges of what was merged, not values of the run. The table of runs has settings
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
 import numpy as np
 
 from sld.core.errors import DataError
-from sld.data.importers.attempt import Attempt, Folder, Rows, State, Unit, as_number
+from sld.data.importers.attempt import Attempt, Folder, Rows, Unit, as_number
 from sld.data.importers.sheet import sheet_of, slug
+from sld.data.importers.wandb import STATES
 from sld.data.reading import open_source
 
 NAME = "wandb-csv"
 _OF_RUNS = {"Name", "State"}
-_STATES: Mapping[str, State] = {
-    "finished": "finished", "crashed": "unfinished", "failed": "unfinished", "killed": "unfinished",
-    "running": "unfinished",
-}  # fmt: skip
 _OWN = {"Name", "State", "Notes", "User", "Tags", "Created", "Runtime", "Sweep", "End Time", "ID"}
 _SEPARATOR = " - "  # between run and metric
 _RANGE = re.compile(r"__(?:MIN|MAX)$")
@@ -63,7 +59,7 @@ def _runs(unit: Unit) -> list[Attempt]:
             place=f"{unit.base}, row {k + 1}",
             # settings and last values are not told apart in the export: both are found by name
             config={name: value for name, value in row.items() if name not in _OWN},
-            state=_STATES.get(str(row.get("State", "")).casefold(), "unknown"),
+            state=STATES.get(str(row.get("State", "")).casefold(), "unknown"),
             order=float(k),
         )
         for k, row in enumerate(sheet.rows)

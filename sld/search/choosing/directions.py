@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sld.core.arrays import Array, Mask, Rows
+from sld.core.numbers import short
 from sld.data.axes import position, values_at_position
 from sld.data.splits import Fold
 from sld.data.table import Table
@@ -126,7 +127,7 @@ class Directions:
             return None
         first = int(wrong[0])
         moving = self.table.variables[self.variable[first // _STEPS]]
-        where = ", ".join(f"{s} = {v[first]:.3g}" for s, v in self.columns.items())
+        where = ", ".join(f"{s} = {short(v[first])}" for s, v in self.columns.items())
         return f"not {moving.monotone} in {moving.symbol} at {where}"
 
     def _matters(self, expression: Expression) -> Mask:

@@ -33,6 +33,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sld.core.arrays import Array, Rows
+from sld.core.numbers import short
 from sld.data.table import Table
 from sld.fit.fitter import FITTING
 from sld.fit.fitting import Fitter
@@ -76,7 +77,8 @@ class Explanation:
         noise = "in proportion to the value" if self.proportional else "the same everywhere"
         noise = "what repeats or standard errors show" if self.known else noise
         return (
-            f"the formula explains the table and its folds down to the noise, which is {noise} (p = {self.p:.2g}): "
+            f"the formula explains the table and its folds down to the noise, which is {noise} (p = "
+            f"{short(self.p, 2)}): "
             "of the forms that are equal within it the one with the shortest description was chosen"
         )
 

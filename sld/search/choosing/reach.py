@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sld.core.arrays import Array, Rows
+from sld.core.numbers import exact, short
 from sld.data.axes import position
 from sld.data.card import Variable
 from sld.data.splits import Fold
@@ -211,8 +212,8 @@ def _broken(frontier: Frontier, X: Array, law: Law, group: str) -> str:
         ):
             if bound is not None and (past > slack).any():
                 at = int(np.nanargmax(past))
-                where = ", ".join(f"{s} = {x:.3g}" for s, x in zip(table.symbols, flat[at], strict=True))
-                return f"it {what} {bound:g} within the data ({target.column} = {values[at]:.4g} at {where})"
+                where = ", ".join(f"{s} = {short(x)}" for s, x in zip(table.symbols, flat[at], strict=True))
+                return f"it {what} {exact(bound)} within the data ({target.column} = {short(values[at], 4)} at {where})"
     return ""
 
 

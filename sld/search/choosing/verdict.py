@@ -21,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sld.core.arrays import Array
+from sld.core.numbers import short
 from sld.data.card import Variable
 from sld.data.splits import Fold
 from sld.data.table import Table
@@ -60,6 +61,10 @@ class Verdict:
         edge: The same variables' largest values in the table.
         by_group: Group to what `reach` is for it; empty in a table without groups.
         edges: Group to what `edge` is for it; empty in a table without groups.
+        down: Symbol to the smallest value down to which the law is supported, in the group that goes farthest; empty
+            unless it is a law with intervals.
+        start: The same variables' smallest values in the table.
+        down_by_group: Group to what `down` is for it; empty in a table without groups.
         missing: What runs the table lacks for a law to be judged, as a sentence without a full stop; empty if none.
         planned: Whether the planned runs lie within what is supported, likewise; empty where none were named.
     """
@@ -74,13 +79,29 @@ class Verdict:
     edge: Mapping[str, float] = field(default_factory=dict)
     by_group: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     edges: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    down: Mapping[str, float] = field(default_factory=dict)
+    start: Mapping[str, float] = field(default_factory=dict)
+    down_by_group: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     missing: str = ""
     planned: str = ""
 
     @property
+    def downwards(self) -> str:
+        """How far down the law is supported, in one sentence; empty where that was not looked at."""
+        if not self.down:
+            return ""
+        uneven = any(dict(by) != dict(self.down) for by in self.down_by_group.values())
+        where = ", in the group that goes farthest" if uneven else ""
+        starts = ", ".join(f"{symbol} = {value:.3g}" for symbol, value in self.start.items())
+        if dict(self.down) == dict(self.start):
+            return f"downwards, not supported below the runs, which begin at {starts}"
+        ends = ", ".join(f"{symbol} = {value:.3g}" for symbol, value in self.down.items())
+        return f"downwards, supported to {ends}{where} (the runs begin at {starts})"
+
+    @property
     def limit(self) -> str:
-        """Where extrapolation ends, e.g. "N = 3e+08, D = 1e+10"; empty without scale variables."""
-        return ", ".join(f"{symbol} = {value:.3g}" for symbol, value in self.reach.items())
+        """Where extrapolation ends, e.g. "N = 3e8, D = 1e10"; empty without scale variables."""
+        return ", ".join(f"{symbol} = {short(value)}" for symbol, value in self.reach.items())
 
     @property
     def sentence(self) -> str:
@@ -95,7 +116,7 @@ class Verdict:
         beyond = f"beyond {self.limit}" if self.limit else "beyond the data"
         if self.kind == "weak":
             return f"weak law, do not extrapolate {beyond}: {why}"
-        ends = ", ".join(f"{symbol} = {value:.3g}" for symbol, value in self.edge.items())
+        ends = ", ".join(f"{symbol} = {short(value)}" for symbol, value in self.edge.items())
         uneven = any(dict(by) != dict(self.reach) for by in self.by_group.values())
         where = ", in the group that goes farthest" if uneven else ""
         said = f"law, supported up to {self.limit}{where} (the runs end at {ends})" if self.limit else "law"
@@ -115,6 +136,12 @@ class Verdict:
             "reach": _all_rounded(self.reach),
             "edge": _all_rounded(self.edge),
             **({"reach_by_group": {g: _all_rounded(by) for g, by in self.by_group.items()}} if self.by_group else {}),
+            **({"down": _all_rounded(self.down), "start": _all_rounded(self.start)} if self.down else {}),
+            **(
+                {"down_by_group": {g: _all_rounded(by) for g, by in self.down_by_group.items()}}
+                if self.down_by_group
+                else {}
+            ),
             **({"missing": self.missing} if self.missing else {}),
             **({"planned": self.planned} if self.planned else {}),
         }
@@ -199,7 +226,7 @@ def _noise(table: Table, p_value: float, smallest: float, n_rows: int) -> str:
     what = table.targets[0].column if len(table.targets) == 1 else "no target"
     how = "does not depend on the variables" if len(table.targets) == 1 else "depends on the variables"
     within = " within groups" if len(table.groups) > 1 else ""
-    return f"{what} {how} more than shuffled rows do{within} (p = {p_value:.2g}), so the formula describes chance"
+    return f"{what} {how} more than shuffled rows do{within} (p = {short(p_value, 2)}), so the formula describes chance"
 
 
 def _against_the_folds(
@@ -227,7 +254,7 @@ def _against_the_folds(
         error = float(np.std(over_nearest, ddof=1)) / math.sqrt(len(over_nearest))
         if float(over_nearest.mean()) > error:
             ratio = math.exp(float(over_nearest.mean()))
-            return [f"on unseen rungs the nearest run's value does better ({ratio:.2g} times smaller error)"]
+            return [f"on unseen rungs the nearest run's value does better ({short(ratio, 2)} times smaller error)"]
     return []
 
 
@@ -243,7 +270,7 @@ def _failed_folds(table: Table, folds: Sequence[Fold], chosen: Candidate, silent
             judged = chosen.judgements[j].fold_errors if len(chosen.judgements) > j else chosen.fold_errors
             error, trivial = judged[k], min(mean[k, j], nearest[k, j])
             if not error < FAILED_FOLD or error > ABSURD * max(trivial, 1.0):
-                size = f"error {error:.2g}" if math.isfinite(error) else "no fit"
+                size = f"error {short(error, 2)}" if math.isfinite(error) else "no fit"
                 found.append(f"{fold.name}: {f'{target.column}, ' if several else ''}{size}")
                 break
     return found
@@ -295,7 +322,7 @@ def _too_little_range(table: Table, scales: Sequence[Variable]) -> list[str]:
     narrow = {v.symbol: factor for v in scales if (factor := span(table, v)) < LEAST_SPAN}
     if not scales or len(narrow) < len(scales):
         return []
-    factors = ", ".join(f"{symbol} spans a factor of {factor:.2g}" for symbol, factor in narrow.items())
+    factors = ", ".join(f"{symbol} spans a factor of {short(factor, 2)}" for symbol, factor in narrow.items())
     return [f"too little range: {factors}{' within a group' if len(table.groups) > 1 else ''}"]
 
 

@@ -23,6 +23,7 @@ from functools import cached_property
 import numpy as np
 
 from sld.core.arrays import Array, Mask, Rows
+from sld.core.numbers import exact, short
 from sld.data.asked import asked_points
 from sld.data.axes import position, positions_of, values_at_position
 from sld.data.levels import level_walks, shape_in_a_level, two_valued
@@ -202,7 +203,7 @@ class Grid:
             if bad.any():
                 where = np.flatnonzero(bad)
                 first = int(where[np.argmin(self.reach[where])])
-                point = ", ".join(f"{s} = {v[first]:.3g}" for s, v in self.columns.items())
+                point = ", ".join(f"{s} = {short(v[first])}" for s, v in self.columns.items())
                 found.append(Problem(f"{what} at {point}", float(self.reach[first]), slight))
 
         finite = np.isfinite(values)
@@ -215,9 +216,9 @@ class Grid:
         ):
             if bound is not None:
                 far_past = past > _BOUND_SLACK * spread
-                check(far_past, f"{what} {bound:g}")
+                check(far_past, f"{what} {exact(bound)}")
                 if not (far_past & near).any():
-                    check((past > _ROUNDING * spread) & near, f"{what} {bound:g} slightly", slight=True)
+                    check((past > _ROUNDING * spread) & near, f"{what} {exact(bound)} slightly", slight=True)
         # where runs are planned many ranges beyond the data, what is a long way there is no runaway
         far = max(RUNAWAY, 2.0 * self.farthest) * spread
         lowest, highest = self.table.Y[:, target].min(), self.table.Y[:, target].max()

@@ -13,28 +13,34 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from functools import partial
 from importlib import import_module
-from itertools import islice
 from typing import Any
 
 from sld.core.errors import SldError, UsageError
 from sld.core.version import __version__
 from sld.search.candidates.candidate import Candidate
-from sld.search.judging.executors import Result
+from sld.search.judging.executors import Result, chunks, nothing
 from sld.search.judging.judge import Judge, Proposal
 
 LOCAL = "dask"  # processes of this machine
 SCHEME = "dask://"  # how the address of a scheduler begins
-_CHUNK = 16  # proposals sent at once: a task costs some milliseconds, whatever is in it
-_AHEAD = 3  # chunks in flight per worker
+_CHUNK = 16  # proposals sent at once, at most: a task costs some milliseconds, whatever is in it
 _TRIES = 30  # how often one task is sent before it counts as what kills workers
 _ANSWER_S = 10.0  # for the scheduler
 _WAIT_S = 60.0  # for the first worker, and for another when all are gone
 _LOOK_EVERY_S = 5.0  # for how many workers there are: some join late
 _HUNG_S = 300.0  # after which a task is given to another worker as well; a chunk takes a second
+# of processes of this machine: what Dask measures of itself many times a second takes a tenth of two cores
+_QUIET = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.memory.monitor-interval": "1s",
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.scheduler.active-memory-manager.start": False,  # it takes from idle workers what all will need again
+}
 
 # the machine that fits has one set of buffers in a process, and workers may have several threads
 _one_at_a_time = threading.Lock()
@@ -97,13 +103,7 @@ class Cluster:
             UsageError: Nobody answers, no worker comes, or the workers have another sld.
         """
         if self.address == LOCAL:
-            self._own = self._dask.LocalCluster(
-                n_workers=self._wanted,
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address=None,
-                silence_logs=logging.ERROR,
-            )
+            self._own = self._started()
         try:
             where = self._own if self._own is not None else f"tcp://{self._place}"
             self._client = self._dask.Client(where, timeout=_ANSWER_S, set_as_default=False)
@@ -117,6 +117,26 @@ class Cluster:
             self.__exit__()
             raise
         return self
+
+    def _started(self) -> Any:
+        """Start workers on this machine.
+
+        Raises:
+            UsageError: They cannot start.
+        """
+        with import_module("dask").config.set(_QUIET):
+            try:
+                return self._dask.LocalCluster(
+                    n_workers=self._wanted,
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address=":0",  # a port that is free, for what the scheduler serves without a page too
+                    scheduler_kwargs={"dashboard": False},
+                    silence_logs=logging.ERROR,
+                )
+            except (RuntimeError, OSError) as error:
+                way_out = 'in a script, call from under if __name__ == "__main__": workers read the script anew'
+                raise UsageError(f"no Dask worker starts on this machine: {_line(error)}; {way_out}") from None
 
     def __exit__(self, *exc: object) -> None:
         """Leave the cluster as it was; processes that were started for it end."""
@@ -155,6 +175,11 @@ class Cluster:
         """Send a task, and return its future for `result`."""
         return self._client.submit(work, *given, pure=False)
 
+    def send_each(self, work: Callable[..., Any], *given: Sequence[Any]) -> list[Any]:
+        """Send a task for each element of the arguments, which costs half of sending one after the other."""
+        found: list[Any] = self._client.map(work, *given, pure=False)
+        return found
+
     def result(self, future: Any, again: Callable[[], Any]) -> Any:
         """Wait for a task, and send it again where its workers die.
 
@@ -167,15 +192,10 @@ class Cluster:
         """
         futures, tries, began = [future], 1, time.monotonic()
         while True:
-            done = next((f for f in futures if f.done()), None)
-            if done is None:
-                self._wait(futures)
-                if time.monotonic() - began > _HUNG_S * tries:
-                    futures.append(again())
-                    tries += 1
-                continue
+            done = next((f for f in futures if f.done()), futures[0])
             try:
-                return done.result()
+                # one that is done may be on its way for longer
+                return done.result(timeout=None if done.done() else _LOOK_EVERY_S)
             except self._lost as error:
                 futures.remove(done)
                 if tries >= _TRIES:
@@ -185,10 +205,27 @@ class Cluster:
                 if not futures:
                     futures.append(again())
                     tries += 1
+            except TimeoutError:
+                if done.status == "error":
+                    raise  # of the task itself
+                self._check_workers()
+                if time.monotonic() - began > _HUNG_S * tries:
+                    futures.append(again())
+                    tries += 1
             except OSError as error:
                 raise SldError(
                     f"lost the scheduler at {self.address}: {_line(error)}; the same command goes on"
                 ) from None
+
+    def _check_workers(self) -> None:
+        """Wait for another worker when all are gone; raises SldError where none comes."""
+        self._looked = 0.0
+        if self.n_workers() == 0:
+            try:
+                self._client.wait_for_workers(1, timeout=_WAIT_S)
+            except TimeoutError:
+                left = f"no worker is left at {self.address}"
+                raise SldError(f"{left}; the same command goes on from here when there are some") from None
 
     def _wait(self, futures: Sequence[Any]) -> None:
         """Wait a little for one of several tasks; raises SldError where nobody is left to do them."""
@@ -196,13 +233,7 @@ class Cluster:
             with self._client.as_current():
                 self._dask.wait(futures, timeout=_LOOK_EVERY_S, return_when="FIRST_COMPLETED")
         except TimeoutError:
-            self._looked = 0.0
-            if self.n_workers() == 0:
-                try:
-                    self._client.wait_for_workers(1, timeout=_WAIT_S)
-                except TimeoutError:
-                    left = f"no worker is left at {self.address}"
-                    raise SldError(f"{left}; the same command goes on from here when there are some") from None
+            self._check_workers()
         except self._lost:
             pass  # the task says so itself
 
@@ -240,24 +271,27 @@ class ClusterExecutor:
         """Let go of it; tasks that nobody waits for are dropped."""
         self._kept = None
 
-    def map(self, proposals: Iterable[Proposal]) -> Iterator[Result]:
-        """Yield (proposal, candidate, fits) in order. Proposals are drawn a few chunks ahead of the results."""
-        source = iter(proposals)
-        waiting: deque[tuple[list[Proposal], Any]] = deque()
-        while True:
-            while len(waiting) < _AHEAD * self.workers and (chunk := list(islice(source, _CHUNK))):
-                waiting.append((chunk, self._send(chunk)))
-            if not waiting:
-                return
+    def map(self, proposals: Sequence[Proposal], meanwhile: Callable[[], None] = nothing) -> Iterator[Result]:
+        """Yield (proposal, candidate, fits) in order; `meanwhile` is called while the workers judge."""
+        parts = list(chunks(proposals, self.workers, _CHUNK))
+        waiting = deque(zip(parts, self._sent(parts), strict=True))
+        meanwhile()
+        while waiting:
             chunk, future = waiting.popleft()
-            judged = self.cluster.result(future, partial(self._send, chunk))
+            judged = self.cluster.result(future, partial(self._sent_again, chunk))
             for proposal, (candidate, n_fits) in zip(chunk, judged, strict=True):
                 yield proposal, candidate, n_fits
 
-    def _send(self, chunk: list[Proposal]) -> Any:
+    def _sent(self, parts: Sequence[list[Proposal]]) -> list[Any]:
         if self._kept.status in ("error", "cancelled", "lost"):  # too many workers died while they read it
             self._kept = self.cluster.send(_bytes, pickle.dumps(self.judge))
-        return self.cluster.send(_judged, self._search, self._kept, chunk)
+        if not parts:
+            return []
+        n = len(parts)
+        return self.cluster.send_each(_judged, [self._search] * n, [self._kept] * n, parts)
+
+    def _sent_again(self, chunk: list[Proposal]) -> Any:
+        return self._sent([chunk])[0]
 
 
 def _line(error: BaseException) -> str:

@@ -31,6 +31,7 @@ from itertools import product
 import numpy as np
 
 from sld.core.arrays import Array, Mask, Rows
+from sld.core.numbers import short
 from sld.data.table import Table
 from sld.formula.domain import Interval, domain_bounds, is_even, is_whole, ranges
 from sld.formula.expression import Expression, Node
@@ -211,7 +212,7 @@ class Domain:
             sound = np.isfinite(value) if part is None else np.sign(value) == np.sign(first)
             low, high = (middle, high) if sound else (low, middle)
         columns = at(high)[0]
-        where = ", ".join(f"{s} = {columns[s][0]:.3g}" for s in expression.used_variables)
+        where = ", ".join(f"{s} = {short(columns[s][0])}" for s in expression.used_variables)
         return where + (f" (group {self.table.groups[group[0]]})" if len(self.table.groups) > 1 else "")
 
     # --- signs

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
@@ -25,7 +25,8 @@ from sld.search.judging.judge import Judge, Proposal
 
 Result = tuple[Proposal, Candidate, int]
 
-_CHUNK = 8  # proposals sent at once: most fall at an early check, and sending takes time too
+_CHUNK = 8  # proposals sent at once, at most: most fall at an early check, and sending takes time too
+_ROUNDS = 2  # a worker is sent this part of its share of what is left: the last ones judge one proposal each
 _AHEAD = 3  # chunks in flight per worker
 _LOOK_EVERY_S = 0.2  # for whether the parent is still there
 
@@ -52,6 +53,27 @@ def _work(proposals: list[Proposal]) -> list[tuple[Candidate, int]]:
     return [_judge.judge(p) for p in proposals]
 
 
+def chunks(proposals: Sequence[Proposal], workers: int, most: int) -> Iterator[list[Proposal]]:
+    """Cut proposals into chunks that become smaller towards the end, so that all workers are done at about one time.
+
+    A chunk is half of a worker's share of what is left (guided self-scheduling: Polychronopoulos and Kuck 1987).
+
+    Args:
+        proposals: All of them, in order.
+        workers: Who share them.
+        most: The largest chunk.
+    """
+    done = 0
+    while left := len(proposals) - done:
+        n = min(most, -(-left // (_ROUNDS * workers)))
+        yield list(proposals[done : done + n])
+        done += n
+
+
+def nothing() -> None:
+    """Do nothing while proposals are judged."""
+
+
 class Executes(Protocol):
     """Judges proposals in order, in whatever place; the same results everywhere."""
 
@@ -65,8 +87,13 @@ class Executes(Protocol):
     def __exit__(self, *exc: object) -> None:
         """End what is under way."""
 
-    def map(self, proposals: Iterable[Proposal], /) -> Iterator[Result]:
-        """Yield (proposal, candidate, fits) in the order of the proposals."""
+    def map(self, proposals: Sequence[Proposal], meanwhile: Callable[[], None] = nothing, /) -> Iterator[Result]:
+        """Yield (proposal, candidate, fits) in the order of the proposals.
+
+        Args:
+            proposals: What to judge.
+            meanwhile: Called once where others judge, when they have enough to do.
+        """
 
 
 class Executor:
@@ -105,23 +132,29 @@ class Executor:
             for process in processes:
                 process.terminate()
 
-    def map(self, proposals: Iterable[Proposal]) -> Iterator[Result]:
-        """Yield (proposal, candidate, fits) in order. Proposals are drawn a few chunks ahead of the results."""
+    def map(self, proposals: Sequence[Proposal], meanwhile: Callable[[], None] = nothing) -> Iterator[Result]:
+        """Yield (proposal, candidate, fits) in order; with worker processes, `meanwhile` is called while they judge."""
         if self._pool is None:
             for proposal in proposals:
                 candidate, n_fits = self.judge.judge(proposal)
                 yield proposal, candidate, n_fits
             return
-        source = iter(proposals)
+        parts = chunks(proposals, self.workers, _CHUNK)
         waiting: deque[tuple[list[Proposal], Future[list[tuple[Candidate, int]]]]] = deque()
+
+        def send() -> None:
+            assert self._pool is not None
+            for chunk in islice(parts, _AHEAD * self.workers - len(waiting)):
+                waiting.append((chunk, self._pool.submit(_work, chunk)))
+
         try:
-            while True:
-                while len(waiting) < _AHEAD * self.workers and (chunk := list(islice(source, _CHUNK))):
-                    waiting.append((chunk, self._pool.submit(_work, chunk)))
-                if not waiting:
-                    return
+            send()
+            meanwhile()
+            while waiting:
                 chunk, future = waiting.popleft()
-                for proposal, (candidate, n_fits) in zip(chunk, future.result(), strict=True):
+                judged = future.result()
+                send()
+                for proposal, (candidate, n_fits) in zip(chunk, judged, strict=True):
                     yield proposal, candidate, n_fits
         except BrokenProcessPool as error:
             message = "a worker process died (killed, or out of memory); run the same command again to go on from here"

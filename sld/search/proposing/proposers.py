@@ -138,6 +138,8 @@ class Source:
         self.generation = 0
         self.drawn = 0
         self.bred = 0
+        self._turn = False  # whether the latest batch was bred
+        self._ahead: list[Proposal] | None = None  # the next batch, where it is drawn already
         self._n_points = int(table.points().max()) + 1
         self.notes: list[str] = []  # what went wrong with an engine
         self._runs = [Run(ENGINES[name], table, seed=seed, notes=self.notes) for name in names if name in ENGINES]
@@ -159,11 +161,11 @@ class Source:
 
     def batch(self, hall: HallOfFame) -> list[Proposal]:
         """Return the next batch, empty when there is nothing left to try."""
-        self.generation += 1
-        turn = self.evolves and self.drawn >= _HEAD and self.generation % 3 != 0
-        batch = self._bred(hall) if turn else list(islice(self._static, _BATCH))
+        batch, self._ahead = self._ahead if self._ahead is not None else self._drawn(hall), None
+        turn = self._turn
         if not batch:
             batch = list(islice(self._static, _BATCH)) if turn else self._bred(hall) if self.evolves else []
+            self._turn = not turn and self.evolves
         self.drawn += len(batch)
         if len(self.table.targets) > 1:
             return batch
@@ -177,6 +179,35 @@ class Source:
             for p in batch
         ]
 
+    def draw_ahead(self, hall: HallOfFame) -> None:
+        """Draw the next batch while the one before is judged, if nothing that comes of that can change it.
+
+        That is so for what is proposed as it stands, and for what is bred on one island while the children of another
+        are judged. Call it with the hall as it was when the batch before was drawn.
+        """
+        if self._runs or self._ahead is not None:  # an engine may have to be waited for
+            return
+        island, everywhere = self._place(self.bred + 1)
+        if not self._is_turn(self.generation + 1) or (
+            self._turn and not everywhere and island != self._place(self.bred)[0]
+        ):
+            self._ahead = self._drawn(hall)
+
+    def _is_turn(self, generation: int) -> bool:
+        """Return whether a batch is bred, as long as there are both ways."""
+        return self.evolves and self.drawn >= _HEAD and generation % 3 != 0
+
+    @staticmethod
+    def _place(bred: int) -> tuple[int, bool]:
+        """Return the island of a batch that is bred, by its number, and whether its parents come from all islands."""
+        return bred % ISLANDS, bred // ISLANDS % _MIGRATION == 0
+
+    def _drawn(self, hall: HallOfFame) -> list[Proposal]:
+        """Return the next batch of the kind whose turn it is, empty when that kind has nothing left."""
+        self.generation += 1
+        self._turn = self._is_turn(self.generation)
+        return self._bred(hall) if self._turn else list(islice(self._static, _BATCH))
+
     def bar(self, hall: HallOfFame) -> float:
         """Return the early score that a bred form has to come near."""
         if len(self.table.targets) > 1:
@@ -186,8 +217,7 @@ class Source:
     def _bred(self, hall: HallOfFame) -> list[Proposal]:
         """Return children of the next island; every so often its parents come from all islands."""
         self.bred += 1
-        island = self.bred % ISLANDS
-        everywhere = self.bred // ISLANDS % _MIGRATION == 0
+        island, everywhere = self._place(self.bred)
         parents = distinct(hall.ranked() if everywhere else hall.island(island), _PARENTS)
         rng = np.random.default_rng([self.seed, self.generation])
         made = children(parents, self.table, self.seen, _BATCH, rng, self.max_constants)

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from sld.core.arrays import Array
+from sld.core.numbers import short
 from sld.data.card import Variable
 from sld.data.table import Table
 from sld.formula.expression import Expression, Node, call, name, number, substitute, to_text
@@ -60,7 +61,7 @@ class Relation:
         """The product as a formula over the columns."""
         over = [v for v, p in self.exponents if p < 0]
         times = [_power(_shown(v), p) for v, p in self.exponents if p > 0]
-        factor = f"{self.factor:.4g}"
+        factor = short(self.factor, 4)
         text = "*".join([*([] if factor == "1" and times else [factor]), *times])
         return text + "".join(f"/{_power(_shown(v), -p)}" for v, p in self.exponents if v in over)
 
@@ -101,7 +102,7 @@ def redundancy_notes(relations: Sequence[Relation]) -> list[str]:
     notes = []
     for r in relations:
         column, others = r.variable.column, [v.column for v, _ in r.exponents]
-        exactly = "in every row" if r.error < 1e-6 else f"in every row (to {100 * r.error:.1g} %)"
+        exactly = "in every row" if r.error < 1e-6 else f"in every row (to {short(100 * r.error, 1)} %)"
         if len(others) == 1:
             notes.append(
                 f"{r.text} {exactly}: {others[0]} and {column} cannot be told apart, so the law is over {others[0]} "
@@ -214,7 +215,7 @@ def _tidy(factor: float) -> float:
 
 
 def _power(text: str, p: float) -> str:
-    return text if p == 1 else f"{text}**{p:.3g}"
+    return text if p == 1 else f"{text}**{short(p)}"
 
 
 def _shown(variable: Variable) -> str:
@@ -248,7 +249,7 @@ def _collinear(logs: Array, variables: Sequence[Variable], table: Table) -> list
     k, j = divmod(int(np.argmax(np.abs(correlation - np.eye(len(correlation))))), len(correlation))
     k, j = min(k, j), max(k, j)
     u, v, r = variables[k], variables[j], float(correlation[k, j])
-    size = "infinite" if condition > 1e6 else f"{condition:.3g}"
+    size = "infinite" if condition > 1e6 else short(condition)
     within = " within groups" if len(table.groups) > 1 else ""
     head = f"the design hardly tells {u.column} and {v.column} apart"
     if abs(r) < 0.9:
@@ -263,7 +264,7 @@ def _off_the_line(u: Variable, v: Variable, table: Table, together: bool) -> str
     low, high = float(x.min()), float(x.max())
     bottom, top = (float(y.min()), float(y.max())) if together else (float(y.max()), float(y.min()))
     corners = ((low, top), (high, bottom))
-    shown = [f"{u.column} = {a:.3g} with {v.column} = {b:.3g}" for a, b in corners]
+    shown = [f"{u.column} = {short(a)} with {v.column} = {short(b)}" for a, b in corners]
     return f"add runs off that line, towards {shown[0]} or {shown[1]}"
 
 
@@ -281,16 +282,16 @@ def _short_spans(logs: Array, variables: Sequence[Variable], table: Table) -> li
             base = variable.nats_per_unit
             one, other = math.exp(one * base), math.exp(other * base)
         where = "" if len(table.groups) == 1 else " within a group"
-        reach = f"spans a factor of {span:.3g}{where} in {most} levels"
+        reach = f"spans a factor of {short(span)}{where} in {most} levels"
         what = "less than a decade" if span < _DECADE else "two levels show no curvature"
         column = _shown(variable)
-        smaller = f"{column} = {other / _FAR_APART:.2g} or less (cheap), or at "
+        smaller = f"{column} = {short(other / _FAR_APART, 2)} or less (cheap), or at "
         if (x == np.round(x)).all() and other / _FAR_APART < 1:
             smaller = f"{column} = "  # layers, devices
         notes.append(
             f"{column} {reach} ({what}): the design hardly tells its effect from a constant, the irreducible loss "
-            f"(condition number {_condition(logs):.3g} for a sum of powers with exponents of {_TYPICAL:g})"
-            f"{_crossed(variable, table)}; add runs at {smaller}{one * _FAR_APART:.2g} or more"
+            f"(condition number {short(_condition(logs))} for a sum of powers with exponents of {_TYPICAL:g})"
+            f"{_crossed(variable, table)}; add runs at {smaller}{short(one * _FAR_APART, 2)} or more"
         )
     return notes
 
@@ -327,5 +328,5 @@ def _crossed(variable: Variable, table: Table) -> str:
     one, other = variable.column, others[0].column
     return (
         f", and every {one} is on the same {len(next(iter(grids)))} values of {other}, so that the largest one reaches "
-        f"{other}/{one} = {least:.2g} only where the smallest reaches {most:.2g}"
+        f"{other}/{one} = {short(least, 2)} only where the smallest reaches {short(most, 2)}"
     )

@@ -28,6 +28,7 @@ import numpy as np
 
 from sld.core.arrays import Array, Mask, Rows
 from sld.core.errors import UsageError
+from sld.core.numbers import short
 from sld.data.axes import position, same_level
 from sld.data.table import Table
 from sld.search.screening.dependence import nearest_rows
@@ -141,7 +142,8 @@ def _named(table: Table, found: tuple[Diverged, ...]) -> str:
     if more := whole[5:]:
         named.append(f"{table.run_column} {', '.join(map(repr, more))}")
     named += [
-        f"row {d.row + 1} ({table.targets[d.target].column} {d.value:.4g} where its neighbours have {d.usual:.4g})"
+        f"row {d.row + 1} ({table.targets[d.target].column} {short(d.value, 4)} where its neighbours "
+        f"have {short(d.usual, 4)})"
         for d in alone[:5]
     ]
     more_rows = f" and rows {', '.join(str(d.row + 1) for d in alone[5:])}" if len(alone) > 5 else ""
@@ -154,7 +156,10 @@ def _of_run(table: Table, found: Iterable[Diverged], run: str) -> str:
     rows = [d for d in found if d.run == run]
     worst = max(rows, key=lambda d: abs(d.value - d.usual))
     several = f"{len(rows)} rows, " if len(rows) > 1 else ""
-    return f"{several}{table.targets[worst.target].column} {worst.value:.4g} where others have {worst.usual:.4g}"
+    return (
+        f"{several}{table.targets[worst.target].column} {short(worst.value, 4)} where others "
+        f"have {short(worst.usual, 4)}"
+    )
 
 
 def _lost(table: Table, z: Array, target: int) -> Mask:

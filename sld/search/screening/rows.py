@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sld.core.errors import UsageError
+from sld.core.numbers import exact
 from sld.data.table import Table
 from sld.search.screening.counting import points_per_group
 
@@ -61,7 +62,9 @@ def check(table: Table) -> None:
         raise UsageError(f"a search needs at least {LEAST_POINTS} distinct points{where}, got {got}; {way_out}")
     for j, target in enumerate(table.targets):
         if float(np.ptp(table.Y[:, j])) == 0.0:
-            raise UsageError(f"target {target.column!r} is {table.Y[0, j]:g} in every row; there is nothing to explain")
+            raise UsageError(
+                f"target {target.column!r} is {exact(table.Y[0, j])} in every row; there is nothing to explain"
+            )
 
 
 def of_few_groups(table: Table, limit: int) -> Table:
