@@ -1,13 +1,13 @@
 """Whether a search should try the newer published laws by itself: the same searches without and with them.
 
     python bench/proposing.py [--part build|confirm] [--budgets 3000,10000] [--seeds 0,1]
-                              [--arms none,curves,others,all,skaling] [--data DIR] [--most SECONDS]
+                              [--arms none,curves,others,all] [--data DIR] [--most SECONDS]
 
 Arms: `none`, the laws that a search tries today; `curves`, those and the newer laws of learning curves (`lc_`);
-`others`, those and the newer laws of anything else; `all`, every law that the grammar can express; `skaling`, that law
-alone beside those of today. A budget in fits makes a search repeatable, so other work on the machine moves nothing;
-`--most` ends the measuring after so many CPU seconds, whatever is missing then. Where an arm proposes for a table just
-what `none` does, the searches are the same and are not run again.
+`others`, those and the newer laws of anything else; `all`, every law that the grammar can express. A budget in fits
+makes a search repeatable, so other work on the machine moves nothing; `--most` ends the measuring after so many CPU
+seconds, whatever is missing then. Where an arm proposes for a table just what `none` does, the searches are the same
+and are not run again.
 
 Writes bench/results/proposing.json after every table (an interrupted run goes on where it stopped) and
 bench/proposing.md. Which tables are to build and which to confirm on: bench/split.md. They are third-party and not
@@ -41,7 +41,6 @@ ARMS: Mapping[str, Callable[[CatalogueLaw], bool]] = {
     "curves": lambda law: law.proposed or law.id.startswith("lc_"),
     "others": lambda law: not law.id.startswith("lc_"),
     "all": lambda _: True,
-    "skaling": lambda law: law.proposed or law.id == "skaling",
 }
 
 
@@ -127,8 +126,7 @@ def summarise(results: Mapping[str, Any]) -> str:
         "`python bench/proposing.py`, in parts, one worker, seeds " + ", ".join(map(str, seeds)) + " as far as run.",
         "Held-out R², cut at −1: mean over tables of the mean over the seeds that `none` and the arm have; difference",
         "to `none` on these, with the standard error over tables. `curves`: and the newer laws of learning curves;",
-        "`others`: and the newer laws of anything else; `all`: and both; `skaling`: that law alone, chosen after a",
-        "look at these tables. An arm that proposes nothing more has 0.",
+        "`others`: and the newer laws of anything else; `all`: and both. An arm that proposes nothing more has 0.",
         "",
         "| part | fits | arm | seeds | tables | mean R² | difference | standard error | gain > 0.02 | lose > 0.02 |",
         "|---|---|---|---|---|---|---|---|---|---|",
