@@ -6,6 +6,7 @@ import functools
 import gc
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,15 @@ def _commands_are_built_once() -> Iterator[None]:
     """It takes 40 ms, which a program pays once and tests hundreds of times."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _pictures_have_few_points() -> Iterator[None]:
+    """No test looks at how sharp a picture is, and the points of one take a third of its time."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("sld.analysis.plot", "sld.analysis.decisions.style", "sld.analysis.report.decided"):
+            patch.setattr(import_module(module), "_DPI", 50)
         yield
 
 
