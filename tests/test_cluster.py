@@ -145,3 +145,21 @@ def test_a_task_that_kills_every_worker_is_given_up_with_a_sentence(monkeypatch:
     with pytest.raises(UsageError, match="no scheduler answers"):
         monkeypatch.setattr("sld.search.judging.cluster._ANSWER_S", 0.2)
         Cluster(address).__enter__()
+
+
+@pytest.mark.slow
+def test_workers_that_a_queue_of_jobs_starts_have_the_law_of_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """dask-jobqueue's own stand-in for a batch system runs the job scripts that SLURM would be given."""
+    queue: Any = pytest.importorskip("dask_jobqueue.local", reason="no queue of jobs (pip install dask-jobqueue)")
+    monkeypatch.chdir(tmp_path)
+    task = sld.load_task("nanolm_chinchilla")
+    how = {"cores": 2, "processes": 2, "memory": "2GB", "walltime": "00:10:00"}
+    with queue.LocalCluster(**how, scheduler_options={"dashboard_address": ":0"}) as cluster:
+        cluster.scale(jobs=1)
+        address = cluster.scheduler_address.replace("tcp://", "dask://")
+        found = sld.discover(task, budget="1000fits", executor=address)
+    alone = sld.discover(task, budget="1000fits", workers=1)
+    assert found.law.to_json()["constants"] == alone.law.to_json()["constants"]
+    assert found.counts == alone.counts

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 import pytest
+from packaging.metadata import Metadata
 
 ROOT = Path(__file__).resolve().parents[1]
 TASKS = sorted(card.parent.name for card in ROOT.glob("tasks/*/task.toml"))
@@ -47,6 +48,28 @@ def test_wheel_carries_nothing_else(in_wheel: set[str]) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == {"sld"}
     assert {n.split("/")[2] for n in in_wheel if n.startswith("sld/_tasks/")} == set(TASKS)
     assert not [n for n in in_wheel if "__pycache__" in n]
+
+
+def test_metadata_is_what_an_index_takes(archives: tuple[Path, Path]) -> None:
+    with zipfile.ZipFile(archives[0]) as wheel:
+        (name,) = [n for n in wheel.namelist() if n.endswith(".dist-info/METADATA")]
+        of_wheel = wheel.read(name)
+        entries = wheel.read(name.replace("METADATA", "entry_points.txt")).decode()
+    with tarfile.open(archives[1]) as archive:
+        (name,) = [n for n in archive.getnames() if n.count("/") == 1 and n.endswith("/PKG-INFO")]
+        file = archive.extractfile(name)
+        assert file is not None
+        of_source = file.read()
+    # a field that is not as the specification wants it raises, as `twine check` would
+    found, other = (Metadata.from_email(text, validate=True) for text in (of_wheel, of_source))
+    assert (found.name, found.version) == (other.name, other.version)
+    assert found.description_content_type == "text/markdown" and "# " in (found.description or "")
+    assert found.license_files == ["LICENSE"] and found.requires_python is not None
+    extras = set(found.provides_extra or ())
+    assert {"all", "dask", "llm", "mcp", "parquet", "sklearn", "xlsx"} <= extras
+    marked = {str(r.marker) for r in found.requires_dist or () if r.marker is not None}
+    assert [extra for extra in sorted(extras) if not any(f'extra == "{extra}"' in m for m in marked)] == []
+    assert "sld = sld.__main__:main" in entries  # what pipx and uvx run
 
 
 def test_wheel_works_outside_the_checkout(archives: tuple[Path, Path], tmp_path: Path) -> None:
