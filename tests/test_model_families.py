@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -273,6 +274,21 @@ def test_what_cannot_be_meant_is_refused_in_a_line(change: dict[str, Any], messa
     with pytest.raises(sld.SldError, match=message) as caught:
         sld.families(columns_of(table), **(given | change))
     assert "\n" not in str(caught.value)
+
+
+def test_scales_that_grew_together_are_not_told_apart() -> None:
+    table, _ = world(2)
+    together = replace(table, logs=np.stack([table.logs[:, 0], table.logs[:, 0] + 3], axis=1))
+    widths = []
+    for ratio in (3.0, 9.0):  # the second asked model has 400 times the tokens for its size that all others have
+        at = np.exp(np.array([22.0, 22 + ratio]))
+        found = ask(together, {"family": "a", "N": at[0], "D": at[1]}, law="skills", skills=1)
+        widths.append(np.mean([s.law_high - s.law_low for s in found.scores]))
+    assert widths[1] > 3 * widths[0]
+    assert "times that of the largest model" in found.notes[0]
+    still = replace(table, logs=np.stack([table.logs[:, 0], np.full(len(table.logs), 25.0)], axis=1))
+    with pytest.raises(UsageError, match=r"D is the same for all models.*leave it out"):
+        ask(still, {"family": "a", "N": 1e10, "D": 1e12})
 
 
 def test_too_few_models_and_families_are_refused_by_name() -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sld.core.arrays import Array, Mask
     from sld.data.reading import Columns
 
+_FAR = 10.0  # times the largest model: folds foretell models of a table, seldom a decade beyond all others
 LAWS = ("one curve", "curve by family", "components", "skills")  # what `law` may ask for
 
 
@@ -117,8 +118,21 @@ def families(
         [numbers[name] if name else -1 for name, _ in points], _array([x for _, x in points]), scales, ends,
         named, options.get("law"), options.get("skills"), level,
     )  # fmt: skip
+    notes += _far(points, table, scales)
     progress = options.get("progress")
     return foretell(table, asked, notes=notes, seed=seed, progress=progress or (lambda _: None))
+
+
+def _far(points: Sequence[tuple[str, Sequence[float]]], table: ScoreTable, scales: Sequence[str]) -> list[str]:
+    """Return a sentence for each point that lies far beyond all models."""
+    found = []
+    for name, values in points:
+        times = math.exp(min(sum(map(math.log, values)) - float(table.compute.max()), 700.0))
+        if times > _FAR:
+            what = scales[0] if len(scales) == 1 else f"{' times '.join(scales)}"
+            who = name or "the new family"
+            found.append(f"{who}: {what} is {times:.3g} times that of the largest model, where nothing tests the law")
+    return found
 
 
 def _array(rows: Sequence[Sequence[float]]) -> Array:
@@ -210,6 +224,11 @@ def _table(
         notes.append(f"{int((~whole).sum())} models without {' or '.join(scales)} are left out")
     if (whole & ~used).any():
         notes.append(f"{int((whole & ~used).sum())} models without a score are left out")
+    for name, values in zip(scales, X[used].T, strict=True):
+        if used.any() and np.ptp(values) == 0:
+            raise UsageError(
+                f"{read.where}: {name} is the same for all models, so nothing says what it does; leave it out of scale"
+            )
     worst, best = _ends(read.where, Y[used], options)
     share = (Y[used] - worst) / (best - worst)
     floor = _floors(names, (worst, best), options)

@@ -68,7 +68,7 @@ def drawn(fitted: Together, table: ScoreTable, asked: Asked, rng: np.random.Gene
         at = slice(k * EACH, (k + 1) * EACH)
         for columns, one, own, measured in parts:
             seen = own.take(measured)
-            again = resampled(one, seen, weights[k, measured] / weights[k, measured].mean())
+            again = resampled(one, seen, weights[k, measured] / weights[k, measured].mean(), rng)
             share = None if asked.share is None else asked.share[:, columns]
             law[at, :, columns], run[at, :, columns], more = _scores(again, seen, asked, share, rng)
             gain[at] += more / len(parts)

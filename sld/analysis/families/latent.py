@@ -296,11 +296,12 @@ def _misfit(c: Constants, ends: Ends, rows: Rated, share: Array, root: Array, we
 
 
 def _step(
-    c: Constants, v: Variances, ends: Ends, rows: Rated, share: Array, weight: Array
+    c: Constants, v: Variances, ends: Ends, rows: Rated, share: Array, weight: Array, shift: Array | None = None
 ) -> tuple[Constants, float, Array, _System]:
     """Return better constants, how far they moved (in prior standard deviations), the normal matrix, the system."""
     s = _system(c, v, ends, rows, share)
     mean, sd2 = _priors(c, v)
+    mean = mean if shift is None else mean + shift
     p = sd2.size
     white = ((s.root @ s.jacobian) * np.sqrt(weight)[:, None, None]).reshape(-1, p)
     r = (np.einsum("njl,nl->nj", s.root, s.residual) * np.sqrt(weight)[:, None]).ravel()
@@ -404,11 +405,18 @@ def fit_latent(table: ScoreTable, form: Form, *, steps: int = _STEPS) -> Latent:
     return Latent(form, c, v, ends, centre, spread, np.asarray(np.linalg.inv(H)))
 
 
-def resampled(law: Latent, table: ScoreTable, weight: Array, *, steps: int = 4) -> Latent:
-    """Return the law with its models weighed anew (n_models,): what other models might have said."""
+def resampled(law: Latent, table: ScoreTable, weight: Array, rng: np.random.Generator, *, steps: int = 4) -> Latent:
+    """Return the law with its models weighed anew (n_models,): what other models might have said.
+
+    Slopes are drawn to random points instead of 0, as far as they are drawn at all: where models cannot tell two scales
+    apart, since tokens grew with size in all of them, other weights alone would not show that.
+    """
     rows, c = law.rated(table.logs, table.index), law.constants
+    shift = np.zeros(c.packed().size)
+    at = c.middle.size + c.loading.size
+    shift[at : at + c.slope.size] = _PRIOR_SLOPE * rng.standard_normal(c.slope.size)
     for _ in range(steps):
-        c, _, _, _ = _step(c, law.variances, law.ends, rows, table.share, weight)
+        c, _, _, _ = _step(c, law.variances, law.ends, rows, table.share, weight, shift)
     return replace(law, constants=c)
 
 
