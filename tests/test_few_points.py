@@ -92,11 +92,17 @@ def test_refits_with_the_priors_of_a_law_come_back_to_its_constants() -> None:
 
 def test_groups_have_few_rows_of_their_own() -> None:
     N = np.tile(SIZES, 2)
-    loss = np.repeat([1.0, 1.3], 4) * (1.8 + 220 * N**-0.33)
+    loss = np.repeat([1.0, 1.3], 4) * (1.8 + 220 * N**-0.33) * np.tile([1.003, 0.997, 1.002, 0.999], 2)
     law = sld.fit({"N": N, "loss": loss, "family": ["x"] * 4 + ["y"] * 4}, FORM, group="family", **COLUMNS)
     by_group = law.constants["loss"]
     assert by_group["y"]["E"] == pytest.approx(1.3 * by_group["x"]["E"], rel=0.05)
     assert law.provenance["priors"]["horizon"]["x"]["N"] == pytest.approx(2.7e7 * 27)
+
+
+def test_what_is_exact_needs_no_help_from_other_tables() -> None:
+    N = np.geomspace(1e6, 1e8, 5)
+    law = sld.fit({"N": N, "loss": 2 + 220 * N**-0.33}, FORM, **COLUMNS)
+    assert law.constants["loss"]["all"]["E"] == pytest.approx(2, abs=1e-6) and "priors" not in law.provenance
 
 
 def test_parameters_and_data_from_five_rows() -> None:
@@ -176,13 +182,13 @@ def test_the_command_says_what_it_rests_on_and_up_to_where(tmp_path: Path, run: 
     (tmp_path / "points.csv").write_text("N\n1e8\n1e12\n")
     form = ("fit", str(tmp_path / "runs.csv"), "--target", "loss", "--scale", "N", "--law", FORM)
     said = run(*form, "--out", str(tmp_path / "law.json"))
-    assert said.code == 0 and "nothing is promised beyond N = 7.29e+08" in said.out
+    assert said.code == 0 and "nothing is promised beyond N = 7.29e8" in said.out
     assert "other tables" in said.out
     document = run(*form, "--json").document
     assert document["horizon"]["all"]["N"] == pytest.approx(7.29e8)
     told = run("predict", str(tmp_path / "law.json"), str(tmp_path / "points.csv"), "--json")
     assert told.document["horizon"] == document["horizon"]
-    assert "1 of 2 points lie beyond N = 7.29e+08" in told.err
+    assert "1 of 2 points lie beyond N = 7.29e8" in told.err
     assert "horizon" not in run(*form, "--json", "--priors", "none").document
     bad = run(*form, "--priors", "learnt")
     assert bad.code == 2 and "did you mean 'learned'" in bad.err

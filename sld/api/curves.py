@@ -329,9 +329,11 @@ def _larger(
         said.append(
             f"the runs end at different {step}: what is told of other sizes is of runs whose length follows theirs"
         )
-    beyond = [f"{m.size:.6g}" for m in more if m.size > m.horizon * (1 + 1e-9)]
+    beyond = [exact(m.size) for m in more if m.size > m.horizon * (1 + 1e-9)]
     if beyond:
-        said.append(f"nothing is promised beyond {column} = {more[0].horizon:.6g}, and {', '.join(beyond)} lies there")
+        said.append(
+            f"nothing is promised beyond {column} = {exact(more[0].horizon)}, and {', '.join(beyond)} lies there"
+        )
     return tuple(more), said
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from sld.api.options import check_keywords
 from sld.core.errors import DataError, UsageError, suggest
-from sld.core.numbers import exact
+from sld.core.numbers import exact, short
 
 if TYPE_CHECKING:
     from sld.analysis.families.forecast import Families
@@ -131,7 +131,9 @@ def _far(points: Sequence[tuple[str, Sequence[float]]], table: ScoreTable, scale
         if times > _FAR:
             what = scales[0] if len(scales) == 1 else f"{' times '.join(scales)}"
             who = name or "the new family"
-            found.append(f"{who}: {what} is {times:.3g} times that of the largest model, where nothing tests the law")
+            found.append(
+                f"{who}: {what} is {short(times)} times that of the largest model, where nothing tests the law"
+            )
     return found
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 PRIORS = ("auto", "learned", "none")
+_ROUNDING = 1e-6  # of what a target spans: a fit that misses no row by more is exact
 
 
 def fit(
@@ -97,9 +98,12 @@ def fit(
     if starts < 1:
         raise UsageError(f"starts must be 1 or more, got {starts}")
     settings = _settings(form, train, loss, options, set_aside=len(aside))
+    asked = options.get("priors", "auto")
     learned, why = _priors(form, train, loss, options)
-    fits, settings = _few(form, train, settings, seed) if learned else ({}, settings)
-    results = {column: few.result for column, few in fits.items()}
+    results = _exact(form, train, settings, starts=starts, seed=seed) if learned and asked != "learned" else {}
+    fits, settings = _few(form, train, settings, seed) if learned and not results else ({}, settings)
+    if fits:
+        results = {column: few.result for column, few in fits.items()}
     results = results or _results(form, train, settings, starts=starts, seed=seed)
     notes = [*remarks, *why, *_notes(form.expressions, kept.train)]
     provenance = {
@@ -163,6 +167,20 @@ def _priors(form: ChosenForm, table: Table, loss: str, options: FormOptions) -> 
     if said or not against:
         return not against, []
     return False, [f"few rows, and nothing from other tables to help: {against[0]}"]
+
+
+def _exact(
+    form: ChosenForm, table: Table, settings: Mapping[str, FitSettings], *, starts: int, seed: int
+) -> dict[str, FitResult]:
+    """Return plain fits that miss no row by more than rounding, with rows left over to show it; else nothing."""
+    try:
+        results = _results(form, table, settings, starts=starts, seed=seed)
+    except SldError:  # fewer rows than constants
+        return {}
+    left = min(table.n_rows - sum(map(len, r.constants.values())) for r in results.values())
+    spans = table.Y.max(axis=0) - table.Y.min(axis=0)
+    exact = all(r.residual_sd <= _ROUNDING * span for r, span in zip(results.values(), spans, strict=True))
+    return results if left > 0 and exact else {}
 
 
 def _few(

@@ -64,10 +64,11 @@ def utd(
     seed: options.Seed = 0,
     json: Json = False,
 ) -> None:
-    """How many updates for each step of data pay, in value-based reinforcement learning, and at which batch size?
+    """How many updates for each step of data pay, and at which batch size?
 
-    Laws of the best batch size, the learning rate, the data and the compute to a performance, over the ratio of updates
-    to data (UTD), make a chain: what it costs least to reach a performance, and the best ratio for a larger budget.
+    For value-based reinforcement learning. Laws of the best batch size, the learning rate, the data and the compute to
+    a performance, over the ratio of updates to data (UTD), make a chain: what it costs least to reach a performance,
+    and the best ratio for a larger budget.
     """
     from sld import api
     from sld.cli.show import files, updates
