@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from sld.api.options import check_keywords
 from sld.core.errors import DataError, UsageError, suggest
+from sld.core.numbers import exact
 
 if TYPE_CHECKING:
     from sld.analysis.families.forecast import Families
@@ -172,7 +173,7 @@ def _points(
             except (TypeError, ValueError):
                 raise UsageError(f"at: {s} wants a number, got {point[s]!r}") from None
             if not (math.isfinite(value) and value > 0):
-                raise UsageError(f"at: scales must be above 0, got {s}={value:g}")
+                raise UsageError(f"at: scales must be above 0, got {s}={exact(value)}")
             values.append(value)
         name = str(point.get(family, ""))
         if name and name not in read.labels:
@@ -230,16 +231,17 @@ def _ends(where: str, Y: Array, options: FamilyOptions) -> tuple[float, float]:
         best = 0.0 if ceiling is None else ceiling
         worst = 1.0 if most <= 1 else (100.0 if most <= 100 else math.inf)
         if math.isinf(worst):
-            raise DataError(f"{where}: scores where lower is better must be shares or per cent, got {most:g}")
+            raise DataError(f"{where}: scores where lower is better must be shares or per cent, got {exact(most)}")
     else:
         worst = 0.0
         best = ceiling if ceiling is not None else 1.0
         if ceiling is None and most > 1:
-            raise UsageError(f"{where}: scores reach {most:g}; say the best possible one: ceiling, e.g. 100")
+            raise UsageError(f"{where}: scores reach {exact(most)}; say the best possible one: ceiling, e.g. 100")
     outside = [v for v in (least, most) if not min(worst, best) <= v <= max(worst, best)]
     if outside:
         raise DataError(
-            f"{where}: scores must lie between {worst:g} and {best:g} (the best possible), got {outside[0]:g}"
+            f"{where}: scores must lie between {exact(worst)} and {exact(best)} (the best possible), got "
+            f"{exact(outside[0])}"
         )
     return worst, best
 
@@ -262,6 +264,6 @@ def _floors(names: Sequence[str], ends: tuple[float, float], options: FamilyOpti
         not isinstance(given, Mapping) and not math.isfinite(given)
     ):
         raise UsageError(
-            f"floor is the score of a guess, from {worst:g} to below the best possible {best:g}, got {given}"
+            f"floor is the score of a guess, from {exact(worst)} to below the best possible {exact(best)}, got {given}"
         )
     return np.asarray(shares)

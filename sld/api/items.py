@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 from sld.api.downstream import asked_points
 from sld.api.options import check_keywords
 from sld.core.errors import DataError, UsageError
+from sld.core.numbers import exact
 
 if TYPE_CHECKING:
     from sld.analysis.curves.items import ItemForecast, ItemRows
@@ -123,12 +124,12 @@ def _rows(
     wrong = used & ((y < 0) | (y > 1))
     if wrong.any():
         k = int(np.argmax(wrong))
-        raise DataError(f"{read.where} {read.row_name(k)}: {metric!r} must lie between 0 and 1, got {y[k]:g}")
+        raise DataError(f"{read.where} {read.row_name(k)}: {metric!r} must lie between 0 and 1, got {exact(y[k])}")
     if loss is not None and (loss[used] <= 0).any():
         raise DataError(f"{read.where}: column {through!r} must be above 0 to be a loss that falls with scale")
     floor = options.get("floor")
     if floor is not None and not 0 <= floor < 1:
-        raise UsageError(f"floor is the share solved by guessing, from 0 to below 1, got {floor:g}")
+        raise UsageError(f"floor is the share solved by guessing, from 0 to below 1, got {exact(floor)}")
     models, model = np.unique(X[used], axis=0, return_inverse=True)
     model = model.ravel()
     shape = len(models), len(read.labels)

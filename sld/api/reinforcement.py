@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from sld.api.options import check_keywords
 from sld.core.errors import DataError, UsageError
+from sld.core.numbers import exact
 
 if TYPE_CHECKING:
     from sld.analysis.reinforcement.chain import Settings
@@ -105,9 +106,9 @@ def rl(
     if not 0 < level < 1:
         raise UsageError(f"level must lie between 0 and 1, got {level:g}")
     if first is not None and not 0 < first <= 1:
-        raise UsageError(f"first is a share of each run, above 0 and at most 1, got {first:g}")
+        raise UsageError(f"first is a share of each run, above 0 and at most 1, got {exact(first)}")
     if until is not None and not 0 < until < math.inf:
-        raise UsageError(f"until is an amount of compute, above 0, got {until:g}")
+        raise UsageError(f"until is an amount of compute, above 0, got {exact(until)}")
     runs, notes = _read_runs(data, target, compute, recipe, options)
     if first is not None:
         runs = [(name, x[x <= first * x[-1]], y[x <= first * x[-1]]) for name, x, y in runs]
@@ -137,7 +138,7 @@ def _read_runs(
     read = read_columns(source, [compute, target], recipe)
     x, y = read.values[compute], read.values[target]
     if (x < 0).any():
-        raise DataError(f"{read.where}: compute must be 0 or more, got {x[x < 0][0]:g} in column {compute!r}")
+        raise DataError(f"{read.where}: compute must be 0 or more, got {exact(x[x < 0][0])} in column {compute!r}")
     notes = list(read.notes)
     used = np.isfinite(x) & np.isfinite(y)
     if not (used & (x > 0)).any():
@@ -251,7 +252,7 @@ def utd(
         ("sample_cost", (sample,)),
     ):
         if not all(0 < v < math.inf for v in values):
-            raise UsageError(f"{name} must be above 0, got {', '.join(f'{v:g}' for v in values)}")
+            raise UsageError(f"{name} must be above 0, got {', '.join(f'{exact(v)}' for v in values)}")
     if budgets and price is None:
         raise UsageError("a budget pays for compute and data: say what a step of the environment is worth (data_price)")
     settings, values, notes = _read_settings(data, ratio, reach, options)
@@ -304,6 +305,6 @@ def _read_settings(
     for name in ("ratio", "batch", "lr"):
         bad = columns[name] <= 0
         if bad.any():
-            raise DataError(f"{read.where}: {name} must be above 0, got {columns[name][bad][0]:g}")
+            raise DataError(f"{read.where}: {name} must be above 0, got {exact(columns[name][bad][0])}")
     settings, levels, notes = gathered(columns, key, levels, named)
     return settings, levels, [*read.notes, *notes]

@@ -21,6 +21,7 @@ from sld.analysis.curves.forecast import DRAWS, MISFIT
 from sld.analysis.curves.links import Bounds
 from sld.core.arrays import Array, Mask, Rows
 from sld.core.errors import UsageError
+from sld.core.numbers import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -279,7 +280,8 @@ class ItemForecast:
     def summary(self) -> str:
         """Return the scores as lines of text."""
         return "\n".join(
-            f"{', '.join(f'{k}={v:.4g}' for k, v in s.scales.items())}: {s.value:.4g} ({s.low:.4g} to {s.high:.4g})"
+            f"{', '.join(f'{k}={short(v, 4)}' for k, v in s.scales.items())}: {short(s.value, 4)} "
+            f"({short(s.low, 4)} to {short(s.high, 4)})"
             for s in self.scores
         )
 

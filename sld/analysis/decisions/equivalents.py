@@ -26,7 +26,7 @@ from sld.analysis.decisions.minimise import crossing
 from sld.analysis.decisions.surface import Surface, axis_of, check_shares
 from sld.core.arrays import Array
 from sld.core.errors import UsageError, suggest
-from sld.core.numbers import short
+from sld.core.numbers import exact, short
 from sld.laws.catalogue import kind_of
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def _paid(surface: Surface, run: Mapping[str, float], cost: str | None) -> float
     model: Cost = cost_of(cost, [v for v in law.variables if v.symbol in run])
     own = float(model({s: np.array([float(x)]) for s, x in run.items()})[0])
     if not (math.isfinite(own) and own > 0):
-        raise UsageError(f"the run costs {own:g} by {model.formula}; it must be above 0")
+        raise UsageError(f"the run costs {exact(own)} by {model.formula}; it must be above 0")
     return own
 
 

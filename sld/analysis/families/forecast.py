@@ -14,6 +14,7 @@ from sld.analysis.families.judging import KINDS, JudgedForms, fit_together, form
 from sld.analysis.families.latent import BY_FAMILY, COMPONENTS, ONE, SKILLS
 from sld.analysis.families.scores import ScoreTable, check_enough
 from sld.core.arrays import Array
+from sld.core.numbers import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -168,8 +169,8 @@ class Families:
     def summary(self) -> str:
         """Return the scores as lines of text."""
         return "\n".join(
-            f"{s.family or 'a new family'}, {', '.join(f'{k}={v:.4g}' for k, v in s.scales.items())}, "
-            f"{s.benchmark}: {s.value:.4g} ({s.low:.4g} to {s.high:.4g})"
+            f"{s.family or 'a new family'}, {', '.join(f'{k}={short(v, 4)}' for k, v in s.scales.items())}, "
+            f"{s.benchmark}: {short(s.value, 4)} ({short(s.low, 4)} to {short(s.high, 4)})"
             for s in self.scores
         )
 
@@ -189,7 +190,7 @@ class Families:
             y = np.array([names.index(s.benchmark) for s in own]) + 0.5 * (k + 1) / (len(points) + 1) - 0.25
             ends = np.array([[s.value - s.low, s.high - s.value] for s in own]).T
             label = f"{own[0].family or 'a new family'}, " + ", ".join(
-                f"{n} = {v:.3g}" for n, v in own[0].scales.items()
+                f"{n} = {short(v)}" for n, v in own[0].scales.items()
             )
             ax.errorbar(x, y, xerr=np.maximum(ends, 0), fmt="s", color=colour, capsize=3, markersize=5, label=label)
             best = [(s.best, row) for s, row in zip(own, y, strict=True) if s.best is not None]

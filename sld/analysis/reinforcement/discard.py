@@ -10,6 +10,7 @@ import numpy as np
 from sld.analysis.reinforcement.sigmoid import Limits, Points, misfit
 from sld.core.arrays import Array
 from sld.core.errors import UsageError
+from sld.core.numbers import exact
 
 SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)  # of a run's compute, from which the rule chooses
 AS_GOOD = 1.1  # a cut serves if what is left misses by at most so many times the least of all cuts ...
@@ -68,8 +69,8 @@ def read_discard(given: str | float, runs: Sequence[tuple[Array, Array]], limits
     if not 0 <= number < np.inf or (text.endswith("%") and number >= 1):
         raise UsageError(f"discard wants auto, none, a share such as 5%, or an amount of compute, got {given}")
     if text.endswith("%"):
-        return Discard(number, None, f"the first {100 * number:g} % of each run's compute are left out, as asked")
-    return Discard(None, number, f"what lies before a compute of {number:g} is left out, as asked")
+        return Discard(number, None, f"the first {exact(100 * number)} % of each run's compute are left out, as asked")
+    return Discard(None, number, f"what lies before a compute of {exact(number)} is left out, as asked")
 
 
 def _chosen(runs: Sequence[tuple[Array, Array]], limits: Limits) -> Discard:

@@ -13,6 +13,7 @@ from sld.analysis.reinforcement.result import RecipeCurves
 from sld.analysis.reinforcement.sigmoid import LEAST_POINTS, UNBOUNDED, Bounded, Limits, Points, fit_bounded
 from sld.core.arrays import Array
 from sld.core.errors import UsageError
+from sld.core.numbers import exact, short
 
 DRAWS = 2000  # the ends of a 90 % interval are known to a thirtieth of its width
 FAR = 4.0  # times the last compute: beyond, a forecast is said to rest on the form
@@ -106,7 +107,9 @@ def fitted_recipes(runs: Sequence[Run], columns: tuple[str, str], asked: Asked, 
     curves = {name: together(each, scatter, limits, rng) for name, each in by_recipe.items()}
     facts = {name: (len(f), sum(n for n, _ in f), max(last for _, last in f)) for name, f in used.items()}
     if asked.until is not None and (far := [n for n, f in facts.items() if asked.until > FAR * f[2]]):
-        said.append(f"asked for more than {FAR:g} times what was measured: {_names(far)}; there all rests on the form")
+        said.append(
+            f"asked for more than {exact(FAR)} times what was measured: {_names(far)}; there all rests on the form"
+        )
     asks = Question(limits, asked.level, asked.reach, asked.until)
     compared = compare_recipes(curves, facts, asks, rng)
     better = "higher" if asked.rises else "lower"
@@ -137,7 +140,9 @@ def _limits(runs: Sequence[Run], asked: Asked, target: str, said: list[str]) -> 
     if any(b is not None and not np.isfinite(b) for b in (asked.lower, asked.upper)):
         raise UsageError("lower and upper are numbers that no value falls below, or exceeds")
     if (asked.lower is not None and low < asked.lower) or (asked.upper is not None and high > asked.upper):
-        raise UsageError(f"{target} goes from {low:.4g} to {high:.4g}, beyond what lower and upper say of all values")
+        raise UsageError(
+            f"{target} goes from {short(low, 4)} to {short(high, 4)}, beyond what lower and upper say of all values"
+        )
     if asked.start is not None:
         if not np.isfinite(asked.start):
             raise UsageError("start is the value before training, a number")
@@ -147,7 +152,7 @@ def _limits(runs: Sequence[Run], asked: Asked, target: str, said: list[str]) -> 
     lower = asked.lower if asked.lower is not None else 0.0 if share else low - span
     upper = asked.upper if asked.upper is not None else 1.0 if share else high + span
     if (asked.upper if asked.rises else asked.lower) is None:
-        far = f"{upper if asked.rises else lower:.4g}"
+        far = short(upper if asked.rises else lower, 4)
         word, flag = ("upper", "--upper") if asked.rises else ("lower", "--lower")
         said.append(
             f"{target} is taken to lie between 0 and 1"

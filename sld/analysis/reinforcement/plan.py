@@ -11,6 +11,7 @@ import numpy as np
 from sld.analysis.reinforcement.chain import LEAST_LEVELS, Chain, Optimum, Prices, Settings, drawn, fit_chain
 from sld.analysis.reinforcement.recipes import Span
 from sld.core.arrays import Array
+from sld.core.numbers import exact, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -165,8 +166,9 @@ class UpdatePlan:
     def summary(self) -> str:
         """Return the budgets, or what each performance takes, as lines of text."""
         lines = [
-            f"budget {s.budget:.4g}: {self.ratio} {s.ratio.value:.3g} ({s.ratio.low:.3g} to {s.ratio.high:.3g}), "
-            f"{s.data.value:.3g} steps"
+            f"budget {short(s.budget, 4)}: {self.ratio} {short(s.ratio.value)} ({short(s.ratio.low)} "
+            f"to {short(s.ratio.high)}), "
+            f"{short(s.data.value)} steps"
             for s in self.budgets
         ]
         return "\n".join(lines or [f"{v.reach:g}: at least {v.floor.value:.3g} steps" for v in self.levels])
@@ -318,10 +320,10 @@ def _steps(chain: Chain, ratio: float, budget: float, prices: Prices) -> float:
 def _at_ends(best: Array, chain: Chain, asked: Question) -> list[str]:
     """Return a sentence where the cheapest ratio lies beyond those that were run."""
     low, high = chain.ratios.min(), chain.ratios.max()
-    beyond = [f"{v:g}" for v, s in zip(asked.reach, best, strict=True) if not low <= s <= high]
+    beyond = [exact(v) for v, s in zip(asked.reach, best, strict=True) if not low <= s <= high]
     if not beyond:
         return []
     return [
-        f"the cheapest ratio lies beyond those that were run ({low:g} to {high:g}) for {', '.join(beyond)}: "
+        f"the cheapest ratio lies beyond those that were run ({exact(low)} to {exact(high)}) for {', '.join(beyond)}: "
         "run more ratios there"
     ]

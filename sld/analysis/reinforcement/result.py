@@ -11,6 +11,7 @@ import numpy as np
 from sld.analysis.reinforcement.recipes import Compared, Recipe
 from sld.analysis.reinforcement.sigmoid import Bounded
 from sld.core.arrays import Array
+from sld.core.numbers import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -121,8 +122,9 @@ class RecipeCurves:
     def summary(self) -> str:
         """Return the recipes as lines of text."""
         return "\n".join(
-            f"{r.name}: asymptote {r.asymptote.value:.4g} ({r.asymptote.low:.4g} to {r.asymptote.high:.4g}), "
-            f"half of the gain at {r.middle.value:.4g}, exponent {r.steepness.value:.3g}"
+            f"{r.name}: asymptote {short(r.asymptote.value, 4)} ({short(r.asymptote.low, 4)} to "
+            f"{short(r.asymptote.high, 4)}), "
+            f"half of the gain at {short(r.middle.value, 4)}, exponent {short(r.steepness.value)}"
             for r in self.recipes
         )
 

@@ -53,13 +53,14 @@ def bench(
         ),
     ] = None,
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Where the run folders are written, one per task.")
+        Path, options.out_folder("--out", metavar="DIR", text="Where the run folders are written, one per task.")
     ] = Path(RUNS_FOLDER),
     json: Json = False,
 ) -> None:
-    """Search every task of a suite, and score the laws on the held-out rows.
+    """How good are the laws that a search finds for every task of a suite?
 
-    No search sees a held-out row. The same command takes up searches that were ended, as `sld discover` does.
+    Each task is searched, and its law scored on the held-out rows, which no search sees. The same command takes up
+    searches that were ended, as `sld discover` does.
     """
     from sld import api
     from sld.cli.show import search as show

@@ -65,7 +65,7 @@ def families(
     seed: options.Seed = 0,
     json: Json = False,
 ) -> None:
-    """Foretell benchmark scores from models of several families, also of a family with one model so far."""
+    """Which scores will a model reach by those of several families, also where its own has one model so far?"""
     from sld import api
     from sld.cli.show import families as show
     from sld.cli.show import files

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sld.cli.output import remark, say, say_json, say_table, shown
+from sld.core.numbers import exact
 
 if TYPE_CHECKING:
     from sld.analysis.reinforcement.plan import UpdatePlan
@@ -20,8 +21,8 @@ def plan(found: UpdatePlan, json: bool) -> None:
         return
     low, high = found.ratios
     say(
-        f"updates for each step of data: {found.ratio} from {low:g} to {high:g}, in {found.n_settings} settings and "
-        f"{found.n_runs} runs"
+        f"updates for each step of data: {found.ratio} from {exact(low)} to {exact(high)}, in "
+        f"{found.n_settings} settings and {found.n_runs} runs"
     )
     say()
     interval = f"{100 * found.level:g} % interval"
@@ -38,7 +39,7 @@ def plan(found: UpdatePlan, json: bool) -> None:
     say()
     say("steps to each performance, at the best settings: D_min, which no number of updates saves, and b")
     say_table(
-        [[f"{v.reach:g}", shown(v.floor.value), _ends(v.floor), shown(v.factor.value), _ends(v.factor)]
+        [[exact(v.reach), shown(v.floor.value), _ends(v.floor), shown(v.factor.value), _ends(v.factor)]
          for v in found.levels],
         ["performance", "D_min", interval, "b", interval],
     )  # fmt: skip
@@ -56,7 +57,7 @@ def _priced(found: UpdatePlan, interval: str) -> None:
     say()
     say("what each performance takes at the ratio that costs least, compute and data together")
     rows = [
-        [f"{v.reach:g}", *_value(v.ratio), shown(v.data.value, 3), shown(v.compute.value, 3), shown(v.budget.value, 3)]
+        [exact(v.reach), *_value(v.ratio), shown(v.data.value, 3), shown(v.compute.value, 3), shown(v.budget.value, 3)]
         for v in found.levels if v.ratio and v.data and v.compute and v.budget
     ]  # fmt: skip
     say_table(rows, ["performance", found.ratio, interval, "steps", "compute", "budget"])
@@ -74,7 +75,7 @@ def _priced(found: UpdatePlan, interval: str) -> None:
     if found.check is not None:
         say()
         say(
-            f"check: foretold from the other performances, the best {found.ratio} for {found.check.reach:g} is "
+            f"check: foretold from the other performances, the best {found.ratio} for {exact(found.check.reach)} is "
             f"{shown(found.check.foretold, 3)}; its own runs say {shown(found.check.measured, 3)}"
         )
 

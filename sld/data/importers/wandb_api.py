@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from sld.core.errors import DataError, SldError, UsageError
+from sld.core.numbers import exact
 from sld.data.importers.attempt import Attempt, Cell, Folder, Unit, Unreachable, as_number, flat
 from sld.data.importers.wandb import STATES, curves
 
@@ -159,7 +160,7 @@ def read(unit: Unit) -> list[Attempt]:
         rows = list(run.scan_history(page_size=_page_size(_last_step(run), lines), use_cache=False))
     notes: tuple[str, ...] = ()
     if len(rows) < lines and run.state in _ENDED:
-        notes = (f"{run.name or run.id}: W&B counts {lines:g} rows and sent {len(rows)}; points may be missing",)
+        notes = (f"{run.name or run.id}: W&B counts {exact(lines)} rows and sent {len(rows)}; points may be missing",)
     series = curves([(step, dict(_metrics(row))) for row in rows if (step := as_number(row.get("_step"))) is not None])
     return [
         Attempt(

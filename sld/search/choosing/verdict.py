@@ -92,10 +92,10 @@ class Verdict:
             return ""
         uneven = any(dict(by) != dict(self.down) for by in self.down_by_group.values())
         where = ", in the group that goes farthest" if uneven else ""
-        starts = ", ".join(f"{symbol} = {value:.3g}" for symbol, value in self.start.items())
+        starts = ", ".join(f"{symbol} = {short(value)}" for symbol, value in self.start.items())
         if dict(self.down) == dict(self.start):
             return f"downwards, not supported below the runs, which begin at {starts}"
-        ends = ", ".join(f"{symbol} = {value:.3g}" for symbol, value in self.down.items())
+        ends = ", ".join(f"{symbol} = {short(value)}" for symbol, value in self.down.items())
         return f"downwards, supported to {ends}{where} (the runs begin at {starts})"
 
     @property
