@@ -57,7 +57,7 @@ def tables(part: str, data: Path) -> list[Path]:
 def arm(name: str) -> None:
     """Let searches of this process try the published laws of an arm."""
     laws = tuple(replace(law, proposed=ARMS[name](law)) for law in load_catalogue())
-    proposers.load_catalogue = lambda: laws  # type: ignore[attr-defined]
+    proposers.load_catalogue = lambda: laws  # type: ignore[attr-defined, assignment]
     proposers._published.cache_clear()
 
 

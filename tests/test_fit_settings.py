@@ -22,7 +22,7 @@ PRIOR = Prior(("alpha",), (0.1 + 0.2,), ((1 / 3,),))
 ALL = FitSettings(
     loss="huber", delta=0.1, weights=("frontier", "column"), pooling="none", shared=("alpha",), positive=("A",),
     bounds={"E": (0.0, math.inf), "alpha": (0.1, 0.9)}, pinned={"E": 1.69}, tied={"B": "A"},
-    prior=PRIOR, points=300, set_aside=2,
+    prior=PRIOR, points=300, set_aside=2, learned="1",
 )  # fmt: skip
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import Run
+from numpy.typing import NDArray
 
 import sld
 from sld.analysis.reinforcement.chain import Chain, Power, Prices
 from sld.analysis.reinforcement.steps import rising, steps_to
-from sld.core.arrays import Array
 from sld.core.errors import UsageError
 
 # laws of the catalogue, vbrl_data and vbrl_batch (arXiv:2502.04327), at constants of the size of its tasks
@@ -23,7 +23,7 @@ PRICES = Prices(1.0, 300.0)
 RATIOS = (0.5, 1.0, 2.0, 4.0, 8.0)
 
 
-def true_chain(levels: Array) -> Chain:
+def true_chain(levels: NDArray[Any]) -> Chain:
     """Return the chain for performances 0, 1, 2 ..., each of which takes 1.6 times the floor of the one before."""
     return Chain(BATCH, RATE, 1e5 * 1.6**levels, 6e4 * 2.1**levels, EXPONENT, np.array(RATIOS), 0.0)
 

@@ -326,6 +326,8 @@ def _constants(law: Law) -> dict[str, dict[str, dict[str, Interval | str]]]:
             replicates = replicates_of(about, target, group)
             # residuals are smaller than errors, and their size is itself uncertain when few rows are left over
             wider = inflation_of(about, group) * _student(level, float(about["free"][group])) / z
+            if law.settings[target].learned:
+                wider = 1.0  # draws from few rows know how few they are
             exact = is_exact(about, group)
             held = law.settings[target].at_bounds({group: values})
             loose = about.get("open", {}).get(group, ())

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sld.analysis.curves.finals import FinalValues
     from sld.analysis.curves.runs import Curve
     from sld.analysis.curves.schedules import Rates
+    from sld.analysis.curves.trunks import Cost
 
 
 class CurveOptions(TypedDict, total=False):
@@ -46,6 +47,12 @@ class EndOptions(CurveOptions, total=False):
         level: Level of the intervals, 0.9 if not given.
         pooled: Whether the runs are of one kind, so that they say something of each other's shape; True if not given.
         first: Use the first part of each run only, e.g. 0.4 of its last step: to see what would have been foretold.
+        cooled: Column that marks checkpoints whose learning rate had fallen (1, true or yes). The others are the trunk
+            of their run, and what is foretold is the cooled value.
+        trunk: Column with the run that a run branched from, empty for none. What the runs cost so far is then told
+            with every shared part counted once.
+        priors: "auto" (the default) expects of runs of at most five points what such runs do in other tables; "none"
+            expects what runs of any length do.
     """
 
     better: Literal["lower", "higher"]
@@ -54,6 +61,9 @@ class EndOptions(CurveOptions, total=False):
     level: float
     pooled: bool
     first: float | None
+    cooled: str | None
+    trunk: str | None
+    priors: str
 
 
 def curve(
@@ -85,8 +95,8 @@ def curve(
         until: Where the runs end: a number, a multiple such as "10x" of each run's last step, or a column that says so;
             the schedule's `total` if not given.
         seed: Of the draws behind the probabilities of being best.
-        **options: `run`, `lr`, `schedule`, `better`, `lower`, `upper`, `level`, `pooled`, `first`, `drop`, `melt`: see
-            `sld.api.curves.EndOptions`.
+        **options: `run`, `lr`, `schedule`, `better`, `lower`, `upper`, `level`, `pooled`, `first`, `cooled`,
+            `trunk`, `priors`, `drop`, `melt`: see `sld.api.curves.EndOptions`.
 
     Returns:
         The end of each run (`finals`, a row each in `to_frame()`), which is best, and which can stop.
@@ -105,6 +115,7 @@ def curve(
         (2.24, True)
     """
     from sld.analysis.curves.finals import Asked, FinalValues, final_values
+    from sld.analysis.curves.trunks import gains
 
     check_keywords(curve, options, EndOptions)
     better = options.get("better", "lower")
@@ -113,7 +124,9 @@ def curve(
     level = options.get("level", 0.9)
     if not 0 < level < 1:
         raise UsageError(f"level must lie between 0 and 1, got {level:g}")
-    curves, ends, notes = _read(data, target, step, until, options)
+    curves, ends, notes = _read(data, target, step, until, options, options.get("cooled"))
+    cooled = _cooled(data, target, step, options)
+    cost = _cost(data, target, step, options)
     if (first := options.get("first")) is not None:
         if not 0 < first <= 1:
             raise UsageError(f"first is a share of each run, above 0 and at most 1, got {exact(first)}")
@@ -121,10 +134,15 @@ def curve(
     curves = [c.until(ends[c.name]) if c.x[0] <= ends.get(c.name, -1) < c.x[-1] else c for c in curves]
     rates, said = _rates_to(curves, ends, options)
     _check_bounds(curves, target, options)
-    asked = Asked(better, level, options.get("lower"), options.get("upper"), options.get("pooled", True), seed)
-    finals, found, remarks = final_values(curves, ends, asked=asked, rates=rates)
+    priors = options.get("priors", "auto")
+    if priors not in ("auto", "none"):
+        raise UsageError(f"priors must be auto or none, got {priors!r}")
+    bounds = options.get("lower"), options.get("upper")
+    asked = Asked(better, level, *bounds, options.get("pooled", True), seed, priors)
+    worth = None if cooled is None else gains(curves, cooled, ends, pooled=asked.pooled)
+    finals, found, remarks = final_values(curves, ends, asked=asked, rates=rates, cooled=worth)
     by_name = {c.name: c for c in curves}
-    return FinalValues(target, step, level, better, tuple(finals), said, (*notes, *remarks), by_name, found)
+    return FinalValues(target, step, level, better, tuple(finals), said, (*notes, *remarks), by_name, found, cost)
 
 
 def _check_bounds(curves: Sequence[Curve], target: str, options: EndOptions) -> None:
@@ -207,17 +225,18 @@ def curve_law(
 
 
 def _read(
-    data: object, target: str, step: str, until: float | str | None, options: CurveOptions
+    data: object, target: str, step: str, until: float | str | None, options: CurveOptions, cooled: str | None = None
 ) -> tuple[list[Curve], dict[str, float], list[str]]:
-    """Return the runs, where each ends, and what was noticed."""
-    from sld.analysis.curves.runs import read_curves
+    """Return the runs, where each ends, and what was noticed; without checkpoints that a column marks as cooled."""
+    from sld.analysis.curves.runs import read_curves, read_marks
     from sld.data.reading import column_names, prepared
     from sld.data.roles import listed
 
     filters = options.get("drop", ())
     run = listed(options.get("run") or ("run" if options.get("melt") else ()))
     source = prepared(data, drop=listed(filters), melt=options.get("melt", False), keep=[step], targets=[target])
-    curves, notes = read_curves(source, target=target, step=step, run=run, rate=options.get("lr"))
+    only = None if cooled is None else ~read_marks(source, cooled)
+    curves, notes = read_curves(source, target=target, step=step, run=run, rate=options.get("lr"), only=only)
     if until is None:
         return curves, {}, notes
     if isinstance(until, str) and (until in column_names(source)):
@@ -226,6 +245,44 @@ def _read(
     else:
         ends = {c.name: _end_of(until, float(c.x[-1]), column_names(source)) for c in curves}
     return curves, ends, notes
+
+
+def _cooled(data: object, target: str, step: str, options: EndOptions) -> dict[str, Curve] | None:
+    """Return run to its cooled checkpoints; None where nothing is said of cooling."""
+    from sld.analysis.curves.runs import read_curves, read_marks
+    from sld.data.reading import prepared
+    from sld.data.roles import listed
+
+    column = options.get("cooled")
+    if column is None:
+        return None
+    for other in ("lr", "schedule"):
+        if options.get(other) is not None:
+            raise UsageError(f"cooled goes with a trunk whose rate is constant; leave {other} out")
+    source = prepared(data, drop=listed(options.get("drop", ())), keep=[step], targets=[target])
+    marked = read_marks(source, column)
+    if not marked.any():
+        raise UsageError(f"column {column!r} marks no row as cooled; leave it out, or mark those that were")
+    found, _ = read_curves(source, target=target, step=step, run=listed(options.get("run") or ()), only=marked)
+    return {c.name: c for c in found}
+
+
+def _cost(data: object, target: str, step: str, options: EndOptions) -> Cost | None:
+    """Return what the runs cost; None where nothing is said of trunks."""
+    from sld.analysis.curves.runs import label_of_runs, read_curves
+    from sld.analysis.curves.trunks import cost_of
+    from sld.data.reading import prepared
+    from sld.data.roles import listed
+
+    column = options.get("trunk")
+    if column is None:
+        return None
+    run = listed(options.get("run") or ())
+    if len(run) != 1:
+        raise UsageError("trunk names runs, so one column has to tell them apart (run)")
+    source = prepared(data, drop=listed(options.get("drop", ())), keep=[step], targets=[target])
+    parents = {name: of for name, of in label_of_runs(source, column, run).items() if of != name}
+    return cost_of(read_curves(source, target=target, step=step, run=run)[0], parents)
 
 
 def _end_of(until: float | str, last: float, columns: Sequence[str]) -> float:

@@ -16,10 +16,14 @@ if TYPE_CHECKING:
     from sld.data.splits import Fold
     from sld.data.table import Table
     from sld.data.task import Task
+    from sld.fit.few_points import FewFit
     from sld.fit.fitting import FitResult
     from sld.formula.expression import Expression
     from sld.laws.fit_settings import FitSettings
     from sld.laws.law import Law
+
+
+PRIORS = ("auto", "learned", "none")
 
 
 def fit(
@@ -54,8 +58,8 @@ def fit(
         starts: Initial points per group.
         seed: Seed of the initial points; the same seed gives the same constants.
         out: Folder for `law.json` and `plot.png`, or a `.json` file for the law alone.
-        **options: `delta`, `pins`, `bounds`, `shared`, `positive`, `constants` and `outliers`, and the roles of a bare
-            table's columns (`target`, `scale`, ...): see `sld.api.options.FormOptions`.
+        **options: `delta`, `pins`, `bounds`, `shared`, `positive`, `constants`, `outliers` and `priors`, and the roles
+            of a bare table's columns (`target`, `scale`, ...): see `sld.api.options.FormOptions`.
 
     Returns:
         The law with prediction intervals; `law.constants` is target to group to constant to value, in the units of the
@@ -81,10 +85,9 @@ def fit(
         >>> law.constants["loss"]["all"]["E"]
         1.69
     """
-    from sld.analysis import intervals
+    from sld.analysis import few_points
     from sld.laws.law import Law
     from sld.laws.ranges import ranges_of
-    from sld.laws.remarks import with_remarks
 
     check_keywords(fit, options, FormOptions)
     task = as_task(data, **columns_of(options))
@@ -94,8 +97,11 @@ def fit(
     if starts < 1:
         raise UsageError(f"starts must be 1 or more, got {starts}")
     settings = _settings(form, train, loss, options, set_aside=len(aside))
-    results = _results(form, train, settings, starts=starts, seed=seed)
-    notes = [*remarks, *_notes(form.expressions, kept.train)]
+    learned, why = _priors(form, train, loss, options)
+    fits, settings = _few(form, train, settings, seed) if learned else ({}, settings)
+    results = {column: few.result for column, few in fits.items()}
+    results = results or _results(form, train, settings, starts=starts, seed=seed)
+    notes = [*remarks, *why, *_notes(form.expressions, kept.train)]
     provenance = {
         "origin": "fit" if form.name is None else f"fit:{form.name}",
         "seed": seed,
@@ -103,6 +109,7 @@ def fit(
         "table": kept.train.digest(),
         "fit": {column: _diagnostics(result) for column, result in results.items()},
         **ranges_of(kept.train),
+        **({"priors": few_points.promise(form.expressions, train)} if fits else {}),
         **_weights_record(kept.train, loss),
         **({"notes": notes} if notes else {}),
         **({"set_aside": aside} if aside else {}),
@@ -110,18 +117,75 @@ def fit(
     fitted = Law(
         expressions=form.expressions,
         constants={column: result.constants for column, result in results.items()},
-        variables=train.variables,
-        targets=train.targets,
-        group_column=train.group_column,
-        task={"name": kept.card.name, "version": kept.card.version},
-        provenance=provenance,
-        settings=settings,
-    )
-    measured = intervals.compute(fitted, train, _folds(train), seed=seed)
-    fitted = _with_warnings(with_remarks(replace(fitted, intervals=measured), train), train)
+        variables=train.variables, targets=train.targets, group_column=train.group_column,
+        task={"name": kept.card.name, "version": kept.card.version}, provenance=provenance, settings=settings,
+    )  # fmt: skip
+    fitted = _with_intervals(fitted, train, fits, seed)
     if out is not None:
         _write_fit(fitted, kept, Path(out))
     return fitted
+
+
+def _with_intervals(law: Law, table: Table, fits: Mapping[str, FewFit], seed: int) -> Law:
+    """Return a law with its intervals, from draws where rows are few, else from refits; and with what to beware of."""
+    from sld.analysis import few_points, intervals
+    from sld.laws.remarks import with_remarks
+
+    if fits:
+        measured = few_points.record(law, table, fits, seed=seed)
+    else:
+        measured = intervals.compute(law, table, _folds(table), seed=seed)
+    return _with_warnings(with_remarks(replace(law, intervals=measured), table), table)
+
+
+def _priors(form: ChosenForm, table: Table, loss: str, options: FormOptions) -> tuple[bool, list[str]]:
+    """Return whether constants are drawn towards what they are in other tables, and what is to be said if not.
+
+    Raises:
+        UsageError: They are to be, and cannot.
+    """
+    from sld.fit.few_points import is_few, why_not
+
+    asked = options.get("priors", "auto")
+    if asked not in PRIORS:
+        raise UsageError(suggest(asked, PRIORS, kind="priors"))
+    if asked == "none" or (asked == "auto" and not is_few(table)):
+        return False, []
+    said = [name for name in ("pins", "bounds", "shared", "positive", "delta") if options.get(name)]
+    said += ["loss"] if loss != "squared" else []
+    said += ["weights or standard errors of rows"] if table.yerr is not None or table.weights is not None else []
+    against = [f"they do not go with {said[0]}"] if said else []
+    for j, (column, expression) in enumerate(form.expressions.items()):
+        if why := why_not(expression, table, j):
+            against.append(f"{column}: {why}" if len(form.expressions) > 1 else why)
+    if against and asked == "learned":
+        raise UsageError(f"no priors were learned for this fit: {against[0]}")
+    if said or not against:
+        return not against, []
+    return False, [f"few rows, and nothing from other tables to help: {against[0]}"]
+
+
+def _few(
+    form: ChosenForm, table: Table, settings: Mapping[str, FitSettings], seed: int
+) -> tuple[dict[str, FewFit], dict[str, FitSettings]]:
+    """Return the fit of each target under the learned priors, and how it was made.
+
+    Raises:
+        SldError: A fit failed.
+    """
+    from sld.fit.few_points import fit_few
+    from sld.fit.priors import library
+    from sld.laws.fit_settings import FitSettings
+
+    fits, made = {}, {}
+    for j, (column, expression) in enumerate(form.expressions.items()):
+        fits[column] = few = fit_few(expression, table, j, seed=seed)
+        if not few.result.ok:
+            raise SldError(f"could not fit {expression.text} to {column!r}: {few.result.status}")
+        made[column] = FitSettings(
+            loss="log", prior=few.prior, learned=library().version, set_aside=settings[column].set_aside
+        )
+    return fits, made
 
 
 def _settings(
@@ -252,6 +316,8 @@ def _gaps(law: Law, table: Table) -> dict[str, str]:
 
 
 def _diagnostics(result: FitResult) -> dict[str, Any]:
+    if not result.n_starts:  # draws under priors, which start nowhere
+        return {"nmse": result.nmse, "residual_sd": result.residual_sd, "at_bounds": []}
     names = ("nmse", "residual_sd", "condition", "n_starts", "n_at_best", "at_bounds")
     return {name: getattr(result, name) for name in names} | ({} if result.delta is None else {"delta": result.delta})
 

@@ -175,7 +175,8 @@ def predict(
 
     Warns:
         SldWarning: The law itself speaks against an answer: it found no law, a point lies beyond what it supports or
-            outside the rows of a variable that is no scale, or it has no finite value there.
+            (from few rows) promises, or outside the rows of a variable that is no scale, or it has no finite value
+            there.
 
     Raises:
         UsageError: A group has no constants in the law, or a level or kind is asked of a law without intervals.
@@ -287,19 +288,21 @@ def _verdict_against(law: Law, points: object) -> str:
 def warnings(law: object, points: object) -> list[str]:
     """Return what is to be said of the points that a law is asked about, whatever the law is, in sentences.
 
-    A hyperparameter, covariate or share outside the rows that the law was fitted to; a column that the search left out
-    because others determined it, and that they do not determine here.
+    A hyperparameter, covariate or share outside the rows that the law was fitted to; a scale beyond which a law from
+    few rows promises nothing; a column that the search left out because others determined it, and that they do not
+    determine here.
 
     Args:
         law: A Law, a discovery, or the path of a law.json or run directory.
         points: Path of a table, DataFrame or mapping with the law's variables (and group column).
     """
+    from sld.analysis.few_points import beyond
     from sld.data.table import Table, read_points
     from sld.laws.ranges import outside
 
     law = as_law(law)
     table = points if isinstance(points, Table) else read_points(points, law.variables, law.group_column)
-    return [*outside(law, table), *_off_the_line(law, table, points)]
+    return [*outside(law, table), *beyond(law, table, law.provenance), *_off_the_line(law, table, points)]
 
 
 def _off_the_line(law: Law, table: Table, points: object) -> list[str]:

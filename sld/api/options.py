@@ -89,6 +89,9 @@ class FormOptions(ColumnOptions, total=False):
             the exponent of a power, but for its sign.
         constants: Names in the formula that are constants although they look like columns, such as N or lr.
         outliers: "keep" (the default) fits to every row and says which runs look diverged, "drop" leaves these out.
+        priors: "learned" draws the constants of a sum of powers towards what such constants are in other tables; "none"
+            does not; "auto" (the default) does where no group has more than five rows and nothing else is said of the
+            fit.
     """
 
     delta: float | None
@@ -98,6 +101,7 @@ class FormOptions(ColumnOptions, total=False):
     bounds: Mapping[str, tuple[float, float]] | None
     constants: Collection[str]
     outliers: str
+    priors: str
 
 
 class EntryOptions(TypedDict, total=False):

@@ -57,6 +57,7 @@ _KEYS = (
     "prior",
     "points",
     "set_aside",
+    "learned",
 )
 
 # what the fit takes where no delta is declared
@@ -90,6 +91,8 @@ class FitSettings:
         points: Points beyond the data that the constants follow as well as the rows, all together with the weight of
             all rows: the consensus of a search (`search/choosing/consensus.py`). 0 for a fit to rows alone.
         set_aside: Rows of the table that were left out of the fit because they look diverged.
+        learned: Version of the priors, learned from other tables, that constants from few rows were drawn towards
+            (`sld/fit/priors.py`); empty for none. `prior` then is what these are near the estimate, for refits.
     """
 
     loss: Loss = "squared"
@@ -104,6 +107,7 @@ class FitSettings:
     prior: Prior | None = None
     points: int = 0
     set_aside: int = 0
+    learned: str = ""
 
     def row_weights(self, table: Table, target: int = 0) -> Array | None:
         """Return the weight of each row (n_rows,), mean 1; None when all count alike.
@@ -235,6 +239,10 @@ class FitSettings:
 
         The initial points depend on the seed and the form, not on how columns and constants are called.
         """
+        if self.learned:
+            from sld.fit.few_points import fit_few
+
+            return fit_few(expression, table, target, seed=seed, version=self.learned).result
         free = self.free
         found = fit(
             self.formula(expression), table, target=target, loss=self.loss, delta=self.delta, starts=starts,
@@ -264,7 +272,9 @@ class FitSettings:
             said += f" (delta {_DELTA_TAKEN[self.loss]})"
         how = [_WEIGHED[kind] for kind in self.weights]
         said += f", {' and '.join(how)}" if how else ", all rows weighted alike"
-        if self.prior is not None or self.pooling == "partial":
+        if self.learned:
+            said += "; the constants are drawn towards what such constants are in other tables"
+        elif self.prior is not None or self.pooling == "partial":
             said += "; the shapes of the groups are pulled together"
         if self.points:
             said += f"; {self.points} points beyond the data, where other laws were asked, weigh as much as all rows"
@@ -301,6 +311,7 @@ class FitSettings:
             "prior": None if self.prior is None else self.prior.to_json(),
             "points": self.points,
             "set_aside": self.set_aside,
+            **({"learned": self.learned} if self.learned else {}),
         }
 
     @staticmethod
@@ -328,6 +339,7 @@ class FitSettings:
             prior=_prior(given.get("prior"), where),
             points=_count(keys, "points"),
             set_aside=_count(keys, "set_aside"),
+            learned=keys.text("learned"),
         )
 
 

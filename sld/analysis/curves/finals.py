@@ -11,9 +11,11 @@ import numpy as np
 from sld.analysis.curves.mixture import Mixture, mixtures
 from sld.analysis.curves.runs import Curve, Thinned, thinned
 from sld.analysis.curves.schedules import Rates, Schedule
-from sld.analysis.curves.shapes import HABITS, Fitted, Habits, fit_shapes
+from sld.analysis.curves.shapes import FEW_HABITS, FEW_POINTS, HABITS, Fitted, Habits, fit_shapes, habits_for
+from sld.analysis.curves.trunks import Cost, Gain, cooled_forecast
 from sld.core.errors import UsageError
 from sld.core.numbers import short
+from sld.fit.priors import horizon
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,6 +52,8 @@ class Final:
         worse: It ends worse than this with a probability of 40 %.
         best: Probability that no other run of the table ends better, or nothing where runs end at different steps.
         as_good: Probability to end within 1 % of the best.
+        horizon: Beyond which step nothing is promised, where points are few; nothing where there are more.
+        cooled: Whether it is the value after the learning rate has fallen, from a trunk that was not cooled.
     """
 
     run: str
@@ -65,6 +69,13 @@ class Final:
     worse: float
     best: float | None = None
     as_good: float | None = None
+    horizon: float | None = None
+    cooled: bool = False
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to foretell: the run has been measured at its end."""
+        return self.last >= self.at * (1 - 1e-9) and not self.cooled
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +92,7 @@ class FinalValues:
         notes: What was noticed, in sentences.
         curves: What was measured, by run.
         mixtures: The forecast of each run, as distributions.
+        cost: What the runs cost so far with shared trunks paid once, where some branched from others.
     """
 
     target: str
@@ -92,6 +104,7 @@ class FinalValues:
     notes: tuple[str, ...] = ()
     curves: Mapping[str, Curve] = field(default_factory=dict, repr=False)
     mixtures: Mapping[str, Mixture] = field(default_factory=dict, repr=False)
+    cost: Cost | None = None
 
     def __repr__(self) -> str:
         """Return a short form."""
@@ -141,6 +154,7 @@ class FinalValues:
             "choice": self.choice,
             "can_stop": list(self.can_stop),
             "notes": list(self.notes),
+            "cost": None if self.cost is None else asdict(self.cost),
         }
 
     def summary(self) -> str:
@@ -198,6 +212,7 @@ class Asked:
         upper: Bound that no value can exceed.
         pooled: Whether the runs are of one kind, and say something of each other's shape.
         seed: Of the draws behind the probabilities.
+        priors: "auto" expects of curves of few points what such curves do; "none" what curves of any length do.
     """
 
     better: str = "lower"
@@ -206,6 +221,7 @@ class Asked:
     upper: float | None = None
     pooled: bool = True
     seed: int = 0
+    priors: str = "auto"
 
 
 def final_values(
@@ -214,7 +230,8 @@ def final_values(
     *,
     asked: Asked = Asked(),
     rates: Mapping[str, Rates] | None = None,
-    habits: Habits = HABITS,
+    habits: Habits | None = None,
+    cooled: Mapping[str, Gain] | None = None,
 ) -> tuple[list[Final], dict[str, Mixture], list[str]]:
     """Foretell the value at the end of each run.
 
@@ -223,7 +240,8 @@ def final_values(
         ends: Where each ends, by name.
         asked: Bounds, level, which value is better.
         rates: Learning rate along the whole of each run, by name, where it is known.
-        habits: What is known of curves in general.
+        habits: What is known of curves in general; by how many points they have if not given.
+        cooled: Run to what cooling is worth, where cooled values are asked for and the runs are trunks.
 
     Returns:
         The ends, the forecast of each as a mixture of distributions, and what is to be said of them, in sentences.
@@ -246,12 +264,37 @@ def final_values(
             f"{_and_more(len(far) - 4)}): "
             "the interval holds only if the curve goes on as curves usually do"
         )
+    most = max(len(c.x) for c in known)
+    if habits is None:
+        habits = habits_for(most, asked.priors)
+    if most <= FEW_POINTS:
+        if habits == FEW_HABITS:
+            notes.append(
+                f"{most} points at most: what is foretold rests on how curves of so few points go on in other tables"
+            )
+        notes += _promised(known, ends)
     found = forecasts(known, ends, rates, habits, pooled=asked.pooled, bounds=(asked.lower, asked.upper))
+    if cooled is not None:
+        found = [cooled_forecast(m, cooled[c.name]) for c, m in zip(known, found, strict=True)]
     a = (1 - asked.level) / 2
-    finals = [_final(c, ends[c.name], m, a, asked) for c, m in zip(known, found, strict=True)]
+    finals = [_final(c, ends[c.name], m, a, asked, cooled is not None) for c, m in zip(known, found, strict=True)]
     if len({f.at for f in finals}) == 1 and len(finals) > 1:
         finals = _compared(finals, found, asked)
     return finals, {c.name: m for c, m in zip(known, found, strict=True)}, notes
+
+
+def _promised(curves: Sequence[Curve], ends: Mapping[str, float]) -> list[str]:
+    """Return what is to be said of ends that lie beyond what so few points promise anything of."""
+    known = {c.name: horizon(float(c.x[0]), float(c.x[-1])) for c in curves}
+    beyond = [f"{name} ({end:.6g})" for name, end in known.items() if ends[name] > end * (1 + 1e-9)]
+    if not beyond:
+        return []
+    more = _and_more(len(beyond) - 4)
+    return [f"asked for beyond where so few points promise anything: {', '.join(beyond[:4])}{more}"]
+
+
+def _horizon(curve: Curve) -> float | None:
+    return horizon(float(curve.x[0]), float(curve.x[-1])) if len(curve.x) <= FEW_POINTS else None
 
 
 def _and_more(n: int) -> str:
@@ -315,16 +358,16 @@ def _fit(curve: Curve, end: float, rates: Rates | None, habits: Habits) -> Fitte
     return fit_shapes(part, float(rates.forward(last)[0]), fallen, habits, rates.forward(part.x))
 
 
-def _final(curve: Curve, end: float, forecast: Mixture, a: float, asked: Asked) -> Final:
+def _final(curve: Curve, end: float, forecast: Mixture, a: float, asked: Asked, cooled: bool) -> Final:
     wary = WARY if asked.better == "lower" else 1 - WARY
     low, value, high, worse = forecast.quantiles([a, 0.5, 1 - a, wary])
     curve_low, curve_high = forecast.quantiles([a, 1 - a], run=False)
-    if curve.x[-1] >= end * (1 - 1e-9):  # the run is over: nothing is left to foretell
+    if curve.x[-1] >= end * (1 - 1e-9) and not cooled:  # the run is over: nothing is left to foretell
         low = value = high = worse = curve_low = curve_high = float(curve.y[-1])
     return Final(
         run=curve.name, n_points=len(curve.x), last=float(curve.x[-1]), now=float(curve.y[-1]), at=float(end),
         value=float(value), low=float(low), high=float(high), curve_low=float(curve_low), curve_high=float(curve_high),
-        worse=float(worse),
+        worse=float(worse), horizon=_horizon(curve), cooled=cooled,
     )  # fmt: skip
 
 
@@ -333,7 +376,7 @@ def _compared(finals: Sequence[Final], found: Sequence[Mixture], asked: Asked) -
     rng = np.random.default_rng(asked.seed)
     sign = 1.0 if asked.better == "lower" else -1.0
     drawn = np.array([
-        np.full(DRAWS, f.value) if f.last >= f.at * (1 - 1e-9) else m.draws(DRAWS, rng)
+        np.full(DRAWS, f.value) if f.over else m.draws(DRAWS, rng)
         for f, m in zip(finals, found, strict=True)
     ])  # fmt: skip
     costs = sign * drawn

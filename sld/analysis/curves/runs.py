@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sld.core.arrays import Array
-from sld.core.errors import DataError, UsageError
-from sld.data.reading import Columns, read_columns
+from sld.core.arrays import Array, Mask
+from sld.core.errors import DataError, UsageError, suggest
+from sld.data.numbers import label_of
+from sld.data.reading import Columns, open_source, read_columns
 
 MOST_POINTS = 40  # a curve is thinned to so many: 40 in even steps of log(x) show every bend that can be extrapolated
+_YES, _NO = ("1", "true", "yes", "y", "1.0"), ("", "0", "false", "no", "n", "0.0")
 ONE = "the run"  # the name of a run where the table has no column of runs
 
 
@@ -38,7 +40,13 @@ class Curve:
 
 
 def read_curves(
-    data: object, *, target: str, step: str, run: Sequence[str] = (), rate: str | None = None
+    data: object,
+    *,
+    target: str,
+    step: str,
+    run: Sequence[str] = (),
+    rate: str | None = None,
+    only: Mask | None = None,
 ) -> tuple[list[Curve], list[str]]:
     """Return the curves of a table, in the order in which their runs appear, and what was noticed, in sentences.
 
@@ -51,6 +59,7 @@ def read_curves(
         step: Column of the steps, tokens, samples or rows of training data.
         run: Columns that tell the runs apart; none for a single run.
         rate: Column of the learning rate.
+        only: Which rows count (n_rows,); all if not given.
 
     Raises:
         DataError: A column is missing, a cell is no number, or nothing is left.
@@ -66,10 +75,14 @@ def read_curves(
     used = np.isfinite(x) & np.isfinite(y) & (x > 0)
     if rate:
         used &= np.isfinite(read.values[rate])
+    n_rows = read.n_rows
+    if only is not None:
+        used &= only
+        n_rows = int(only.sum())
     if not used.any():
         raise DataError(f"{read.where}: no row has both {step!r} above 0 and a value of {target!r}")
-    if (n := int((~used).sum())) > 0:
-        notes.append(f"{n} of {read.n_rows} rows have no {target}, or {step} = 0, and were left out")
+    if (n := n_rows - int(used.sum())) > 0:
+        notes.append(f"{n} of {n_rows} rows have no {target}, or {step} = 0, and were left out")
     labels = list(dict.fromkeys(names))
     pairs = len({pair for pair, kept in zip(zip(names, x.tolist(), strict=True), used.tolist(), strict=True) if kept})
     if (n := int(used.sum()) - pairs) > 0:
@@ -86,6 +99,46 @@ def read_curves(
         if len(rows):
             curves.append(_curve(name, x[rows], y[rows], read.values[rate][rows] if rate else None))
     return curves, notes
+
+
+def read_marks(data: object, column: str) -> Mask:
+    """Return which rows (n_rows,) of a table are marked in a column: 1, true or yes; 0, false, no and nothing are not.
+
+    Raises:
+        DataError: The column is missing, or a cell is another word.
+    """
+    found = [text.casefold() for text in _texts(data, column)]
+    if unknown := [text for text in found if text not in (*_YES, *_NO)]:
+        raise DataError(f"column {column!r} marks rows with yes or no, got {unknown[0]!r}")
+    return np.array([text in _YES for text in found], dtype=np.bool_)
+
+
+def label_of_runs(data: object, column: str, run: Sequence[str]) -> dict[str, str]:
+    """Return run to what stands in a column for it, for those that have something there.
+
+    Raises:
+        DataError: The column is missing.
+        UsageError: The rows of a run say different things.
+    """
+    texts = _texts(data, column)
+    read = read_columns(data, [], run[0] if run else None)
+    found: dict[str, str] = {}
+    for name, text in zip(_names(data, read, run) if run else [ONE] * len(texts), texts, strict=True):
+        if text and found.setdefault(name, text) != text:
+            raise UsageError(f"run {name!r} has more than one {column}: {found[name]} and {text}")
+    return found
+
+
+def _texts(data: object, column: str) -> list[str]:
+    """Return the cells of a column as text, empty ones too."""
+    source = open_source(data)
+    if column not in source.names:
+        raise DataError(f"{source.where}: {suggest(column, source.names, kind='column')}")
+    found: list[str] = []
+    for batch in source.batches([source.names.index(column)]):
+        cells = batch.columns[0]
+        found += [label_of(cell) for cell in (cells.tolist() if isinstance(cells, np.ndarray) else cells)]
+    return found
 
 
 def _names(data: object, read: Columns, run: Sequence[str]) -> list[str]:

@@ -72,6 +72,23 @@ class Habits:
 
 
 HABITS = Habits()
+# where no curve has more than five points: chosen on the first 3, 4 and 5 points of tables to build on, where hardly
+# any curve had stopped to move, and the usual width held too little (`bench/few_points.py`)
+FEW_HABITS = Habits(flat=0.02, exponent=(0.3, 0.25), wider=1.8)
+FEW_POINTS = 5
+
+
+def habits_for(most_points: int, priors: str = "auto") -> Habits:
+    """Return what is known of curves in general, by how many points the longest has.
+
+    >>> habits_for(4) == FEW_HABITS, habits_for(40) == HABITS, habits_for(4, "none") == HABITS
+    (True, True, True)
+
+    Args:
+        most_points: Of any curve of the table, in its part so far.
+        priors: "auto", or "none" for what holds for curves of any length.
+    """
+    return FEW_HABITS if priors == "auto" and most_points <= FEW_POINTS else HABITS
 
 
 def powers(u: Array, exponent: float, shift: float) -> Array:

@@ -78,7 +78,9 @@ def formulas(facts: Facts) -> list[str]:
             held = [f"`{c} = {exact(v)}`" for c, v in settings.pinned.items()]
             held += [f"`{c} = {leader}`" for c, leader in settings.tied.items()]
             lines += [f"Held, not fitted: {listed(held)} (`{target}`).", ""]
-        if settings.prior is not None:
+        if settings.learned:
+            lines += [f"Drawn towards what such constants are in other tables, for lack of rows (`{target}`).", ""]
+        elif settings.prior is not None:
             names = listed(f"`{c}`" for c in settings.prior.constants)
             lines += [f"Groups are pulled together by as much as the rows say, in {names} (`{target}`).", ""]
     if borrowed := facts.law.provenance.get("borrowed"):

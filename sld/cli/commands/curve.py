@@ -21,6 +21,50 @@ Table = Annotated[
     ),
 ]
 
+Until = Annotated[
+    str | None,
+    typer.Option(
+        "--until", metavar="X", help="Foretell the value at X: a step, 10x the last step, or a column that says it."
+    ),
+]
+Schedule = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--schedule",
+        metavar="WORDS",
+        help="The learning rate by name: constant, cosine, linear, multistep or wsd, with peak, warmup, total, "
+        "end, decay (see the guide); or RUN=WORDS for one run, repeatable.",
+    ),
+]
+First = Annotated[
+    float | None,
+    typer.Option(
+        "--first", metavar="P", help="Use this first part of each run only, e.g. 0.4: to see how well it does."
+    ),
+]
+Cooled = Annotated[
+    str | None,
+    typer.Option(
+        "--cooled",
+        metavar="COL",
+        help="Column that marks checkpoints whose learning rate had fallen (yes or no): the cooled value is foretold.",
+    ),
+]
+Trunk = Annotated[
+    str | None,
+    typer.Option(
+        "--trunk", metavar="COL", help="Column with the run that a run branched from: its shared part costs once."
+    ),
+]
+Priors = Annotated[
+    str,
+    typer.Option(
+        "--priors",
+        metavar="WORD",
+        help="auto expects of runs of at most five points what such runs do in other tables, none does not.",
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to the others."""
@@ -29,6 +73,7 @@ def register(app: typer.Typer) -> None:
         "curve",
         "sld curve runs.csv --target loss --step step --run run --until 20000",
         "sld curve runs.csv --target loss --step step --until 20000 --schedule cosine:warmup=500 --watch",
+        "sld curve runs.csv --target loss --step step --run run --until 20000 --cooled cooled --trunk trunk",
         "sld curve models.csv --target error --step rows --run model --until 10x",
         "sld curve finished.csv --target loss --step step --lr lr --predict wsd:peak=3e-4,warmup=500,total=20000",
     )(curve)
@@ -43,22 +88,9 @@ def curve(
     run: Annotated[
         options.Names, typer.Option("--run", metavar="COLS", help="Column(s) that tell the runs apart.")
     ] = None,
-    until: Annotated[
-        str | None,
-        typer.Option(
-            "--until", metavar="X", help="Foretell the value at X: a step, 10x the last step, or a column that says it."
-        ),
-    ] = None,
+    until: Until = None,
     lr: Annotated[str | None, typer.Option("--lr", metavar="COL", help="Column of the learning rate.")] = None,
-    schedule: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--schedule",
-            metavar="WORDS",
-            help="The learning rate by name: constant, cosine, linear, multistep or wsd, with peak, warmup, total, "
-            "end, decay (see the guide); or RUN=WORDS for one run, repeatable.",
-        ),
-    ] = None,
+    schedule: Schedule = None,
     better: Annotated[str, typer.Option("--better", metavar="lower|higher", help="Which value is better.")] = "lower",
     lower: Annotated[float | None, typer.Option("--lower", metavar="X", help="No value falls below X.")] = None,
     upper: Annotated[float | None, typer.Option("--upper", metavar="X", help="No value exceeds X.")] = None,
@@ -66,12 +98,10 @@ def curve(
     alone: Annotated[
         bool, typer.Option("--alone", help="The runs are of different kinds: each is continued by itself.")
     ] = False,
-    first: Annotated[
-        float | None,
-        typer.Option(
-            "--first", metavar="P", help="Use this first part of each run only, e.g. 0.4: to see how well it does."
-        ),
-    ] = None,
+    first: First = None,
+    cooled: Cooled = None,
+    trunk: Trunk = None,
+    priors: Priors = "auto",
     law: Annotated[
         str, typer.Option("--law", metavar="NAME", help="Without --until: annealing, multi-power, or auto.")
     ] = "auto",
@@ -111,6 +141,7 @@ def curve(
         shared["run"] = options.split(run)
     share = options.level_of(level)
     ends = {"better": better, "lower": lower, "upper": upper, "level": share, "pooled": not alone, "first": first}
+    ends |= {"priors": priors, "cooled": cooled, "trunk": trunk}
     if until is None and not (watch and schedule):
         if watch:
             raise UsageError("--watch needs to know where the runs end: --until, or total=... in --schedule")

@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
         "sld fit nanolm_chinchilla --law Chinchilla",
         'sld fit nanolm_chinchilla --law "E + A*N**-a + B*D**-b" --out my_law/',
         'sld fit runs.csv --target loss --scale N --law "E + A*N**-a" --bounds a=0:1 --loss huber',
+        'sld fit four_runs.csv --target loss --scale N --law "E + A*N**-a" --priors learned',
         "sld fit nanolm_chinchilla --law Chinchilla --loss log_huber --delta 1e-3 --pin alpha=beta",
     )(fit)
 
@@ -45,6 +46,15 @@ def fit(
         ),
     ] = None,
     constants: options.Constants = None,
+    priors: Annotated[
+        str,
+        typer.Option(
+            "--priors",
+            metavar="WORD",
+            help="learned draws the constants of a sum of powers towards what such constants are in other tables; "
+            "auto does where no group has more than five rows and nothing else is said of the fit; none does not.",
+        ),
+    ] = "auto",
     starts: Annotated[int, typer.Option("--starts", metavar="N", help="Starting points per group.")] = 32,
     seed: options.Seed = 0,
     out: options.OutLaw = None,
@@ -67,6 +77,7 @@ def fit(
         seed=seed,
         out=out,
         outliers=outliers,
+        priors=priors,
         **loss.keywords(),
     )
     if json:  # the text has them

@@ -78,7 +78,7 @@ def predict(
     elif not json:
         show.predictions(with_columns(given, show.rounded(predicted)), None)
     if json:
-        show.predictions_json(predicted, str(law), out)
+        show.predictions_json(predicted, str(law), out, loaded.provenance.get("priors"))
 
 
 def score(

@@ -36,7 +36,12 @@ def finals(found: FinalValues, json: bool) -> None:
     if len(found.finals) > len(drawn):
         say(f"  and {len(found.finals) - len(drawn)} further runs (--out FILE or --json has all)")
     say()
+    if any(f.cooled for f in found.finals):
+        say("now: not cooled, where the run stands; at the end: cooled, after the learning rate has fallen")
     say("the interval holds a single measurement there; --json also has the curve's own")
+    if found.cost is not None:
+        once, apart = shown(found.cost.once, 4), shown(found.cost.apart, 4)
+        say(f"cost so far, in {found.step}: {once} with every shared trunk counted once; {apart} as separate runs")
     if compared:
         say("best: the probability that no other run ends better")
         if found.can_stop:
@@ -49,7 +54,7 @@ def finals(found: FinalValues, json: bool) -> None:
 
 def _row(f: Final, same: bool) -> list[str]:
     end = [] if same else [shown(f.at, 6)]
-    ends = "has ended" if f.last >= f.at * (1 - 1e-9) else f"{shown(f.low)} to {shown(f.high)}"
+    ends = "has ended" if f.over else f"{shown(f.low)} to {shown(f.high)}"
     return [f.run, shown(f.last, 6), shown(f.now), *end, shown(f.value), ends]
 
 

@@ -74,7 +74,7 @@ def _constants_by_group(law: Law, target: str) -> None:
     settings = law.settings[target]
     if settings.shared:
         say(f"  the same in all groups: {', '.join(settings.shared)}")
-    if settings.prior is not None:
+    if settings.prior is not None and not settings.learned:
         say(f"  pulled together by as much as the rows say: {', '.join(settings.prior.constants)}")
 
 
@@ -120,7 +120,10 @@ def held_out_line(result: Scores | None, grouped: bool) -> None:
 
 def fitted(law: Law, held_out: Scores | None, out: Path | None, source: str, json: bool) -> None:
     """Show `sld fit`."""
+    from sld.analysis.few_points import in_words
+
     fits: Mapping[str, Mapping[str, Any]] = law.provenance["fit"]
+    promised: Mapping[str, Any] = law.provenance.get("priors", {})
     if json:
         say_json(
             {
@@ -129,6 +132,7 @@ def fitted(law: Law, held_out: Scores | None, out: Path | None, source: str, jso
                 "fit": fits,
                 "held_out": None if held_out is None else held_out.to_json(),
                 "out": None if out is None else str(out),
+                **({"horizon": promised["horizon"]} if promised else {}),
             }
         )
         return
@@ -136,7 +140,9 @@ def fitted(law: Law, held_out: Scores | None, out: Path | None, source: str, jso
     print()
     for target, fit in fits.items():
         name = f"{target}: " if len(fits) > 1 else ""
-        reached = f"{fit['n_at_best']} of {fit['n_starts']} starts reached the optimum"
+        reached = "the most probable constants under priors from other tables"
+        if not promised:
+            reached = f"{fit['n_at_best']} of {fit['n_starts']} starts reached the optimum"
         say(f"{name}training error {shown(fit['nmse'], 3)} of the variance; {reached}")
         settings = law.settings[target]
         if settings.loss != "squared":
@@ -147,8 +153,10 @@ def fitted(law: Law, held_out: Scores | None, out: Path | None, source: str, jso
             say(f"{name}on a bound: {', '.join(fit['at_bounds'])}")
         if where := law.provenance.get("gaps", {}).get(target):
             say(f"{name}beware: the fitted law has {where}")
-        if not fit["condition"] < _ILL_DETERMINED:
+        if not promised and not fit["condition"] < _ILL_DETERMINED:
             say(f"{name}the data do not determine every constant (condition number {shown(fit['condition'], 2)})")
+    for text in in_words(promised) if promised else ():
+        say(text)
     for text in law.provenance.get("notes", ()):
         say(f"note: {text}")
     held_out_line(held_out, law.grouped)

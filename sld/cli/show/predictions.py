@@ -90,10 +90,13 @@ def warn_of_gaps(predicted: Mapping[str, Any]) -> None:
             remark(f"{name}: no finite prediction for {gaps} of {len(values)} points (outside the formula's domain)")
 
 
-def predictions_json(predicted: Mapping[str, Any], law: str, out: Path | None) -> None:
-    """Show `sld predict --json`."""
+def predictions_json(
+    predicted: Mapping[str, Any], law: str, out: Path | None, promised: Mapping[str, Any] | None = None
+) -> None:
+    """Show `sld predict --json`; `promised` is up to where a law from few rows promises anything."""
     n_rows = len(next(iter(predicted.values())))
-    say_json({"law": law, "n_rows": n_rows, "predictions": predicted, "out": None if out is None else str(out)})
+    found = {"law": law, "n_rows": n_rows, "predictions": predicted, "out": None if out is None else str(out)}
+    say_json(found | ({"horizon": promised["horizon"]} if promised else {}))
 
 
 def scores(result: Scores, json: bool) -> None:
