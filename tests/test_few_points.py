@@ -176,13 +176,13 @@ def test_the_command_says_what_it_rests_on_and_up_to_where(tmp_path: Path, run: 
     (tmp_path / "points.csv").write_text("N\n1e8\n1e12\n")
     form = ("fit", str(tmp_path / "runs.csv"), "--target", "loss", "--scale", "N", "--law", FORM)
     said = run(*form, "--out", str(tmp_path / "law.json"))
-    assert said.code == 0 and "nothing is promised beyond N = 7.29e+08" in said.out
+    assert said.code == 0 and "nothing is promised beyond N = 7.29e8" in said.out
     assert "other tables" in said.out
     document = run(*form, "--json").document
     assert document["horizon"]["all"]["N"] == pytest.approx(7.29e8)
     told = run("predict", str(tmp_path / "law.json"), str(tmp_path / "points.csv"), "--json")
     assert told.document["horizon"] == document["horizon"]
-    assert "1 of 2 points lie beyond N = 7.29e+08" in told.err
+    assert "1 of 2 points lie beyond N = 7.29e8" in told.err
     assert "horizon" not in run(*form, "--json", "--priors", "none").document
     bad = run(*form, "--priors", "learnt")
     assert bad.code == 2 and "did you mean 'learned'" in bad.err

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from sld.core.arrays import Array
+from sld.core.numbers import short
 from sld.data.card import Variable
 from sld.data.table import Table
 from sld.fit.few_points import FewFit
@@ -95,7 +96,7 @@ def in_words(promised: Mapping[str, Any]) -> list[str]:
     group = " of a group" if len(of_group) > 1 else ""
     rows = f"{n} row{'s' if n > 1 else ''}{group}"
     ends = next(iter(of_group.values()))
-    where = " or ".join(f"{s} = {x:.4g}" for s, x in ends.items())
+    where = " or ".join(f"{s} = {short(x, 4)}" for s, x in ends.items())
     more = " (that of the first group; law.json has all)" if len(of_group) > 1 else ""
     return [
         f"{rows} cannot tell every constant: they are drawn towards what constants of their kind are in "
@@ -120,6 +121,6 @@ def beyond(law: Fitted, points: Table, provenance: Mapping[str, Any]) -> list[st
                 away |= rows & (points.column(v.column) > ends[v.symbol] * (1 + _SLACK))
     if not away.any():
         return []
-    where = " or ".join(f"{s} = {x:.4g}" for s, x in first.items())
+    where = " or ".join(f"{s} = {short(x, 4)}" for s, x in first.items())
     which = "the point lies" if points.n_rows == 1 else f"{int(away.sum())} of {points.n_rows} points lie"
     return [f"{which} beyond {where}: there a law from {promised['rows']} rows promises nothing"]

@@ -14,7 +14,7 @@ from sld.analysis.curves.schedules import Rates, Schedule
 from sld.analysis.curves.shapes import FEW_HABITS, FEW_POINTS, HABITS, Fitted, Habits, fit_shapes, habits_for
 from sld.analysis.curves.trunks import Cost, Gain, cooled_forecast
 from sld.core.errors import UsageError
-from sld.core.numbers import short
+from sld.core.numbers import exact, short
 from sld.fit.priors import horizon
 
 if TYPE_CHECKING:
@@ -286,7 +286,7 @@ def final_values(
 def _promised(curves: Sequence[Curve], ends: Mapping[str, float]) -> list[str]:
     """Return what is to be said of ends that lie beyond what so few points promise anything of."""
     known = {c.name: horizon(float(c.x[0]), float(c.x[-1])) for c in curves}
-    beyond = [f"{name} ({end:.6g})" for name, end in known.items() if ends[name] > end * (1 + 1e-9)]
+    beyond = [f"{name} ({exact(end)})" for name, end in known.items() if ends[name] > end * (1 + 1e-9)]
     if not beyond:
         return []
     more = _and_more(len(beyond) - 4)
