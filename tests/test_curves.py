@@ -155,6 +155,33 @@ def test_a_known_decay_is_reckoned_with() -> None:
     assert told.low < loss[-1] < told.high
 
 
+def test_a_fall_that_nothing_like_was_seen_of_does_not_make_intervals_narrow() -> None:
+    """What a cosine brings may come mostly at its end, which the first part of a run says nothing of."""
+    schedule = read_schedule("cosine:warmup=100,total=10000")
+    rates = Rates.of(schedule)
+    step = np.arange(200, 10001, 100.0)
+    rows: dict[str, list[Any]] = {"step": [], "loss": [], "run": []}
+    for k in range(4):
+        # the square of the fall: a third of it is there when two thirds of the rate are gone
+        loss = (0.5 + 0.05 * k + 4 * step**-0.5) * (1 - 0.25 * rates.fallen(step) ** 2)
+        rows["step"] += step.tolist()
+        rows["loss"] += loss.tolist()
+        rows["run"] += [f"r{k}"] * len(step)
+    ends = sld.curve(
+        rows, target="loss", step="step", run="run", until=10000, first=0.4, schedule=schedule.text(), lower=0.0
+    )
+    for k, final in enumerate(ends.finals):
+        assert final.low < (0.5 + 0.05 * k + 4 * 10000**-0.5) * 0.75 < final.high
+
+
+def test_a_score_that_has_levelled_off_is_not_continued_upwards() -> None:
+    step = np.geomspace(1, 70, 18)
+    rng = np.random.default_rng(0)
+    score = 18000 / (1 + (14 / step) ** 2.2) * np.exp(0.03 * rng.standard_normal(18))
+    end = sld.curve({"step": step, "score": score}, target="score", step="step", until=200, better="higher").finals[0]
+    assert end.value == pytest.approx(18000, rel=0.1) and end.low < 18000 < end.high
+
+
 def test_a_column_of_rates_is_continued_by_the_schedule_that_gives_it() -> None:
     schedule = read_schedule("cosine:peak=3e-4,warmup=100,total=4000")
     step = np.arange(100, 2001, 100.0)

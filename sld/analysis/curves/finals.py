@@ -339,7 +339,22 @@ def forecasts(
             side = (high - middle) if y > middle else (middle - low)
             missed.append(min(abs(y - middle) / max(side, 1e-300), MOST_MISSED))
     width = np.sqrt((habits.doubt + float(np.sum(np.square(missed)))) / (habits.doubt + len(missed)))
-    return [m.wider(float(np.clip(width, LEAST_WIDTH, MOST_MISSED))) for m in found]
+    least = LEAST_WIDTH if rates is None else max(LEAST_WIDTH, _unseen_fall(curves, ends, rates))
+    return [m.wider(float(np.clip(width, least, MOST_MISSED))) for m in found]
+
+
+def _unseen_fall(curves: Sequence[Curve], ends: Mapping[str, float], rates: Mapping[str, Rates]) -> float:
+    """Return the share of the fall of the rate to come that nothing like it was seen of, over all curves: 0 to 1.
+
+    Earlier parts of the curves foretell how far later parts are missed, unless these have another thing to come: the
+    end of a cosine is such a thing. By so much the intervals are not made narrower than what curves in general need.
+    """
+    seen, to_come = 0.0, 0.0
+    for c in curves:
+        before = c.x[-1] ** 2 / max(ends[c.name], c.x[-1])
+        cut, last, end = rates[c.name].fallen(np.array([before, c.x[-1], ends[c.name]]))
+        seen, to_come = seen + max(last - cut, 0.0), to_come + max(end - last, 0.0)
+    return float(1 - min(seen / to_come, 1.0)) if to_come > 0 else 0.0
 
 
 def _bounds(curve: Curve, given: tuple[float | None, float | None]) -> tuple[float, float]:

@@ -33,9 +33,12 @@ EXPONENTS = (
     *(0.55, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 2.5, 4.0),
 )
 SHIFTS = (0.0, 0.003, 0.01, 0.03, 0.1, 0.4, 1.5)  # in units of the last step
-MIDPOINTS = (0.1, 0.3, 1.0, 3.0)  # of sigmoids, in units of the last step
-STEEPNESS = (1.5, 3.0)
+# of sigmoids, in units of the last step; too coarse a grid takes a score that has levelled off for one that still rises
+MIDPOINTS = (0.05, 0.1, 0.17, 0.3, 0.55, 1.0, 1.8, 3.0)
+STEEPNESS = (1.0, 1.5, 2.2, 3.0, 5.0)
 EARLY = (0.0, 0.03, 0.12, 0.4, 1.2)  # where misfit of the early part has the size of the noise, in last steps
+# powers of the fall of the rate that what it brings may follow: in step with the rate, or mostly at the end
+LATE = (1.0, 2.0)
 FALLS = (0.0, 0.03, 0.06, 0.12, 0.25, 0.45)  # what a learning rate that falls to 0 is worth, as a share of the level
 
 
@@ -48,25 +51,29 @@ class Habits:
         flat: Prior weight of a curve that has stopped to move.
         sigmoid: Prior weight of the sigmoids together.
         logarithm: Prior weight of values that are fitted as logarithms.
+        rising: The same, for values that rise: their logarithms have no limit above.
         exponent: Prior mean and standard deviation of the exponent.
         shift: Prior weight of a shift, for each step away from none.
         misfit: Share of the change foretold by which it is off, one standard deviation.
         pooling: How many curves the prior weighs as much as.
         falls: Median of what a learning rate that falls to 0 is worth, as a share of the level, and the spread of its
             logarithm.
+        late: Prior weight of each power of `LATE`.
         doubt: How many misses in earlier parts of the curves the prior width counts as.
         wider: What the standard deviations are multiplied by.
     """
 
     temper: float = 0.5
     flat: float = 0.3
-    sigmoid: float = 0.1
+    sigmoid: float = 0.15
     logarithm: float = 0.3
+    rising: float = 0.05
     exponent: tuple[float, float] = (0.4, 0.32)
     shift: float = 0.75
     misfit: float = 0.32
     pooling: float = 33.0
-    falls: tuple[float, float] = (0.1, 0.8)
+    falls: tuple[float, float] = (0.08, 0.8)
+    late: tuple[float, ...] = (0.35, 0.65)
     doubt: float = 4.0
     wider: float = 1.45
 
@@ -109,7 +116,7 @@ def sigmoids(u: Array, midpoint: float, steepness: float) -> Array:
 
 
 @lru_cache(maxsize=4)
-def log_prior(habits: Habits, with_rate: bool) -> Array:
+def log_prior(habits: Habits, with_rate: bool, rises: bool = False) -> Array:
     """Return the logarithm of the prior (n_spaces, n_shapes, n_falls, n_early) of every combination."""
     mean, sd = habits.exponent
     moving = [
@@ -121,11 +128,14 @@ def log_prior(habits: Habits, with_rate: bool) -> Array:
     shapes += np.log(1 - habits.flat - habits.sigmoid) - np.logaddexp.reduce(shapes)
     n_sigmoids = len(MIDPOINTS) * len(STEEPNESS)
     shapes = np.concatenate([shapes, np.full(n_sigmoids, np.log(habits.sigmoid / n_sigmoids)), [np.log(habits.flat)]])
-    space = np.log([1 - habits.logarithm, habits.logarithm])
+    logarithm = habits.rising if rises else habits.logarithm
+    space = np.log([1 - logarithm, logarithm])
     falls = np.zeros(1)
     if with_rate:
         worth = np.log(np.maximum(FALLS, 0.01))
         falls = -0.5 * ((worth - np.log(habits.falls[0])) / habits.falls[1]) ** 2
+        # a rate whose fall brings nothing does so in one way
+        falls = np.concatenate([np.log(habits.late[k]) + (falls[1:] if k else falls) for k in range(len(LATE))])
     falls = falls - np.logaddexp.reduce(falls)
     early = np.full(len(EARLY), -np.log(len(EARLY)))
     return np.asarray(space[:, None, None, None] + shapes[None, :, None, None] + falls[None, None, :, None] + early)
@@ -145,20 +155,18 @@ class Fitted:
     Attributes:
         evidence: Logarithm of the probability of the points, up to a constant.
         middle: What is foretold, on the scale of the space.
-        spread: Standard deviation of `middle`, on that scale.
-        change: By how much `middle` differs from the level now.
+        spread: Standard deviation of `middle`, on that scale, with the misfit that curves have.
         noise: Standard deviation of a single new point, on that scale.
-        level: The level now, on that scale.
         logs: Whether the second space is there (all values above 0).
+        rises: Whether the last value is above the first.
     """
 
     evidence: Array
     middle: Array
     spread: Array
-    change: Array
     noise: Array
-    level: Array
     logs: bool
+    rises: bool = False
 
 
 def fit_shapes(
@@ -183,28 +191,35 @@ def fit_shapes(
     early = np.array(EARLY)
     W = curve.precision[:, None] ** 0.5 / (1 + (early[None, :] / u[:, None]) ** 2)  # (n_points, n_early)
     spaces = [curve.y]
-    logs = bool((curve.y > 0).all() and curve.y[-1] < curve.y[0])
+    logs = bool((curve.y > 0).all())
     if logs:
         spaces.append(np.log(curve.y))
-    before, after = (
-        (np.zeros(len(x)), 0.0) if fallen is None else (fallen[0] - fallen[0][-1], fallen[1] - fallen[0][-1])
-    )
+    # of each power: what was brought before the last point, and what is to come
+    powers_of = [(np.zeros(len(x)), 0.0)]
+    if fallen is not None:
+        d, last = np.maximum(fallen[0], 0.0), max(float(fallen[0][-1]), 0.0)
+        powers_of = [(d**k - last**k, max(fallen[1], 0.0) ** k - last**k) for k in LATE]
     better = np.sign(curve.y[-1] - curve.y[0])
     parts = []
     for k, t in enumerate(spaces):
         one = better * (1.0 if k == 1 else abs(float(t[-1])))
         worth = [0.0] if fallen is None else [one * share for share in FALLS]
-        each = [_regress(G, H, W, t - v * before, curve, habits, k == 1) for v in worth]
-        moved = [(e, m + v * after, s, c + v * after, o, n) for (e, m, s, c, o, n), v in zip(each, worth, strict=True)]
+        moved = []
+        for which, (before, after) in enumerate(powers_of):
+            for v in worth[1:] if which else worth:
+                evidence, middle, spread, change, noise = _regress(G, H, W, t - v * before, curve, habits, k == 1)
+                # what a curve is off by grows with what is to come
+                spread = habits.wider * np.hypot(spread, habits.misfit * (change + v * after))
+                moved.append((evidence, middle + v * after, spread, noise))
         parts.append([np.stack(values, axis=1) for values in zip(*moved, strict=True)])
-    evidence, middle, spread, change, noise, level = (np.stack([p[i] for p in parts]) for i in range(6))
-    return Fitted(evidence, middle, spread, change, noise, level, logs)
+    evidence, middle, spread, noise = (np.stack([p[i] for p in parts]) for i in range(4))
+    return Fitted(evidence, middle, spread, noise, logs, bool(better > 0))
 
 
 def _regress(
     G: Array, H: Array, W: Array, t: Array, curve: Thinned, habits: Habits, log: bool
-) -> tuple[Array, Array, Array, Array, Array, Array]:
-    """Return evidence, middle, spread, change, noise and level of the regressions on every shape.
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Return evidence, middle, spread, change (from the level now) and noise of the regressions on every shape.
 
     Args:
         G: Shapes at the points (n_shapes, n_points).
@@ -247,4 +262,4 @@ def _regress(
     if curve.precision.max() > 1 and np.isfinite(curve.noise):
         # bins are means: what single points scatter by was measured before they were averaged
         noise = np.maximum(noise, curve.noise / (abs(float(curve.y[-1])) if log else 1.0))
-    return evidence, middle + centre, spread, change, noise, level + centre
+    return evidence, middle + centre, spread, change, noise

@@ -11,12 +11,16 @@ A budget $F = C + \delta D$ charges for both. Of all ratios that reach $J$, one 
 next these follow a power law, which is continued to budgets that were not tried:
 
 $$ \sigma^*(F) = (\beta_\sigma/F)^{\alpha_\sigma} . $$
+
+The other way to go on is to continue floors and factors, $(\beta_J)^\alpha$ as a power of $D_J^{\min}$, and to look for
+the least cost again. Where these two differ, nothing in the runs says which is right: the answer lies half-way (in
+logarithms), and the interval holds both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,6 +33,7 @@ NEAR = 2.0  # settings that need more than so many times the steps of the best s
 LEAST_LEVELS = 2  # of performance, for a power law of the best ratio in the budget
 EXPONENTS = np.geomspace(0.05, 4.0, 81)  # of D_J that are looked at; published ones lie between 0.3 and 2
 BEYOND = 4.0  # the best ratio is looked for up to so many times beyond those that were run
+FURTHER, LEVELS = 7.0, 60  # how far floors are continued, in logarithms (a thousandfold), and in how many levels
 RATIOS = 400  # points that it is looked for at: steps of 2 % or so, refined by a parabola
 
 
@@ -131,8 +136,9 @@ class Chain:
         bend = before - 2 * there + after
         shift = np.where((k == inner) & (bend > 0), 0.5 * (before - after) / np.where(bend > 0, bend, 1.0), 0.0)
         best = ratio[k] * (ratio[1] / ratio[0]) ** shift
-        steps = np.array([self.data(best[j : j + 1])[j, 0] for j in rows])
-        spent = np.array([self.compute(best[j : j + 1], prices)[j, 0] for j in rows]) + prices.data * steps
+        steps = self.floor + self.factor * best**-self.exponent
+        batch = 1.0 if self.batch is None else self.batch.at(best)
+        spent = (prices.sample * batch * best + prices.data) * steps
         return best, spent, steps
 
 
@@ -287,19 +293,37 @@ def drawn(settings: Settings, chain: Chain, n: int, rng: np.random.Generator) ->
 
 @dataclass(frozen=True, eq=False)
 class Optimum:
-    r"""The best ratio over budgets, by power laws through the levels.
+    r"""The best ratio over budgets, continued in two ways.
 
     Attributes:
-        ratio: $\sigma^*(F)$.
-        data: Steps $D^*(F)$.
+        ratio: $\sigma^*(F)$, the power law through the cheapest ratio of each level.
+        spent: Budgets of levels whose floors and factors are continued (n_further,), rising; none where one is 0.
+        best: The cheapest ratio of each of these (n_further,).
     """
 
     ratio: Power
-    data: Power
+    spent: Array
+    best: Array
 
     @classmethod
     def of(cls, chain: Chain, prices: Prices, levels: Sequence[int] | None = None) -> Optimum:
         """Return it from the cheapest ratio of each level (or of some)."""
-        best, spent, steps = chain.cheapest(prices)
+        best, spent, _ = chain.cheapest(prices)
         kept = np.arange(len(best)) if levels is None else np.asarray(levels)
-        return cls(Power.through(spent[kept], best[kept]), Power.through(spent[kept], steps[kept]))
+        law = Power.through(spent[kept], best[kept])
+        floor, factor = chain.floor[kept], chain.factor[kept]
+        if (floor <= 0).any() or (factor <= 0).any() or np.ptp(np.log(floor)) == 0:
+            return cls(law, np.zeros(0), np.zeros(0))
+        slope, level = np.polyfit(np.log(floor), np.log(factor), 1)
+        further = np.linspace(np.log(floor.min()) - FURTHER, np.log(floor.max()) + FURTHER, LEVELS)
+        going_on = replace(chain, floor=np.exp(further), factor=np.exp(level + slope * further))
+        best, spent, _ = going_on.cheapest(prices)
+        rising = (np.diff(spent) > 0).all()
+        return cls(law, spent, best) if rising else cls(law, np.zeros(0), np.zeros(0))
+
+    def at(self, budget: float) -> tuple[float, float]:
+        """Return the best ratio of a budget, by the power law and by floors and factors (the same where these end)."""
+        by_law = float(self.ratio.at(budget))
+        if not len(self.spent) or not self.spent[0] <= budget <= self.spent[-1]:
+            return by_law, by_law
+        return by_law, float(np.exp(np.interp(np.log(budget), np.log(self.spent), np.log(self.best))))

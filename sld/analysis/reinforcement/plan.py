@@ -87,7 +87,7 @@ class Check:
 
     Attributes:
         reach: It.
-        foretold: Its best ratio by the power law through the other performances.
+        foretold: Its best ratio by what the other performances say.
         measured: Its best ratio by its own runs.
     """
 
@@ -271,7 +271,7 @@ def plan(settings: Settings, ratio: str, asked: Question, notes: Sequence[str]) 
         if len(levels) > LEAST_LEVELS:
             top = len(levels) - 1
             before = Optimum.of(chain, prices, range(top))
-            check = Check(asked.reach[top], float(before.ratio.at(found[1][top])), float(found[0][top]))
+            check = Check(asked.reach[top], _between(before.at(float(found[1][top]))), float(found[0][top]))
     ends = float(chain.ratios.min()), float(chain.ratios.max())
     n_runs = int(settings.runs.sum())
     return UpdatePlan(
@@ -295,7 +295,8 @@ def _spent(
     """Return how to spend a budget: the ratio by its law, and batch size, rate and steps at that ratio."""
     most, span = given
     (chain, others), (best, each) = chains, optima
-    ratio, ratios = float(best.ratio.at(budget)), [float(o.ratio.at(budget)) for o in each]
+    # half of the draws go on in one way, half in the other
+    ratio, ratios = _between(best.at(budget)), [o.at(budget)[k % 2] for k, o in enumerate(each)]
 
     def there(name: str) -> Span | None:
         law = getattr(chain, name)
@@ -309,6 +310,10 @@ def _spent(
         budget, span(ratio, ratios), there("batch"), there("rate"), span(steps[0], steps[1:]), span(left[0], left[1:]),
         budget / most,
     )  # fmt: skip
+
+
+def _between(ratios: tuple[float, float]) -> float:
+    return float(np.sqrt(ratios[0] * ratios[1]))
 
 
 def _steps(chain: Chain, ratio: float, budget: float, prices: Prices) -> float:
