@@ -77,5 +77,5 @@ def test_the_command_shows_larger_models_and_where_nothing_is_promised(tmp_path:
     asked = ("curve", "runs.csv", "--target", "loss", "--step", "D", "--run", "run", "--until", "1e9")
     told = run(*asked, "--larger", "N=1e8,1e12")
     assert told.code == 0 and "models of other sizes" in told.out
-    assert "nothing is promised beyond N = 9e+08, and 1e+12 lies there" in told.err
+    assert "nothing is promised beyond N = 9e8, and 1e12 lies there" in told.err
     assert [m["size"] for m in run(*asked, "--larger", "N=1e8,1e12", "--json").document["larger"]] == [1e8, 1e12]

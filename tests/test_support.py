@@ -324,7 +324,7 @@ def test_a_law_is_carried_down_as_far_as_a_refit_without_the_lowest_third_predic
     # five of sixteen rungs are left out
     assert judged.down["N"] == pytest.approx(1e3 * x[0] / x[5], rel=1e-6)
     assert judged.start == {"N": 1e3}
-    assert judged.downwards == "downwards, supported to N = 100 (the runs begin at N = 1e+03)"
+    assert judged.downwards == "downwards, supported to N = 100 (the runs begin at N = 1000)"
     assert judged.to_json()["down"] == {"N": pytest.approx(100.0)}
 
 

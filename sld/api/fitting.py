@@ -102,8 +102,7 @@ def fit(
     learned, why = _priors(form, train, loss, options)
     results = _exact(form, train, settings, starts=starts, seed=seed) if learned and asked != "learned" else {}
     fits, settings = _few(form, train, settings, seed) if learned and not results else ({}, settings)
-    if fits:
-        results = {column: few.result for column, few in fits.items()}
+    results = {column: few.result for column, few in fits.items()} or results
     results = results or _results(form, train, settings, starts=starts, seed=seed)
     notes = [*remarks, *why, *_notes(form.expressions, kept.train)]
     provenance = {
