@@ -218,6 +218,7 @@ def test_measured_values_of_planned_runs_never_reach_a_search(tmp_path: Path) ->
     assert again.verdict == found.verdict
 
 
+@pytest.mark.slow
 def test_the_command_takes_planned_runs(sld: Run, tmp_path: Path) -> None:
     one_line(sld("discover", "-", "--target", "loss", "--scale", "N", "--for", "-"), "standard input holds one table")
     table, plan = tmp_path / "runs.csv", tmp_path / "plan.csv"

@@ -184,6 +184,7 @@ def test_what_one_law_has_not_is_held_in_the_other_alone() -> None:
     assert [p.difference.value for p in pair.places] == pytest.approx([0.0] * len(pair.places), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_answer_and_groups_of_a_law_are_its_recipes() -> None:
     N, D = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 1e11, 5)))
     y = 1.7 + 400 * N**-0.34 + 410 * D**-0.28
@@ -242,6 +243,7 @@ def test_laws_that_count_differently_are_warned_of() -> None:
     assert any("is counted as total in one law and as non-embedding in the other" in w for w in found.warnings)
 
 
+@pytest.mark.slow
 def test_the_command_compares_run_folders_and_draws(run: Run, tmp_path: Path) -> None:
     for name, of in (("dense", FIRST), ("sparse", SECOND)):
         (tmp_path / name).mkdir()
@@ -259,6 +261,7 @@ def test_the_command_compares_run_folders_and_draws(run: Run, tmp_path: Path) ->
         assert outcome.code == 2 and outcome.err.count("\n") == 1 and not outcome.out
 
 
+@pytest.mark.slow
 def test_tables_are_compared_as_recipes_with_one_form_fitted_to_each(run: Run, tmp_path: Path) -> None:
     """Tokens worth 1.6 times as much in one of two isoFLOP sweeps: the multiplier of compute is 1.6, whoever fits."""
     rng = np.random.default_rng(5)

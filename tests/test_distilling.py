@@ -66,6 +66,7 @@ def test_a_teacher_that_is_there_pays_up_to_an_amount_that_grows_with_the_studen
     assert ends[0] < ends[1] / 5 and ends[1] < ends[2] / 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("given", "budgets"), [({}, (1e19, 1e23)), ({"N": 1e9}, (1e21,))])
 def test_a_teacher_that_must_be_trained_for_one_student_never_pays(
     given: dict[str, float], budgets: tuple[float, ...]
@@ -83,6 +84,7 @@ def test_a_teacher_that_must_be_trained_for_one_student_never_pays(
             assert sum(plan.parts.values()) == pytest.approx(1.0, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_the_split_of_a_budget_is_the_lowest_that_brute_force_finds() -> None:
     """Size of the teacher and its share of the compute on a grid that is made finer about its lowest point."""
     budget, size = 1e21, 1e9

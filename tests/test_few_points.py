@@ -57,6 +57,7 @@ def test_two_rows_give_a_law_of_three_constants() -> None:
     assert predicted["loss"][0] == pytest.approx(true, rel=0.08)
 
 
+@pytest.mark.slow
 def test_intervals_hold_what_they_say_where_the_priors_are_true() -> None:
     """Laws are drawn from the priors and rows from the laws: the draws, not stretched, are then exact."""
     expression, N, at = parse(FORM, ["N"]), SIZES, {"N": np.array([2e8])}

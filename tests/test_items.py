@@ -72,6 +72,7 @@ def test_classes_foretell_what_the_mean_of_all_items_hides() -> None:
     assert classes < 0.5 * one
 
 
+@pytest.mark.slow
 def test_both_laws_count_by_what_they_missed_and_the_interval_holds_the_score() -> None:
     rows, _, truth = answers(4)
     names = [f"q{k}" for k in range(rows.right.shape[1])]

@@ -247,6 +247,7 @@ def test_looks_are_paid_for_and_not_done_on_credit() -> None:
     assert credit.looked > looked
 
 
+@pytest.mark.slow
 def test_a_session_with_every_look_against_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret-key-0123456789")
     turns: list[list[tuple[str, Any]]] = [

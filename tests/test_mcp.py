@@ -33,6 +33,7 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     anyio.run(main)
 
 
+@pytest.mark.slow
 def test_from_a_csv_to_a_plan_of_next_runs_over_stdio_in_eight_calls(tmp_path: Path) -> None:
     """A scripted client: every argument of a later call is in an earlier answer."""
     from mcp import Client
@@ -66,6 +67,7 @@ def test_from_a_csv_to_a_plan_of_next_runs_over_stdio_in_eight_calls(tmp_path: P
     run(main)
 
 
+@pytest.mark.slow
 def test_a_search_reports_progress_and_is_ended_with_its_processes_when_cancelled() -> None:
     async def main() -> None:
         async with here() as session:

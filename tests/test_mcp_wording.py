@@ -42,6 +42,7 @@ def test_options_become_arguments_and_commands_tools_and_what_is_quoted_stays() 
     assert notes_for_agents(record) == {**record, "notes": ["left out, `keep_unfinished`"]}
 
 
+@pytest.mark.slow
 def test_every_option_that_a_message_names_is_an_argument_of_some_tool() -> None:
     pytest.importorskip("mcp", reason="the MCP SDK is not installed (pip install 'sld[mcp]')")
     from pydantic import BaseModel
@@ -55,7 +56,7 @@ def test_every_option_that_a_message_names_is_an_argument_of_some_tool() -> None
     named: dict[str, str] = {}
     for room in ("api", "analysis", "data", "fit", "formula", "laws", "search"):
         for path in (REPOSITORY / "sld" / room).rglob("*.py"):
-            for text in _texts(path):
+            for text in (t for t in _texts(path) if "--" in t):
                 for argument in set(re.findall(r"`(\w+)`", for_agents(text))) - set(re.findall(r"`(\w+)`", text)):
                     named[argument] = f"{path.name}: {text}"
     assert {name: where for name, where in named.items() if name not in taken | NO_TOOL} == {}

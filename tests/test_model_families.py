@@ -137,6 +137,7 @@ def test_a_new_family_is_foretold_from_one_model() -> None:
     assert found.gains[0].low < found.gains[0].value < found.gains[0].high and wide.gains == ()
 
 
+@pytest.mark.slow
 def test_folds_take_the_law_with_the_fewest_constants_that_holds() -> None:
     alike, _ = world(3, level=0.0, interaction=0.0)
     assert forms(alike)[0] == Form(ONE) and forms(alike)[-1] == Form(COMPONENTS, 3)
@@ -177,6 +178,7 @@ def test_slopes_of_families_are_found_where_they_differ() -> None:
     assert judged.chosen == Form(COMPONENTS, 1)
 
 
+@pytest.mark.slow
 def test_missing_scores_are_filled_from_the_others_of_a_model() -> None:
     whole, larger = world(5, skills=2)
     table = holes(whole, 0.15)
@@ -193,6 +195,7 @@ def test_missing_scores_are_filled_from_the_others_of_a_model() -> None:
     assert delta == pytest.approx(0) and np.diag(C) == pytest.approx(law.variances.model)
 
 
+@pytest.mark.slow
 def test_scores_are_the_same_upside_down_and_in_per_cent() -> None:
     table, larger = world(6)
     at = {"family": "b", "N": np.exp(larger.logs[1, 0]), "D": np.exp(larger.logs[1, 1])}
@@ -217,6 +220,7 @@ def test_scores_are_the_same_upside_down_and_in_per_cent() -> None:
     assert again.to_json() == found.to_json() and "2 families" not in repr(found)
 
 
+@pytest.mark.slow
 def test_intervals_follow_how_much_models_scatter() -> None:
     widths = []
     for noise in (0.004, 0.06):
@@ -305,6 +309,7 @@ def test_too_few_models_and_families_are_refused_by_name() -> None:
     assert "0 of 8 families have models of more than one size" in refused(first)
 
 
+@pytest.mark.slow
 def test_the_command_shows_models_and_laws(sld: Run, tmp_path: Path) -> None:
     table, larger = world(8)
     rows = columns_of(table)

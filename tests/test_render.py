@@ -189,6 +189,7 @@ def test_numbers_of_sympy_become_numbers() -> None:
     assert from_sympy(sympy.Integer(7)).tree == number(7.0)
 
 
+@pytest.mark.slow
 @given(trees(("N", "A", "b"), numbers=(1.0, 2.0, 0.5, -1.0, -3.0), max_leaves=6), st.sampled_from([-2.0, 0.5, 3.0]))
 @settings(deadline=None, max_examples=40)
 def test_what_is_shown_is_equal_to_the_formula_says_sympy(tree: Node, value_of_a: float) -> None:

@@ -62,6 +62,7 @@ ASKED: dict[str, Any] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_best_ratio_at_five_times_the_budget_is_foretold_within_a_tenth() -> None:
     """The bar for the value-based chain; budgets go up to that of the dearest performance that was run."""
     budget = 5 * float(true_chain(np.array([3])).cheapest(PRICES)[1][0])
@@ -152,6 +153,7 @@ def evaluations(path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_command_reads_curves_and_spends_a_budget(sld: Run, tmp_path: Path) -> None:
     evaluations(tmp_path / "runs.csv")
     asked = ("utd", "runs.csv", "--ratio", "utd", "--target", "score", "--step", "env_steps", "--run", "seed")
