@@ -166,6 +166,7 @@ def test_what_the_law_does_not_tell_is_one_line_too(sld: Run) -> None:
     one_line(sld("allocate", "1 + N**-0.3 + 0*D", "--budget", "1e20"), "no interior optimum", code=1)
 
 
+@pytest.mark.slow
 def test_the_command_shows_writes_and_draws(sld: Run, law_file: Path, runs: Path, tmp_path: Path) -> None:
     table, picture = tmp_path / "plans.csv", tmp_path / "plan.svg"
     shown = sld("allocate", law_file, "--budget", "1e19,1e18", "--draws", "30", "--out", table)

@@ -74,6 +74,7 @@ def test_addresses_that_are_none_and_schedulers_that_are_not_there_are_refused(s
     one_line(sld("discover", runs, runs, *COLUMNS, "--executor", "dask", "--llm", "m"), "one search at a time")
 
 
+@pytest.mark.slow
 def test_without_dask_the_command_says_how_to_get_it(tmp_path: Path) -> None:
     runs = write_runs(tmp_path / "runs.csv")
     words = ["discover", str(runs), *COLUMNS, "--executor", "dask"]

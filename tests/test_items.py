@@ -127,6 +127,7 @@ def test_what_cannot_be_meant_is_refused_in_a_line(change: dict[str, Any], messa
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_command_shows_classes_also_through_a_loss(sld: Run, tmp_path: Path) -> None:
     rows, _, _ = answers(0, n_items=60)
     table = columns_of(rows) | {"loss": np.repeat(1.8 + 60 * rows.X[:, 0] ** -0.09, 60)}

@@ -183,6 +183,7 @@ def test_hostile_calls_are_refused_in_one_line_and_change_nothing(tmp_path: Path
     assert not Path("pwned").exists()
 
 
+@pytest.mark.slow
 def test_a_client_grants_folders_and_can_only_make_less_of_those_that_are_open(tmp_path: Path) -> None:
     from mcp_types import ListRootsResult, Root
 

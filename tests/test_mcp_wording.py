@@ -72,6 +72,7 @@ def _texts(path: Path) -> list[str]:
     return [str(n.value) for n in found if id(n) not in docs]
 
 
+@pytest.mark.slow
 def test_refusals_of_every_tool_name_arguments(tmp_path: Path) -> None:
     pytest.importorskip("mcp", reason="the MCP SDK is not installed (pip install 'sld[mcp]')")
     anyio = pytest.importorskip("anyio")

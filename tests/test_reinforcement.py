@@ -189,6 +189,7 @@ def write(path: Path, rows: dict[str, list[Any]]) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_command_says_who_leads_and_writes_files(sld: Run, tmp_path: Path) -> None:
     write(tmp_path / "runs.csv", recipes())
     asked: tuple[str, ...] = (

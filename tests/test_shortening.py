@@ -50,6 +50,7 @@ def test_parts_of_laws_are_shortened_as_when_everything_is_tried(
         assert simplify(expression).text == untold(expression, patch)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(trees(("N", "D", "a", "b", "c", "E"), numbers=(0.0, 1.0, 2.0, -1.0, 0.5), max_leaves=8))
 def test_random_trees_are_shortened_as_when_everything_is_tried(tree: Node) -> None:

@@ -180,6 +180,7 @@ def test_a_collected_frame_needs_no_roles_either(logs: Path) -> None:
     assert law.provenance["n_rows"] == 4 and [v.column for v in law.variables] == ["N", "D"][: len(law.variables)]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal as Ctrl-C does")
 def test_ctrl_c_leaves_what_was_there(tmp_path: Path) -> None:
     place = source("mlflow-files", tmp_path)
