@@ -22,6 +22,11 @@ from sld.laws.law import Law
 RNG = np.random.default_rng(0)
 
 
+@pytest.fixture(autouse=True)
+def _as_sharp_as_for_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sld.analysis.plot._DPI", 130)  # the other tests draw with fewer points
+
+
 def fitted(table: Table, text: str | Mapping[str, str]) -> Law:
     expressions, constants = {}, {}
     for j, target in enumerate(table.targets):

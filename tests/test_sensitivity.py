@@ -59,7 +59,7 @@ def test_each_other_way_gives_what_a_fit_of_its_own_gives() -> None:
         "loss log": fit(loss="log"),
         "loss log_huber, delta 0.001": fit(loss="log_huber"),
         "only rows with N>=3e7": fit(drop="N<3e7"),
-        "without N = 1e+07": fit(drop="N<2e7"),
+        "without N = 1e7": fit(drop="N<2e7"),
         "without seed a": fit(rows, drop="seed==a"),
         "without row 1": fit({k: v[1:] for k, v in plain.items()}),
         "start 3 alone": fit(),
