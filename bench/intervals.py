@@ -1,7 +1,7 @@
 """What intervals hold on rows that no search saw, how wide they are, and what they hold in simulations.
 
     python bench/intervals.py [--tables confirm] [--budget 20s] [--seed 0] [--keep DIR] [--beside FILE] [--data DIR]
-    python bench/intervals.py --simulate
+    python bench/intervals.py --simulate [--laws 120] [--seed 0]
     python bench/intervals.py --calibrate --keep DIR
 
 For every table: a search, then the intervals of 50, 80 and 90 % at its held-out rows. Counted per table and level: the
@@ -13,7 +13,7 @@ both in standard deviations of the held-out values. Three other ways to make int
 * conformal: quantiles of the errors of refits to the lower rungs on the rungs above, at any distance.
 
 `--keep DIR` keeps the outcome of each search and takes up what is there. `--beside FILE` adds a line of another
-version: a JSON of table to [share, score, width] at 90 %. `--simulate` fits 30 laws with known constants on five
+version: a JSON of table to [share, score, width] at 90 %. `--simulate` fits laws with known constants on five
 designs and counts how often their exponents, and N* at a hundred times the largest budget, lie inside. `--calibrate`
 tries stretches and tails on the tables to build on (`bench/split.md`) and the older ones: what
 `sld/laws/calibration.py` has was chosen so. The tables under DIR (default: shared/data beside the repository) are
@@ -340,11 +340,11 @@ def designs() -> dict[str, tuple[Array, Array]]:
     }
 
 
-def simulate(noise: float = 0.005) -> None:
-    """Print how often exponents and N* lie inside their 90 % intervals."""
+def simulate(n_laws: int, seed: int, noise: float = 0.005) -> None:
+    """Print how often exponents and N* of simulated laws lie inside their 90 % intervals."""
     inside: dict[str, dict[str, list[bool]]] = {"exponents": {}, "N*": {}}
-    for i in range(30):
-        rng = np.random.default_rng([7, i])
+    for i in range(n_laws):
+        rng = np.random.default_rng([7 + seed, i])
         form = FORMS[i % len(FORMS)]
         known = {
             "E": rng.uniform(1.2, 2.2), "A": 10 ** rng.uniform(1.8, 2.9), "a": rng.uniform(0.25, 0.45),
@@ -353,7 +353,7 @@ def simulate(noise: float = 0.005) -> None:
         if "D0" in form:  # Kaplan et al. 2020, equation 1.5, with a floor
             known |= {"b": rng.uniform(0.4, 0.9), "A": 10 ** rng.uniform(2.0, 3.0), "D0": 10 ** rng.uniform(8.5, 9.5)}
         for j, (design, (N, D)) in enumerate(designs().items()):
-            own = np.random.default_rng([11, i, j])
+            own = np.random.default_rng([11 + seed, i, j])
             expression = sld.parse(form, ["N", "D"])
             truth = {c: known[c] for c in expression.constants}
             loss = evaluate(expression, {"N": N, "D": D}, truth) * np.exp(noise * own.standard_normal(len(N)))
@@ -385,10 +385,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=HERE.parents[1] / "shared" / "data")
     parser.add_argument("--no-others", dest="others", action="store_false")
     parser.add_argument("--simulate", action="store_true")
+    parser.add_argument("--laws", type=int, default=30)
     parser.add_argument("--calibrate", action="store_true")
     args = parser.parse_args()
     if args.simulate:
-        return simulate()
+        return simulate(args.laws, args.seed)
     if args.calibrate:
         return calibrate(args)
     rows: dict[str, dict[str, Any]] = {}
