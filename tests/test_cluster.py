@@ -164,3 +164,77 @@ def test_workers_that_a_queue_of_jobs_starts_have_the_law_of_one_process(
     alone = sld.discover(task, budget="1000fits", workers=1)
     assert found.law.to_json()["constants"] == alone.law.to_json()["constants"]
     assert found.counts == alone.counts
+
+
+# submitted jobs run at once, each in a session of its own, and what is asked of the queue is written down
+SBATCH = """#!/bin/sh
+cp "$1" job.sh
+setsid sh job.sh > "job$$.log" 2>&1 < /dev/null &
+echo "$!" >> submitted
+echo "Submitted batch job $!"
+"""
+SCANCEL = """#!/bin/sh
+echo "$1" >> cancelled
+kill -- "-$1"
+"""
+# the first job waits in the queue for ever, and no other is let in
+FULL = """#!/bin/sh
+if [ -e submitted ]; then echo "sbatch: error: no more jobs" >&2; exit 1; fi
+echo 4000001 >> submitted
+echo "Submitted batch job 4000001"
+"""
+JOBS = """
+cluster: {cluster}
+jobs: 2
+options:
+  cores: 1
+  memory: 1GB
+  walltime: "00:10:00"
+"""
+
+
+def queue_in(folder: Path, monkeypatch: pytest.MonkeyPatch, sbatch: str) -> Path:
+    """Give this process a SLURM of two commands; returns the file that asks it for jobs."""
+    for name, script in (("sbatch", sbatch), ("scancel", SCANCEL)):
+        (folder / name).write_text(script, encoding="utf-8")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+    monkeypatch.chdir(folder)
+    file = folder / "dask-slurm.yaml"
+    file.write_text(JOBS.format(cluster="slurm"), encoding="utf-8")
+    return file
+
+
+@pytest.mark.slow
+def test_a_file_that_starts_jobs_gives_the_law_of_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("dask_jobqueue", reason="no queue of jobs (pip install dask-jobqueue)")
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "dask-local.yaml"
+    file.write_text(JOBS.format(cluster="local"), encoding="utf-8")
+    task, told = sld.load_task("nanolm_chinchilla"), list[str]()
+    found = sld.discover(task, budget="1500fits", executor=file, tell=told.append)
+    alone = sld.discover(task, budget="1500fits", workers=1)
+    assert found.law.to_json()["constants"] == alone.law.to_json()["constants"]
+    assert found.counts == alone.counts
+    assert told == ["asking local for 2 jobs of 1 worker each; waiting up to 60 minutes for the first"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-ins for SLURM's commands are shell scripts")
+def test_jobs_are_cancelled_with_the_search_and_when_the_queue_refuses_one(
+    sld: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("dask_jobqueue", reason="no queue of jobs (pip install dask-jobqueue)")
+    file = queue_in(tmp_path, monkeypatch, SBATCH)
+    done = sld("discover", write_runs(tmp_path / "runs.csv"), *COLUMNS, "--budget", "300fits", "--executor", file)
+    assert done.code == 0 and done.err.startswith("asking slurm for 2 jobs of 1 worker each"), done.err
+    submitted = (tmp_path / "submitted").read_text().split()
+    assert len(submitted) == 2 and sorted((tmp_path / "cancelled").read_text().split()) == sorted(submitted)
+    script = (tmp_path / "job.sh").read_text(encoding="utf-8")
+    assert "#SBATCH -t 00:10:00" in script and "--nthreads 1 " in script
+    for name in ("submitted", "cancelled"):
+        (tmp_path / name).unlink()
+    queue_in(tmp_path, monkeypatch, FULL)
+    with pytest.raises(UsageError, match=r"slurm takes no job: sbatch: error: no more jobs$"), Cluster(str(file)):
+        pass
+    assert (tmp_path / "cancelled").read_text().split() == ["4000001"]

@@ -96,7 +96,7 @@ def discover(
         outliers=options.get("outliers", "drop"),
     )
     train, notes = (task.train, ()) if aimed is None else (aimed.table, aimed.notes)
-    with shown_progress(options.get("progress")) as progress, _at(options.get("executor"), workers) as cluster:
+    with shown_progress(options.get("progress")) as progress, _at(options, workers) as cluster:
         found = discovery.discover(
             train,
             replace(settings, cluster=cluster),
@@ -133,14 +133,18 @@ def _completed(outcome: Discovery) -> Discovery:
 
 
 @contextmanager
-def _at(executor: Cluster | str | None, workers: int) -> Iterator[Cluster | None]:
+def _at(options: SearchOptions, workers: int) -> Iterator[Cluster | None]:
     """Give the cluster that an address stands for, for as long as it is needed; one that is connected stays so."""
-    if executor is None or not isinstance(executor, str):
+    executor, tell = options.get("executor"), options.get("tell")
+    if not isinstance(executor, str | Path):
         yield executor
         return
     from sld.search.judging.cluster import Cluster
 
-    with Cluster(executor, workers) as cluster:
+    place = Cluster(str(executor), workers)
+    if place.asks and tell is not None:
+        tell(place.asks)
+    with place as cluster:
         yield cluster
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from inspect import Parameter, signature
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from sld.core.errors import UsageError, suggest
@@ -57,12 +58,13 @@ class SearchOptions(ColumnOptions, total=False):
         constants: Names in these formulas that are constants although they look like columns, such as N or lr.
         outliers: "drop" (the default) sets runs aside that look diverged and names them, "keep" does not look for any.
         executor: Where formulas are judged instead of `workers` processes here: "dask://HOST:PORT" of a scheduler of
-            Dask, "dask" for one that is started here, or a connected `sld.search.judging.cluster.Cluster`. Needs the
-            extra dask; the same law for a budget in fits.
+            Dask, "dask" for one that is started here, a file such as "dask-slurm.yaml" that asks a queue of jobs for
+            workers, or a connected `sld.search.judging.cluster.Cluster`. Needs the extra dask; the same law for a
+            budget in fits.
         progress: True shows a bar while the search goes on, in a notebook and on a terminal; a function is called with
             the state (`seconds`, `fraction` of the budget, `tried`, `best`) a few times a second.
-        tell: Called with a sentence when an earlier search in the folder is taken up or set aside; otherwise it is a
-            note.
+        tell: Called with a sentence when an earlier search in the folder is taken up or set aside (otherwise it is a
+            note), and before jobs of a queue are waited for.
     """
 
     aim: object
@@ -70,7 +72,7 @@ class SearchOptions(ColumnOptions, total=False):
     formulas: Sequence[str | Mapping[str, str]]
     constants: Collection[str]
     outliers: str
-    executor: Cluster | str | None
+    executor: Cluster | str | Path | None
     progress: Callable[[Progress], None] | bool | None
     tell: Callable[[str], None] | None
 

@@ -48,8 +48,9 @@ def bench(
         str | None,
         typer.Option(
             "--executor",
-            metavar="dask://HOST:PORT",
-            help="Search on a cluster of Dask, a task a worker; dask starts one here.",
+            metavar="dask://HOST:PORT|FILE",
+            help="Search on a cluster of Dask, a task a worker; dask starts one here, and a file such as "
+            "dask-slurm.yaml says how a queue of jobs starts one.",
         ),
     ] = None,
     out: Annotated[
@@ -69,7 +70,10 @@ def bench(
 
     tasks = api.suite_tasks(suite)
     done: list[api.Searched] = []
-    with nullcontext() if executor is None else Cluster(executor, workers) as cluster:
+    place = None if executor is None else Cluster(executor, workers)
+    if place is not None and place.asks:
+        output.remark(place.asks)
+    with nullcontext() if place is None else place as cluster:
         n, by = (workers, "process") if cluster is None else (cluster.n_workers(), "worker of the cluster")
         by = by if n == 1 else by.replace("process", "processes").replace("worker", "workers")
         output.remark(f"searching the {len(tasks)} tasks of {suite} with {n} {by}; writing to {out}")

@@ -157,8 +157,9 @@ def discover(
         str | None,
         typer.Option(
             "--executor",
-            metavar="dask://HOST:PORT",
-            help="Judge on a cluster of Dask, or search several tables there, one a worker; dask starts one here.",
+            metavar="dask://HOST:PORT|FILE",
+            help="Judge on a cluster of Dask, or search several tables there, one a worker; dask starts one here, and "
+            "a file such as dask-slurm.yaml says how a queue of jobs starts one.",
         ),
     ] = None,
     planned: Annotated[
@@ -246,7 +247,10 @@ def _several(
 
     folders = [_run_folder(task, search["seed"]) for task in tasks]
     done: list[api.Searched] = []
-    with Cluster(executor, workers) as cluster:
+    place = Cluster(executor, workers)
+    if place.asks:
+        output.remark(place.asks)
+    with place as cluster:
         page = f", {cluster.dashboard}" if cluster.dashboard else ""
         output.remark(f"searching {len(tasks)} tables with {cluster.n_workers()} workers{page}")
         for one in api.discover_many(tasks, folders, cluster, **search):

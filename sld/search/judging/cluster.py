@@ -1,8 +1,8 @@
 """A Dask cluster as the place where proposals are judged, or whole searches are made.
 
-Tasks are sent to a scheduler that exists already, or to processes of this machine that are started for it. A worker
-that dies costs time alone: what it was at is sent again, and what it held is computed again elsewhere. Nothing is read
-from a disk that only one machine has, and nothing leaves the cluster.
+Tasks are sent to a scheduler that exists already, or to processes of this machine or jobs of a queue that are started
+for it. A worker that dies costs time alone: what it was at is sent again, and what it held is computed again elsewhere.
+Nothing is read from a disk that only one machine has, and nothing leaves the cluster.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from sld.core.errors import SldError, UsageError
@@ -24,6 +25,7 @@ from sld.core.version import __version__
 from sld.search.candidates.candidate import Candidate
 from sld.search.judging.executors import Result, chunks, nothing
 from sld.search.judging.judge import Judge, Proposal
+from sld.search.judging.launchers import Launch, is_launch_file
 
 LOCAL = "dask"  # processes of this machine
 SCHEME = "dask://"  # how the address of a scheduler begins
@@ -78,20 +80,23 @@ class Cluster:
         """Take an address; the connection begins with the context.
 
         Args:
-            address: "dask://HOST:PORT" of a scheduler, or "dask" for processes of this machine.
-            workers: How many of these.
+            address: "dask://HOST:PORT" of a scheduler, "dask" for processes of this machine, or the name of a file
+                that says how a queue of jobs starts them: see `launchers.Launch`.
+            workers: How many processes of this machine.
 
         Raises:
-            UsageError: The address is none, or Dask is not installed.
+            UsageError: The address is none, the file says something else, or Dask is not installed.
         """
-        place = address.removeprefix(SCHEME)
-        if address != LOCAL and (place == address or not place.rpartition(":")[2].isdigit()):
-            raise UsageError(f"--executor wants {SCHEME}HOST:PORT of a scheduler, or {LOCAL}, got {address!r}")
+        place, in_file = address.removeprefix(SCHEME), is_launch_file(address)
+        if not in_file and address != LOCAL and (place == address or not place.rpartition(":")[2].isdigit()):
+            wanted = f"{SCHEME}HOST:PORT of a scheduler, {LOCAL}, or a file such as dask-slurm.yaml"
+            raise UsageError(f"--executor wants {wanted}, got {address!r}")
         try:
             self._dask: Any = import_module("distributed")
         except ModuleNotFoundError:
             raise UsageError("an executor of Dask needs the package distributed; pip install 'sld[dask]'") from None
         self.address, self._place, self._wanted = address, place, workers
+        self._launch = Launch.read(Path(address)) if in_file else None
         self._client: Any = None
         self._own: Any = None
         self._n_workers, self._looked = 0, 0.0
@@ -100,17 +105,24 @@ class Cluster:
         """Connect, and wait for the first worker.
 
         Raises:
-            UsageError: Nobody answers, no worker comes, or the workers have another sld.
+            UsageError: Nobody answers, no worker comes, the workers have another sld, or the queue takes no job.
         """
         if self.address == LOCAL:
             self._own = self._started()
+        wait_s = _WAIT_S if self._launch is None else self._launch.wait_s
         try:
+            if self._launch is not None:
+                with import_module("dask").config.set(_QUIET):
+                    self._own = self._launch.start()
+                self._launch.submit(self._own)
             where = self._own if self._own is not None else f"tcp://{self._place}"
             self._client = self._dask.Client(where, timeout=_ANSWER_S, set_as_default=False)
-            self._client.wait_for_workers(1, timeout=_WAIT_S)
+            self._client.wait_for_workers(1, timeout=wait_s)
             self._check()
         except (OSError, TimeoutError) as error:
             self.__exit__()
+            if self._launch is not None and self._client is not None and isinstance(error, TimeoutError):
+                raise UsageError(self._launch.too_late) from None
             what = "no worker came" if self._client is not None else "no scheduler answers"
             raise UsageError(f"{what} at {self.address}: {_line(error)}") from None
         except BaseException:
@@ -139,13 +151,15 @@ class Cluster:
                 raise UsageError(f"no Dask worker starts on this machine: {_line(error)}; {way_out}") from None
 
     def __exit__(self, *exc: object) -> None:
-        """Leave the cluster as it was; processes that were started for it end."""
+        """Leave the cluster as it was; processes and jobs that were started for it end."""
         for one in (self._client, self._own):
             if one is not None:
                 one.close()
 
     def _check(self) -> None:
         """Refuse workers on which searches would fail or differ."""
+        if self._launch is not None and (most := max(self._client.nthreads().values())) > 1:
+            raise UsageError(f"the workers of {self.address} have {most} threads; sld fits one thread per process")
         try:
             versions = self._client.run(_version)
         except (ImportError, AttributeError) as error:
@@ -163,7 +177,12 @@ class Cluster:
     @property
     def dashboard(self) -> str:
         """Address of the scheduler's own page; empty where it has none."""
-        return "" if self._own is not None else str(self._client.dashboard_link or "")
+        return "" if self.address == LOCAL else str(self._client.dashboard_link or "")
+
+    @property
+    def asks(self) -> str:
+        """What the context will ask of a queue of jobs, in a sentence; empty where it asks nothing."""
+        return "" if self._launch is None else self._launch.sentence
 
     def n_workers(self) -> int:
         """Return how many workers there are, as of a few seconds ago."""
