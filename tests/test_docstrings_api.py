@@ -22,6 +22,7 @@ VERBS = (
     *(sld.count, sld.plausibility, sld.allocate, sld.compare, sld.isoflop, sld.optimum, sld.sensitivity, sld.worth),
     *(
         sld.curve,
+        sld.curve_alignment,
         sld.curve_law,
         sld.downstream,
         sld.downstream_items,

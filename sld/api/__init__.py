@@ -3,6 +3,7 @@
 Heavy modules are imported by the function that needs them, so that `sld tasks` does not wait for the engine.
 """
 
+from sld.api.alignment import curve_alignment
 from sld.api.allocation import allocate
 from sld.api.board import Submitted, leaderboard, submit
 from sld.api.clusters import Searched, discover_many
@@ -52,6 +53,7 @@ __all__ = [
     "compare",
     "count",
     "curve",
+    "curve_alignment",
     "curve_law",
     "diagnose",
     "discover",

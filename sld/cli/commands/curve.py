@@ -1,4 +1,4 @@
-"""`sld curve`: the end of runs that are under way, and the loss along a run under another schedule."""
+"""`sld curve`: the end of runs under way, the loss along a run under another schedule, runs over one another."""
 
 from __future__ import annotations
 
@@ -72,6 +72,14 @@ Priors = Annotated[
         help="auto expects of runs of at most five points what such runs do in other tables, none does not.",
     ),
 ]
+Align = Annotated[
+    options.Names,
+    typer.Option(
+        "--align",
+        metavar="COLS",
+        help="Without --until: lay the runs over one another by each of these columns, e.g. tokens,flops.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -85,6 +93,7 @@ def register(app: typer.Typer) -> None:
         "sld curve runs.csv --target loss --step tokens --run run --until 2x --larger N=1e9,4e9",
         "sld curve models.csv --target error --step rows --run model --until 10x",
         "sld curve finished.csv --target loss --step step --lr lr --predict wsd:peak=3e-4,warmup=500,total=20000",
+        "sld curve runs.csv --target acc --step tokens --run size --align tokens,flops --plot overlay.png",
     )(curve)
 
 
@@ -125,6 +134,7 @@ def curve(
         str | None,
         typer.Option("--predict", metavar="WORDS", help="Without --until: the loss along a run of another schedule."),
     ] = None,
+    align: Align = None,
     drop: options.Drop = None,
     melt: options.Melt = False,
     watch: Annotated[
@@ -138,27 +148,34 @@ def curve(
 ) -> None:
     """Where will runs under way end, and what would another learning rate schedule bring?
 
-    With --until: what each run will be at its end, from its part so far. Without: a law of the loss along whole runs
-    under their learning rates, which foretells other schedules.
+    With --until: what each run will be at its end, from its part so far. With --align: how far apart the runs lie, over
+    tokens or compute. With neither: a law of the loss along whole runs under their learning rates, which foretells
+    other schedules.
     """
     from sld.cli.show import curves as show
     from sld.cli.show import files
 
-    shared: dict[str, Any] = {
-        "target": target, "step": step, "lr": lr, "schedule": _by_run(schedule), "drop": drop or (), "melt": melt,
-    }  # fmt: skip
+    shared: dict[str, Any] = {"target": target, "step": step, "lr": lr, "schedule": _by_run(schedule)}
+    shared |= {"drop": drop or (), "melt": melt}
     if run:
         shared["run"] = options.split(run)
     share = options.level_of(level)
-    ends: dict[str, Any] = {
-        "better": better,
-        "lower": lower,
-        "upper": upper,
-        "level": share,
-        "pooled": not alone,
+    if align is not None:
+        others = {
+            "--until": until, "--lr": lr, "--schedule": schedule, "--lower": lower, "--upper": upper, "--alone": alone,
+            "--first": first, "--cooled": cooled, "--trunk": trunk, "--larger": larger, "--size": size,
+            "--predict": predict, "--watch": watch, "--skip": skip,
+        }  # fmt: skip
+        _aligned(table, {**shared, "align": options.split(align), "seed": seed}, others, (plot, out, json))
+        return
+    ends: dict[str, Any] = {"better": better, "lower": lower, "upper": upper, "level": share, "pooled": not alone}
+    ends |= {
         "first": first,
+        "priors": priors,
+        "cooled": cooled,
+        "trunk": trunk,
+        "larger": options.several(larger, "--larger"),
     }
-    ends |= {"priors": priors, "cooled": cooled, "trunk": trunk, "larger": options.several(larger, "--larger")}
     if until is None and not (watch and schedule):
         if watch:
             raise UsageError("--watch needs to know where the runs end: --until, or total=... in --schedule")
@@ -215,6 +232,25 @@ def _law(table: str, asked: dict[str, Any], predict: str | None, places: tuple[P
     else:
         files.table(found, out)
     show.law(found, predict, foretold, json)
+
+
+def _aligned(
+    table: str, asked: dict[str, Any], others: dict[str, Any], places: tuple[Path | None, Path | None, bool]
+) -> None:
+    """Lay runs over one another; what belongs to their ends or to a law of them is refused."""
+    from sld import api
+    from sld.cli.show import curves as show
+    from sld.cli.show import files
+
+    for flag, given in others.items():
+        if given is not None and given is not False and given != 0.0:
+            raise UsageError(f"{flag} says nothing of runs laid over one another; leave --align out, or {flag}")
+    plot, out, json = places
+    words = {name: value for name, value in asked.items() if name not in ("lr", "schedule")}
+    found = api.curve_alignment(options.given(table), **words)
+    files.picture(found, plot)
+    files.table(found, out)
+    show.alignment(found, json)
 
 
 def _watched(table: str, asked: dict[str, Any], every: float, json: bool) -> None:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sld.cli.output import notes, plain, say, say_json, say_table, shown
+from sld.core.numbers import signed
 
 if TYPE_CHECKING:
     from sld.analysis.curves.curve_law import CurveLaw, Foretold
     from sld.analysis.curves.finals import Final, FinalValues
+    from sld.analysis.curves.overlay import CurveAlignment
 
 MOST_RUNS = 40  # rows that are shown; --out and --json have all
 
@@ -130,6 +132,46 @@ def _meaning(law: str) -> str:
         "S1: sum of the learning rates since the warm-up; fall: each fall of the rate, to `rate`; S_k: sum of the "
         "rates since it"
     )
+
+
+def alignment(found: CurveAlignment, json: bool) -> None:
+    """Show how far apart runs lie, over each column and for each pair."""
+    if json:
+        say_json(found.to_json())
+        return
+    say(f"{found.target} of {len(found.runs)} runs, laid over one another where both of a pair were measured")
+    say()
+    rows = [
+        [a.column, str(len(a.pairs)), shown(a.distance, 3), _whole(a.share), _whole(a.offset_share), shown(a.noise, 3)]
+        for a in found.alignments
+    ]
+    say_table(rows, ["by", "pairs", "apart", "of the span", "offset", "noise alone"])
+    say()
+    every = [(a.column, p) for a in found.alignments for p in a.pairs]
+    rows = [
+        [
+            *(f"{p.first}, {p.second}", column, f"{shown(p.low, 3)} to {shown(p.high, 3)}", shown(p.distance, 3)),
+            *(_whole(p.share), signed(p.offset), shown(p.noise, 3)),
+        ]
+        for column, p in every[:MOST_RUNS]
+    ]
+    say_table(rows, ["runs", "by", "from", "apart", "of the span", "second higher by", "noise alone"])
+    if len(every) > MOST_RUNS:
+        say(f"  and {len(every) - MOST_RUNS} further pairs (--out FILE or --json has all)")
+    say()
+    say(found.sentence)
+    say(
+        f"apart: root mean square difference in {found.target}; of the span: beside the highest less the lowest value "
+        "there; offset: share of the squared difference that is the same all along; noise alone: what runs alike "
+        "would be apart"
+    )
+    if len(found.alignments) > 1:
+        say("closest goes by checkpoints that lie in the common part of every column, so that the same are compared")
+    notes(found.notes)
+
+
+def _whole(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def watched(found: FinalValues, json: bool) -> None:
