@@ -120,6 +120,7 @@ def test_rows_without_a_success_count_as_they_should() -> None:
     assert spread[0] < spread[1]
 
 
+@pytest.mark.slow
 def test_the_command_counts_and_says_what_lies_beyond_the_samples(sld: Run, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     lines = [f"{m},{c},60" for m, a in (("A", 0.3), ("B", 1.0)) for c in rng.binomial(60, rng.beta(a, 3, 40))]

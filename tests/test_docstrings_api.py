@@ -36,6 +36,7 @@ VERBS = (
 )
 
 
+@pytest.mark.slow
 @each("verb", VERBS)
 def test_the_example_of_a_verb_gives_what_it_shows(verb: Callable[..., Any]) -> None:
     (example,) = doctest.DocTestFinder(recurse=False).find(verb, verb.__name__)

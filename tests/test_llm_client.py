@@ -298,6 +298,7 @@ def test_a_huge_error_is_not_read() -> None:
         (body('{"choices": [{"message": {"content": 5, "tool_calls": [1, {"function": 2}]}}]}'), "the model answered"),
     ],
 )
+@pytest.mark.slow
 @each("stream", [False, True])
 def test_an_answer_without_use_says_why(answer: Answer, words: str, stream: bool) -> None:
     got = ask_once([answer, answer], stream=stream, max_retries=1)

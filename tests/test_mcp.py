@@ -152,6 +152,7 @@ def hostile(root: Path, outside: Path) -> list[tuple[str, Any, str]]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_hostile_calls_are_refused_in_one_line_and_change_nothing(tmp_path: Path) -> None:
     root, outside = tmp_path / "open", tmp_path / "closed"
     for folder in (root, outside, root / "folder"):

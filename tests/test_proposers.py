@@ -140,6 +140,7 @@ def test_the_same_seed_and_scores_give_the_same_proposals(kind: str) -> None:
     assert [(p.key, p.forms) for p in one] == [(p.key, p.forms) for p in other]
 
 
+@pytest.mark.slow
 @each("names", [ALL, [EVOLUTION, "catalogue"]])  # the second runs out of static ones
 def test_batches_drawn_while_the_one_before_is_judged_are_those_drawn_after(names: Sequence[str]) -> None:
     ahead: list[bool] = []

@@ -34,6 +34,7 @@ def test_a_stack_overflow_hurts_nobody_else() -> None:
         "raise ValueError('\\n\\033[2J\\u202e' * 1000)",
     ],
 )
+@pytest.mark.slow
 def test_a_huge_or_hostile_message_becomes_one_short_line(body: str) -> None:
     status = run(law(body)).status
     assert status.startswith("law failed in line") and len(status) <= 400 and status.isprintable()

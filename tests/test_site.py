@@ -332,6 +332,7 @@ def test_series_differ_by_more_than_colour() -> None:
 NASTY = ["E", "N*0 + log(0 - E)", "exp(A*N)", "A/(N - N)", "A*1e90*N**9", "E + A*N**-a", "min(A, N)*0", "N**N"]
 
 
+@pytest.mark.slow
 @each("text", NASTY)
 @each("name", ["nanolm_chinchilla", "nanolm_mixture", "nanolm_lr_batch"])
 def test_any_law_that_parses_has_its_pages(name: str, text: str) -> None:

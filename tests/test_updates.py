@@ -86,6 +86,7 @@ def test_laws_come_back_where_nothing_scatters() -> None:
     assert found.check is not None and found.check.foretold == pytest.approx(found.check.measured, rel=0.05)
 
 
+@pytest.mark.slow
 def test_a_budget_pays_for_its_data_and_their_updates() -> None:
     spent = sld.utd(rows(1), budget=[1e9, 4e9], **ASKED).budgets
     for s in spent:
@@ -124,6 +125,7 @@ def test_runs_that_never_get_there_do_not_praise_their_setting() -> None:
     assert found.chain.batch is not None and found.chain.batch.exponent == pytest.approx(0.3, abs=0.12)
 
 
+@pytest.mark.slow
 def test_a_ratio_that_misses_the_highest_performance_still_tells_of_the_others() -> None:
     table = rows(4)
     kept = [i for i, (s, J) in enumerate(zip(table["utd"], table["return"], strict=True)) if s > 0.5 or J < 400]
@@ -131,6 +133,7 @@ def test_a_ratio_that_misses_the_highest_performance_still_tells_of_the_others()
     assert found.ratios[0] == 0.5 and found.chain.floor == pytest.approx(1e5 * 1.6 ** np.arange(4), rel=0.15)
 
 
+@pytest.mark.slow
 def test_with_one_run_of_each_setting_the_law_itself_says_how_far_it_is_off() -> None:
     found = sld.utd(rows(3, seeds=1), **{**ASKED, "run": ()})
     assert any("no setting has two runs" in note for note in found.notes)
