@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sld.analysis.reinforcement.chain import LEAST_LEVELS, Chain, Optimum, Prices, Settings, drawn, fit_chain
+from sld.analysis.reinforcement.frames import frame
 from sld.analysis.reinforcement.recipes import Span
 from sld.core.arrays import Array
 from sld.core.numbers import exact, short
@@ -135,18 +136,7 @@ class UpdatePlan:
 
     def to_frame(self) -> DataFrame:
         """Return a row for each budget, or for each performance where no budget was asked for."""
-        import pandas as pd
-
-        rows = []
-        for item in self.budgets or self.levels:
-            row: dict[str, Any] = {}
-            for key, value in asdict(item).items():
-                if isinstance(value, dict):
-                    row |= {key: value["value"], f"{key}_low": value["low"], f"{key}_high": value["high"]}
-                elif value is not None:
-                    row[key] = value
-            rows.append(row)
-        return pd.DataFrame(rows)
+        return frame(self.budgets or self.levels)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but what was run, in JSON's types."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sld.analysis.reinforcement.frames import frame
 from sld.analysis.reinforcement.recipes import Compared, Recipe
 from sld.analysis.reinforcement.sigmoid import Bounded
 from sld.core.arrays import Array
@@ -87,18 +88,7 @@ class RecipeCurves:
 
     def to_frame(self) -> DataFrame:
         """Return a row for each recipe, a column for each number and each end of its interval."""
-        import pandas as pd
-
-        rows = []
-        for recipe in self.recipes:
-            row: dict[str, Any] = {}
-            for key, value in asdict(recipe).items():
-                if isinstance(value, dict):
-                    row |= {key: value["value"], f"{key}_low": value["low"], f"{key}_high": value["high"]}
-                elif value is not None:
-                    row[key] = value
-            rows.append(row)
-        return pd.DataFrame(rows)
+        return frame(self.recipes)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the curves, in JSON's types; what is never reached is null."""
