@@ -6,7 +6,8 @@
 For each budget the score of the best form on the folds (lower is better; it must not rise with the budget) and the R²
 of the law on held-out rows, which the search never sees. A task is searched once, for the longest budget; a shorter
 one takes that search up where it was at its share of the time, and ends it as always. `--runs` keeps the searches.
-Writes bench/results/NAME.json, bench/NAME.md and NAME.png.
+Writes bench/results/NAME.json after every search (an interrupted run goes on where it stopped), bench/NAME.md and
+NAME.png.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from sld.search.outcome import Discovery
 from sld.search.run_folder import CONFIG, EVENTS
 
 HERE = Path(__file__).resolve().parent
-SUITES = ("sldbench-train", "open", "synthetic")
+SUITES = ("sldbench-train", "open", "open2", "synthetic")
 _SLACK = 0.01  # of the score on the folds: a finalist that is judged again from more starts may come out a little worse
 
 
@@ -112,19 +113,22 @@ def main() -> None:
     folders = [f.parent for suite in SUITES for f in sorted((args.data / suite).glob("*/task.toml"))]
     folders += [f.parent for f in sorted((HERE.parent / "tasks").glob("*/task.toml"))]
     wanted = set(args.tasks.split(",")) - {""}
-    results: dict[str, dict[str, dict[str, Any]]] = {}
-    with tempfile.TemporaryDirectory() as place:
-        for folder in folders:
-            for seed in args.seeds:
-                if not wanted or folder.name in wanted:
-                    name = f"{folder.parent.name}/{folder.name} {seed}"
-                    results[name] = measured(folder, args.budgets, seed, args.workers, args.runs or Path(place))
-                    print(name, [(r["score"], r["r2"]) for r in results[name].values()], flush=True)
     told = f"--budgets {','.join(args.budgets)} --seeds {','.join(map(str, args.seeds))}"
     told += f" --workers {args.workers}" + (f" --tasks {args.tasks}" if args.tasks else "")
     machine = f"Python {platform.python_version()}"
-    saved = {"command": f"python bench/anytime.py {told}", "machine": machine, "tasks": results}
-    (HERE / "results" / f"{args.name}.json").write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
+    saved: dict[str, Any] = {"command": f"python bench/anytime.py {told}", "machine": machine, "tasks": {}}
+    file = HERE / "results" / f"{args.name}.json"
+    if file.is_file() and (before := json.loads(file.read_text(encoding="utf-8")))["command"] == saved["command"]:
+        saved = before
+    results: dict[str, dict[str, dict[str, Any]]] = saved["tasks"]
+    with tempfile.TemporaryDirectory() as place:
+        for folder in folders:
+            for seed in args.seeds:
+                name = f"{folder.parent.name}/{folder.name} {seed}"
+                if name not in results and (not wanted or folder.name in wanted):
+                    results[name] = measured(folder, args.budgets, seed, args.workers, args.runs or Path(place))
+                    file.write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
+                    print(name, [(r["score"], r["r2"]) for r in results[name].values()], flush=True)
     plotted(results, [seconds_of(b) for b in args.budgets], HERE / f"{args.name}.png")
     steps = [(runs[a]["score"], runs[b]["score"]) for runs in results.values()
              for a, b in zip(args.budgets, args.budgets[1:], strict=False)]  # fmt: skip
@@ -136,7 +140,7 @@ def main() -> None:
         "Score on the folds of the best form (lower is better), and held-out R² of the law.",
         f"The score on the folds rose in {worse} of {len(steps)} steps to a larger budget.",
         "",
-        "![gain of the score on the folds, and held-out R², against the budget](anytime.png)",
+        f"![gain of the score on the folds, and held-out R², against the budget]({args.name}.png)",
         "",
         "| task, seed | " + " | ".join(args.budgets) + " |",
         "|---" * (len(args.budgets) + 1) + "|",
