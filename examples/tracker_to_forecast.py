@@ -60,7 +60,7 @@ for k, run in enumerate(runs):
 # the table it writes a card, which says what each column is for.
 
 # %%
-collected = sld.collect(LOGS, out="runs.csv")
+collected = sld.collect(LOGS, out="collected.csv")
 print("\n".join(collected.attrs["account"]))
 collected.head()
 
@@ -70,7 +70,7 @@ collected.head()
 # The card is read with the table, so nothing has to be said again.
 
 # %%
-found = sld.discover("runs.toml", budget="2000fits", workers=1, progress=True)
+found = sld.discover("collected.toml", budget="2000fits", workers=1, progress=True)
 found
 
 # %% [markdown]
