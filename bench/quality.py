@@ -42,7 +42,7 @@ from sld.search.discovery import SearchSettings, discover
 
 Array = NDArray[np.float64]
 HERE = Path(__file__).resolve().parent
-SUITES = ("sldbench-train", "open", "synthetic")
+SUITES = ("sldbench-train", "open", "open2", "synthetic")
 METHODS = ("nearest", "loglinear", "published", "operon", "sld")
 
 _OPERON = """
