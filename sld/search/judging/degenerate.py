@@ -168,7 +168,8 @@ def _needs_units(expression: Expression, unit: str, table: Table) -> tuple[bool,
     around = np.concatenate([basis, values, np.ones((1, _POINTS))])
     if not (np.isfinite(around).all() and np.isfinite(wanted).all()):
         return False, False
-    return _outside(wanted, basis), _outside(wanted, around)
+    lies_outside = _outside(wanted, basis)
+    return lies_outside, lies_outside and _outside(wanted, around)  # more functions span no less
 
 
 def _outside(wanted: Array, basis: Array) -> bool:
