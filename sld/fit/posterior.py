@@ -124,7 +124,7 @@ class Problem:
         """Return what the law says (n, n_points) for each set of constants."""
         wide = {c: np.asarray(v)[:, None] for c, v in constants.items()}
         with np.errstate(all="ignore"):
-            found = walk(self.expression.tree, {s: np.asarray(x)[None] for s, x in columns.items()}, wide)  # type: ignore[arg-type]
+            found = walk(self.expression.tree, {s: np.asarray(x)[None] for s, x in columns.items()}, wide)
         n = len(next(iter(constants.values())))
         return np.broadcast_to(np.asarray(found), (n, len(next(iter(columns.values())))))
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import permutations
 from typing import TypeAlias
@@ -54,7 +54,19 @@ from sld.formula.expression import (
 )
 from sld.formula.operators import evaluate_scalar
 from sld.formula.shortening import Shortenings
-from sld.formula.terms import CONST, FREE_CONSTANT, NONE, POS, Term, Value, collect, exponent_of, negated, value_text
+from sld.formula.terms import (
+    CONST,
+    FREE_CONSTANT,
+    NONE,
+    POS,
+    Term,
+    Value,
+    collect,
+    exponent_of,
+    is_const,
+    negated,
+    value_text,
+)
 
 _MAX_PERMUTED = 3  # constants used twice or more; beyond, their numbering is that of their first appearance
 _MAX_SHORTENED = 120  # nodes; `simplify` tries each, and a form as long as this is not made readable by it
@@ -233,9 +245,8 @@ def simplify(expression: Expression) -> Expression:
         return expression
     shortener = _Shortener(expression.variables)
     tree = shortener.folded(expression.tree)
-    if tree is not expression.tree and tree != expression.tree:
-        key = _key_of(tree, expression.variables, shortener.values)
-    if sum(1 for _ in tree.walk()) <= _MAX_SHORTENED:
+    if len(tree.walk()) <= _MAX_SHORTENED:
+        key = _key_of(tree, expression.variables, shortener.values)  # the same, and what it was made of
         while (shorter := shortener.hoisted(tree, key)) is not None:
             tree, key = shorter
     return Expression(tree, expression.variables)
@@ -259,8 +270,8 @@ class _Shortener:
         n_constants = tokens.count("$") + tokens.count("@") + len({t for t in tokens if t[0] == "$" and len(t) > 1})
         total = _names(tree)
         spare = sum(n not in variables for n in total) - n_constants
-        known = Shortenings(tree, variables, text, total, spare)
-        for path, node, scales in _places(tree, ()):
+        known = Shortenings(tree, variables, text, total, spare, spare <= 0 and self._counts(tree, total))
+        for path, node, scales in _places(tree):
             if not node.args or (node.op == "neg" and not scales):
                 continue
             inside: Counter[str] | None = None
@@ -283,6 +294,19 @@ class _Shortener:
                     return shorter, found
         return None
 
+    def _counts(self, tree: Node, total: Mapping[str, int]) -> bool:
+        """Return whether no constant is used twice, and no part loses all its variables, as `N**0` does."""
+        if any(count > 1 and n not in self.variables for n, count in total.items()):
+            return False
+        known = self.values.get((), {})
+        if id(tree) not in known:  # a name, or nowhere finite
+            return False
+        for node in tree.walk():
+            found = known.get(id(node))
+            if found is not None and is_const(found[1]) and not node.names.isdisjoint(self.variables):
+                return False
+        return True
+
     def folded(self, node: Node) -> Node:
         """Compute what has only numbers in it, and drop zeros, ones and double signs."""
         if not node.args:
@@ -293,40 +317,48 @@ class _Shortener:
         return found[1]
 
     def _folded(self, node: Node) -> Node:
-        op, args = node.op, tuple([self.folded(arg) for arg in node.args])
-        if not any(arg.op != "number" for arg in args):
-            value = evaluate_scalar(op, *(arg.value for arg in args))
+        op, before = node.op, node.args
+        first = last = self.folded(before[0])
+        if len(before) == 2:
+            last = self.folded(before[1])
+        if first.op == "number" and last.op == "number":
+            value = evaluate_scalar(op, *(first.value, last.value)[: len(before)])
             if value == 0.0 or 1.0 / _FOLDABLE < abs(value) < _FOLDABLE:
                 return number(value or 0.0)
-        first, last = args[0], args[-1]
-        match op:
-            case "+" | "-" if (positive := without_sign(last)) is not None:
-                return self.folded(Node("-" if op == "+" else "+", (first, positive)))
-            case "+" | "-" if _is(last, 0.0):
-                return first
-            case "+" | "-" if last.op == "number" and first.op in ("+", "-") and first.args[1].op == "number":
-                inner = -first.args[1].value if first.op == "-" else first.args[1].value
-                total = inner + (last.value if op == "+" else -last.value)
-                return self.folded(Node("+", (first.args[0], number(total))))
-            case "+" if _is(first, 0.0):
-                return last
-            case "-" if _is(first, 0.0):
-                return self.folded(call("neg", last))
-            case "-" if first == last:
-                return number(0.0)
-            case "*" if _is(first, 0.0) or _is(last, 0.0):
-                return number(0.0)
-            case "*" if _is(first, 1.0):
-                return last
-            case "*" | "/" | "**" if _is(last, 1.0):
-                return first
-            case "neg" if first.op == "neg":
+        shorter: Node | None = None
+        if op == "+" or op == "-":
+            shorter = self._folded_sum(op, first, last)
+        elif op == "neg":
+            if first.op == "neg":
                 return first.args[0]
-            case "neg" if first.op in ("*", "/"):
+            if first.op in ("*", "/"):
                 return self.folded(Node(first.op, (call("neg", first.args[0]), first.args[1])))
-        if len(args) == len(node.args) and all(a is b for a, b in zip(args, node.args, strict=True)) and op != "neg":
+        elif op == "*" and (_is(first, 0.0) or _is(last, 0.0)):
+            return number(0.0)
+        elif op == "*" and _is(first, 1.0):
+            return last
+        elif op in ("*", "/", "**") and _is(last, 1.0):
+            return first
+        if shorter is not None:
+            return shorter
+        if op != "neg" and first is before[0] and last is before[-1]:
             return node
-        return call(op, *args)
+        return call(op, first, last) if len(before) == 2 else call(op, first)
+
+    def _folded_sum(self, op: str, first: Node, last: Node) -> Node | None:
+        """Return the sum or difference of two folded nodes where it is shorter than that, else None."""
+        positive = without_sign(last)
+        if positive is not None:
+            return self.folded(Node("-" if op == "+" else "+", (first, positive)))
+        if _is(last, 0.0):
+            return first
+        if last.op == "number" and first.op in ("+", "-") and first.args[1].op == "number":
+            inner = -first.args[1].value if first.op == "-" else first.args[1].value
+            total = inner + (last.value if op == "+" else -last.value)
+            return self.folded(Node("+", (first.args[0], number(total))))
+        if _is(first, 0.0):
+            return last if op == "+" else self.folded(call("neg", last))
+        return number(0.0) if op == "-" and first == last else None
 
 
 def _names(tree: Node) -> Counter[str]:
@@ -356,11 +388,15 @@ def _heirs(node: Node, variables: Sequence[str]) -> Sequence[Node]:
     return (first, call("neg", last)) if falls else node.args
 
 
-def _places(node: Node, path: tuple[int, ...], scales: bool = True) -> Iterator[tuple[tuple[int, ...], Node, bool]]:
-    """Yield (path, node, whether it is a term or factor of the outermost sum), parents first."""
-    yield path, node, scales
-    for i, arg in enumerate(node.args):
-        yield from _places(arg, (*path, i), scales and node.op in ("+", "-", "*", "/", "neg"))
+def _places(tree: Node) -> Iterator[tuple[tuple[int, ...], Node, bool]]:
+    """Yield (path, node, whether it is a term or factor of the outermost sum), parents first, left to right."""
+    stack: list[tuple[tuple[int, ...], Node, bool]] = [((), tree, True)]
+    while stack:
+        path, node, scales = place = stack.pop()
+        yield place
+        if node.args:
+            scales = scales and node.op in ("+", "-", "*", "/", "neg")
+            stack += [((*path, i), node.args[i], scales) for i in range(len(node.args) - 1, -1, -1)]
 
 
 def _replaced(node: Node, path: Sequence[int], new: Node) -> Node:

@@ -12,7 +12,7 @@ from sld.formula.expression import Expression, Node
 from sld.formula.operators import OPERATORS
 
 
-def evaluate(expression: Expression, columns: Mapping[str, Array], constants: Mapping[str, float]) -> Array:
+def evaluate(expression: Expression, columns: Mapping[str, Array], constants: Mapping[str, Array | float]) -> Array:
     """Return the value of `expression` for every row; NaN or inf outside its domain.
 
     >>> from sld.formula.expression import parse
@@ -22,7 +22,7 @@ def evaluate(expression: Expression, columns: Mapping[str, Array], constants: Ma
     Args:
         expression: The formula.
         columns: Variable symbol to values (n_rows,).
-        constants: Value of every constant.
+        constants: Value of every constant, or (n_rows,) values.
     """
     n_rows = len(next(iter(columns.values()))) if columns else 1
     with np.errstate(all="ignore"):
@@ -30,7 +30,7 @@ def evaluate(expression: Expression, columns: Mapping[str, Array], constants: Ma
     return np.broadcast_to(np.asarray(value, dtype=np.float64), (n_rows,)).copy()
 
 
-def walk(node: Node, columns: Mapping[str, Array], constants: Mapping[str, float]) -> Array | float:
+def walk(node: Node, columns: Mapping[str, Array], constants: Mapping[str, Array | float]) -> Array | float:
     """Return the value of a tree: an array, or a number where no column takes part. Warnings are the caller's."""
     if node.op == "number":
         return node.value

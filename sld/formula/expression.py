@@ -19,12 +19,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
+from functools import cached_property
 
 from sld.core.errors import GrammarError, suggest
+from sld.formula.node import Node as Node  # who works with formulas names these from here
+from sld.formula.node import call as call
+from sld.formula.node import format_number as format_number
+from sld.formula.node import name as name
+from sld.formula.node import number as number
+from sld.formula.node import substitute as substitute
+from sld.formula.node import to_text as to_text
+from sld.formula.node import without_sign as without_sign
 from sld.formula.operators import ALIASES, FUNCTIONS, OPERATORS, evaluate_scalar
 
 RESERVED = frozenset(FUNCTIONS) | {"sum", "share", "own"}  # names that no column and no constant may have
@@ -38,169 +45,6 @@ MAX_DEPTH = 100  # recursion over trees stays far from Python's limit of 1000 fr
 MAX_NODES = 600  # the largest law of the catalogue has 77, which leaves room for sums over many proportions
 MAX_NAME = 64  # a column called by a whole sentence is still one name
 MAX_LITERAL = 1e100  # in absolute value; constants beyond this are never meant
-
-
-class _Remembered:
-    """Slots for what a node is asked again and again; they are empty until then, and no part of its value.
-
-    Attributes:
-        names: Names of the variables and constants in this node and below.
-    """
-
-    __slots__ = ("_hash", "names")
-    _hash: int
-    names: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Node(_Remembered):
-    """One node: a number (`op == "number"`), a name (`op == "name"`) or an operator with arguments."""
-
-    op: str
-    args: tuple[Node, ...] = ()
-    value: float = 0.0
-    name: str = ""
-
-    def walk(self) -> Iterator[Node]:
-        """Yield this node and all below it, parents first, left to right."""
-        stack = [self]
-        while stack:
-            node = stack.pop()
-            yield node
-            if node.args:
-                stack.extend(node.args[::-1])
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, wanted):
-            """Fill a slot that is still empty; a property in its place would be asked every time."""
-            if wanted == "names":
-                found = _names_of(self)
-            elif wanted == "_hash":
-                found = hash((self.op, self.args, self.value, self.name))
-            else:
-                raise AttributeError(f"a node has no {wanted!r}")
-            object.__setattr__(self, wanted, found)
-            return found
-
-    def __hash__(self) -> int:
-        """Return a hash that is computed once: trees share their parts."""
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        """Whether other is the same tree."""
-        if self is other:
-            return True
-        if not isinstance(other, Node):
-            return NotImplemented
-        return self.op == other.op and self.value == other.value and self.name == other.name and self.args == other.args
-
-    def __str__(self) -> str:
-        """Return the text of the tree."""
-        return to_text(self)
-
-
-def _names_of(node: Node) -> frozenset[str]:
-    if len(node.args) == 2:
-        left, right = node.args[0].names, node.args[1].names
-        return left if not right or left is right else right if not left else left | right
-    if node.args:
-        return node.args[0].names
-    return frozenset((node.name,)) if node.op == "name" else _NO_NAMES
-
-
-_NO_NAMES: frozenset[str] = frozenset()  # one object for all literals: compared by identity
-
-
-def number(value: float) -> Node:
-    """Return a literal."""
-    return Node("number", value=float(value))
-
-
-@lru_cache(maxsize=1 << 12)
-def name(text: str) -> Node:
-    """Return a variable or constant: the same node for the same name, so that what is known of it is known once."""
-    return Node("name", name=text)
-
-
-def call(op: str, *args: Node) -> Node:
-    """Return an operator node; a negated literal is folded so that text and tree agree one to one."""
-    if len(args) == 1:
-        (arg,) = args
-        if arg.op == "name":
-            return _of_name(op, arg.name)
-        if op == "neg" and arg.op == "number":
-            return number(-arg.value)
-    return Node(op, args)
-
-
-@lru_cache(maxsize=1 << 12)
-def _of_name(op: str, text: str) -> Node:
-    """Return a function of a name, the same node each time: `log(N)` and `-a` stand in most formulas."""
-    return Node(op, (name(text),))
-
-
-def substitute(node: Node, replacement: Mapping[str, Node]) -> Node:
-    """Return `node` with every name in `replacement` replaced, all at once.
-
-    >>> print(substitute(parse("a*b", []).tree, {"a": name("b"), "b": number(2.0)}))
-    b*2
-    """
-    if node.op == "name":
-        return replacement.get(node.name, node)
-    if not node.args:
-        return node
-    return call(node.op, *(substitute(arg, replacement) for arg in node.args))
-
-
-def without_sign(node: Node) -> Node | None:
-    """Return minus the node if its text starts with a minus (`-3`, `-a*x`), else None."""
-    if node.op == "number":
-        return number(-node.value) if node.value < 0 else None
-    if node.op == "neg":
-        return node.args[0]
-    if node.op in ("*", "/") and (first := without_sign(node.args[0])) is not None:
-        return Node(node.op, (first, node.args[1]))
-    return None
-
-
-_PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2, "neg": 3, "**": 4}  # how tightly an operator holds its arguments
-_ATOM = 5  # what never needs brackets
-
-
-def format_number(value: float) -> str:
-    """Return the shortest text that reads back as `value`."""
-    if value == int(value) and abs(value) < 1e15:
-        return str(int(value)) if value or math.copysign(1.0, value) > 0 else "-0.0"
-    return repr(value)
-
-
-def _precedence(node: Node) -> int:
-    if node.op == "number":
-        return _PRECEDENCE["neg"] if math.copysign(1.0, node.value) < 0 else _ATOM
-    return _PRECEDENCE.get(node.op, _ATOM)
-
-
-def to_text(node: Node) -> str:
-    """Return the text of `node` with as few parentheses as the grammar allows; `parse` gives the tree back."""
-    if node.op == "number":
-        return format_number(node.value)
-    if node.op == "name":
-        return node.name
-    if node.op == "neg":
-        return "-" + _wrapped(node.args[0], _PRECEDENCE["neg"])
-    if node.op == "**":
-        return f"{_wrapped(node.args[0], _ATOM)}**{_wrapped(node.args[1], _PRECEDENCE['neg'])}"
-    if node.op in _PRECEDENCE:
-        rank = _PRECEDENCE[node.op]
-        gap = " " if rank == 1 else ""
-        return f"{_wrapped(node.args[0], rank)}{gap}{node.op}{gap}{_wrapped(node.args[1], rank + 1)}"
-    return f"{node.op}({', '.join(to_text(arg) for arg in node.args)})"
-
-
-def _wrapped(node: Node, least: int) -> str:
-    text = to_text(node)
-    return text if _precedence(node) >= least else f"({text})"
 
 
 @dataclass(frozen=True)
@@ -246,7 +90,7 @@ class Expression:
     @cached_property
     def complexity(self) -> int:
         """Number of nodes."""
-        return sum(1 for _ in self.tree.walk())
+        return len(self.tree.walk())
 
     def __str__(self) -> str:
         """Return `text`."""
@@ -487,14 +331,24 @@ def as_parsed(tree: Node, variables: Sequence[str] = ()) -> Expression:
     Raises:
         GrammarError: The tree is beyond the limits of the grammar.
     """
-    depth = 0
+    depth = size = 0
     level = [tree]
+    literals = False  # whether some operator takes nothing but numbers, so that there may be no finite value
     while level and depth <= _SHALLOW:
-        level = [arg for node in level for arg in node.args]
+        below: list[Node] = []
+        for node in level:
+            args = node.args
+            if args:
+                below += args
+                literals = literals or (args[0].op == "number" and args[-1].op == "number")
+        size += len(level)
+        level = below
         depth += 1
     if level:
         return parse(to_text(tree), variables)
-    if (size := _check(tree)[0]) > MAX_NODES:
+    if literals:
+        _check(tree)
+    if size > MAX_NODES:
         raise GrammarError(f"formula has {size} nodes; at most {MAX_NODES}")
     return Expression(_rebuilt(tree), tuple(variables))
 

@@ -260,7 +260,9 @@ class Search:
                 return False
             for batch in batches:
                 for _, candidate, n_fits in self.executor.map(batch, self._draw_ahead):
-                    self._log.note(to_event(self.population.n_tried, candidate, n_fits, self.seconds), self.seconds)
+                    if self.folder is not None:
+                        event = to_event(self.population.n_tried, candidate, n_fits, self.seconds)
+                        self._log.note(event, self.seconds)
                     self._remember(candidate, n_fits)
                     if self.progress is not None and self.seconds - shown > _PROGRESS_EVERY_S:
                         self.progress(self.state())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sld.search.candidates.candidate import Candidate
-from sld.search.candidates.selection import rank
+from sld.search.candidates.selection import best_admissible, rank
 
 
 class HallOfFame:
@@ -52,7 +52,7 @@ class HallOfFame:
     @property
     def best(self) -> Candidate | None:
         """The best candidate so far, or None."""
-        return next(iter(rank(self._by_complexity.values())), None)
+        return best_admissible(self._by_complexity.values())
 
     def ranked(self, n: int | None = None) -> tuple[Candidate, ...]:
         """The best candidates, best first."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from operator import attrgetter
 
 import numpy as np
@@ -91,7 +92,7 @@ def fold_score(
         n_points: Different points in the training rows.
         n_problems: Checks that fail on the extrapolation grid.
     """
-    e = np.array([FAILED_FOLD if not np.isfinite(x) else min(x, FAILED_FOLD) for x in errors])
+    e = np.array([FAILED_FOLD if not math.isfinite(x) else min(x, FAILED_FOLD) for x in errors])
     n = np.array(tested, dtype=np.float64)
     e = (n * e + LUCK * train_nmse) / (n + LUCK)
     mean = float(np.mean(np.log(e + FLOOR + 0.5 * np.asarray(noise)))) if len(e) else 0.0
@@ -118,8 +119,7 @@ def bar(ranked: Sequence[Candidate], n: int, n_points: int) -> float:
 
 def best_admissible(candidates: Iterable[Candidate]) -> Candidate | None:
     """Return the admissible candidate with the lowest score; the best of all if none is admissible."""
-    ranked = rank(candidates)
-    return ranked[0] if ranked else None
+    return min([c for c in candidates if c.ok and math.isfinite(c.score)], key=_PLACE, default=None)
 
 
 def is_exact(candidate: Candidate) -> bool:
@@ -212,9 +212,7 @@ def distinct(ranked: Iterable[Candidate], n: int, bins: float = 20.0) -> list[Ca
     """
     chosen: dict[tuple[int, ...], Candidate] = {}
     for candidate in ranked:
-        mark = tuple(
-            int(np.floor(bins * np.log10(max(e, 1e-12)))) if np.isfinite(e) else 99 for e in candidate.fold_errors
-        )
+        mark = _mark(candidate.fold_errors, bins)
         held = chosen.get(mark)
         if held is None:
             if len(chosen) >= n:
@@ -225,9 +223,14 @@ def distinct(ranked: Iterable[Candidate], n: int, bins: float = 20.0) -> list[Ca
     return sorted(chosen.values(), key=lambda c: (not c.admissible, c.score, c.key))
 
 
+@lru_cache(maxsize=1 << 12)  # of most candidates it is asked for every batch
+def _mark(errors: tuple[float, ...], bins: float) -> tuple[int, ...]:
+    return tuple(int(np.floor(bins * np.log10(max(e, 1e-12)))) if math.isfinite(e) else 99 for e in errors)
+
+
 def mean_log(errors: Sequence[float]) -> float:
     """Return the mean log error over folds."""
-    known = np.array([e if np.isfinite(e) else FAILED_FOLD for e in errors])
+    known = np.array([e if math.isfinite(e) else FAILED_FOLD for e in errors])
     return float(np.mean(np.log(np.minimum(known, FAILED_FOLD) + FLOOR)))
 
 

@@ -276,7 +276,7 @@ def values_at(
 ) -> Array:
     """Return a law's values (n_points,) where `columns` say (symbol to (n_points,)), with each group's constants."""
     values = {c: np.array([group[c] for group in constants])[group_index] for c in expression.constants}
-    found: Array = evaluate(expression, {**columns}, values)  # type: ignore[arg-type]
+    found = evaluate(expression, columns, values)
     return np.broadcast_to(found, group_index.shape)
 
 

@@ -13,6 +13,7 @@ r"""Forms that are no laws whatever they fit: what cancels, what leaves the rang
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -108,13 +109,18 @@ def plays_two_roles(expression: Expression, table: Table) -> bool:
     repeated = _repeated(expression)
     if not repeated:
         return False
-    apart = Expression(_untied(expression.tree, repeated, {}), expression.variables)
+    units = [unit for unit in (*expression.used_variables, "") if _has_units(unit, table)]
     with np.errstate(all="ignore"):
-        for unit in (*expression.used_variables, ""):
-            if not _has_units(unit, table):
+        tied = _Changes(expression, units, table)
+        apart: _Changes | None = None
+        for unit in units:
+            needed = tied.not_made_up_for(unit)
+            if not any(needed):
                 continue
-            tied = _needs_units(expression, unit, table)
-            if any(tied) and any(t and not a for t, a in zip(tied, _needs_units(apart, unit, table), strict=True)):
+            if apart is None:
+                free = Expression(_untied(expression.tree, repeated, {}), expression.variables)
+                apart = _Changes(free, units, table)
+            if any(t and not a for t, a in zip(needed, apart.not_made_up_for(unit), strict=True)):
                 return True
     return False
 
@@ -142,33 +148,51 @@ def _untied(node: Node, repeated: frozenset[str], counts: dict[str, int]) -> Nod
     return call(node.op, *(_untied(a, repeated, counts) for a in node.args)) if node.args else node
 
 
-def _needs_units(expression: Expression, unit: str, table: Table) -> tuple[bool, bool]:
-    """Whether no change of the constants makes up for a small change of the unit of a variable, or of the target.
+@lru_cache
+def _generic(n_constants: int, n_variables: int) -> tuple[tuple[float, ...], tuple[Array, ...]]:
+    """Return sizes around 1 for constants and (n_points,) for variables; most formulas ask for the same."""
+    rng = np.random.default_rng(n_variables)
+    sizes = tuple(float(rng.uniform(0.4, 1.6)) for _ in range(n_constants))
+    return sizes, tuple(rng.uniform(0.5, 3.0, _POINTS) for _ in range(n_variables))
 
-    The second answer is for the formula with a free factor and a free constant around it: `(x + K)**-a` needs a factor
-    to be the same in all units, which says nothing against its K.
-    """
-    factor = "unit__"
-    tree = expression.tree
-    if unit:
-        moved = table.variables[table.symbols.index(unit)].log is not None
-        # a new unit multiplies the quantity, and shifts a column of its logarithms
-        tree = _replaced(tree, unit, call("+" if moved else "*", name(unit), name(factor)))
-    else:
-        moved, tree = False, call("*", tree, name(factor))
-    tape = compile_tape(Expression(tree, expression.variables), project=False)
-    # generic: sizes around 1 everywhere, and the same for all occurrences of a constant
-    rng = np.random.default_rng(len(expression.variables))
-    drawn = {c: float(rng.uniform(0.4, 1.6)) for c in sorted({c.split(_NUMBERED)[0] for c in tape.constants})}
-    theta = np.array([[drawn[c.split(_NUMBERED)[0]] if c != factor else 1.0 - moved for c in tape.constants]])
-    columns = {s: rng.uniform(0.5, 3.0, _POINTS) for s in expression.variables}
-    values, jacobian = value_and_jacobian(tape, tape.column_values(columns, _POINTS), theta)
-    at = tape.constants.index(factor)
-    wanted, basis = jacobian[0][at], np.delete(jacobian[0], at, axis=0)
-    around = np.concatenate([basis, values, np.ones((1, _POINTS))])
-    if not (np.isfinite(around).all() and np.isfinite(wanted).all()):
-        return False, False
-    return _outside(wanted, basis), _outside(wanted, around)
+
+class _Changes:
+    """How a formula changes with its constants and with units, at some points: all derivatives from one tape."""
+
+    def __init__(self, expression: Expression, units: Sequence[str], table: Table) -> None:
+        tree, base = expression.tree, {}
+        for unit in filter(None, units):
+            # a new unit multiplies the quantity, and shifts a column of its logarithms
+            moved = table.variables[table.symbols.index(unit)].log is not None
+            factor = f"unit{_NUMBERED}{unit}"
+            tree = _replaced(tree, unit, call("+" if moved else "*", name(unit), name(factor)))
+            base[factor] = 0.0 if moved else 1.0
+        tape = compile_tape(Expression(tree, expression.variables), project=False)
+        words = sorted(
+            {c.split(_NUMBERED)[0] for c in tape.constants}
+        )  # all occurrences of a constant are worth the same
+        sizes, points = _generic(len(words), len(expression.variables))
+        drawn = dict(zip(words, sizes, strict=True))
+        theta = np.array([[base[c] if c in base else drawn[c.split(_NUMBERED)[0]] for c in tape.constants]])
+        columns = dict(zip(expression.variables, points, strict=True))
+        values, jacobian = value_and_jacobian(tape, tape.column_values(columns, _POINTS), theta)
+        rows = dict(zip(tape.constants, jacobian[0], strict=True))
+        # the target's unit multiplies the formula
+        self.by_unit = {"": values[0]} | {factor.split(_NUMBERED)[1]: rows[factor] for factor in base}
+        self.basis = np.array([row for c, row in rows.items() if c not in base]).reshape(-1, _POINTS)
+        self.around = np.concatenate([self.basis, values, np.ones((1, _POINTS))])
+
+    def not_made_up_for(self, unit: str) -> tuple[bool, bool]:
+        """Whether no change of the constants makes up for a small change of the unit of a variable, or of the target.
+
+        The second answer is for the formula with a free factor and a free constant around it: `(x + K)**-a` needs a
+        factor to be the same in all units, which says nothing against its K.
+        """
+        wanted = self.by_unit[unit]
+        if not (np.isfinite(self.around).all() and np.isfinite(wanted).all()):
+            return False, False
+        lies_outside = _outside(wanted, self.basis)
+        return lies_outside, lies_outside and _outside(wanted, self.around)  # more functions span no less
 
 
 def _outside(wanted: Array, basis: Array) -> bool:

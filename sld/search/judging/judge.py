@@ -331,8 +331,10 @@ def _shortened(form: Form) -> Form:
     if not form.needs_simplify:
         return form
     expression = simplify(form.expression)
-    linear = linear_constants(expression)[1]
-    shared = tuple(c for c in form.shared if c in expression.constants and c not in linear)
+    shared = form.shared
+    if shared:
+        linear = linear_constants(expression)[1]
+        shared = tuple(c for c in shared if c in expression.constants and c not in linear)
     return replace(form, expression=expression, shared=shared, needs_simplify=False)
 
 

@@ -67,9 +67,8 @@ class Soundness:
 def floor_constant(expression: Expression, table: Table) -> str | None:
     """Return the constant that stands alone in the outermost sum while all else there vanishes with scale, or None."""
     terms = _summands(expression.tree)
-    names = [n.name for n in expression.tree.walk() if n.op == "name"]
     alone = [t.name for t in terms if t.op == "name" and t.name not in expression.variables]
-    if len(alone) != 1 or len(terms) < 2 or names.count(alone[0]) != 1:
+    if len(alone) != 1 or len(terms) < 2 or sum(n.name == alone[0] for n in expression.tree.walk()) != 1:
         return None
     others = [t for t in terms if t.op != "name"]
     if len(others) != len(terms) - 1 or not all(_is_valley(t) or _vanishes(t, expression, table) for t in others):
