@@ -155,6 +155,15 @@ def test_a_falling_error_has_a_floor_for_an_asymptote() -> None:
         sld.rl({"C": C, "err": y}, target="err", compute="C")
 
 
+def test_values_that_never_change_have_no_bounded_curve() -> None:
+    C = np.arange(1, 11) * 500.0
+    with pytest.raises(UsageError, match="no run rises with C"):
+        sld.rl({"C": C, "y": np.full(10, 0.3)}, target="y", compute="C")
+    rows = {"C": np.tile(C, 2), "y": np.concatenate([curve(C), np.zeros(10)]), "of": ["moves"] * 10 + ["stays"] * 10}
+    found = sld.rl(rows, target="y", compute="C", recipe="of", discard="none")
+    assert [r.name for r in found.recipes] == ["moves"] and any("stays" in note for note in found.notes)
+
+
 def test_compute_to_a_value_is_infinite_where_it_is_never_reached() -> None:
     ones = np.ones(3)
     b = Bounded(0.2 * ones, np.array([0.5, 0.6, 0.7]), 1000 * ones, 2 * ones, 0.01 * ones)
