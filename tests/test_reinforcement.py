@@ -172,6 +172,25 @@ def test_compute_to_a_value_is_infinite_where_it_is_never_reached() -> None:
     assert Span.of(b.reaching(0.55), 0.9).high == np.inf
 
 
+def test_a_value_that_no_recipe_has_on_its_way_is_refused_and_one_that_some_have_is_not_said_of_all() -> None:
+    asked: dict[str, Any] = {"target": "passed", "compute": "hours", "recipe": "recipe", "run": "seed"}
+    for nowhere in (0.9, 0.05):
+        with pytest.raises(UsageError, match=f"none has {nowhere}: the curves go from 0.1"):
+            sld.rl(recipes(), reach=nowhere, **asked)
+    high = sld.rl(recipes(), reach=0.59, **asked)
+    assert high.quickest == "slow" and high["quick"].reach.value == np.inf
+
+
+def test_the_command_says_never_and_shows_what_one_recipe_takes(sld: Run, tmp_path: Path) -> None:
+    path = write(tmp_path / "recipes.csv", recipes())
+    options = ("--target", "passed", "--compute", "hours", "--run", "seed", "--reach")
+    some = sld("rl", str(path), *options, "0.6", "--recipe", "recipe").out
+    assert "what it takes to reach 0.6\n" in some and "never to never" in some
+    assert "inf" not in some
+    alone = sld("rl", str(path), *options, "0.4", "--drop", "recipe==slow").out
+    assert "what it takes to reach 0.4\n" in alone
+
+
 @pytest.mark.slow
 def test_intervals_hold_asymptotes_and_later_values() -> None:
     """Runs with errors that remember, up to where most of the gain is there: 85 to 95 % asked of 90 % intervals."""
