@@ -211,12 +211,12 @@ def _is_table(data: object) -> bool:
 
 def _from_few_rows(curves: Sequence[Curve]) -> list[str]:
     """Say which laws rest on few rows and on what is known of other tables, and up to where they promise anything."""
-    from sld.analysis.few_points import in_words
+    from sld.analysis.few_points import in_words, promised_by
 
     found = []
     for k, curve in enumerate(curves):
-        promised = getattr(curve.law, "provenance", {}).get("priors")
-        if isinstance(promised, Mapping) and all(curve.law is not other.law for other in curves[:k]):
+        promised = promised_by(getattr(curve.law, "provenance", {}))
+        if promised is not None and all(curve.law is not other.law for other in curves[:k]):
             alone = all(curve.law is not other.law for other in curves[k + 1 :])
             of = f"{curve.name}: " if alone else ""
             found.append(of + "; ".join(in_words(promised)))

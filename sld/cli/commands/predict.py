@@ -58,6 +58,7 @@ def predict(
     Prints the table of points with a column per target, and <target>_low and <target>_high if the law has intervals.
     """
     from sld import api
+    from sld.analysis.few_points import promised_by
     from sld.cli.show import predictions as show
     from sld.data.points_file import with_columns
     from sld.data.table import read_points
@@ -78,7 +79,7 @@ def predict(
     elif not json:
         show.predictions(with_columns(given, show.rounded(predicted)), None)
     if json:
-        show.predictions_json(predicted, str(law), out, loaded.provenance.get("priors"))
+        show.predictions_json(predicted, str(law), out, promised_by(loaded.provenance))
 
 
 def score(
