@@ -120,7 +120,7 @@ def curve(
         (2.24, True)
     """
     from sld.analysis.curves.finals import Asked, FinalValues, final_values
-    from sld.analysis.curves.trunks import gains
+    from sld.analysis.curves.trunks import gains, on_trunks
 
     check_keywords(curve, options, EndOptions)
     better = options.get("better", "lower")
@@ -131,7 +131,10 @@ def curve(
         raise UsageError(f"level must lie between 0 and 1, got {level:g}")
     curves, ends, notes = _read(data, target, step, until, options, options.get("cooled"))
     cooled = _cooled(data, target, step, options)
-    cost = _cost(data, target, step, options)
+    parents = _parents(data, target, step, options)
+    cost = _cost(data, target, step, options, parents)
+    if cooled is not None:
+        curves, cooled = on_trunks(curves, cooled, parents)
     if (first := options.get("first")) is not None:
         if not 0 < first <= 1:
             raise UsageError(f"first is a share of each run, above 0 and at most 1, got {exact(first)}")
@@ -274,22 +277,33 @@ def _cooled(data: object, target: str, step: str, options: EndOptions) -> dict[s
     return {c.name: c for c in found}
 
 
-def _cost(data: object, target: str, step: str, options: EndOptions) -> Cost | None:
-    """Return what the runs cost; None where nothing is said of trunks."""
-    from sld.analysis.curves.runs import label_of_runs, read_curves
-    from sld.analysis.curves.trunks import cost_of
+def _parents(data: object, target: str, step: str, options: EndOptions) -> dict[str, str]:
+    """Return run to the run that it branched from, for those that did."""
+    from sld.analysis.curves.runs import label_of_runs
     from sld.data.reading import prepared
     from sld.data.roles import listed
 
     column = options.get("trunk")
     if column is None:
-        return None
+        return {}
     run = listed(options.get("run") or ())
     if len(run) != 1:
         raise UsageError("trunk names runs, so one column has to tell them apart (run)")
     source = prepared(data, drop=listed(options.get("drop", ())), keep=[step], targets=[target])
-    parents = {name: of for name, of in label_of_runs(source, column, run).items() if of != name}
-    return cost_of(read_curves(source, target=target, step=step, run=run)[0], parents)
+    return {name: of for name, of in label_of_runs(source, column, run).items() if of != name}
+
+
+def _cost(data: object, target: str, step: str, options: EndOptions, parents: Mapping[str, str]) -> Cost | None:
+    """Return what the runs cost; None where nothing is said of trunks."""
+    from sld.analysis.curves.runs import read_curves
+    from sld.analysis.curves.trunks import cost_of
+    from sld.data.reading import prepared
+    from sld.data.roles import listed
+
+    if options.get("trunk") is None:
+        return None
+    source = prepared(data, drop=listed(options.get("drop", ())), keep=[step], targets=[target])
+    return cost_of(read_curves(source, target=target, step=step, run=listed(options.get("run") or ()))[0], parents)
 
 
 def _larger(
