@@ -138,7 +138,9 @@ def curve(
     if (first := options.get("first")) is not None:
         if not 0 < first <= 1:
             raise UsageError(f"first is a share of each run, above 0 and at most 1, got {exact(first)}")
-        curves = [c.until(first * c.x[-1]) for c in curves]
+        curves, without = _first_part(curves, first)
+        notes = [*notes, *without]
+    _check_ends(curves, ends, step)
     curves = [c.until(ends[c.name]) if c.x[0] <= ends.get(c.name, -1) < c.x[-1] else c for c in curves]
     rates, said = _rates_to(curves, ends, options)
     _check_bounds(curves, target, options)
@@ -153,6 +155,25 @@ def curve(
     more, beyond = _larger(data, target, step, found, options, (asked, {f.run: f.at for f in finals}))
     notes = [*notes, *remarks, *beyond]
     return FinalValues(target, step, level, better, tuple(finals), said, tuple(notes), by_name, found, cost, more)
+
+
+def _first_part(curves: Sequence[Curve], share: float) -> tuple[list[Curve], list[str]]:
+    """Return the first part of each run that has a point there, and which have none."""
+    parts = [c.until(share * c.x[-1]) for c in curves]
+    if none := [c.name for c in parts if not len(c.x)]:
+        more = f" and {len(none) - 8} more" if len(none) > 8 else ""
+        said = f"no point lies in the first {short(100 * share)} % of {', '.join(none[:8])}{more}"
+        if len(none) == len(parts):
+            raise UsageError(f"{said}; use a larger first part")
+        return [c for c in parts if len(c.x)], [said]
+    return parts, []
+
+
+def _check_ends(curves: Sequence[Curve], ends: Mapping[str, float], step: str) -> None:
+    """Refuse ends that lie before a run begins: of these nothing can be told."""
+    for c in curves:
+        if (end := ends.get(c.name, math.inf)) < c.x[0] * (1 - 1e-12):
+            raise UsageError(f"until {step} = {exact(end)}: run {c.name!r} begins later, at {exact(c.x[0])}")
 
 
 def _check_bounds(curves: Sequence[Curve], target: str, options: EndOptions) -> None:
