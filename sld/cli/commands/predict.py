@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -74,6 +75,9 @@ def predict(
     for sentence in api.warnings(loaded, table):
         output.remark(f"warning: {sentence}")
     show.warn_of_gaps(predicted)
+    if loaded.intervals is None and not loaded.notes:
+        published = isinstance(loaded.provenance.get("published"), Mapping)
+        output.remark(f"note: no intervals: {'published constants have none' if published else 'the law carries none'}")
     if out is not None:
         show.predictions(with_columns(given, predicted), out)
     elif not json:
