@@ -38,6 +38,18 @@ def test_suites_that_are_none_are_refused(sld: Run, tmp_path: Path) -> None:
             one_line(sld("bench", name), said)
 
 
+def test_what_no_search_can_take_is_refused_before_any_is_made(sld: Run, tmp_path: Path) -> None:
+    """It was a failed search of every task, and a mean of -1."""
+    folder = suite(tmp_path / "suite")
+    for words, said in (
+        (("--budget", "0fits"), "budget is a time or a number of fits"),
+        (("--budget", "200fits", "--workers", "0"), "workers must be 1 or more"),
+    ):
+        with case(said):
+            one_line(sld("bench", folder, *words, "--out", tmp_path / "out"), said)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 def test_a_suite_has_the_scores_on_a_cluster_that_its_searches_have_alone(tmp_path: Path) -> None:
     pytest.importorskip("distributed", reason="Dask is not installed (pip install 'sld[dask]')")

@@ -244,6 +244,12 @@ def test_predict_says_where_the_law_gives_no_number(sld: Run, tmp_path: Path) ->
     assert sld("predict", "law.json", "points.csv", "--json").document["predictions"]["loss"][1] is None
 
 
+def test_predict_says_of_a_law_without_intervals_that_it_has_none(sld: Run, law_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "points.csv").write_text("N,D\n1e9,2e10\n", encoding="utf-8")
+    assert "note: no intervals: published constants have none" in sld("predict", "chinchilla", "points.csv").err
+    assert "no intervals" not in sld("predict", law_file, "points.csv").err
+
+
 def test_predict_takes_a_task_for_its_held_out_runs_and_does_not_look_at_what_they_gave(
     sld: Run, law_file: Path, tmp_path: Path
 ) -> None:

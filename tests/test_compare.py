@@ -262,6 +262,20 @@ def test_the_command_compares_run_folders_and_draws(run: Run, tmp_path: Path) ->
 
 
 @pytest.mark.slow
+def test_few_rows_are_told_of_and_nothing_is_surer_than_sure() -> None:
+    """Four rows get constants from other tables: `sld.fit` says so, and so does a comparison that fits them."""
+    N, D = (a.ravel() for a in np.meshgrid([1e6, 4e6, 1.6e7], [1e8, 4e8, 1.6e9]))
+    rows = {"N": N, "D": D, "loss": 1.7 + 400 * N**-0.34 + 410 * D**-0.28}
+    few = {k: (1.05 * v if k == "loss" else v)[[0, 1, 3, 4]] for k, v in rows.items()}
+    found = sld.compare({"many": rows, "few": few}, target="loss", scale=["N", "D"])
+    (said,) = [note for note in found.notes if note.startswith("few: 4 rows cannot tell every constant")]
+    assert "nothing is promised beyond N = 1.6e7 or D = 1.6e9" in said
+    noisy = rows | {"loss": rows["loss"] * (1 + 1e-3 * np.random.default_rng(0).standard_normal(9))}
+    sure = sld.compare({"a": noisy, "b": noisy | {"loss": 1.2 * noisy["loss"]}}, target="loss", scale=["N", "D"])
+    assert "a is better everywhere (more than 99 % sure within the rows of both)" in sure.summary()
+
+
+@pytest.mark.slow
 def test_tables_are_compared_as_recipes_with_one_form_fitted_to_each(run: Run, tmp_path: Path) -> None:
     """Tokens worth 1.6 times as much in one of two isoFLOP sweeps: the multiplier of compute is 1.6, whoever fits."""
     rng = np.random.default_rng(5)

@@ -174,6 +174,21 @@ def test_a_fall_that_nothing_like_was_seen_of_does_not_make_intervals_narrow() -
         assert final.low < (0.5 + 0.05 * k + 4 * 10000**-0.5) * 0.75 < final.high
 
 
+def test_a_first_part_without_points_and_an_end_before_the_run_are_said() -> None:
+    step = [100.0 * k for k in range(1, 11)] + [5000.0 + 500 * k for k in range(10)]
+    rows = {"step": step, "run": ["a"] * 10 + ["b"] * 10, "loss": [2 + 20 * x**-0.5 for x in step]}
+    asked: dict[str, Any] = {"target": "loss", "step": "step", "run": "run"}
+    found = sld.curve(rows, until=20000, first=0.4, **asked)
+    assert [f.run for f in found.finals] == ["a"]
+    assert any("no point lies in the first 40 % of b" in note for note in found.notes)
+    for more, words in (
+        ({"until": 20000, "first": 0.01}, "no point lies in the first 1 % of a, b; use a larger first part"),
+        ({"until": 1000}, "until step = 1000: run 'b' begins later, at 5000"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            sld.curve(rows, **asked, **more)
+
+
 def test_a_score_that_has_levelled_off_is_not_continued_upwards() -> None:
     step = np.geomspace(1, 70, 18)
     rng = np.random.default_rng(0)

@@ -193,6 +193,7 @@ def test_the_command_shows_tasks_and_counts(sld: Run, tmp_path: Path) -> None:
         (("--at", "N=1", "--better", "up"), "better must be higher or lower"),
         (("--at", "N=1", "--trials", "acc"), "counts must be whole"),
         (("--at", "N=1", "--through", "nothing"), "no column 'nothing'"),
+        (("--at", "N=1", "--floor", "25"), "floor is chance, and acc lies between 0 and 1 as shares do, got 25"),
         (("--at", "N=1", "--out", "no/such.csv"), "no folder no; create it first"),
         (("--at", "N=1", "--plot", "no/such.png"), "no folder no; create it first"),
     ],

@@ -131,6 +131,24 @@ def test_a_law_from_few_rows_survives_its_file_and_decides(tmp_path: Path) -> No
     assert sld.fit(runs(), FORM, **COLUMNS).to_json() == law.to_json()  # same rows, same law
 
 
+def test_priors_of_a_law_s_file_are_read_as_written_or_refused(tmp_path: Path, run: Run) -> None:
+    """A law of 0.5.0 has under the same key how its groups were pooled; one edited by hand is refused in a line."""
+    sld.fit(runs(), FORM, out=tmp_path / "law.json", **COLUMNS)
+    document = json.loads((tmp_path / "law.json").read_text(encoding="utf-8"))
+    (tmp_path / "points.csv").write_text("N\n1e12\n", encoding="utf-8")
+    whole = document["provenance"]["priors"]
+    pooled = {"loss": {"constants": ["A"], "centre": [1.0]}}
+    wrong = ({**whole, "horizon": {"all": {"N": "far"}}}, {**whole, "rows": None}, {**whole, "horizon": [1]})
+    for priors, code in ((whole, 0), (pooled, 0), ({}, 0), *((w, 2) for w in wrong)):
+        document["provenance"]["priors"] = priors
+        (tmp_path / "law.json").write_text(json.dumps(document), encoding="utf-8")
+        for words in (("predict", tmp_path / "law.json", tmp_path / "points.csv", "--json"),
+                      ("compare", tmp_path / "law.json", "1.7 + 400*N**-0.34", "--cost", "N")):  # fmt: skip
+            said = run(*map(str, words))
+            assert said.code == code, (priors, said.err)
+            assert not code or ("priors must have rows, tables and a horizon" in said.err and said.err.count("\n") == 1)
+
+
 def test_priors_say_why_they_have_nothing_to_say() -> None:
     rows, cases = table(runs()), {
         "A*exp(-N)": "is no sum of powers: exp(-N)",

@@ -102,3 +102,21 @@ def test_refusals_of_every_tool_name_arguments(tmp_path: Path) -> None:
                     assert part in said and not re.search(r"(?<!\w)--[a-z]", said) and "sld laws" not in said, said
 
     anyio.run(main)
+
+
+def test_a_bad_argument_is_told_by_the_kind_that_it_came_nearest_to() -> None:
+    """Points as a list of records were called no text, and those with one value in place of a list as well."""
+    pytest.importorskip("mcp", reason="the MCP SDK is not installed (pip install 'sld[mcp]')")
+    from pydantic import TypeAdapter, ValidationError
+
+    from sld.mcp.arguments import Data
+    from sld.mcp.server import _first_of
+
+    for points, said in (
+        ([{"N": 1e9}], ": Input should be a valid string or a valid dictionary, got [{'N': 1000000000.0}]"),
+        ({"N": 5}, "N: Input should be a valid list, got 5"),
+        ({"N": [[5]]}, "N.0: Input should be a valid number or a valid string, got [5]"),
+    ):
+        with pytest.raises(ValidationError) as caught:
+            TypeAdapter(dict[str, Data]).validate_python({"points": points})
+        assert _first_of(caught.value).removeprefix("points").removeprefix(".") == said

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from many_cases import each
 
+import sld
 from sld.core.errors import UsageError
 from sld.data.card import Log, Target, Variable
 from sld.data.table import Table, table_from
@@ -171,3 +173,13 @@ def test_the_kinds_of_law_and_target_are_told_from_words() -> None:
     assert law_predicts(get_law("observational")) == ""
     kinds = {"obj_loss_bits": "a loss", "valLoss": "a loss", "learning rate": "a setting of runs", "acc": "", "y": ""}
     assert {c: target_is(Target(c)) for c in kinds} == kinds
+
+
+def test_what_is_no_formula_as_text_is_refused_with_where_the_text_is() -> None:
+    rows = {"N": [1e6, 2e6, 4e6, 8e6, 1.6e7, 3.2e7], "loss": [3.0, 2.8, 2.6, 2.5, 2.4, 2.35]}
+    law: Any = sld.fit(rows, "A*N**-a", target="loss", scale="N")
+    wrong: list[Any] = [law, law.expressions["loss"], {"loss": law.expressions["loss"]}, None]
+    for given in wrong:
+        with pytest.raises(UsageError, match=r"formula as text.*law.expressions\[target\].text"):
+            sld.fit(rows, given, target="loss", scale="N")
+    assert sld.fit(rows, law.expressions["loss"].text, target="loss", scale="N").constants == law.constants

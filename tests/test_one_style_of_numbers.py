@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sld.core.numbers import exact, short, signed
+from sld.formula.expression import format_number, parse
 
 PACKAGE = Path(__file__).resolve().parents[1] / "sld"
 # what models read, children of other programs, formulas, files that are read again
@@ -38,3 +39,12 @@ def test_a_number_has_its_digits_and_a_power_of_ten_only_where_it_is_long() -> N
             assert "e+" not in text and "e-0" not in text and ("e" in text) == (not 9.5e-5 <= abs(float(text)) < 1e5)
     assert [short(x) for x in (98304, 1e5, 0, -0.5, math.inf)] == ["98304", "1e5", "0", "-0.5", "inf"]
     assert (exact(math.nan), short(math.nan), signed(3.14159), signed(-2e-7)) == ("nan", "-", "+3.1", "-2e-7")
+
+
+def test_numbers_in_formulas_have_the_same_powers_of_ten_and_read_back() -> None:
+    rng = np.random.default_rng(1)
+    drawn: list[float] = (rng.choice([-1, 1], 500) * 10 ** rng.uniform(-300, 300, 500)).tolist()
+    for x in [*drawn, 6e15, -1.25e15, 2.0**53, 1e-5]:
+        text = format_number(x)
+        assert float(text) == x and "e+" not in text and "e-0" not in text
+    assert parse("6e15*N*2e-7", ["N"]).text == "6e15*N*2e-7"

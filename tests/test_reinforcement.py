@@ -155,12 +155,40 @@ def test_a_falling_error_has_a_floor_for_an_asymptote() -> None:
         sld.rl({"C": C, "err": y}, target="err", compute="C")
 
 
+def test_values_that_never_change_have_no_bounded_curve() -> None:
+    C = np.arange(1, 11) * 500.0
+    with pytest.raises(UsageError, match="no run rises with C"):
+        sld.rl({"C": C, "y": np.full(10, 0.3)}, target="y", compute="C")
+    rows = {"C": np.tile(C, 2), "y": np.concatenate([curve(C), np.zeros(10)]), "of": ["moves"] * 10 + ["stays"] * 10}
+    found = sld.rl(rows, target="y", compute="C", recipe="of", discard="none")
+    assert [r.name for r in found.recipes] == ["moves"] and any("stays" in note for note in found.notes)
+
+
 def test_compute_to_a_value_is_infinite_where_it_is_never_reached() -> None:
     ones = np.ones(3)
     b = Bounded(0.2 * ones, np.array([0.5, 0.6, 0.7]), 1000 * ones, 2 * ones, 0.01 * ones)
     assert b.reaching(0.55).tolist()[0] == np.inf and b.reaching(0.1).tolist() == [0, 0, 0]
     assert b.at(b.reaching(0.4))[[0, 1, 2], [0, 1, 2]] == pytest.approx(0.4)
     assert Span.of(b.reaching(0.55), 0.9).high == np.inf
+
+
+def test_a_value_that_no_recipe_has_on_its_way_is_refused_and_one_that_some_have_is_not_said_of_all() -> None:
+    asked: dict[str, Any] = {"target": "passed", "compute": "hours", "recipe": "recipe", "run": "seed"}
+    for nowhere in (0.9, 0.05):
+        with pytest.raises(UsageError, match=f"none has {nowhere}: the curves go from 0.1"):
+            sld.rl(recipes(), reach=nowhere, **asked)
+    high = sld.rl(recipes(), reach=0.59, **asked)
+    assert high.quickest == "slow" and high["quick"].reach.value == np.inf
+
+
+def test_the_command_says_never_and_shows_what_one_recipe_takes(sld: Run, tmp_path: Path) -> None:
+    path = write(tmp_path / "recipes.csv", recipes())
+    options = ("--target", "passed", "--compute", "hours", "--run", "seed", "--reach")
+    some = sld("rl", str(path), *options, "0.6", "--recipe", "recipe").out
+    assert "what it takes to reach 0.6\n" in some and "never to never" in some
+    assert "inf" not in some
+    alone = sld("rl", str(path), *options, "0.4", "--drop", "recipe==slow").out
+    assert "what it takes to reach 0.4\n" in alone
 
 
 @pytest.mark.slow

@@ -155,6 +155,16 @@ def test_decisions_are_told_from_results_and_from_documents(run_dir: Path) -> No
     assert [said for said in wanted if said not in part] == [] and "x.json" not in part and "options" not in part
 
 
+def test_every_table_of_a_document_is_told(run_dir: Path) -> None:
+    """As `sld downstream` prints them: the answer is not the longest list, or lies within a record of one."""
+    items = {"title": "Items", "scores": [{"value": 0.8403}], "classes": [{"number": k} for k in range(4)]}
+    tasks = {"title": "Tasks", "tasks": [{"task": "quiz", "scores": [{"value": 0.9067, "low": 0.8672}]}], "seen": []}
+    page = verbs.report(run_dir, decisions=[items, tasks])
+    part = page.partition('id="decisions"')[2].partition("</section>")[0]
+    wanted = ("0.8403", "<caption>classes</caption>", "<caption>tasks: scores</caption>", "0.9067", "0.8672", "quiz")
+    assert [said for said in wanted if said not in part] == []
+
+
 def test_what_is_no_decision_is_refused() -> None:
     with pytest.raises(UsageError, match=r"a decision has a method summary.*got int"):
         decided(3)

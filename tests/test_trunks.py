@@ -84,6 +84,23 @@ def test_shared_trunks_cost_once() -> None:
     assert found.to_json()["cost"] == {"once": 36.0, "apart": 60.0}
 
 
+def test_branches_that_are_runs_of_their_own_say_what_cooling_gained_on_their_trunk() -> None:
+    """The same cooled checkpoints, under the name of the trunk or of branches that have points on their way down."""
+    rows = trunk_rows()
+    rows["trunk"] = [""] * len(rows["run"])
+    told = sld.curve(rows, until=16000, **ASKED).finals
+    n = len(rows["run"]) - 3
+    for k, end in enumerate((2000.0, 4000.0, 8000.0)):
+        rows["run"][n + k], rows["trunk"][n + k] = f"to {end:g}", "a"
+        for share in (0.85, 0.9, 0.95):
+            for column, value in (("run", f"to {end:g}"), ("step", share * end), ("loss", 3.0), ("cooled", "no")):
+                rows[column].append(value)
+            rows["trunk"].append("a")
+    found = sld.curve(rows, until=16000, trunk="trunk", **ASKED)
+    assert [f.run for f in found.finals] == ["a"] and found.cost is not None
+    assert (found.finals[0].value, found.finals[0].low) == (told[0].value, told[0].low)
+
+
 def test_bad_trunks_and_marks_are_refused_in_words() -> None:
     rows, of_run = branches(), {"trunk": "trunk", "run": "run"}
     asked: dict[str, Any] = {"target": "loss", "step": "step", "until": "2x"}

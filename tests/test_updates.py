@@ -113,6 +113,22 @@ def test_returns_are_made_to_rise_before_a_performance_is_looked_for() -> None:
     assert np.isnan(steps_to(step, lucky, [101])[0])
 
 
+def test_a_performance_that_runs_have_when_first_evaluated_tells_no_steps() -> None:
+    """The steps to it are those of the first evaluation, whatever was done: the law of them would be of rounding."""
+    step = np.arange(1, 21) * 1e4
+    rows: dict[str, list[float]] = {"utd": [], "step": [], "return": []}
+    for s in RATIOS:
+        rows["utd"] += [s] * 20
+        rows["step"] += step.tolist()
+        rows["return"] += (step * s**0.5 / 100).tolist()
+    asked: dict[str, Any] = {"ratio": "utd", "step": "step", "target": "return"}
+    with pytest.raises(UsageError, match="every run has 50 at its first evaluation"):
+        sld.utd(rows, reach=[50, 1000], **asked)
+    found = sld.utd(rows, reach=[150, 1000], **asked)
+    assert any("2 of 5 runs have 150 at their first evaluation" in note for note in found.notes)
+    assert not any("first evaluation" in note for note in sld.utd(rows, reach=[500, 1000], **asked).notes)
+
+
 def test_runs_that_never_get_there_do_not_praise_their_setting() -> None:
     table = rows(2)
     gone = [

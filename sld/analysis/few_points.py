@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from sld.core.arrays import Array
+from sld.core.errors import DataError
 from sld.core.numbers import short
 from sld.data.card import Variable
 from sld.data.table import Table
@@ -90,6 +91,27 @@ def _columns(variables: Sequence[Variable], table: Table, group: int) -> Iterato
         yield v, table.column(v.column)[table.group_index == group]
 
 
+def promised_by(provenance: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return what `promise` gave for a law, from its provenance; None for a law that was fitted without priors.
+
+    Raises:
+        DataError: It is not as it was written.
+    """
+    found = provenance.get("priors")
+    if not isinstance(found, Mapping) or "horizon" not in found:
+        return None  # before 0.6.0 the same key said how groups were pooled
+    try:
+        ends = [x for of in found["horizon"].values() for x in of.values()]
+    except AttributeError:
+        ends = []
+    whole = all(isinstance(found.get(k), int) for k in ("rows", "tables"))
+    if not ends or not whole or not all(isinstance(x, int | float) for x in ends):
+        raise DataError(
+            "the law's provenance: priors must have rows, tables and a horizon for each group, as sld fit writes them"
+        )
+    return found
+
+
 def in_words(promised: Mapping[str, Any]) -> list[str]:
     """Return what `promise` gave as sentences for whoever reads a law."""
     n, of_group = promised["rows"], promised["horizon"]
@@ -107,8 +129,8 @@ def in_words(promised: Mapping[str, Any]) -> list[str]:
 
 def beyond(law: Fitted, points: Table, provenance: Mapping[str, Any]) -> list[str]:
     """Return a sentence where points lie beyond the horizon of a law from few rows; nothing for other laws."""
-    promised = provenance.get("priors")
-    if not isinstance(promised, Mapping):
+    promised = promised_by(provenance)
+    if promised is None:
         return []
     of_group: Mapping[str, Mapping[str, float]] = promised["horizon"]
     first = next(iter(of_group.values()))

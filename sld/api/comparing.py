@@ -117,6 +117,7 @@ def compare(
     contenders = [_contender(c, k, cost, seed, rows.get(c.name)) for k, c in enumerate(curves)]
     way = _way(contenders, setting)
     against = _uncomparable(curves)
+    notes = [*notes, *_from_few_rows(curves)]
     return compared(contenders, way, between=between, level=level, exponents=test, warnings=against, notes=notes)
 
 
@@ -206,6 +207,20 @@ def _is_table(data: object) -> bool:
             return False
         return there and is_table_file(data)
     return isinstance(data, Mapping) or hasattr(data, "columns")
+
+
+def _from_few_rows(curves: Sequence[Curve]) -> list[str]:
+    """Say which laws rest on few rows and on what is known of other tables, and up to where they promise anything."""
+    from sld.analysis.few_points import in_words, promised_by
+
+    found = []
+    for k, curve in enumerate(curves):
+        promised = promised_by(getattr(curve.law, "provenance", {}))
+        if promised is not None and all(curve.law is not other.law for other in curves[:k]):
+            alone = all(curve.law is not other.law for other in curves[k + 1 :])
+            of = f"{curve.name}: " if alone else ""
+            found.append(of + "; ".join(in_words(promised)))
+    return found
 
 
 def _groups(law: Law, given: Mapping[str, float]) -> list[Curve]:

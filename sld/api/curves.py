@@ -120,7 +120,7 @@ def curve(
         (2.24, True)
     """
     from sld.analysis.curves.finals import Asked, FinalValues, final_values
-    from sld.analysis.curves.trunks import gains
+    from sld.analysis.curves.trunks import gains, on_trunks
 
     check_keywords(curve, options, EndOptions)
     better = options.get("better", "lower")
@@ -131,11 +131,16 @@ def curve(
         raise UsageError(f"level must lie between 0 and 1, got {level:g}")
     curves, ends, notes = _read(data, target, step, until, options, options.get("cooled"))
     cooled = _cooled(data, target, step, options)
-    cost = _cost(data, target, step, options)
+    parents = _parents(data, target, step, options)
+    cost = _cost(data, target, step, options, parents)
+    if cooled is not None:
+        curves, cooled = on_trunks(curves, cooled, parents)
     if (first := options.get("first")) is not None:
         if not 0 < first <= 1:
             raise UsageError(f"first is a share of each run, above 0 and at most 1, got {exact(first)}")
-        curves = [c.until(first * c.x[-1]) for c in curves]
+        curves, without = _first_part(curves, first)
+        notes = [*notes, *without]
+    _check_ends(curves, ends, step)
     curves = [c.until(ends[c.name]) if c.x[0] <= ends.get(c.name, -1) < c.x[-1] else c for c in curves]
     rates, said = _rates_to(curves, ends, options)
     _check_bounds(curves, target, options)
@@ -150,6 +155,25 @@ def curve(
     more, beyond = _larger(data, target, step, found, options, (asked, {f.run: f.at for f in finals}))
     notes = [*notes, *remarks, *beyond]
     return FinalValues(target, step, level, better, tuple(finals), said, tuple(notes), by_name, found, cost, more)
+
+
+def _first_part(curves: Sequence[Curve], share: float) -> tuple[list[Curve], list[str]]:
+    """Return the first part of each run that has a point there, and which have none."""
+    parts = [c.until(share * c.x[-1]) for c in curves]
+    if none := [c.name for c in parts if not len(c.x)]:
+        more = f" and {len(none) - 8} more" if len(none) > 8 else ""
+        said = f"no point lies in the first {short(100 * share)} % of {', '.join(none[:8])}{more}"
+        if len(none) == len(parts):
+            raise UsageError(f"{said}; use a larger first part")
+        return [c for c in parts if len(c.x)], [said]
+    return parts, []
+
+
+def _check_ends(curves: Sequence[Curve], ends: Mapping[str, float], step: str) -> None:
+    """Refuse ends that lie before a run begins: of these nothing can be told."""
+    for c in curves:
+        if (end := ends.get(c.name, math.inf)) < c.x[0] * (1 - 1e-12):
+            raise UsageError(f"until {step} = {exact(end)}: run {c.name!r} begins later, at {exact(c.x[0])}")
 
 
 def _check_bounds(curves: Sequence[Curve], target: str, options: EndOptions) -> None:
@@ -274,22 +298,33 @@ def _cooled(data: object, target: str, step: str, options: EndOptions) -> dict[s
     return {c.name: c for c in found}
 
 
-def _cost(data: object, target: str, step: str, options: EndOptions) -> Cost | None:
-    """Return what the runs cost; None where nothing is said of trunks."""
-    from sld.analysis.curves.runs import label_of_runs, read_curves
-    from sld.analysis.curves.trunks import cost_of
+def _parents(data: object, target: str, step: str, options: EndOptions) -> dict[str, str]:
+    """Return run to the run that it branched from, for those that did."""
+    from sld.analysis.curves.runs import label_of_runs
     from sld.data.reading import prepared
     from sld.data.roles import listed
 
     column = options.get("trunk")
     if column is None:
-        return None
+        return {}
     run = listed(options.get("run") or ())
     if len(run) != 1:
         raise UsageError("trunk names runs, so one column has to tell them apart (run)")
     source = prepared(data, drop=listed(options.get("drop", ())), keep=[step], targets=[target])
-    parents = {name: of for name, of in label_of_runs(source, column, run).items() if of != name}
-    return cost_of(read_curves(source, target=target, step=step, run=run)[0], parents)
+    return {name: of for name, of in label_of_runs(source, column, run).items() if of != name}
+
+
+def _cost(data: object, target: str, step: str, options: EndOptions, parents: Mapping[str, str]) -> Cost | None:
+    """Return what the runs cost; None where nothing is said of trunks."""
+    from sld.analysis.curves.runs import read_curves
+    from sld.analysis.curves.trunks import cost_of
+    from sld.data.reading import prepared
+    from sld.data.roles import listed
+
+    if options.get("trunk") is None:
+        return None
+    source = prepared(data, drop=listed(options.get("drop", ())), keep=[step], targets=[target])
+    return cost_of(read_curves(source, target=target, step=step, run=listed(options.get("run") or ()))[0], parents)
 
 
 def _larger(

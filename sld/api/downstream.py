@@ -227,6 +227,9 @@ def _task(
             name, X[known], loss, right, tried, Bounds(known_floor, 1.0 if ceiling is None else ceiling, 0.0)
         )
     share = bool((score >= 0).all() and (score <= 1).all())
+    # a loss below 1 may well have a floor above it; a share of right answers cannot
+    if share and not lower and floor is not None and not 0 <= floor < 1:
+        raise UsageError(f"floor is chance, and {name} lies between 0 and 1 as shares do, got {exact(floor)}")
     top = ceiling if ceiling is not None else ((0.0 if lower else 1.0) if share else None)
     bounds = Bounds(
         None if floor is None else sign * floor,

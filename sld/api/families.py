@@ -223,9 +223,9 @@ def _table(
     names = tuple(metrics[j] for j in kept)
     used: Mask = np.asarray(whole & np.isfinite(Y).any(1))
     if (~whole).any():
-        notes.append(f"{int((~whole).sum())} models without {' or '.join(scales)} are left out")
+        notes.append(_left_out(int((~whole).sum()), " or ".join(scales)))
     if (whole & ~used).any():
-        notes.append(f"{int((whole & ~used).sum())} models without a score are left out")
+        notes.append(_left_out(int((whole & ~used).sum()), "a score"))
     for name, values in zip(scales, X[used].T, strict=True):
         if used.any() and np.ptp(values) == 0:
             raise UsageError(
@@ -236,6 +236,10 @@ def _table(
     floor = _floors(names, (worst, best), options)
     table = ScoreTable(read.labels, read.label_index[used], np.log(X[used]), share, names, floor)
     return table, np.flatnonzero(used).tolist(), (worst, best), notes
+
+
+def _left_out(n: int, lack: str) -> str:
+    return f"{n} model{'s' if n > 1 else ''} without {lack} {'are' if n > 1 else 'is'} left out"
 
 
 def _ends(where: str, Y: Array, options: FamilyOptions) -> tuple[float, float]:

@@ -51,6 +51,10 @@ def find_form(
     """
     card = task.card
     check = partial(_checked, task=task, constants=constants, source=source or Source.of(task), way_out=way_out)
+    for text in law.values() if isinstance(law, Mapping) else (law,):
+        if not isinstance(text, str):
+            wanted = "wanted a formula as text, the name of a law, or target to formula"
+            raise UsageError(f"{wanted}, got {type(text).__name__}; a law's formula is law.expressions[target].text")
     if isinstance(law, Mapping):
         return check(_plain_form(card, None, PublishedLaw("formula", dict(law))))
     for published in card.laws:

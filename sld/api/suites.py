@@ -63,17 +63,25 @@ def search_suite(
         **search: Keywords of `discover`.
 
     Raises:
-        UsageError: Two tasks have one name.
+        UsageError: At once: a budget, a number of workers or a seed that cannot be, or two tasks of one name.
         SldError: The cluster is gone; what is done is written.
     """
+    from sld.search.budget import Budget
+    from sld.search.discovery import SearchSettings
     from sld.search.run_folder import default_folder
 
+    if (budget := search.get("budget")) is not None:
+        Budget.parse(budget)
+    SearchSettings(seed=int(search["seed"]), workers=workers).check()
     folders = [default_folder(out, task.name, task.train, int(search["seed"])) for task in tasks]
-    if cluster is not None:
-        yield from discover_many(tasks, folders, cluster, **search)
-        return
     if len(set(folders)) < len(folders):
         raise UsageError("two of the tasks would have one run folder: give them different names")
+    if cluster is not None:
+        return discover_many(tasks, folders, cluster, **search)
+    return _searched_here(tasks, folders, workers, search)
+
+
+def _searched_here(tasks: list[Task], folders: list[Path], workers: int, search: dict[str, Any]) -> Iterator[Searched]:
     for task, folder in zip(tasks, folders, strict=True):
         try:
             yield Searched(task, folder, discover(task, out=folder, workers=workers, **search))

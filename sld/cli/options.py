@@ -380,8 +380,8 @@ def span(value: str, flag: str) -> tuple[float, float]:
         raise UsageError(f"{flag} wants LOW:HIGH, e.g. 1e18:1e24, got {value}") from None
 
 
-def several(values: Names, flag: str) -> dict[str, list[float]]:
-    """Read `name=number,number` parts of the option `flag`."""
+def several(values: Names, flag: str, example: str = "E=1.6,1.7") -> dict[str, list[float]]:
+    """Read `name=number,number` parts of the option `flag`, of which `example` is one."""
     found: dict[str, list[float]] = {}
     name = ""
     for part in split(values):
@@ -392,7 +392,7 @@ def several(values: Names, flag: str) -> dict[str, list[float]]:
                 raise ValueError
             found.setdefault(name, []).append(number(after))
         except ValueError:
-            raise UsageError(f"{flag} wants NAME=NUMBER,NUMBER, e.g. E=1.6,1.7, got {part}") from None
+            raise UsageError(f"{flag} wants NAME=NUMBER,NUMBER, e.g. {example}, got {part}") from None
     return found
 
 

@@ -172,10 +172,22 @@ _ATOM = 5  # what never needs brackets
 
 
 def format_number(value: float) -> str:
-    """Return the shortest text that reads back as `value`."""
-    if value == int(value) and abs(value) < 1e15:
+    """Return the shortest text that reads back as `value`, its power of ten as in every other number: 6e15, 2e-7.
+
+    >>> format_number(6e15), format_number(2e-7), format_number(1.5e300), format_number(98304.0), format_number(0.25)
+    ('6e15', '2e-7', '1.5e300', '98304', '0.25')
+    """
+    whole = value == int(value)
+    if whole and abs(value) < 1e15:
         return str(int(value)) if value or math.copysign(1.0, value) > 0 else "-0.0"
-    return repr(value)
+    text = repr(float(value))
+    if whole and "e" not in text:  # from 1e15 to 1e16 Python still writes all digits
+        digits = text.removesuffix(".0").lstrip("-")
+        power = len(digits) - 1
+        digits = digits.rstrip("0")
+        text = f"{'-' if value < 0 else ''}{digits[0]}{'.' if digits[1:] else ''}{digits[1:]}e{power}"
+    mantissa, e, exponent = text.partition("e")
+    return f"{mantissa}e{int(exponent)}" if e else text
 
 
 def _precedence(node: Node) -> int:

@@ -106,11 +106,23 @@ def refused(sentence: str) -> CallToolResult:
 
 
 def _first_of(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("function-", "constrained-")))
+    """Say what is wrong with the first bad argument: of kinds that it may have, with the one that came nearest."""
+    errors = [e for e in error.errors() if e["loc"][:1] == error.errors()[0]["loc"][:1]]
+    depth = max(len(e["loc"]) for e in errors)
+    near = [e for e in errors if len(e["loc"]) == depth]
+    first = near[0]
+    alike = [e["msg"] for e in near if e["loc"][:-1] == first["loc"][:-1] and e.get("input") is first.get("input")]
+    kinds = [text.removeprefix("Input should be ") for text in dict.fromkeys(alike[1:]) if "instance of" not in text]
+    message = " or ".join([alike[0], *kinds])
+    where = ".".join(str(part) for part in first["loc"] if not _is_kind(str(part)))
     came = repr(first.get("input"))
     came = came if len(came) <= 60 else came[:57] + "..."
-    return f"{where}: {first['msg']}, got {came}"
+    return f"{where}: {message}, got {came}"
+
+
+def _is_kind(part: str) -> bool:
+    """Whether a part of an error's place names a kind of value and no argument."""
+    return "[" in part or part.startswith(("function-", "constrained-")) or part in ("str", "float", "int", "bool")
 
 
 class Desk:

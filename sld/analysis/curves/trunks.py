@@ -73,6 +73,37 @@ def gains_on(trunk: Curve, x: Array, y: Array) -> tuple[Array, Array]:
     return at, np.asarray(np.log(y[inside]) - np.interp(at, np.log(trunk.x), np.log(trunk.y)))
 
 
+def on_trunks(
+    curves: Sequence[Curve], cooled: Mapping[str, Curve], parents: Mapping[str, str]
+) -> tuple[list[Curve], dict[str, Curve]]:
+    """Return the runs to be continued, and run to its cooled checkpoints, where branches are runs of their own.
+
+    A branch that has cooled is done: what it measured on its way down is neither of the trunk nor cooled, and is left
+    out, and its cooled checkpoints say what its trunk would have been. A run that branched off and goes on at the same
+    rate, with cooled checkpoints between its own, stays a run.
+
+    Args:
+        curves: The uncooled points of each run.
+        cooled: Run to its cooled checkpoints.
+        parents: Run to the run that it branched from, for those that did.
+    """
+    known = {c.name: c for c in curves}
+    done = {
+        name: parents[name]
+        for name, ends in cooled.items()
+        if parents.get(name) in known and (name not in known or ends.x[-1] > known[name].x[-1])
+    }
+    of: dict[str, list[Curve]] = {}
+    for name, ends in cooled.items():
+        of.setdefault(done.get(name, name), []).append(ends)
+    found = {}
+    for name, each in of.items():
+        x, y = (np.concatenate([getattr(c, axis) for c in each]) for axis in ("x", "y"))
+        order = np.argsort(x, kind="stable")
+        found[name] = Curve(name, x[order], y[order])
+    return [c for c in curves if c.name not in done], found
+
+
 def gain_at(end: float, at: Array, gained: Array) -> Gain:
     """Return what cooling is worth at a step, from checkpoints (n,) at logarithms `at` that gained so much each.
 

@@ -88,7 +88,8 @@ def _never(found: Findings, pair: Pair) -> str:
         inside = [s for s, p in zip(sure, pair.places, strict=False) if p.supported]
         worst = min(inside or sure)
         within = "within the rows of both" if inside else "in what is shown"
-        text += f" ({100 * worst:.0f} % sure or more {within})"
+        how = "more than 99 %" if worst > 0.99 else f"at least {math.floor(100 * worst)} %"
+        text += f" ({how} sure {within})"
     return text
 
 

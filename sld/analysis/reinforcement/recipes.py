@@ -14,6 +14,8 @@ import numpy as np
 
 from sld.analysis.reinforcement.sigmoid import Bounded, Limits, gain
 from sld.core.arrays import Array
+from sld.core.errors import UsageError
+from sld.core.numbers import exact, short
 
 LEAST_RUNS = 2  # of a recipe, to say how far runs of one recipe differ
 FARTHEST = 100.0  # times the last compute: where curves may still cross
@@ -77,6 +79,11 @@ class Recipe:
     run_at: Span | None = None
     highest: float = 1.0
     quickest: float = 1.0
+
+    @property
+    def before(self) -> tuple[float, float]:
+        """What efficiency is ranked by: the compute, and the probability where by the median nobody gets there."""
+        return self.reach.value, -self.quickest
 
 
 @dataclass(frozen=True)
@@ -234,10 +241,16 @@ def compare_recipes(
         facts: Number of runs, number of points and last compute of each.
         asked: What is asked.
         rng: Of the noise of single measurements.
+
+    Raises:
+        UsageError: No curve has the value that efficiency was to be measured at.
     """
     sign = 1.0 if asked.limits.rises else -1.0
     value = asked.value if asked.value is not None else _common(curves, sign)
     reach = {name: b.middle if value is None else b.reaching(value) for name, b in curves.items()}
+    spans = [Span.of(c, asked.level) for c in reach.values()]
+    if asked.value is not None and all(s.low == np.inf or s.high == 0 for s in spans):
+        raise UsageError(_nowhere(curves, asked.value, sign))
     asymptotes = sign * np.array([b.asymptote for b in curves.values()])  # (n_recipes, n)
     computes = np.array(list(reach.values()))
     n = asymptotes.shape[1]
@@ -252,7 +265,7 @@ def compare_recipes(
     if len(recipes) < 2:
         return Compared(recipes, value, (), None)
     best = max(recipes, key=lambda r: sign * r.asymptote.value)
-    quick = min(recipes, key=lambda r: r.reach.value)
+    quick = min(recipes, key=lambda r: r.before)
     differences = [_asymptotes(curves, best.name, r.name, sign, asked.level) for r in recipes if r is not best]
     differences += [_computes(reach, quick.name, r.name, asked.level) for r in recipes if r is not quick]
     last = max(r.last for r in recipes)
@@ -265,6 +278,14 @@ def _common(curves: Mapping[str, Bounded], sign: float) -> float | None:
     start = max(sign * float(np.median(b.start)) for b in curves.values())
     end = min(sign * float(np.median(b.asymptote)) for b in curves.values())
     return sign * 0.5 * (start + end) if end > start else None
+
+
+def _nowhere(curves: Mapping[str, Bounded], value: float, sign: float) -> str:
+    """Say that no curve has a value, and from where to where they go."""
+    first = sign * min(sign * float(np.median(b.start)) for b in curves.values())
+    last = sign * max(sign * float(np.median(b.asymptote)) for b in curves.values())
+    ends = f"the curves go from {short(first, 4)} to {short(last, 4)}"
+    return f"reach is a value that a curve has on its way, and none has {exact(value)}: {ends}"
 
 
 def _recipe(

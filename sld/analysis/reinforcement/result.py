@@ -75,7 +75,7 @@ class RecipeCurves:
     @property
     def quickest(self) -> str:
         """The recipe that reaches the common value with the least compute, by the median."""
-        return min(self.recipes, key=lambda r: r.reach.value).name
+        return min(self.recipes, key=lambda r: r.before).name
 
     @property
     def unbent(self) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ import numpy as np
 from sld.analysis.reinforcement.chain import Settings
 from sld.analysis.reinforcement.steps import steps_to
 from sld.core.arrays import Array
-from sld.core.errors import DataError
+from sld.core.errors import DataError, UsageError
+from sld.core.numbers import exact
 
 
 def gathered(
@@ -25,6 +26,7 @@ def gathered(
 
     Raises:
         DataError: No row is whole.
+        UsageError: Every run has a performance from its first evaluation on.
     """
     hyper = np.stack([columns["ratio"], columns["batch"], columns["lr"]], axis=1)
     notes = []
@@ -41,6 +43,7 @@ def gathered(
         setting = tuple(-1.0 if np.isnan(v) else float(v) for v in hyper[i])
         where.setdefault(setting, {}).setdefault(int(key[i]), []).append(i)
     steps, runs, deviations, never = [], [], [], 0
+    at_once = np.zeros(len(levels), dtype=int)  # runs that have a performance when they are first evaluated
     if doubled := _doubled(columns["b" if named else "a"], where):
         notes.append(
             f"{doubled} rows are of the same run and {'performance' if named else 'step'} as another, and were "
@@ -49,6 +52,8 @@ def gathered(
     for of in where.values():
         taken = np.log([_taken(columns, np.array(rows), levels, named) for rows in of.values()])  # (n_runs, n_levels)
         reached = ~np.isnan(taken)
+        first = np.log([columns["a"][rows].min() for rows in of.values()])
+        at_once += 0 if named else (taken <= first[:, None]).sum(0)
         never += int((~reached).any(1).sum())
         runs.append(len(taken))
         # a mean over the runs that got there would praise what half of the runs fail at
@@ -59,6 +64,7 @@ def gathered(
         notes.append(
             f"{never} of {int(sum(runs))} runs do not reach every performance: their settings do not count there"
         )
+    notes += _at_once(at_once, int(sum(runs)), levels)
     found = np.array(list(where))
     settings = Settings(
         ratio=found[:, 0], batch=np.where(found[:, 1] < 0, np.nan, found[:, 1]),
@@ -66,6 +72,24 @@ def gathered(
         deviations=np.concatenate(deviations) if deviations else np.zeros((0, len(levels))),
     )  # fmt: skip
     return settings, levels, notes
+
+
+def _at_once(found: Array, n_runs: int, levels: tuple[float, ...]) -> list[str]:
+    """Say which performances runs have when they are first evaluated: how many steps these took is not known.
+
+    Raises:
+        UsageError: All runs have one.
+    """
+    notes = []
+    for n, level in zip(found.tolist(), levels, strict=True):
+        if n == n_runs:
+            raise UsageError(
+                f"every run has {exact(level)} at its first evaluation, so nothing tells the steps to it; ask for "
+                "higher performances (reach)"
+            )
+        if n:
+            notes.append(f"{n} of {n_runs} runs have {exact(level)} at their first evaluation: it may take fewer steps")
+    return notes
 
 
 def _doubled(values: Array, where: Mapping[tuple[float, ...], Mapping[int, list[int]]]) -> int:

@@ -155,8 +155,10 @@ def fit_bounded(points: Points, limits: Limits, n: int, rng: np.random.Generator
     """
     from scipy.special import ndtr
 
+    span = float(np.ptp(points.value))
+    if span == 0:
+        return None  # a constant goes no way at all, and a curve through it would be made of rounding
     x = points.compute[points.compute > 0]
-    span = float(np.ptp(points.value)) or max(abs(float(points.value[0])), 1.0) * 1e-6
     floor = (_LEAST_NOISE * span) ** 2
     ridge = max(floor, points.noise**2 if np.isfinite(points.noise) else 1e-4 * span**2) / (4 * span) ** 2
     ranges = [(np.log(x[0] / BEFORE), np.log(x[-1] * BEYOND)), (np.log(STEEPEST[0]), np.log(STEEPEST[1]))]

@@ -6,7 +6,7 @@ import base64
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sld.core.errors import SldError, UsageError
@@ -14,11 +14,27 @@ from sld.core.numbers import short
 
 _MOST_ROWS = 60  # of a table on the page
 _MOST_COLUMNS = 14
+_MOST_TABLES = 6  # of a document
 _MOST_TEXT = 20_000  # characters
 _SIZE, _DPI = (7.0, 4.4), 100  # of a picture, inches
 _SAYING = ("summary", "sentence", "verdict")  # keys of a command's document that are sentences
 _REMARKS = ("notes", "warnings")
 _NO_CONTENT = ("title", "command", "law", "run_dir", "out", "files", *_SAYING, *_REMARKS)
+
+
+@dataclass(frozen=True)
+class Tabled:
+    """One table of a decision.
+
+    Attributes:
+        name: What its rows are; empty where the decision has no other table.
+        head: Names of its columns.
+        rows: The cells.
+    """
+
+    name: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -28,15 +44,13 @@ class Decided:
     Attributes:
         title: Its heading.
         text: What was decided, laid out as on a terminal.
-        head: Names of the table's columns; empty without a table.
-        rows: The cells.
+        tables: Its numbers.
         picture: An address that holds the picture itself (`data:`); empty without one.
     """
 
     title: str
     text: str = ""
-    head: tuple[str, ...] = ()
-    rows: tuple[tuple[str, ...], ...] = ()
+    tables: tuple[Tabled, ...] = ()
     picture: str = ""
 
 
@@ -59,16 +73,16 @@ def decided(given: object) -> Decided:
     frame = to_frame() if callable(to_frame) else None
     if not isinstance(said, str):  # a DataFrame: the table itself
         said, frame = "", said
-    head, rows = _of_frame(frame)
-    return Decided(" ".join(_words(type(given).__name__)), said[:_MOST_TEXT].strip("\n"), head, rows, _picture(given))
+    title, text = " ".join(_words(type(given).__name__)), said[:_MOST_TEXT].strip("\n")
+    return Decided(title, text, _of_frame(frame), _picture(given))
 
 
-def _of_frame(frame: Any) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+def _of_frame(frame: Any) -> tuple[Tabled, ...]:
     if frame is None or not len(frame):
-        return (), ()
+        return ()
     head = tuple(str(name) for name in frame.columns[:_MOST_COLUMNS])
     some = frame.iloc[:_MOST_ROWS, :_MOST_COLUMNS]
-    return head, tuple(tuple(_cell(value) for value in row) for row in some.itertuples(index=False))
+    return (Tabled("", head, tuple(tuple(_cell(value) for value in row) for row in some.itertuples(index=False))),)
 
 
 def _picture(given: object) -> str:
@@ -97,17 +111,33 @@ def _from_document(document: Mapping[str, Any]) -> Decided:
     lines = [str(document[key]) for key in _SAYING if isinstance(document.get(key), str)]
     lines += [str(note) for key in _REMARKS for note in _list(document.get(key)) if isinstance(note, str)]
     text = "\n".join(lines)[:_MOST_TEXT]
-    tables = [_list(value) for value in document.values() if _list(value)]
-    tables = [rows for rows in tables if all(isinstance(row, Mapping) for row in rows)]
-    if tables:
-        flat = [dict(_flat(row)) for row in max(tables, key=len)[:_MOST_ROWS]]
-        head = tuple(dict.fromkeys(name for row in flat for name in row))[:_MOST_COLUMNS]
-        if head:
-            return Decided(title, text, head, tuple(tuple(row.get(name, "-") for name in head) for row in flat))
+    if tables := tuple(_tables(document))[:_MOST_TABLES]:
+        return Decided(title, text, tables if len(tables) > 1 else (replace(tables[0], name=""),))
     facts = tuple(_flat({key: value for key, value in document.items() if key not in _NO_CONTENT}))
     if not facts and not text:
         raise UsageError("a decision's document says nothing: wanted what a command printed with --json")
-    return Decided(title, text, ("what", "value") if facts else (), facts[:_MOST_ROWS])
+    return Decided(title, text, (Tabled("", ("what", "value"), facts[:_MOST_ROWS]),) if facts else ())
+
+
+def _tables(document: Mapping[str, Any], prefix: str = "") -> Iterator[Tabled]:
+    """Yield the lists of records of a document, each as a table, and those inside its records after it.
+
+    Which of them holds the answer is not known here, so all are told: the scores as well as the classes of items.
+    """
+    for key, value in document.items():
+        rows = _list(value)
+        if not rows or not all(isinstance(row, Mapping) for row in rows):
+            continue
+        name = f"{prefix}{str(key).replace('_', ' ')}"
+        flat = [dict(_flat(row)) for row in rows[:_MOST_ROWS]]
+        head = tuple(dict.fromkeys(of for row in flat for of in row))[:_MOST_COLUMNS]
+        if head:
+            yield Tabled(name, head, tuple(tuple(row.get(of, "-") for of in head) for row in flat))
+        inner: dict[str, list[Any]] = {}
+        for row in rows:
+            for of, records in row.items():
+                inner.setdefault(str(of), []).extend(_list(records))
+        yield from _tables(inner, f"{name}: ")
 
 
 def _flat(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

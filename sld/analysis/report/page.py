@@ -14,7 +14,7 @@ from sld.analysis.pages.laws import MOST_CONSTANTS, constants_of, formulas_of
 from sld.analysis.pages.tables import table_of, th
 from sld.analysis.report import law as law_parts
 from sld.analysis.report import origin, trust
-from sld.analysis.report.decided import Decided, decided
+from sld.analysis.report.decided import Decided, Tabled, decided
 from sld.analysis.report.explorer import Explorable, curves_chart, data_block, residuals_chart
 from sld.analysis.report.facts import Facts
 from sld.analysis.report.markup import html_of, inline
@@ -197,17 +197,21 @@ def _reasons(facts: Facts) -> list[str]:
 
 
 def _decision(one: Decided) -> Html:
-    head = [th(name, None) for name in one.head]
-    rows = [el("tr", el("th", row[0], scope="row"), *(el("td", cell) for cell in row[1:])) for row in one.rows]
-    table = table_of(one.title, head, rows, sortable=False, kind="data") if rows else None
-    if table is not None and one.text:
-        table = el("details", el("summary", "As a table"), table)
+    tables = [_decided_table(one.title, table) for table in one.tables]
+    if tables and one.text:
+        tables = [el("details", el("summary", "As a table" if len(tables) == 1 else "As tables"), *tables)]
     return join(
         el("h3", one.title),
         el("pre", el("code", one.text), class_="told", tabindex="0") if one.text else None,
         el("p", el("img", src=one.picture, alt=f"{one.title}, drawn")) if one.picture else None,
-        table,
+        *tables,
     )
+
+
+def _decided_table(title: str, table: Tabled) -> Html:
+    head = [th(name, None) for name in table.head]
+    rows = [el("tr", el("th", row[0], scope="row"), *(el("td", cell) for cell in row[1:])) for row in table.rows]
+    return table_of(table.name or title, head, rows, sortable=False, caption=bool(table.name), kind="data")
 
 
 def _data(facts: Facts) -> Html:

@@ -103,7 +103,7 @@ def allocate(
         "days": options.amounts(machines.days, "--days"), "target_loss": target_loss, "cost": cost, "demand": demand,
         "settings": options.numbers(set_, "--set"), "prices": options.numbers(price, "--price"),
         "given": options.numbers(given, "--given"), "maximum": options.numbers(maximum, "--max"),
-        "choices": options.several(choices, "--choices"), "target": target, "group": group,
+        "choices": options.several(choices, "--choices", "N=1e9,3e9"), "target": target, "group": group,
         "weights": options.numbers(weights, "--weights"),
     }  # fmt: skip
     if any(asked[name] for name in ("gpu_hours", "dollars", "days")):

@@ -74,10 +74,12 @@ def bench(
     if place is not None and place.asks:
         output.remark(place.asks)
     with nullcontext() if place is None else place as cluster:
+        searches = api.search_suite(tasks, out, cluster, workers, seed=seed, budget=budget)
         n, by = (workers, "process") if cluster is None else (cluster.n_workers(), "worker of the cluster")
         by = by if n == 1 else by.replace("process", "processes").replace("worker", "workers")
-        output.remark(f"searching the {len(tasks)} tasks of {suite} with {n} {by}; writing to {out}")
-        for one in api.search_suite(tasks, out, cluster, workers, seed=seed, budget=budget):
+        what = "the only task" if len(tasks) == 1 else f"the {len(tasks)} tasks"
+        output.remark(f"searching {what} of {suite} with {n} {by}; writing to {out}")
+        for one in searches:
             done.append(one)
             output.remark(f"{len(done)} of {len(tasks)}: {one.task.name}")
     names = [task.name for task in tasks]

@@ -174,7 +174,7 @@ def curve(
         "priors": priors,
         "cooled": cooled,
         "trunk": trunk,
-        "larger": options.several(larger, "--larger"),
+        "larger": options.several(larger, "--larger", "N=1e9,4e9"),
     }
     if until is None and not (watch and schedule):
         if watch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -58,6 +59,7 @@ def predict(
     Prints the table of points with a column per target, and <target>_low and <target>_high if the law has intervals.
     """
     from sld import api
+    from sld.analysis.few_points import promised_by
     from sld.cli.show import predictions as show
     from sld.data.points_file import with_columns
     from sld.data.table import read_points
@@ -73,12 +75,15 @@ def predict(
     for sentence in api.warnings(loaded, table):
         output.remark(f"warning: {sentence}")
     show.warn_of_gaps(predicted)
+    if loaded.intervals is None and not loaded.notes:
+        published = isinstance(loaded.provenance.get("published"), Mapping)
+        output.remark(f"note: no intervals: {'published constants have none' if published else 'the law carries none'}")
     if out is not None:
         show.predictions(with_columns(given, predicted), out)
     elif not json:
         show.predictions(with_columns(given, show.rounded(predicted)), None)
     if json:
-        show.predictions_json(predicted, str(law), out, loaded.provenance.get("priors"))
+        show.predictions_json(predicted, str(law), out, promised_by(loaded.provenance))
 
 
 def score(

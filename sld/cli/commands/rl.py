@@ -79,4 +79,4 @@ def rl(
     found = api.rl(options.given(table), target=target, compute=compute, **asked)
     files.picture(found, plot)
     files.table(found, out)
-    reinforcement.recipes(found, json)
+    reinforcement.recipes(found, json, reach)

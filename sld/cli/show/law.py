@@ -120,10 +120,10 @@ def held_out_line(result: Scores | None, grouped: bool) -> None:
 
 def fitted(law: Law, held_out: Scores | None, out: Path | None, source: str, json: bool) -> None:
     """Show `sld fit`."""
-    from sld.analysis.few_points import in_words
+    from sld.analysis.few_points import in_words, promised_by
 
     fits: Mapping[str, Mapping[str, Any]] = law.provenance["fit"]
-    promised: Mapping[str, Any] = law.provenance.get("priors", {})
+    promised = promised_by(law.provenance)
     if json:
         say_json(
             {

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 MOST_BESIDE = 12  # recipes that are set beside the leader in words
 
 
-def recipes(found: RecipeCurves, json: bool) -> None:
-    """Show bounded curves and what tells them apart."""
+def recipes(found: RecipeCurves, json: bool, reach: float | None = None) -> None:
+    """Show bounded curves and what tells them apart; of one recipe alone what it takes to `reach`, if asked."""
     if json:
         say_json(found.to_json())
         return
@@ -33,16 +33,18 @@ def recipes(found: RecipeCurves, json: bool) -> None:
     rows = [[r.name] * several + [shown(r.middle.value), _ends(r.middle), shown(r.steepness.value, 3),
              _ends(r.steepness, 3)] for r in found.recipes]  # fmt: skip
     say_table(rows, [*first, "C_mid", interval, "B", interval])
-    if several:
+    if several or reach is not None:
         say()
         value = found.compared.value
         say(
-            f"what it takes to reach {shown(value)}, which all recipes have on their way"
-            if value is not None
-            else "what it takes to half of the gain of each: no value lies on the way of all recipes"
+            "what it takes to half of the gain of each: no value lies on the way of all recipes"
+            if value is None
+            else f"what it takes to reach {shown(value)}"
+            + (", which all recipes have on their way" if reach is None else "")
         )
-        rows = [[r.name, shown(r.reach.value), _ends(r.reach), _share(r.quickest)] for r in found.recipes]
-        say_table(rows, ["recipe", found.compute, interval, "least"])
+        rows = [[r.name] * several + [_or_never(r.reach.value), _ends(r.reach)] +
+                ([_share(r.quickest)] if several else []) for r in found.recipes]  # fmt: skip
+        say_table(rows, [*first, found.compute, interval, *(("least",) if several else ())])
     if found.until is not None:
         say()
         say(f"at {found.compute} = {shown(found.until)}")
@@ -97,9 +99,11 @@ def _crossing(c: Crossing, compute: str) -> None:
 
 
 def _ends(span: Span, digits: int = 4) -> str:
-    high = shown(span.high, digits) if math.isfinite(span.high) else "never"
-    low = shown(span.low, digits) if math.isfinite(span.low) else "never"
-    return f"{low} to {high}"
+    return f"{_or_never(span.low, digits)} to {_or_never(span.high, digits)}"
+
+
+def _or_never(value: float, digits: int = 4) -> str:
+    return shown(value, digits) if math.isfinite(value) else "never"
 
 
 def _share(value: float) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 
 from sld.core.numbers import exact
 from sld.data.collecting.account import Remark, listed
+from sld.data.collecting.asked import found_name
 from sld.data.collecting.counters import FOLLOWS, PLANNED_STEPS, Known
 from sld.data.collecting.stretches import as_remarks, joined
 from sld.data.importers.attempt import Attempt, Cell, Series, State, as_number
@@ -66,6 +67,9 @@ def resolve(found: Read, join: str | None = None) -> tuple[list[Run], list[Remar
     Args:
         found: The attempts, in the order in which they were found, with the names of their readers.
         join: The setting, or "run" for the name, that runs of several sources share.
+
+    Raises:
+        UsageError: No run has the setting of `join`.
     """
     remarks = [Remark("note", "", note) for _, attempt in found for note in attempt.notes]
     runs = _by_id(_with_parts(found), remarks)
@@ -73,6 +77,9 @@ def resolve(found: Read, join: str | None = None) -> tuple[list[Run], list[Remar
     runs = _continued(runs, remarks)
     runs = _without_copies(runs, remarks)
     if join is not None:
+        if join != RUN_KEY:  # a run without the setting goes by its name, but not all of them
+            settings = dict.fromkeys([RUN_KEY, *(k for run in runs for k in run.config)])
+            join = found_name(join, list(settings), "setting to join on")
         runs = _joined_by(join, runs, remarks)
     return _named(runs, remarks), remarks
 
