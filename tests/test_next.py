@@ -15,7 +15,7 @@ from many_cases import case
 
 import sld
 from sld.analysis.decisions.allocation import Allocator, Question
-from sld.analysis.decisions.asked import Side, exponents, optima
+from sld.analysis.decisions.asked import Side, exponents, optima, prediction
 from sld.analysis.decisions.belief import Answer, Belief, Known, Parts, Points
 from sld.analysis.decisions.candidates import Levels, grid_columns, read_grid
 from sld.analysis.decisions.choosing_runs import Rules, choose
@@ -102,6 +102,22 @@ def test_a_grid_is_read_as_it_is_written() -> None:
     assert len(columns["N"]) == 12 and set(columns["k"]) == {4.0}
     assert sorted({float(f"{x:.6g}") for x in columns["N"]}) == [1e7, 1e8, 1e9]
     assert sorted({float(f"{x:.6g}") for x in columns["D"] / columns["N"]}) == [20.0, 200.0]
+
+
+def test_a_run_is_worth_something_where_the_law_has_no_value() -> None:
+    n = np.geomspace(1e6, 4e8, 20)
+    scatter = np.exp(0.003 * np.random.default_rng(0).standard_normal(20))
+    # errors are relative, and the root has no value beyond 5e8
+    beyond = sld.fit({"N": n, "loss": 30 * np.sqrt(1 - n / 5e8) * scatter}, "A*sqrt(1 - N/5e8)", scale=["N"],
+                     target="loss", starts=4, loss="log")  # fmt: skip
+    parts = Parts(beyond.variables, {"N": (1e6, 1e10)})
+    inside, outside = prediction(parts, Side("all", beyond, "loss", "all"), {"N": np.array([1e8, 1e10])})
+    assert math.isnan(outside.value) and math.isnan(outside.low), "nothing is said of a value that is none"
+    points, noise, _ = parts.points(parts.part(beyond, "loss", "all"), {"N": np.array([3e8, 1e9])})
+    state = Known.before(Belief(points, noise, (inside, outside), np.ones(2)))
+    assert np.isfinite(state.total) and (state.gains() > 0).all()
+    unknown = Belief(points, noise, (Answer("a", 1.0, "value", points, np.array([math.nan] * 2)),), np.ones(1))
+    assert choose(unknown, np.ones(2), np.zeros((2, 0)), np.zeros((0, 0)), Rules(2.0, guard=0.0)).chosen == ()
 
 
 def test_answers_move_as_draws_of_the_law_do(law: Law) -> None:

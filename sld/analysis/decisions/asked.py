@@ -42,20 +42,28 @@ class Side:
 
 
 def prediction(parts: Parts, side: Side, columns: Mapping[str, Array]) -> list[Answer]:
-    """Return the law's values at points (n_points,) as answers."""
+    """Return the law's values at points (n_points,) as answers.
+
+    Where the law has no value, ends are NaN, and the level that rows have nearby stands for it: its rivals and what
+    runs span still say how much a run would teach.
+    """
     part = parts.part(side.law, side.target, side.group)
     points, _, middle = parts.points(part, columns)
     at = part.around.at(columns)
     with np.errstate(all="ignore"):
         half = part.around.quantile(LEVEL) * at.spread
         low, high = part.around.scale.ends(at.middle, at.centre, half)
+        level = (
+            np.where(np.isfinite(middle), middle, np.exp(at.centre)) if part.around.scale.log else np.ones(len(middle))
+        )
     answers = []
     for i in range(len(middle)):
         where = ", ".join(f"{s} = {short(float(x[i]))}" for s, x in columns.items())
         name = f"{side.target} at {where}" + (f" ({side.name})" if side.name != "all" else "")
-        parts_ = np.array([float(middle[i]) if part.around.scale.log else 1.0])
         kept = points.take(np.array([i]))
-        answers.append(Answer(name, float(middle[i]), "value", kept, parts_, None, float(low[i]), float(high[i])))
+        answers.append(
+            Answer(name, float(middle[i]), "value", kept, level[i : i + 1], None, float(low[i]), float(high[i]))
+        )
     return answers
 
 

@@ -137,7 +137,7 @@ def _greedy(start: Known, cost: Array, begun: list[int], rules: Rules, power: fl
             break
         can = (cost <= left * (1 + 1e-9)) & (count < rules.most)
         gains = np.where(can, state.gains(), -1.0)
-        if not can.any() or gains.max() <= least:
+        if not can.any() or not gains.max() > least:  # also where nothing can be said, NaN
             break
         i = int(np.argmax(np.where(can, gains / price, -1.0)))
         if len(chosen) < _AHEAD_RUNS:
