@@ -44,6 +44,9 @@ def test_the_end_of_a_larger_model_follows_from_runs_that_are_under_way() -> Non
     assert end.low < true < end.high and end.value == pytest.approx(true, rel=0.03)
     assert end.horizon == pytest.approx(3e7 * 30)
     assert found.to_json()["larger"][0]["size"] == 1e8
+    last = found.to_frame().iloc[-1]  # what --out writes
+    assert (last["size"], last["value"], last["at"]) == (1e8, end.value, 1e9) and last["run"] != last["run"]
+    assert "size" not in sld.curve(rows(), until=1e9, **ASKED).to_frame()
     assert sld.curve(rows(), until=1e9, **ASKED).finals == found.finals  # the runs themselves are told as before
 
 

@@ -233,6 +233,15 @@ def test_targets_and_units_that_differ_are_refused() -> None:
         sld.compare(one, billions)
 
 
+@pytest.mark.slow
+def test_units_that_differ_are_refused_before_the_cost_of_one_which_would_be_charged_to_both() -> None:
+    N, D = (a.ravel() for a in np.meshgrid([1e6, 4e6, 1.6e7], [1e8, 4e8, 1.6e9]))
+    rows = {"N": N, "D": D, "loss": 1.7 + 400 * N**-0.34 + 410 * D**-0.28}
+    columns: dict[str, Any] = {"target": "loss", "scale": ["N", "D"], "law": "2 + A*N**-0.3 + B*D**-0.3"}
+    with pytest.raises(sld.UsageError, match="millions or billions"):
+        sld.compare({"base": rows, "other": {**rows, "D": D / 1e9}}, **columns)
+
+
 def test_laws_that_count_differently_are_warned_of() -> None:
     laws = {}
     for name, convention in (("ours", "total"), ("theirs", "non-embedding")):

@@ -70,6 +70,14 @@ def test_tokens_in_thousands_of_millions_are_noticed() -> None:
     with pytest.raises(UsageError, match=r"D ends at 300.*too few for a count of tokens.*--cost \"6e9\*N\*D\""):
         cost_of(None, N_D, ends={"N": 1e10, "D": 300.0})
     assert cost_of("6e9*N*D", N_D, ends={"D": 300.0}).uses == {"N", "D"}
+    for size, data, said in (
+        ("params (M)", "Tokens [B]", r'units are 1e6 and 1e9, say --cost "6e15\*N\*D"'),
+        ("size_millions", "D_billions", r'units are 1e6 and 1e9, say --cost "6e15\*N\*D"'),
+        ("N", "D", r'units are 1e9 and 1e9, say --cost "6e18\*N\*D"'),
+    ):
+        variables = (Variable(size, symbol="N", meaning="parameters"), Variable(data, symbol="D", meaning="tokens"))
+        with pytest.raises(UsageError, match=said):
+            cost_of(None, variables, ends={"N": 16.0, "D": 1.6})
 
 
 def test_serving_adds_two_operations_per_weight_and_token() -> None:

@@ -23,6 +23,7 @@ from sld.formula.expression import parse
 from sld.laws.law import Law
 
 FORM = "E + A*N**-a"
+SIX = np.arange(6.0)
 COLUMNS: dict[str, Any] = {"target": "loss", "scale": "N"}
 SIZES = np.geomspace(1e6, 2.7e7, 4)
 
@@ -209,6 +210,9 @@ def test_the_command_says_what_it_rests_on_and_up_to_where(tmp_path: Path, run: 
     assert told.document["horizon"] == document["horizon"]
     assert "1 of 2 points lie beyond N = 7.29e8" in told.err
     assert "horizon" not in run(*form, "--json", "--priors", "none").document
+    (tmp_path / "runs.csv").write_text("N,loss\n" + "".join(f"{n:g},{2 + 9 * n**-0.2:.4f}\n" for n in 2e6 * 3**SIX))
+    many = run(*form, "--priors", "learned")
+    assert "as asked, the constants of 6 rows are drawn towards" in many.out and "cannot tell" not in many.out
     bad = run(*form, "--priors", "learnt")
     assert bad.code == 2 and "did you mean 'learned'" in bad.err
 

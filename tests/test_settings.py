@@ -159,4 +159,10 @@ def test_the_commands_answer(sld: Run) -> None:
     shown = sld("worth", "muennighoff_repeats", "--at", "N=5e9,D=4e11,U=1e11", "--into", "D", "--with", "U=D")
     assert "is worth D = 3.73e11" in shown.out
     one_line(sld("worth", "parscale", "--at", "N=1e9,P=4", "--into", "N", "--with", "P=x"), "--with wants NAME=NUMBER")
+    run = ("worth", "chinchilla", "--at", "N=1B,D=20B", "--into", "D", "--with")
+    assert sld(*run, "N=500M").out == sld(*run, "N=5e8").out != ""
+    one_line(
+        sld("worth", "muennighoff_repeats", "--at", "N=5e9,D=4e11,U=1e11", "--into", "C", "--with", "U=D"),
+        "NUMBER, got",
+    )
     one_line(sld("optimum", "chinchilla", "--plot", "x.gif"), "a picture is a .png")

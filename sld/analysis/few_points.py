@@ -16,7 +16,7 @@ from sld.core.errors import DataError
 from sld.core.numbers import short
 from sld.data.card import Variable
 from sld.data.table import Table
-from sld.fit.few_points import FewFit
+from sld.fit.few_points import FEW, FewFit
 from sld.fit.posterior import TAILS
 from sld.fit.priors import horizon, library
 from sld.formula.expression import Expression
@@ -120,8 +120,9 @@ def in_words(promised: Mapping[str, Any]) -> list[str]:
     ends = next(iter(of_group.values()))
     where = " or ".join(f"{s} = {short(x, 4)}" for s, x in ends.items())
     more = " (that of the first group; law.json has all)" if len(of_group) > 1 else ""
+    why = f"{rows} cannot tell every constant: they are" if n <= FEW else f"as asked, the constants of {rows} are"
     return [
-        f"{rows} cannot tell every constant: they are drawn towards what constants of their kind are in "
+        f"{why} drawn towards what constants of their kind are in "
         f"{promised['tables']} other tables, and so are the intervals (priors: none leaves that out)",
         f"nothing is promised beyond {where}{more}",
     ]

@@ -87,6 +87,7 @@ def compare(
         >>> f"{crossing.at.value:.2e}"
         '1.22e+19'
     """
+    from sld.analysis.decisions.comparison import check_units
     from sld.analysis.decisions.comparison import compare as compared
 
     check_keywords(compare, options, FormOptions)
@@ -114,6 +115,7 @@ def compare(
         together = {name: fits.get(name, of) for name, of in _named(laws)} if fits else None
         curves = _curves([together] if together else laws, held, [] if together else _target(options))
         rows = {c.name: of_tables[name][1] for c in curves for name in fits if c.law is fits[name]}
+    check_units(curves)
     contenders = [_contender(c, k, cost, seed, rows.get(c.name)) for k, c in enumerate(curves)]
     way = _way(contenders, setting)
     against = _uncomparable(curves)

@@ -140,10 +140,16 @@ class FinalValues:
         return min(known, key=lambda f: sign * f.worse).run
 
     def to_frame(self) -> DataFrame:
-        """Return a row for each run."""
+        """Return a row for each run, then one for each other size that was asked for, with its `size` and no run."""
         import pandas as pd
 
-        return pd.DataFrame([asdict(f) for f in self.finals])
+        rows = [asdict(f) for f in self.finals]
+        if self.larger:
+            ends = {f.at for f in self.finals}
+            at = ends.pop() if len(ends) == 1 else None
+            rows = [{**row, "size": None} for row in rows]
+            rows += [{"at": at, "value": m.value, "low": m.low, "high": m.high, "size": m.size} for m in self.larger]
+        return pd.DataFrame(rows)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the curves, in JSON's types."""

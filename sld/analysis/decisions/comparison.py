@@ -19,6 +19,7 @@ import numpy as np
 
 from sld.analysis.decisions.comparison_words import said
 from sld.analysis.decisions.crossings import ROUNDING, Crossing, crossings, gaps, least_gap, told_apart
+from sld.analysis.decisions.curves import Curve
 from sld.analysis.decisions.estimate import Estimate
 from sld.analysis.decisions.exponents import ExponentTest
 from sld.analysis.decisions.findings import Findings, Pair, Place, Switch
@@ -138,6 +139,19 @@ def check_alike(contenders: Sequence[Contender]) -> None:
             )
         for u, v in zip(one.names, other.names, strict=False):
             _check_unit(a, b, u, v)
+
+
+def check_units(curves: Sequence[Curve]) -> None:
+    """Refuse laws whose scales of one name are counted in different units, before anything is said of what runs cost.
+
+    Raises:
+        UsageError: The units differ, or the rows say so.
+    """
+    for one, other in itertools.combinations(curves, 2):
+        both = {v.symbol for v in other.law.variables}
+        for v in one.law.variables:
+            if v.role == "scale" and v.symbol in both:
+                _check_unit(one, other, v.symbol, v.symbol)
 
 
 _OTHER_UNIT = 1e4  # times: rows of one law that begin so far above where those of the other end

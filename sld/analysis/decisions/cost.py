@@ -313,18 +313,37 @@ def _quantity(variable: Variable) -> Node:
     return call("exp", call("*", number(variable.nats_per_unit), column))
 
 
+_UNITS = (  # of a column that says so: Params (M), tokens [B], D_billions
+    (1e3, re.compile(r"(?:\b|_)(?:k|thousands?)(?:\b|_)", re.I)),
+    (1e6, re.compile(r"(?:\b|_)(?:M|[Mm]illions?)(?:\b|_)")),
+    (1e9, re.compile(r"(?:\b|_)(?:B|G|[Bb]illions?|[Gg]iga\w*)(?:\b|_)")),
+    (1e12, re.compile(r"(?:\b|_)(?:T|[Tt]rillions?)(?:\b|_)")),
+)
+_USUAL_UNIT = 1e9  # of a column that does not
+
+
+def _unit(variable: Variable) -> float:
+    """Return the unit that a column's name, meaning or unit tells of."""
+    said = " ".join((variable.column, variable.meaning, variable.unit))
+    return next((unit for unit, words in _UNITS if words.search(said)), _USUAL_UNIT)
+
+
 def _check_units(cost: Cost, variables: Sequence[Variable], ends: Mapping[str, float]) -> None:
     """Refuse a count of tokens or parameters that is none: D in thousands of millions would be off by 1e9."""
+    small, units = [], []
     for letter in ("N", "D"):
         variable = find(variables, letter)
         if variable is None or variable.symbol not in cost.uses or variable.log is not None:
             continue
         end = ends.get(variable.symbol)
         if end is not None and end < _LEAST[letter]:
-            raise UsageError(
-                f"{variable.column} ends at {short(end, 4)} in the rows of this law, too few for a count of "
-                f'{_MEANING[letter]}; if its unit is 1e9, say --cost "{cost.formula.replace("6*", "6e9*", 1)}"'
-            )
+            small.append(f"{variable.column} ends at {short(end, 4)}, too few for a count of {_MEANING[letter]}")
+            units.append(_unit(variable))
+    if small:
+        asked = " and ".join(short(unit) for unit in units)
+        if_so = f"if {'its unit is' if len(units) == 1 else 'their units are'} {asked}"
+        right = cost.formula.replace("6*", f"{short(6 * math.prod(units), 6)}*", 1)
+        raise UsageError(f'in the rows of this law {" and ".join(small)}; {if_so}, say --cost "{right}"')
 
 
 def with_demand(cost: Cost, variables: Sequence[Variable], tokens: float, train: float, inference: float) -> Cost:

@@ -99,14 +99,16 @@ def worth(
     """What is one thing worth in another: streams in parameters, repeats in fresh tokens, a teacher in compute?"""
     from sld import api
     from sld.cli.show import settings as show
+    from sld.data.numbers import number
 
     other: dict[str, float | str] = {}
     for name, text in options.pairs(reference).items():
         try:
-            other[name] = float(text)
+            other[name] = number(text)
         except ValueError:
             if text != into:
-                raise UsageError(f"--with wants NAME=NUMBER, or NAME={into}, got {name}={text}") from None
+                same = "" if into == "C" else f", or NAME={into}"  # nothing is as large as a compute
+                raise UsageError(f"--with wants NAME=NUMBER{same}, got {name}={text}") from None
             other[name] = text
     wanted: dict[str, Any] = {"target": target, "group": group, "reference": other, "against": against}
     wanted["cost"] = cost
