@@ -119,6 +119,10 @@ def test_where_a_board_is(tmp_path: Path) -> None:
     assert Board.at().roots == (bundled,)
     assert Board.at(tmp_path).roots == (tmp_path, bundled)
     assert Board.at(bundled).roots == (bundled,)
+    assert Board.at(tmp_path / "new").roots == (tmp_path / "new", bundled)
+    with pytest.raises(UsageError, match="there is no leaderboard"):
+        Board.at(tmp_path / "new", reading=True)
+    assert Board.at(reading=True).roots == (bundled,)
 
 
 def test_outside_a_checkout_the_board_is_among_the_users_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,5 +177,5 @@ def leaderboard(board: object = None, *, tasks: Sequence[str | Path] = ()) -> St
     from sld.board.entries.standings import standings
     from sld.board.entries.store import Board
 
-    where = board if isinstance(board, Board) else Board.at(board)  # type: ignore[arg-type]
+    where = board if isinstance(board, Board) else Board.at(board, reading=True)  # type: ignore[arg-type]
     return standings(where, known_tasks(tasks))

@@ -55,7 +55,8 @@ def downstream_items(
     Args:
         data: A table with a row for each model and item.
         scale: One or two columns, e.g. "C", or ["N", "D"]; rows of the same scale are one model.
-        metric: Column that says whether the item was solved, 0 or 1, or how often, a share between them.
+        metric: Column that says whether the item was solved, 0 or 1 (or false and true), or how often, a share between
+            them.
         items: Column with the name of the item.
         at: Where scores are asked for: scale to value, or several of these.
         seed: Of the draws.
@@ -96,7 +97,7 @@ def downstream_items(
         raise UsageError(f"column {doubled[0]!r} is named twice (scale, metric, items and through must differ)")
     points = asked_points(at, scales)
     numbers = [name for name in named if name != items]
-    read = read_columns(prepared(data, drop=listed(options.get("drop", ()))), numbers, items)
+    read = read_columns(prepared(data, drop=listed(options.get("drop", ()))), numbers, items, answers=metric)
     rows, notes = _rows(read, scales, metric, through, options)
     return forecast_items(rows, read.labels, points, scales, level=level, seed=seed, notes=notes)
 

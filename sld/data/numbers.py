@@ -119,12 +119,25 @@ class _Seen:
     count: int = 1
 
 
+def _as_numbers(cells: Sequence[Any] | NDArray[Any]) -> Sequence[Any] | NDArray[Any]:
+    """Return cells with 1 and 0 for true and false, however these are written."""
+    if isinstance(cells, np.ndarray) and cells.dtype.kind == "b":
+        return cells.astype(np.float64)
+    if isinstance(cells, np.ndarray) and cells.dtype.kind != "O":
+        return cells
+    known = {"true": 1.0, "false": 0.0}
+    return [
+        float(c) if isinstance(c, bool | np.bool_) else known.get(c.strip().lower(), c) if isinstance(c, str) else c
+        for c in (cells.tolist() if isinstance(cells, np.ndarray) else cells)
+    ]
+
+
 class NumberColumn:
     """A column of numbers in the making: cells go in by batches, and a look at all of them comes last."""
 
-    def __init__(self, name: str, where: str) -> None:
-        """Keep the names for messages."""
-        self._name, self._where = name, where
+    def __init__(self, name: str, where: str, *, answers: bool = False) -> None:
+        """Keep the names for messages; with `answers`, true and false count as 1 and 0."""
+        self._name, self._where, self._answers = name, where, answers
         self._parts: list[Array] = []
         self._n = 0
         self._seen: dict[str, _Seen] = {}
@@ -132,6 +145,8 @@ class NumberColumn:
 
     def add(self, cells: Sequence[Any] | NDArray[Any], row_name: RowName) -> None:
         """Read further cells; raises DataError with the row's name."""
+        if self._answers:
+            cells = _as_numbers(cells)
         values = self._quick(cells)
         if values is None:
             values = self._slow(cells.tolist() if isinstance(cells, np.ndarray) else cells, row_name)

@@ -75,9 +75,9 @@ class Columns:
 
 
 def read_columns(
-    data: object, numbers: Sequence[str], label: str | None = None, *, where: str | None = None
+    data: object, numbers: Sequence[str], label: str | None = None, *, where: str | None = None, answers: str = ""
 ) -> Columns:
-    """Read the named columns of whatever `open_source` takes.
+    """Read the named columns of whatever `open_source` takes; in the column `answers` true and false are 1 and 0.
 
     Raises:
         DataError: A file, column or cell is not as it must be; the message names file, line and column.
@@ -85,7 +85,7 @@ def read_columns(
     source = open_source(data, where)
     _check_names(source, numbers, label)
     wanted = [source.names.index(name) for name in (*numbers, *(() if label is None else (label,)))]
-    columns = [NumberColumn(name, source.where) for name in numbers]
+    columns = [NumberColumn(name, source.where, answers=name == answers) for name in numbers]
     labels: dict[str, int] = {}
     label_index: list[Rows] = []
     starts, batches = [0], list[Batch]()

@@ -39,19 +39,26 @@ class Board:
     roots: tuple[Path, ...]
 
     @staticmethod
-    def at(folder: str | Path | None = None, *, data: Path | None = None) -> Board:
+    def at(folder: str | Path | None = None, *, data: Path | None = None, reading: bool = False) -> Board:
         """Return the board in `folder`, or else that of the checkout, or else the one among the user's `data`.
 
         The entries that come with the package are read in every case.
 
+        Args:
+            folder: Where somebody said that it is.
+            data: Where the user's own data are.
+            reading: Whether it is only looked at, so that `folder` has to be there.
+
         Raises:
-            UsageError: There is nowhere to write to.
+            UsageError: There is nowhere to write to, or no such folder to read.
         """
         bundled = bundled_board()
         if folder is not None:
             first = Path(folder)
             if first.exists() and not first.is_dir():
                 raise UsageError(f"the leaderboard {str(folder)!r} is not a folder")
+            if reading and not first.exists():
+                raise UsageError(f"there is no leaderboard {str(folder)!r}; `sld submit --board` begins one")
         elif bundled is not None and bundled.name == "leaderboard":
             first = bundled
         elif data is not None:

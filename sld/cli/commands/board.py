@@ -62,10 +62,10 @@ def register(app: typer.Typer) -> None:
     app.add_typer(board_app, name="leaderboard")
 
 
-def _board(folder: Path | None) -> Board:
+def _board(folder: Path | None, *, reading: bool = False) -> Board:
     from sld.board.entries.store import Board
 
-    return Board.at(folder, data=data_folder())
+    return Board.at(folder, data=data_folder(), reading=reading)
 
 
 def submit(
@@ -154,7 +154,7 @@ def leaderboard(
     from sld.cli.show import board as show
 
     folders = [one for one in task or () if os.path.isdir(one)]
-    found = api.leaderboard(_board(board), tasks=folders)
+    found = api.leaderboard(_board(board, reading=True), tasks=folders)
     names = [_task_name(one, found) for one in task or ()]
     if html is not None:
         _write_site(found, html, json)
@@ -232,7 +232,7 @@ def verify(
     # the group's own --board came before the word verify
     given = board or (ctx.parent.params.get("board") if ctx.parent else None)
     tasks = api.known_tasks(task or ())
-    findings = list(check(_board(given), tasks, refit=refit, programs=programs, unsafe=unsafe))
+    findings = list(check(_board(given, reading=True), tasks, refit=refit, programs=programs, unsafe=unsafe))
     show.findings(findings, time.monotonic() - started, json_wanted(ctx, json))
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
