@@ -133,7 +133,10 @@ def test_answers_may_be_true_and_false(tmp_path: Path) -> None:
     solved = np.asarray(table["solved"], dtype=float) > 0.5
     given: dict[str, Any] = {"scale": "C", "metric": "solved", "items": "item", "at": {"C": 1e23}}
     scores = [sld.downstream_items(table | {"solved": way}, **given).scores[0].value for way in (solved, solved * 1.0)]
-    lines = [f"{float(c)!r},{i},{'True' if y else 'false'}" for c, i, y in zip(table["C"], table["item"], solved, strict=True)]
+    lines = [
+        f"{float(c)!r},{i},{'True' if y else 'false'}"
+        for c, i, y in zip(table["C"], table["item"], solved, strict=True)
+    ]
     (tmp_path / "a.csv").write_text("\n".join(["C,item,solved", *lines]) + "\n", encoding="utf-8")
     scores.append(sld.downstream_items(tmp_path / "a.csv", **given).scores[0].value)
     assert len(set(scores)) == 1
