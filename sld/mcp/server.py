@@ -115,6 +115,8 @@ def _first_of(error: ValidationError) -> str:
     kinds = [text.removeprefix("Input should be ") for text in dict.fromkeys(alike[1:]) if "instance of" not in text]
     message = " or ".join([alike[0], *kinds])
     where = ".".join(str(part) for part in first["loc"] if not _is_kind(str(part)))
+    if first["type"] == "extra_forbidden":
+        return f"{where}: there is no such argument; the schema of the tool lists those that there are"
     came = repr(first.get("input"))
     came = came if len(came) <= 60 else came[:57] + "..."
     return f"{where}: {message}, got {came}"
