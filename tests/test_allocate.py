@@ -122,6 +122,17 @@ def test_intervals_hold_the_law_and_the_truth(noisy: Law) -> None:
     assert sum(share for *_, share in chosen.options) == pytest.approx(1.0)
 
 
+def test_growth_is_told_from_budgets_that_lie_far_enough_apart(noisy: Law) -> None:
+    one, near, wide = (
+        sld.allocate(noisy, budgets, draws=200).growth["all"].exponents["N"]
+        for budgets in (1e20, [0.9e20, 1e20 / 0.9], [1e19, 1e21])
+    )
+    for found in (one, near):
+        assert (found.value, found.low, found.high) == pytest.approx((wide.value, wide.low, wide.high), rel=1e-6)
+    # with two powers it lies between 0 and 1, whatever the constants
+    assert wide.low is not None and wide.high is not None and 0 < wide.low < wide.high < 1
+
+
 @pytest.mark.slow  # it measures time, which other work on the machine makes longer
 def test_forty_budgets_of_a_law_take_less_than_two_seconds(noisy: Law) -> None:
     seconds = []

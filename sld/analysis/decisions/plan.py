@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
     from sld.data.table import Table
 
-_BESIDE = 10**0.25  # budgets on either side of the only one, where the exponents are measured
+# times: exponents are measured this far to either side; nearer, draws bend more than they grow. Where the law has no
+# optimum that far, nearer all the same
+_BESIDE = (10.0, 10**0.25)
 _FURTHER = 8  # decades beyond `_AROUND` that are looked at where draws end there
 _LEFT_OUT = 0.01  # share of the draws that may end further out; the ends of intervals do not feel them
 _AROUND = 10.0 ** np.linspace(-2.0, 2.0, 9)  # budgets around one that is looked for, where its draws are looked for
@@ -315,10 +317,7 @@ def growth_of(allocator: Allocator, runs: Sequence[tuple[Found, Curves | None]])
 
 
 def _exponents(allocator: Allocator, runs: Sequence[tuple[Found, Curves | None]]) -> dict[str, Estimate]:
-    if len({f.budget for f, _ in runs}) < 2:
-        runs = [
-            (f, allocator.drawn(f)) for f in (allocator.solve(runs[0][0].budget * by) for by in (1 / _BESIDE, _BESIDE))
-        ]
+    runs = _far_enough(allocator, runs)
     logs = np.log([f.budget for f, _ in runs])
     weights = (logs - logs.mean()) / ((logs - logs.mean()) ** 2).sum()
     found = {}
@@ -339,6 +338,29 @@ def _exponents(allocator: Allocator, runs: Sequence[tuple[Found, Curves | None]]
         found[symbol] = estimate(float(weights @ x), None if draws is None else np.asarray(draws))
     names = {v.symbol: quantity_name(v) for v in allocator.variables}
     return {names[v.symbol]: found[v.symbol] for v in allocator.variables if v.symbol in found}
+
+
+def _far_enough(
+    allocator: Allocator, runs: Sequence[tuple[Found, Curves | None]]
+) -> Sequence[tuple[Found, Curves | None]]:
+    """Return the runs, or such for a smaller and a larger budget where theirs lie close together.
+
+    Raises:
+        NoOptimum: There is one budget only, and none beside it has a best run that is free.
+    """
+    low, high = (of(f.budget for f, _ in runs) for of in (min, max))
+    for by in _BESIDE:
+        if high >= low * by**2 * (1 - 1e-9):
+            return runs
+        try:
+            beside = [allocator.solve(budget) for budget in (math.sqrt(low * high) / by, math.sqrt(low * high) * by)]
+        except NoOptimum:
+            continue
+        if not any(found.limited for found in beside):
+            return [(found, allocator.drawn(found)) for found in beside]
+    if high == low:
+        raise NoOptimum("no budget beside this one has a best run that is free")
+    return runs
 
 
 def _supported(allocator: Allocator, about: Limits) -> float | None:
