@@ -205,7 +205,7 @@ def measure(args: argparse.Namespace, results: dict[str, Any], save: Callable[[]
             jobs.append(("nearest", partial(by_nearest, task, rows)))
         if "loglinear" in args.methods:
             jobs.append(("loglinear", partial(by_loglinear, task, rows)))
-        if "published" in args.methods:
+        if "published" in args.methods and task.card.laws:
             jobs.append(("published", partial(by_published, task, rows, 0)))
         for seed in args.seeds:
             if "sld" in args.methods:
