@@ -43,7 +43,8 @@ flos = {}
 for tied in (True, False):
     small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 4, "vocab_size": 1000}
     model = GPTNeoXForCausalLM(GPTNeoXConfig(**small, intermediate_size=64, tie_word_embeddings=tied))
-    rows = [{"input_ids": torch.arange(8), "labels": torch.arange(8)} for _ in range(4)]
+    eight = torch.tensor(range(8))
+    rows = [{"input_ids": eight, "labels": eight} for _ in range(4)]
     told = TrainingArguments(
         "out", max_steps=1, per_device_train_batch_size=4, report_to="none", use_cpu=True, save_strategy="no"
     )

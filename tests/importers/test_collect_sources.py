@@ -141,8 +141,8 @@ def test_a_sheet_of_settings_is_joined_to_metrics(tmp_path: Path) -> None:
     rows = rows_of(frame)
     assert [rows[k]["loss"] for k in "ab"] == [3.0, 2.5] and [rows[k]["N"] for k in "ab"] == [1e6, 2e6]
     assert any(line.startswith("c: ") for line in frame.attrs["account"])
-    with pytest.raises(UsageError, match="no setting to join on 'n_parms'; did you mean 'n_params'"):
-        sld.collect([folder, sheet], join="n_parms")
+    with pytest.raises(UsageError, match="no setting to join on 'n_param'; did you mean 'n_params'"):
+        sld.collect([folder, sheet], join="n_param")
 
 
 @pytest.mark.slow
