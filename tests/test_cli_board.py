@@ -140,10 +140,10 @@ def test_leaderboard_of_one_task(command: Run) -> None:
 
 
 @pytest.mark.slow
-def test_options_may_stand_before_and_after_the_task(command: Run) -> None:
+def test_options_may_stand_before_and_after_the_task(command: Run, tmp_path: Path) -> None:
     one = command("leaderboard", "nanolm_moe", "--json").document
     assert [t["name"] for t in one["tasks"]] == ["nanolm_moe"]
-    assert command("leaderboard", "--board", "x", "--json", "nanolm_moe").document == one
+    assert command("leaderboard", "--board", str(tmp_path), "--json", "nanolm_moe").document == one
 
 
 def test_an_unknown_task_gets_a_suggestion(command: Run) -> None:

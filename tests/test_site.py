@@ -387,6 +387,7 @@ def test_a_list_of_pages_cannot_name_a_file_to_remove(tmp_path: Path, listed: st
 
 @pytest.mark.slow
 def test_the_command_writes_a_site_or_says_why_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "board").mkdir()
     assert main(["leaderboard", "--board", str(tmp_path / "board"), "--html", str(tmp_path / "site")]) == 0
     assert (tmp_path / "site" / "index.html").exists()
     capsys.readouterr()

@@ -123,7 +123,7 @@ def in_words(promised: Mapping[str, Any]) -> list[str]:
     why = f"{rows} cannot tell every constant: they are" if n <= FEW else f"as asked, the constants of {rows} are"
     return [
         f"{why} drawn towards what constants of their kind are in "
-        f"{promised['tables']} other tables, and so are the intervals (--priors none leaves that out)",
+        f"{promised['tables']} other tables, and so are the intervals (priors: none leaves that out)",
         f"nothing is promised beyond {where}{more}",
     ]
 

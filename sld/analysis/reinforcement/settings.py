@@ -85,7 +85,7 @@ def _at_once(found: Array, n_runs: int, levels: tuple[float, ...]) -> list[str]:
         if n == n_runs:
             raise UsageError(
                 f"every run has {exact(level)} at its first evaluation, so nothing tells the steps to it; ask for "
-                "higher performances (--reach, or reach=)"
+                "higher performances (reach)"
             )
         if n:
             notes.append(f"{n} of {n_runs} runs have {exact(level)} at their first evaluation: it may take fewer steps")
