@@ -199,11 +199,11 @@ def test_what_is_shown_is_equal_to_the_formula_says_sympy(tree: Node, value_of_a
     assume(expression is not None)
     assert expression is not None
     values = {"A": value_of_a, "b": 1.5}  # short enough that nothing is rounded
-    symbols = {s.name: s for s in to_sympy(expression).free_symbols}
     try:
+        symbols = {s.name: s for s in to_sympy(expression).free_symbols}
         as_shown = to_sympy(Expression(shown(expression, values), VARIABLES))
         wanted = to_sympy(expression).subs({symbols[c]: v for c, v in values.items() if c in symbols})
-    except ValueError:  # the lesser of a number and of log(-2), which has no place on the line
+    except ValueError:  # the lesser of a number and of log(-2), or of log(-N), which has no place on the line
         reject()
     found = [side.subs({s: 1.25 for s in side.free_symbols}) for side in (as_shown, wanted)]
     assume(all(side.is_finite and side.is_real for side in found))
