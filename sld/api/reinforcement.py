@@ -254,12 +254,10 @@ def utd(
         if not all(0 < v < math.inf for v in values):
             raise UsageError(f"{name} must be above 0, got {', '.join(f'{exact(v)}' for v in values)}")
     if budgets and price is None:
-        way_out = "say what a step of the environment is worth (data_price)"
-        raise UsageError(f"a budget pays for compute and data: {way_out}")
+        raise UsageError("a budget pays for compute and data: say what a step of the environment is worth (data_price)")
     settings, values, notes = _read_settings(data, ratio, reach, options)
     if budgets and len(values) < 2:
-        way_out = "name more (reach)"
-        raise UsageError(f"a law of the best ratio in the budget needs two performances at least: {way_out}")
+        raise UsageError("a law of the best ratio in the budget needs two performances at least: name more (reach)")
     asked = Question(values, None if price is None else Prices(sample, price), budgets, level, seed)
     return plan(settings, ratio, asked, notes)
 
