@@ -98,7 +98,7 @@ def diagnose(found: Discovery, target: int) -> Diagnosis:
     rows = drawn_rows(found.table, 0)
     table = found.table if len(rows) == found.table.n_rows else found.table.take(rows)
     y = table.Y[:, target]
-    residual = y - law.predict(table)[:, target]
+    residual = y - law.by_formula(table)[:, target]
     mse = float(np.mean(residual**2))
     variance = float(np.var(y)) or 1.0
     settings = law.settings[law.targets[target].column]
@@ -163,7 +163,7 @@ class _Refit:
             if isinstance(again, str) or reach.points.groups[0] not in again.constants:
                 continue
             law = self._with(again.constants, reach.points.groups[0])
-            there = float(law.predict(reach.points)[1, 0])
+            there = float(law.by_formula(reach.points)[1, 0])
             if math.isfinite(there) and math.isfinite(here) and here != 0:
                 found[choice] = abs(there / here - 1)
         return reach.where[1], found

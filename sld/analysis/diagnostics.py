@@ -178,7 +178,7 @@ def diagnostics(
     refits = Refits(law.expressions[column], table, j, constants, law.settings[column], seed)
     around = Surroundings(law, j, group)
     scale = around.scale
-    fitted = law.predict(table)[:, j]
+    fitted = law.by_formula(table)[:, j]
     residual = scale.to(table.Y[:, j]) - scale.to(fitted)
     sd = float(np.sqrt(np.nanmean(residual**2)))
     where = _point(law, table, group, at)

@@ -99,7 +99,7 @@ def _table(law: Law, table: Table, X: Array, group: str) -> Table:
 
 
 def _at(law: Law, table: Table, X: Array, group: str) -> Array:
-    return law.predict(_table(law, table, X, group))
+    return law.by_formula(_table(law, table, X, group))
 
 
 def _moved(x: Array, table: Table, moving: Sequence[Variable], factor: float) -> Array:

@@ -268,7 +268,10 @@ def predict_intervals(law: Law, points: object, *, level: float | None = None, o
                 at = around.at(columns)
                 width = np.hypot(at.noise, at.spread) if of == "run" else at.spread
                 half = around.quantile(level) * width
-                lower[rows, j], upper[rows, j] = around.scale.ends(at.middle, at.centre, half)
+                # the formula's own interval, moved to where the law predicts
+                predicted = predictions[rows, j]
+                centre = at.centre + around.scale.difference(predicted, at.middle)
+                lower[rows, j], upper[rows, j] = around.scale.ends(predicted, centre, half)
                 if least is not None:
                     lower[rows, j] = np.minimum(lower[rows, j], least[0])
                     upper[rows, j] = np.maximum(upper[rows, j], least[1])

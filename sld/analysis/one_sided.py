@@ -27,7 +27,7 @@ _SHARE = 0.52  # of the rows at least that are better than the law
 def one_sided_notes(law: Law, table: Table) -> list[str]:
     """Return a hint for each target whose residuals lie on one side, unless the law is an envelope already."""
     notes = []
-    prediction = law.predict(table)
+    prediction = law.by_formula(table)
     for j, target in enumerate(law.targets):
         y = table.column(target.column)
         if law.loss(target.column) == "envelope":

@@ -117,7 +117,7 @@ def _measured_against_predicted(
     level = levels(z, same, sections.MAX_LINES)
     x = both.column(main.symbol)
     colours = _colours(int(level.max()) + 1)
-    measured, predicted = both.Y[:, j], law.predict(both)[:, j]
+    measured, predicted = both.Y[:, j], law.by_formula(both)[:, j]
     hollow = np.arange(both.n_rows) >= table.n_rows
     if judged is not None:
         # the judged rows once more, as a fit to the others predicts them
@@ -249,7 +249,7 @@ def _band(ax: Axes, law: Law, section: Section, line: sections.Line, colour: str
     from sld.analysis.intervals import predict_intervals
 
     j = [t.column for t in law.targets].index(section.target.column)
-    lower, upper = predict_intervals(law, line.points)
+    lower, upper = predict_intervals(law.bare, line.points)
     ax.fill_between(line.x, lower[:, j], upper[:, j], color=colour, alpha=0.10, linewidth=0, zorder=1)
 
 

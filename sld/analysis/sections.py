@@ -190,7 +190,7 @@ class _Chooser:
         self.main = main_variable(law, table, held_out)
         self.index = {v.symbol: i for i, v in enumerate(table.variables)}
         self.y = self.all.Y[:, target]
-        self.fitted = law.predict(self.all)[:, target]
+        self.fitted = law.by_formula(self.all)[:, target]
         self.notes: list[str] = []
         self.moved = False
 
@@ -232,7 +232,7 @@ class _Chooser:
         for value in values:
             X = sample.X.copy()
             self._set(X, variable, np.full(len(X), value))
-            found.append(self.law.predict(replace(sample, X=X))[:, self.target])
+            found.append(self.law.by_formula(replace(sample, X=X))[:, self.target])
         with np.errstate(all="ignore"):
             moves = np.ptp(np.array(found), axis=0)
         moves = moves[np.isfinite(moves)]
@@ -376,7 +376,7 @@ class _Chooser:
             label=plan.label,
             points=points,
             x=grid,
-            y=self.law.predict(points)[:, self.target],
+            y=self.law.by_formula(points)[:, self.target],
             measured=np.array([x[training], self._values(axis, plan, middle, training)]),
             held_out=np.array([x[held_out], self._values(axis, plan, middle, held_out)]),
             known=(float(x[known].min()), float(x[known].max())) if len(known) and not plan.moved else None,
@@ -399,7 +399,7 @@ class _Chooser:
         if not len(rows):
             return np.empty(0)
         y, own = self.y[rows], self.fitted[rows]
-        line = self.law.predict(self._points(axis, plan, middle, self.all.column(axis.symbol)[rows]))[:, self.target]
+        line = self.law.by_formula(self._points(axis, plan, middle, self.all.column(axis.symbol)[rows]))[:, self.target]
         with np.errstate(all="ignore"):
             ratios = bool((y > 0).all() and (own > 0).all() and (line > 0).all())
             moved: Array = y * (line / own) if ratios else y + (line - own)

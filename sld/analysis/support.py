@@ -253,7 +253,7 @@ def _kept_down(
 
 def _within_bounds(law: Law, table: Table, group: int, X: Array) -> Flags:
     """Return whether the law lies within the declared bounds at points, as `_says` does."""
-    predicted = law.predict(_points(table, group, X))
+    predicted = law.by_formula(_points(table, group, X))
     kept: Flags = np.asarray(np.isfinite(predicted).all(axis=1))
     for j, target in enumerate(table.targets):
         if target.lower is not None:
@@ -315,7 +315,7 @@ def _kept(
 
 def _says(law: Law, table: Table, group: int, X: Array) -> Flags:
     """Return whether the interval says something at points (n_walks, n_rows, n_steps, n_variables), over the rows."""
-    lower, upper = predict_intervals(law, _points(table, group, X))
+    lower, upper = predict_intervals(law.bare, _points(table, group, X))
     says = np.ones(len(lower), dtype=np.bool_)
     rows = table.group_index == group
     assert law.intervals is not None
@@ -339,7 +339,7 @@ def lost_between(law: Law, points: Table) -> Flags:
     scales = [v for v in law.variables if v.role == "scale" and v.symbol in law.used_variables]
     if law.intervals is None or len(scales) < 2:
         return found
-    lower, upper = predict_intervals(law, points)
+    lower, upper = predict_intervals(law.bare, points)
     for g, group in enumerate(points.groups):
         rows = np.flatnonzero(points.group_index == g)
         for j, target in enumerate(law.targets):
@@ -372,12 +372,12 @@ def told_apart(law: Law, table: Table) -> float:
     rows = _larger_half(table, scales)
     if not scales or len(rows) < 2:
         return math.inf
-    here = law.predict(_moved(table, rows, scales, 0.0))
+    here = law.by_formula(_moved(table, rows, scales, 0.0))
     told = 0.0
     for move in _MOVES:
         points = _moved(table, rows, scales, move)
-        low, high = predict_intervals(law, points, of="law")
-        there = law.predict(points)
+        low, high = predict_intervals(law.bare, points, of="law")
+        there = law.by_formula(points)
         with np.errstate(all="ignore"):
             width = np.sqrt(np.mean(np.square(high - low), axis=0))
             if not (width <= TOLD * np.std(np.concatenate([here, there]), axis=0)).all():

@@ -150,7 +150,12 @@ def held_out_scores(law: Law, task: Task) -> Scores | None:
 
 
 def predict(
-    law: object, points: object, *, level: float | None = None, interval: Literal["law", "run"] = "run"
+    law: object,
+    points: object,
+    *,
+    level: float | None = None,
+    interval: Literal["law", "run"] = "run",
+    by_formula: bool = False,
 ) -> dict[str, Array]:
     r"""Return what a law says of runs: a column per target, and its interval where the law has one.
 
@@ -162,12 +167,17 @@ def predict(
     on the scale (logarithmic or not) on which residuals are even, with $q$ the quantile of Student's t. The interval of
     the law itself is without $\sigma$: where the mean of many runs would be.
 
+    A law that a search chose predicts with the weighted mean of several formulas, corrected by what it misses at rows
+    near the point (`sld.laws.ensemble`); the formula that is shown is the summary of these, and is asked alone with
+    `by_formula`.
+
     Args:
         law: A Law, a discovery, or the path of a law.json or run directory.
         points: Path of a table, DataFrame or mapping with the law's variables (and group column), n_points rows; or a
             task, whose held-out rows are predicted from their inputs.
         level: Share of runs that an interval shall hold, from 0.5 to below 1; the law's own if not given, 0.9.
         interval: "run" for where a new run will be; "law" for where the curve is, without the noise of runs.
+        by_formula: Predict by the law's formula alone.
 
     Returns:
         Target to predictions (n_points,), and `<target>_low`, `<target>_high` where the law has intervals. A point
@@ -193,7 +203,7 @@ def predict(
         >>> predicted["loss"].round(4)
         array([1.8592, 1.7728])
     """
-    law = as_law(law)
+    law = as_law(law).bare if by_formula else as_law(law)
     points = points_to_predict(law, points)
     predicted = predicted_columns(law, points, level=level, interval=interval)
     for sentence in (caution(law, points), *warnings(law, points), *_gaps(law, predicted)):

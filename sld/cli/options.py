@@ -162,6 +162,12 @@ Drop = Annotated[
 Melt = Annotated[
     bool, typer.Option("--melt", help="Bare table with a column per run: make it rows with columns run and the target.")
 ]
+ByFormula = Annotated[
+    bool,
+    typer.Option(
+        "--by-formula", help="Predict by the law's formula alone, without other formulas and the rows near a point."
+    ),
+]
 Outliers = Annotated[
     str, typer.Option("--outliers", metavar="drop|keep", help="What to do with runs that look diverged.")
 ]

@@ -22,6 +22,8 @@ import numpy as np
 from sld.core.arrays import Array
 from sld.core.errors import UsageError
 from sld.data.table import Table
+from sld.fit.kernel import evaluate
+from sld.laws.error_scale import Scale
 from sld.laws.fitted import Fitted
 from sld.laws.uncertainty import Surroundings, surroundings
 
@@ -47,16 +49,17 @@ class CurveDraws:
         self.tails = tails
         self._around, self._bounds, self._weights = around, bounds, weights * tails[:, None]
 
-    def values(self, columns: Mapping[str, Array]) -> Array:
+    def values(self, columns: Mapping[str, Array], shift: Array | float = 0.0) -> Array:
         """Return (n, n_points) values; row k is one curve, also between calls. NaN where a curve has none.
 
         Args:
             columns: Symbol of each variable to its column (n_points,).
+            shift: By how much the prediction (n_points,) is above the formula, of the logarithms if `log`.
         """
         at = self._around.at(columns)
         with np.errstate(all="ignore"):
             moved = self._weights @ at.curves
-            found = at.centre + moved
+            found = at.centre + shift + moved
             found = np.exp(found) if self.log else found
         known = np.isfinite(found) & ~np.isnan(at.middle)
         return np.asarray(np.clip(np.where(known, found, math.nan), *self._bounds))
@@ -143,13 +146,25 @@ def draws(law: Fitted, table: Table, *, n: int = 1000, seed: int = 0, of: Of = "
             columns = {symbol: values[rows] for symbol, values in inputs.items()}
             name = group if len(law.constants[target.column]) > 1 or group in law.constants[target.column] else None
             curves = curve_draws(law, target.column, name, n=n, seed=seed)
-            values = curves.values(columns)
+            values = curves.values(columns, _shift(law, j, group, columns, curves.log))
             if single is not None:
                 off = curves.noise(columns) * curves.tails[:, None] * single[:, rows]
                 with np.errstate(all="ignore"):
                     values = values * np.exp(off) if curves.log else values + off
             found[:, rows, j] = values
     return found
+
+
+def _shift(law: Fitted, target: int, group: str, columns: Mapping[str, Array], log: bool) -> Array | float:
+    """Return by how much the prediction is above the formula at points (n_points,), of the logarithms if `log`."""
+    aimed = law.targets[target]
+    ensemble = law.ensembles.get(aimed.column)
+    by_group = law.constants[aimed.column]
+    if ensemble is None or group not in by_group:
+        return 0.0
+    own = evaluate(law.expressions[aimed.column], columns, by_group[group])
+    predicted = ensemble.predict(own, columns, group, aimed)
+    return Scale(log).difference(predicted, own)
 
 
 def _number_of(law: Fitted) -> int:

@@ -38,6 +38,12 @@ class Scale:
         with np.errstate(all="ignore"):
             return np.log(values) if self.log else values
 
+    def difference(self, values: Array, others: Array) -> Array:
+        """Return by how much `values` (n,) are above `others` (n,) on this scale; 0 where that is no number."""
+        with np.errstate(all="ignore"):
+            found = self.to(values) - self.to(others)
+        return np.where(np.isfinite(found), found, 0.0)
+
     def spread(self, middle: Array, others: Array) -> Array:
         """Return how far `others` (n_replicates, n) lie from `middle` (n,): one standard deviation if normal."""
         with np.errstate(all="ignore"):

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from sld.data.card import Target, Variable
 from sld.formula.expression import Expression
+from sld.laws.ensemble import Ensemble
 
 
 class Fitted(Protocol):
@@ -31,6 +32,10 @@ class Fitted(Protocol):
     @property
     def group_column(self) -> str | None:
         """Column that holds the groups' names."""
+
+    @property
+    def ensembles(self) -> Mapping[str, Ensemble]:
+        """Target column to what predicts it beside its formula."""
 
     @property
     def intervals(self) -> Mapping[str, Any] | None:

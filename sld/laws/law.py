@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from sld.fit.kernel import evaluate
 from sld.formula.expression import Expression, number, substitute, to_text
 from sld.formula.render import signed
 from sld.laws.draws import Of, draws
+from sld.laws.ensemble import Ensemble
 from sld.laws.fit_settings import FitSettings, settings_of
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ Constants = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 _KEYS = (
     *("schema", "expression", "constants", "task", "variables", "targets", "group_column", "intervals", "provenance"),
-    "settings",
+    *("settings", "ensembles"),
 )
 
 
@@ -72,6 +73,8 @@ class Law:
         settings: Target column to how its constants were fitted; where none are given, what the provenance of a law
             before 0.6.0 says, which is least squares if it says nothing.
         notes: What a reader of the file should know, in sentences; not written.
+        ensembles: Target column to what predicts it beside its formula (`ensemble.py`); a target without one is
+            predicted by its formula alone.
     """
 
     expressions: Mapping[str, Expression]
@@ -84,6 +87,7 @@ class Law:
     intervals: Mapping[str, Any] | None = None
     settings: Mapping[str, FitSettings] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    ensembles: Mapping[str, Ensemble] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check that every target has a formula and every group a finite value for each constant in it."""
@@ -139,7 +143,9 @@ class Law:
     def predict(self, points: object) -> Array:
         """Return predictions (n_rows, n_targets) for a table, DataFrame, mapping of columns, or path.
 
-        A formula outside its domain predicts NaN or infinity, which is left as it is.
+        They are the formula's, unless the law has an ensemble for a target: then several formulas and the rows near a
+        point predict together. `by_formula` asks the formula alone. A formula outside its domain predicts NaN or
+        infinity, which is left as it is.
 
         Raises:
             DataError: A column is missing or a cell is not a number.
@@ -157,9 +163,32 @@ class Law:
             columns = {v.symbol: np.ascontiguousarray(table.X[rows, i]) for i, v in enumerate(self.variables)}
             for j, target in enumerate(self.targets):
                 expression = self.expressions[target.column]
-                if len(rows):
-                    prediction[rows, j] = evaluate(expression, columns, self.constants[target.column][group])
+                if not len(rows):
+                    continue
+                own = evaluate(expression, columns, self.constants[target.column][group])
+                ensemble = self.ensembles.get(target.column)
+                prediction[rows, j] = own if ensemble is None else ensemble.predict(own, columns, group, target)
         return prediction
+
+    def by_formula(self, points: object) -> Array:
+        r"""Return what the formulas alone say, $f(x; \hat\theta)$, (n_rows, n_targets); see `predict`.
+
+        >>> from sld.formula.expression import parse
+        >>> constants = {"loss": {"all": {"E": 1.7, "A": 40.0, "a": 0.25}}}
+        >>> law = Law({"loss": parse("E + A*N**-a", ["N"])}, constants, (Variable("N"),), (Target("loss"),))
+        >>> law.by_formula({"N": [1e4]})
+        array([[5.7]])
+
+        Raises:
+            DataError: A column is missing or a cell is not a number.
+            UsageError: A row's group has no constants in this law.
+        """
+        return self.bare.predict(points)
+
+    @property
+    def bare(self) -> Law:
+        """The law without its ensembles: it predicts by its formulas alone."""
+        return replace(self, ensembles={}) if self.ensembles else self
 
     def draws(self, points: object, n: int = 1000, *, seed: int = 0, of: Of = "law") -> Array:
         r"""Return draws (n, n_points, n_targets) of what the law may say at points.
@@ -377,6 +406,8 @@ class Law:
             "provenance": self.provenance,
             "settings": {column: settings.to_json() for column, settings in self.settings.items()},
         }
+        if self.ensembles:
+            data["ensembles"] = {column: ensemble.to_json() for column, ensemble in self.ensembles.items()}
         return {key: _plain(value) for key, value in data.items()}
 
     @staticmethod
@@ -412,6 +443,7 @@ class Law:
             intervals=intervals,
             settings=_read_settings(keys, targets),
             notes=notes,
+            ensembles=_read_ensembles(keys, variables, targets),
         )
 
     def save(self, path: str | Path) -> None:
@@ -519,6 +551,19 @@ def _read_settings(keys: Keys, targets: tuple[Target, ...]) -> dict[str, FitSett
     found = {str(c): FitSettings.from_json(of, f"{keys.where}: settings of {c!r}") for c, of in said.items()}
     if found:
         _same_names(found, [t.column for t in targets], kind="target")
+    return found
+
+
+def _read_ensembles(keys: Keys, variables: tuple[Variable, ...], targets: tuple[Target, ...]) -> dict[str, Ensemble]:
+    """Return the ensembles by target; none for a law that predicts by its formula alone."""
+    said = keys.table("ensembles") if "ensembles" in keys.data else {}
+    found = {}
+    for column, data in said.items():
+        names = [t.column for t in targets]
+        if column not in names:
+            raise DataError(f"{keys.where}: " + suggest(str(column), names, kind="target"))
+        where = f"{keys.where}: ensemble of {column!r}"
+        found[str(column)] = Ensemble.from_json(data, where, variables, len(targets), names.index(column))
     return found
 
 

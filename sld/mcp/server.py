@@ -219,6 +219,7 @@ class Desk:
         interval: Annotated[
             Literal["run", "law"], Field(description="run: where a new run will be; law: where the curve is.")
         ] = "run",
+        by_formula: Annotated[bool, Field(description="Predict by the law's formula alone.")] = False,
         out: Annotated[str | None, Field(description="CSV file inside the open folders for all predictions.")] = None,
     ) -> Annotated[CallToolResult, r.Predicted]:
         """Predict runs that were not made, with intervals and a warning where the law is not supported."""
@@ -230,6 +231,7 @@ class Desk:
             points=self._data(points, roots),
             level=level,
             interval=interval,
+            by_formula=by_formula,
             target=None if out is None else roots.target(out),
         )
 

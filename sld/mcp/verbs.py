@@ -254,7 +254,13 @@ def _law_text(record: r.Fitted | r.Discovered, law: Law) -> str:
 
 
 def predict(
-    say: Progress, law: str, points: object, level: float | None, interval: Literal["law", "run"], target: str | None
+    say: Progress,
+    law: str,
+    points: object,
+    level: float | None,
+    interval: Literal["law", "run"],
+    by_formula: bool,
+    target: str | None,
 ) -> Done:
     """Predict runs that were not made."""
     from sld import api
@@ -262,7 +268,7 @@ def predict(
     from sld.data.table import read_points
 
     say(0.1, "reading")
-    loaded = api.as_law(law)
+    loaded = api.as_law(law).bare if by_formula else api.as_law(law)
     given = api.points_to_predict(loaded, points)
     table = read_points(given, loaded.variables, loaded.group_column)
     with warnings.catch_warnings(record=True) as caught:

@@ -22,6 +22,7 @@ from sld.search.candidates.candidate import Candidate
 from sld.search.candidates.selection import RULES, fewest_constants, is_exact, noise_floor, rank
 from sld.search.choosing.consensus import Consensus
 from sld.search.choosing.directions import Directions
+from sld.search.choosing.ensembles import ensemble
 from sld.search.choosing.evidence import turn_not_shown
 from sld.search.choosing.explanation import Explanation, explanation
 from sld.search.choosing.final_fit import FinalFitter, with_absent
@@ -77,8 +78,10 @@ def finish(
     judged = verdict(context.table, context.folds, chosen, ranked, law, seed=seed)
     law = replace(law, provenance={**law.provenance, "verdict": judged.to_json()})
     alone = chosen is best
+    law = _predicting(searched, chosen, _with_borrowed(law, table, everything), everything)
+    notes += _about_prediction(law)
     return Discovery(
-        law=with_remarks(_with_borrowed(law, table, everything), everything),
+        law=with_remarks(law, everything),
         chosen=chosen,
         front=hall.front(),
         hall_of_fame=tuple(rank([*extra.values(), *ranked])),
@@ -317,6 +320,28 @@ def _fitted(
         settings=final.settings,
     )
     return replace(chosen, constants=law.constants), law, final.notes
+
+
+def _predicting(searched: SearchResult, chosen: Candidate, law: Law, rows: Table) -> Law:
+    """Return the law with what predicts beside its formulas, where the folds are for it."""
+    context, found = searched.context, {}
+    for j, (target, finalists) in enumerate(zip(law.targets, searched.finalists, strict=True)):
+        own = chosen.of_target(j)
+        told = ensemble(context, finalists, j, own, law, rows, alone=bool(context.counting.few))
+        if told is not None:
+            found[target.column] = told
+    return replace(law, ensembles=found)
+
+
+def _about_prediction(law: Law) -> list[str]:
+    """Return a note where predictions are not the formula's alone."""
+    if not law.ensembles:
+        return []
+    most = max(len(e.members) for e in law.ensembles.values())
+    near = any(e.kriging is not None for e in law.ensembles.values())
+    what = f"the mean of {most} formulas" if most > 1 else "the formula"
+    rows = ", corrected by what it misses at the rows near a point" if near else ""
+    return [f"predictions are {what}{rows}; the law is their summary, and --by-formula predicts with it alone"]
 
 
 def _wrong_ways(law: Law, directions: Directions) -> list[str | None]:

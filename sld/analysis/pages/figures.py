@@ -73,7 +73,7 @@ def _measured_against_predicted(
     z, same = position(both, main)
     level = levels(z, same, sections.MAX_LINES)
     along = both.column(main.symbol)
-    measured, predicted = both.Y[:, j], law.predict(both)[:, j]
+    measured, predicted = both.Y[:, j], law.by_formula(both)[:, j]
     hollow = np.arange(both.n_rows) >= train.n_rows
     finite = np.isfinite(predicted)
     if not finite.any():

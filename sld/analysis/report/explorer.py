@@ -101,7 +101,7 @@ def curves_chart(law: Law, table: Table, j: int, held_out: Table | None, ident: 
 def residuals_chart(law: Law, table: Table, j: int, held_out: Table | None, ident: str) -> Explorable | None:
     """Return what the law leaves of each row, as a share of what it predicts; None where nothing is finite."""
     both = sections.joined(table, held_out)
-    predicted, measured = law.predict(both)[:, j], both.Y[:, j]
+    predicted, measured = law.by_formula(both)[:, j], both.Y[:, j]
     relative = bool((predicted[np.isfinite(predicted)] > 0).all() and (measured > 0).all())
     with np.errstate(all="ignore"):
         left = 100 * (measured / predicted - 1) if relative else measured - predicted
@@ -170,7 +170,7 @@ def _band(law: Law, section: Section, line: Line) -> tuple[Array, Array] | None:
     from sld.analysis.intervals import predict_intervals
 
     j = [t.column for t in law.targets].index(section.target.column)
-    lower, upper = predict_intervals(law, line.points)
+    lower, upper = predict_intervals(law.bare, line.points)
     return lower[:, j], upper[:, j]
 
 

@@ -91,7 +91,7 @@ def beyond(facts: Facts) -> list[str]:
     x, group, _ = effects.reference_run(facts.law, facts.table)
     where = f"group `{group}`, " if len(facts.law.groups) > 1 else ""
     lines += [f"Predictions at the largest run ({where}{effects.describe(facts.table, x)}) and beyond it.", ""]
-    ends = predict_intervals(facts.law, reach.points) if facts.intervals else None
+    ends = predict_intervals(facts.law.bare, reach.points) if facts.intervals else None
     for j, target in enumerate(facts.targets):
         if len(facts.law.targets) > 1:
             lines += [f"### {target.column}", ""]

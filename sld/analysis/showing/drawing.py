@@ -66,7 +66,7 @@ def stand_in(law: Law) -> Table:
         np.repeat(np.arange(len(groups)), n),
         group_column=law.group_column,
     )
-    Y = law.predict(table)
+    Y = law.by_formula(table)
     finite = np.isfinite(Y).all(axis=1)
     if not finite.any():
         raise UsageError("the law has no finite value where it was fitted: give rows, law.plot(data=...)")

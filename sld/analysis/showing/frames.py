@@ -39,7 +39,7 @@ def residuals_frame(law: Law, table: Table) -> DataFrame:
     """Return measured minus predicted values, a row for each row and target."""
     import pandas
 
-    predicted = law.predict(table)
+    predicted = law.by_formula(table)
     columns: dict[str, Any] = {v.column: table.column(v.column) for v in law.variables}
     if law.grouped:
         columns[law.group_column or "group"] = np.array(table.groups)[table.group_index]

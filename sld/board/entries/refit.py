@@ -210,7 +210,7 @@ def distance(scored: ScoredTask, one: Law, other: Law) -> float:
     worst = 0.0
     for table in (scored.train, scored.held_out):
         with np.errstate(all="ignore"):
-            a, b = one.predict(table), other.predict(table)
+            a, b = one.by_formula(table), other.by_formula(table)
             apart = np.abs(a - b) / scored.deviation
         # where both leave the domain they agree
         both = ~np.isfinite(a) & ~np.isfinite(b)

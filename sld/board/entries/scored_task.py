@@ -98,6 +98,6 @@ class ScoredTask:
 
     def scores_of(self, law: Law) -> dict[str, Any]:
         """Return the scores of a law, and its error on the training rows."""
-        found = self.score(law.predict(self.held_out))
-        trained = scores(self.train.Y, law.predict(self.train), self.train.group_index).nmse
+        found = self.score(law.by_formula(self.held_out))
+        trained = scores(self.train.Y, law.by_formula(self.train), self.train.group_index).nmse
         return {**found, "train_nmse": trained if math.isfinite(trained) else None}

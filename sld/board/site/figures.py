@@ -56,7 +56,7 @@ def together_figure(laws: Sequence[tuple[Ranked, Law]], train: Table, held_out: 
     train, held_out = rows_for(best, train, held_out)
     section = sections.section(best, train, 0, held_out)
     line = max((one for one in section.lines if not one.faint), key=lambda one: one.held_out.shape[1])
-    curves = [law.predict(line.points)[:, 0] for _, law in laws]
+    curves = [law.by_formula(line.points)[:, 0] for _, law in laws]
     finite = np.concatenate(curves)
     finite = finite[np.isfinite(finite)]
     rows = np.concatenate([line.measured[1], line.held_out[1]])

@@ -50,6 +50,7 @@ def predict(
         ),
     ] = "run",
     level: Annotated[str | None, options.level_option] = None,
+    by_formula: options.ByFormula = False,
     drop: options.Drop = None,
     out: Annotated[Path | None, options.out_csv("Write the CSV here, not on stdout.")] = None,
     json: Json = False,
@@ -57,6 +58,7 @@ def predict(
     """Which values will runs have that are not made yet?
 
     Prints the table of points with a column per target, and <target>_low and <target>_high if the law has intervals.
+    A law that a search chose predicts with several formulas and the rows near a point; its own is their summary.
     """
     from sld import api
     from sld.analysis.few_points import promised_by
@@ -64,7 +66,7 @@ def predict(
     from sld.data.points_file import with_columns
     from sld.data.table import read_points
 
-    loaded = api.as_law(law)
+    loaded = api.as_law(law).bare if by_formula else api.as_law(law)
     given = api.points_to_predict(loaded, options.given(points), drop=drop or ())
     table = read_points(given, loaded.variables, loaded.group_column)
     predicted = api.predicted_columns(
@@ -91,6 +93,7 @@ def score(
     data: Annotated[
         str, typer.Argument(metavar="TASK", help="Its held-out rows count; or a table of further runs (- for a pipe).")
     ],
+    by_formula: options.ByFormula = False,
     drop: options.Drop = None,
     melt: options.Melt = False,
     json: Json = False,
@@ -99,7 +102,7 @@ def score(
     from sld import api
     from sld.cli.show import predictions as show
 
-    loaded = api.as_law(law)
+    loaded = api.as_law(law).bare if by_formula else api.as_law(law)
     rows = api.rows_to_score(loaded, options.given(data), **options.rows(drop, melt))
     scored = api.score(loaded, rows)
     options.say_notes(rows)

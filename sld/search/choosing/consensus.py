@@ -20,7 +20,7 @@ on the folds the best form by itself always looks better: it was chosen for that
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -40,7 +40,7 @@ from sld.search.judging.context import JudgingContext
 from sld.search.judging.judged import constants_by_group
 
 _LEAST_MEMBERS = 3  # two have no majority
-_PLAIN = 0.5  # weight of the set that nobody bred
+PLAIN = 0.5  # weight of the set that nobody bred
 _FAR_BEHIND = 2.0  # units of score: published laws with errors e² times those of the best of them do not take part
 _KNOWS_ENOUGH = -2.0  # score: laws that leave an eighth of the variance of unseen rungs know too little of the table
 _TRIMMED = 0.05  # of the weight of published laws, at either end
@@ -74,34 +74,20 @@ class Consensus:
         """Return the consensus of the finalists; None when there are too few laws, or one that is exact."""
         if any(is_exact(c) for c in finalists.members):
             return None
-        admissible = any(c.admissible for c in finalists.members)
-        columns, group_index = _beyond(context)
-        values: dict[str, Array] = {}
-        for c in finalists.members:
-            if c.admissible == admissible and (found := _values(c, context, columns, group_index)) is not None:
-                values[c.key] = found
+        columns, group_index, values = voters(context, finalists)
         best, static, published = (
             [c for c in part if c.key in values] for part in (finalists.best, finalists.static, finalists.published)
         )
         enough = max(_FOUND, 1.5 * context.rounding[target])
         if len(values) < _LEAST_MEMBERS or any(float(np.mean(c.fold_errors)) < enough for c in best):
             return None
-        parts = [(best, 1.0 - _PLAIN), (static, _PLAIN)]
+        parts = [(best, 1.0 - PLAIN), (static, PLAIN)]
         published = _knowing(finalists, published)
         known = bool(published) and advantage(context, target, best, published) < WON
         if known:
             parts = [(published, 1.0)]
             values = {c.key: values[c.key] for c in published}
-        weight = dict.fromkeys(values, 0.0)
-        score = finalists.in_reading if known else lambda c: c.score
-        top = min(score(c) for members, _ in parts for c in members)
-        for members, part in parts:
-            if members:
-                scores = np.array([score(c) for c in members])
-                shares = np.exp(scores.min() - scores)
-                shares *= part * math.exp((top - scores.min()) / _BETWEEN_SETS) / shares.sum()
-                for c, share in zip(members, shares, strict=True):
-                    weight[c.key] += float(share)
+        weight = shares(parts, finalists.in_reading if known else lambda c: c.score)
         members = sorted((c for c in finalists.members if weight.get(c.key)), key=lambda c: (-weight[c.key], c.key))
         weights = np.array([weight[c.key] for c in members])
         weights /= weights.sum()
@@ -199,6 +185,42 @@ class Consensus:
         limit = _FOLLOWS * min(f.miss for f in found) + _CLOSE
         close = [f.law for f in sorted(found, key=lambda f: f.cost) if f.miss <= limit]
         return next((law for law in close if not turn_not_shown(context, target, law)), close[0])
+
+
+def voters(context: JudgingContext, finalists: Finalists) -> tuple[Mapping[str, Array], Rows, dict[str, Array]]:
+    """Return points beyond the data (columns, group of each), and by key what each law that has a say predicts there.
+
+    Where some pass every check the others have none, nor has a law without a finite value at one of the points.
+    """
+    admissible = any(c.admissible for c in finalists.members)
+    columns, group_index = _beyond(context)
+    values: dict[str, Array] = {}
+    for c in finalists.members:
+        if c.admissible == admissible and (found := _values(c, context, columns, group_index)) is not None:
+            values[c.key] = found
+    return columns, group_index, values
+
+
+def shares(
+    parts: Sequence[tuple[Sequence[Candidate], float]], score: Callable[[Candidate], float], sharpness: float = 1.0
+) -> dict[str, float]:
+    """Return the weight of each candidate by key: $e^{-s}$ to the power of `sharpness`, within sets that share too.
+
+    Args:
+        parts: Sets of candidates, each with its part of the whole; a set that is worse at its best has less.
+        score: What the weights fall with.
+        sharpness: How much more than that.
+    """
+    weight: dict[str, float] = {}
+    top = min((score(c) for members, _ in parts for c in members), default=0.0)
+    for members, part in parts:
+        if members:
+            scores = np.array([score(c) for c in members])
+            own = np.exp(sharpness * (scores.min() - scores))
+            own *= part * math.exp((top - scores.min()) / _BETWEEN_SETS) / own.sum()
+            for c, share in zip(members, own, strict=True):
+                weight[c.key] = weight.get(c.key, 0.0) + float(share)
+    return weight
 
 
 @dataclass(frozen=True)

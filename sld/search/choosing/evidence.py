@@ -14,7 +14,7 @@ Whether that is knowledge or luck the rows have to say. Two claims are put to th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -84,6 +84,29 @@ def in_standard_errors(difference: Array, clusters: Rows) -> float:
     return float(sums.mean()) / error if error > 0 else 0.0
 
 
+def on_folds(context: JudgingContext, target: int, candidate: Candidate) -> Iterator[Array | None]:
+    """Yield for each fold what a form fitted to its training rows predicts for all rows (n_rows,); None where it fails.
+
+    Args:
+        context: Of the search.
+        target: Number of the target.
+        candidate: Of this one target; its constants are where each fit starts.
+    """
+    (column, expression), *_ = candidate.expressions.items()
+    fitter = Fitter(
+        expression, context.table, target, shared=candidate.shared.get(column, ()), weights=context.weights[target],
+        bounds=context.soundness.bounds(expression) | context.soundness.floor(expression, target),
+    )  # fmt: skip
+    groups, names = context.table.groups, fitter.tape.constants
+    start = np.array([[candidate.constants[column][g][k] for k in names] for g in groups])
+    start = start.reshape(len(groups), len(names))
+    for fold in context.folds:
+        part = fitter.solve(
+            start[:1], fold.train, inherited=start, max_iterations=30, tolerance=SCREENING, refit_bounds=False
+        )
+        yield fitter.predict(part.values) if part.ok else None
+
+
 def _on_folds(context: JudgingContext, target: int, members: Sequence[Candidate]) -> list[Array | None]:
     """Return what the members together predict for the judged rows of each fold; None where none could be fitted."""
     sums: list[Array | None] = [None] * len(context.folds)
@@ -91,19 +114,9 @@ def _on_folds(context: JudgingContext, target: int, members: Sequence[Candidate]
     top = min((c.score for c in members), default=0.0)
     with np.errstate(all="ignore"):
         for c in members:
-            (column, expression), *_ = c.expressions.items()
-            fitter = Fitter(
-                expression, context.table, target, shared=c.shared.get(column, ()), weights=context.weights[target],
-                bounds=context.soundness.bounds(expression) | context.soundness.floor(expression, target),
-            )  # fmt: skip
-            start = np.array([[c.constants[column][g][k] for k in fitter.tape.constants] for g in context.table.groups])
-            start = start.reshape(len(context.table.groups), len(fitter.tape.constants))
             share = math.exp(top - c.score)
-            for k, fold in enumerate(context.folds):
-                part = fitter.solve(
-                    start[:1], fold.train, inherited=start, max_iterations=30, tolerance=SCREENING, refit_bounds=False
-                )
-                values = fitter.predict(part.values)[fold.test] if part.ok else np.full(len(fold.test), np.nan)
+            for k, predicted in enumerate(on_folds(context, target, c)):
+                values = np.full(1, np.nan) if predicted is None else predicted[context.folds[k].test]
                 if np.isfinite(values).all():
                     before = sums[k]
                     sums[k] = share * values if before is None else before + share * values

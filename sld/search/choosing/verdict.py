@@ -279,7 +279,7 @@ def _failed_folds(table: Table, folds: Sequence[Fold], chosen: Candidate, silent
 def _missed_rows(table: Table, law: Law) -> list[str]:
     """Return which targets' rows the law misses though it was fitted to them."""
     found = []
-    predictions = law.predict(table)
+    predictions = law.by_formula(table)
     index = table.group_index
     for j, target in enumerate(table.targets):
         y, prediction = table.Y[:, j], predictions[:, j]
