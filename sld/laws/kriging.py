@@ -159,7 +159,4 @@ def spread_out(rows: Rows, most: int) -> Rows:
 
 
 def _rounded(values: NDArray[np.floating]) -> Array:
-    scale = 10.0 ** (_DIGITS - 1 - np.floor(np.log10(np.maximum(np.abs(values), 1e-300))))
-    with np.errstate(all="ignore"):
-        rounded = np.round(values * scale) / scale
-    return np.asarray(np.where(np.isfinite(rounded), rounded, values), dtype=np.float64)
+    return np.array([float(f"{v:.{_DIGITS}g}") for v in values.ravel()]).reshape(values.shape)

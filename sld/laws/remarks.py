@@ -31,6 +31,17 @@ def with_remarks(law: Law, table: Table) -> Law:
     return replace(law, provenance={**law.provenance, **found})
 
 
+def about_prediction(law: Law) -> str:
+    """Return in one line what predicts beside the formulas of a law; empty where nothing does."""
+    if not law.ensembles:
+        return ""
+    most = max(len(ensemble.members) for ensemble in law.ensembles.values())
+    near = any(ensemble.kriging is not None for ensemble in law.ensembles.values())
+    what = f"the mean of {most} formulas" if most > 1 else "the formula"
+    rows = f", corrected by what {'they miss' if most > 1 else 'it misses'} at rows near a point" if near else ""
+    return f"predictions are {what}{rows}; the law is their summary (--by-formula predicts with it alone)"
+
+
 def about_limit(law: Law, target: str) -> str:
     """Return in one line what a law tends to with scale, where its formula reads as if it were something else.
 

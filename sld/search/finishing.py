@@ -17,7 +17,7 @@ from sld.fit.noise import OF_SEARCH, about_noise, weights_record
 from sld.fit.pooling import fit_small_groups
 from sld.laws.law import Law
 from sld.laws.ranges import ranges_of
-from sld.laws.remarks import with_remarks
+from sld.laws.remarks import about_prediction, with_remarks
 from sld.search.candidates.candidate import Candidate
 from sld.search.candidates.selection import RULES, fewest_constants, is_exact, noise_floor, rank
 from sld.search.choosing.consensus import Consensus
@@ -79,7 +79,7 @@ def finish(
     law = replace(law, provenance={**law.provenance, "verdict": judged.to_json()})
     alone = chosen is best
     law = _predicting(searched, chosen, _with_borrowed(law, table, everything), everything)
-    notes += _about_prediction(law)
+    notes += [said] if (said := about_prediction(law)) else []
     return Discovery(
         law=with_remarks(law, everything),
         chosen=chosen,
@@ -331,17 +331,6 @@ def _predicting(searched: SearchResult, chosen: Candidate, law: Law, rows: Table
         if told is not None:
             found[target.column] = told
     return replace(law, ensembles=found)
-
-
-def _about_prediction(law: Law) -> list[str]:
-    """Return a note where predictions are not the formula's alone."""
-    if not law.ensembles:
-        return []
-    most = max(len(e.members) for e in law.ensembles.values())
-    near = any(e.kriging is not None for e in law.ensembles.values())
-    what = f"the mean of {most} formulas" if most > 1 else "the formula"
-    rows = ", corrected by what it misses at the rows near a point" if near else ""
-    return [f"predictions are {what}{rows}; the law is their summary, and --by-formula predicts with it alone"]
 
 
 def _wrong_ways(law: Law, directions: Directions) -> list[str | None]:

@@ -15,6 +15,7 @@ from sld.analysis.showing.text import verdict_of
 from sld.core.errors import SldError
 from sld.data.table import Table
 from sld.laws.law import Law
+from sld.laws.remarks import about_prediction
 
 if TYPE_CHECKING:
     from sld.search.outcome import Discovery
@@ -44,6 +45,7 @@ def law_card(law: Law, table: Table | None = None) -> str:
             *(_formula(law, t.column) for t in law.targets[:_TARGETS]),
             _more(len(law.targets) - _TARGETS, "target"),
             el("p", el("b", "Verdict: "), said(sentence, _LONGEST), style="margin:.3em 0") if sentence else None,
+            el("p", said(predicts, _LONGEST), style=_QUIET) if (predicts := about_prediction(law)) else None,
             _constants(law),
             _picture(law, table),
             style=_CARD,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sld.formula.render import to_latex
 from sld.laws.law import Law
+from sld.laws.remarks import about_prediction
 
 if TYPE_CHECKING:
     from sld.search.outcome import Discovery
@@ -25,6 +26,8 @@ def law_lines(law: Law) -> list[str]:
         lines.append(f"  and {len(law.targets) - _TARGETS} more; law.text() has all")
     if sentence := verdict_of(law):
         lines.append(_cut(f"  verdict: {sentence}"))
+    if sentence := about_prediction(law):
+        lines.append(_cut(f"  {sentence}"))
     return lines
 
 
