@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from sld.core.arrays import Array
-from sld.core.errors import DataError, GrammarError
+from sld.core.errors import DataError, GrammarError, suggest
+from sld.core.toml import Keys
 from sld.data.card import Target, Variable, parse_for
 from sld.fit.kernel import evaluate
 from sld.formula.expression import Expression
@@ -120,6 +121,22 @@ class Ensemble:
             )
         except (AttributeError, GrammarError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{where}: wanted the formulas that predict, as sld writes them, got {error}") from error
+
+
+def read_ensembles(keys: Keys, variables: Sequence[Variable], targets: Sequence[Target]) -> dict[str, Ensemble]:
+    """Return the ensembles of a law.json by target; none for a law that predicts by its formula alone.
+
+    Raises:
+        DataError: One is damaged, or of no target of the law.
+    """
+    names = [t.column for t in targets]
+    found = {}
+    for column, data in (keys.table("ensembles") if "ensembles" in keys.data else {}).items():
+        if column not in names:
+            raise DataError(f"{keys.where}: " + suggest(str(column), names, kind="target"))
+        where = f"{keys.where}: ensemble of {column!r}"
+        found[str(column)] = Ensemble.from_json(data, where, variables, len(targets), names.index(column))
+    return found
 
 
 def _member(data: Mapping[str, Any], variables: Sequence[Variable], targets: int, number: int) -> Member:

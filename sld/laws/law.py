@@ -22,7 +22,7 @@ from sld.fit.kernel import evaluate
 from sld.formula.expression import Expression, number, substitute, to_text
 from sld.formula.render import signed
 from sld.laws.draws import Of, draws
-from sld.laws.ensemble import Ensemble
+from sld.laws.ensemble import Ensemble, read_ensembles
 from sld.laws.fit_settings import FitSettings, settings_of
 
 if TYPE_CHECKING:
@@ -443,7 +443,7 @@ class Law:
             intervals=intervals,
             settings=_read_settings(keys, targets),
             notes=notes,
-            ensembles=_read_ensembles(keys, variables, targets),
+            ensembles=read_ensembles(keys, variables, targets),
         )
 
     def save(self, path: str | Path) -> None:
@@ -551,19 +551,6 @@ def _read_settings(keys: Keys, targets: tuple[Target, ...]) -> dict[str, FitSett
     found = {str(c): FitSettings.from_json(of, f"{keys.where}: settings of {c!r}") for c, of in said.items()}
     if found:
         _same_names(found, [t.column for t in targets], kind="target")
-    return found
-
-
-def _read_ensembles(keys: Keys, variables: tuple[Variable, ...], targets: tuple[Target, ...]) -> dict[str, Ensemble]:
-    """Return the ensembles by target; none for a law that predicts by its formula alone."""
-    said = keys.table("ensembles") if "ensembles" in keys.data else {}
-    found = {}
-    for column, data in said.items():
-        names = [t.column for t in targets]
-        if column not in names:
-            raise DataError(f"{keys.where}: " + suggest(str(column), names, kind="target"))
-        where = f"{keys.where}: ensemble of {column!r}"
-        found[str(column)] = Ensemble.from_json(data, where, variables, len(targets), names.index(column))
     return found
 
 

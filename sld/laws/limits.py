@@ -21,6 +21,7 @@ _DECADES = (80, 40, 20, 10)  # the first that stays within the range of floating
 _REACHED = 1e-4  # of the law's change since the data: how close the last value has to be to the limit
 _DIFFERS = 1e-3  # relative
 _NOTHING = 1e-9  # of the change: rounding, and powers that are not quite gone
+_ROUNDING = 1e-12  # of a value: ratios of scales are kept up to this, and how far differs between processors
 _FLOOR = re.compile(r"[EL](\d*|_\w+)")
 
 
@@ -90,7 +91,7 @@ def _limit(expression: Expression, constants: Mapping[str, float], start: Mappin
         if not all(math.isfinite(v) for v in (here, one, two, three)):
             continue
         first, second = two - one, three - two
-        if second == 0.0:
+        if abs(second) <= _ROUNDING * max(abs(three), abs(here - three)):
             return float(three)
         if not abs(second) < (1.0 - _REACHED) * abs(first):
             return math.inf

@@ -84,22 +84,30 @@ def in_standard_errors(difference: Array, clusters: Rows) -> float:
     return float(sums.mean()) / error if error > 0 else 0.0
 
 
-def on_folds(context: JudgingContext, target: int, candidate: Candidate) -> Iterator[Array | None]:
+def fitter_of(context: JudgingContext, target: int, candidate: Candidate, weights: Array | None) -> Fitter:
+    """Return the fitter of a form of one target as the search judges it, with weights (n_rows,) of the rows."""
+    (column, expression), *_ = candidate.expressions.items()
+    bounds = context.soundness.bounds(expression) | context.soundness.floor(expression, target)
+    shared = candidate.shared.get(column, ())
+    return Fitter(expression, context.table, target, shared=shared, weights=weights, bounds=bounds)
+
+
+def start_of(fitter: Fitter, candidate: Candidate) -> Array:
+    """Return the constants of a candidate of one target as where a fit starts, (n_groups, n_nonlinear)."""
+    (column, _), *_ = candidate.expressions.items()
+    groups, names = fitter.table.groups, fitter.tape.constants
+    start = np.array([[candidate.constants[column][g][k] for k in names] for g in groups])
+    return start.reshape(len(groups), len(names))
+
+
+def on_folds(context: JudgingContext, fitter: Fitter, start: Array) -> Iterator[Array | None]:
     """Yield for each fold what a form fitted to its training rows predicts for all rows (n_rows,); None where it fails.
 
     Args:
         context: Of the search.
-        target: Number of the target.
-        candidate: Of this one target; its constants are where each fit starts.
+        fitter: Of the form.
+        start: Where each fit starts, (n_groups, n_nonlinear).
     """
-    (column, expression), *_ = candidate.expressions.items()
-    fitter = Fitter(
-        expression, context.table, target, shared=candidate.shared.get(column, ()), weights=context.weights[target],
-        bounds=context.soundness.bounds(expression) | context.soundness.floor(expression, target),
-    )  # fmt: skip
-    groups, names = context.table.groups, fitter.tape.constants
-    start = np.array([[candidate.constants[column][g][k] for k in names] for g in groups])
-    start = start.reshape(len(groups), len(names))
     for fold in context.folds:
         part = fitter.solve(
             start[:1], fold.train, inherited=start, max_iterations=30, tolerance=SCREENING, refit_bounds=False
@@ -115,7 +123,8 @@ def _on_folds(context: JudgingContext, target: int, members: Sequence[Candidate]
     with np.errstate(all="ignore"):
         for c in members:
             share = math.exp(top - c.score)
-            for k, predicted in enumerate(on_folds(context, target, c)):
+            fitter = fitter_of(context, target, c, context.weights[target])
+            for k, predicted in enumerate(on_folds(context, fitter, start_of(fitter, c))):
                 values = np.full(1, np.nan) if predicted is None else predicted[context.folds[k].test]
                 if np.isfinite(values).all():
                     before = sums[k]
