@@ -19,6 +19,7 @@ from sld.core.arrays import Array
 from sld.core.errors import DataError
 from sld.data.card import Target, Variable
 from sld.data.table import Table, table_from
+from sld.data.task import load_task, tasks_root
 from sld.formula.expression import parse
 from sld.laws.ensemble import Ensemble, Member
 from sld.laws.kriging import MOST, Kriging, Place, correlation, places_of, spread_out
@@ -246,3 +247,17 @@ def test_by_formula_in_the_shell(searched: Searched, sld: Run, tmp_path: Path) -
         np.testing.assert_allclose(predicted, wanted(points)[:, 0], rtol=1e-6)
     scored = [json.loads(sld("score", "law.json", "points.csv", "--json", *o).out) for o in ((), ("--by-formula",))]
     assert scored[0] != scored[1]
+
+
+@pytest.mark.slow
+def test_discover_says_what_the_formula_alone_has(sld: Run, tmp_path: Path) -> None:
+    asked = ("discover", "nanolm_data_repeat", "--budget", "600fits", "--workers", "1", "--out", str(tmp_path / "run"))
+    told = sld(*asked)
+    assert told.code == 0
+    assert "; the formula alone has " in told.out
+    assert "note: predictions are the mean of" in told.out
+    record = json.loads(sld(*asked, "--json").out)
+    law = Law.load(tmp_path / "run")
+    task = load_task(tasks_root() / "nanolm_data_repeat")
+    for key, one in (("held_out", law), ("held_out_by_formula", law.bare)):
+        assert record[key]["r2"] == pytest.approx(api.score(one, task).r2)

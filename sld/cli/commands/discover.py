@@ -206,7 +206,8 @@ def discover(
         return
     folder = _run_folder(task, seed) if out is None else out
     found = _one(task, folder, {**search, "workers": workers, "executor": executor, "llm": model})
-    show.discovery(found, api.held_out_scores(found.law, task), folder, data[0], json)
+    alone = api.held_out_scores(found.law.bare, task) if found.law.ensembles else None
+    show.discovery(found, api.held_out_scores(found.law, task), folder, data[0], json, by_formula=alone)
 
 
 def _one(task: Task, folder: Path, search: dict[str, Any]) -> Discovery:

@@ -107,15 +107,18 @@ def _limit(law: Law, target: str) -> None:
         say(text)
 
 
-def held_out_line(result: Scores | None, grouped: bool) -> None:
-    """Print the score on held-out rows, if there are any."""
+def held_out_line(result: Scores | None, grouped: bool, by_formula: Scores | None = None) -> None:
+    """Print the score on held-out rows, if there are any, and beside it that of the formula alone, if it is another."""
     if result is None:
         return
     if result.failed:
         say(f"held-out rows: the law has no finite prediction on some of the {result.n_rows}")
         return
     within = f" pooled, {shown(result.r2_within)} within groups" if grouped else ""
-    say(f"held-out rows: R² {shown(result.r2)}{within} ({result.n_rows} rows)")
+    alone = ""
+    if by_formula is not None:
+        alone = f"; the formula alone has {'no finite value' if by_formula.failed else shown(by_formula.r2)}"
+    say(f"held-out rows: R² {shown(result.r2)}{within} ({result.n_rows} rows){alone}")
 
 
 def fitted(law: Law, held_out: Scores | None, out: Path | None, source: str, json: bool) -> None:

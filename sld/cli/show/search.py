@@ -78,11 +78,14 @@ def _of(n: int, what: str) -> str:
     return f"{n} {what}{'' if n == 1 else 's'}"
 
 
-def discovery(found: Discovery, held_out: Scores | None, folder: Path, source: str, json: bool) -> None:
-    """Show `sld discover`."""
+def discovery(
+    found: Discovery, held_out: Scores | None, folder: Path, source: str, json: bool, *, by_formula: Scores | None
+) -> None:
+    """Show `sld discover`; `by_formula` are the scores of the formula alone, where predictions are more than that."""
     files = _files(folder)
     if json:
-        say_json(_discovery_json(found, held_out, folder, files))
+        alone = {} if by_formula is None else {"held_out_by_formula": by_formula.to_json()}
+        say_json(_discovery_json(found, held_out, folder, files) | alone)
         return
     if found.interrupted:
         say(f"interrupted after {duration(found.seconds)}: this is the best law so far; the same command goes on")
@@ -95,7 +98,7 @@ def discovery(found: Discovery, held_out: Scores | None, folder: Path, source: s
         many = found.chosen.consensus
         say(f"chosen: it is closest to what the {many} best laws predict together; the best one alone (single.json):")
         say(f"  {found.best.text} (error {shown(_typical(found.best.fold_errors), 3)})")
-    _how_far(found, held_out)
+    _how_far(found, held_out, by_formula)
     _what_was_tried(found)
     if found.llm:
         _language_model(found)
@@ -169,7 +172,7 @@ def _files(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir() if file.is_file() and not file.name.endswith(".lock"))
 
 
-def _how_far(found: Discovery, held_out: Scores | None) -> None:
+def _how_far(found: Discovery, held_out: Scores | None, by_formula: Scores | None) -> None:
     """Print the errors on unseen rows, and what is to be said against the law."""
     print()
     say("error on rungs that the fit had not seen (mean squared error / variance):")
@@ -182,7 +185,7 @@ def _how_far(found: Discovery, held_out: Scores | None) -> None:
     if found.noise is not None:
         sd, nmse = found.noise["relative_sd"], found.noise["nmse"]
         say(f"noise floor, from repeated runs: {short(100 * sd, 2)} % of the target, error {shown(nmse, 3)}")
-    held_out_line(held_out, found.law.grouped)
+    held_out_line(held_out, found.law.grouped, by_formula)
     if found.verdict.kind == "law":
         say(f"verdict: {found.verdict.sentence}")
         if found.verdict.downwards:
