@@ -50,7 +50,7 @@ def kriging_of(table: Table, law: Law, length: float = 3.0, nugget: float = 0.1)
 
 def test_a_prediction_takes_off_what_the_formula_misses_nearby() -> None:
     law, table = law_of(), rows_off(0.5)
-    corrected = replace(law, ensembles={"loss": Ensemble((), kriging_of(table, law))})
+    corrected = replace(law, ensembles={"loss": Ensemble((), kriging=kriging_of(table, law))})
     near, far = corrected.predict({"N": [2e9, 1e30]})[:, 0] - corrected.by_formula({"N": [2e9, 1e30]})[:, 0]
     assert 0.3 < near < 0.5
     assert abs(far) < 0.01
@@ -100,6 +100,7 @@ def test_the_mean_is_of_the_members_that_have_a_value() -> None:
     )
     own, at = np.array([9.0, 9.0]), {"N": np.array([1.0, 4.0])}
     np.testing.assert_allclose(ensemble.mean(own, at, "all"), [1.0, 3.0])
+    np.testing.assert_allclose(replace(ensemble, own=0.5).mean(own, at, "all"), [5.0, 6.0])
     np.testing.assert_allclose(ensemble.mean(own, at, "a group that none has"), own)
 
 
@@ -107,10 +108,10 @@ def test_predictions_keep_bounds_and_stay_positive() -> None:
     below = Kriging(3.0, 0.1, (Place("N", True, 1.0),), {"all": (np.log(N)[:, None], np.full(10, -50.0))})
     own = np.array([2.0])
     at = {"N": np.array([1e9])}
-    assert Ensemble((), below).predict(own, at, "all", Target("loss", lower=1.5))[0] == 1.5
-    assert Ensemble((), below, floor=0.25).predict(own, at, "all", Target("loss"))[0] == 0.25
+    assert Ensemble((), kriging=below).predict(own, at, "all", Target("loss", lower=1.5))[0] == 1.5
+    assert Ensemble((), kriging=below, floor=0.25).predict(own, at, "all", Target("loss"))[0] == 0.25
     # a formula that is beyond a bound itself is not moved into it
-    assert Ensemble((), below).predict(np.array([1.0]), at, "all", Target("loss", lower=1.5))[0] == 1.0
+    assert Ensemble((), kriging=below).predict(np.array([1.0]), at, "all", Target("loss", lower=1.5))[0] == 1.0
 
 
 def test_where_the_formula_has_no_value_there_is_no_prediction() -> None:
@@ -121,7 +122,7 @@ def test_where_the_formula_has_no_value_there_is_no_prediction() -> None:
 def test_law_json_gives_the_predictions_back(tmp_path: Path) -> None:
     law, table = law_of(), rows_off(0.5)
     member = Member(parse("E + A*N**-a + b*log(N)", ["N"]), {"all": {"E": 1.0, "A": 30.0, "a": 0.2, "b": 0.01}}, 0.4)
-    law = replace(law, ensembles={"loss": Ensemble((member,), kriging_of(table, law), 0.5)})
+    law = replace(law, ensembles={"loss": Ensemble((member,), 0.25, kriging_of(table, law), 0.5)})
     law.save(tmp_path / "law.json")
     again = Law.load(tmp_path / "law.json")
     points = {"N": np.geomspace(1e5, 1e11, 7)}
@@ -135,6 +136,7 @@ def test_law_json_gives_the_predictions_back(tmp_path: Path) -> None:
     "spoil",
     [
         lambda e: e.pop("members"),
+        lambda e: e.pop("own"),
         lambda e: e["members"][0].update(expression="E + rm(N)"),
         lambda e: e["members"][0]["constants"]["all"].pop("E"),
         lambda e: e["members"][0]["constants"]["all"].update(E=float("nan")),
@@ -146,7 +148,7 @@ def test_law_json_gives_the_predictions_back(tmp_path: Path) -> None:
 def test_a_damaged_record_is_refused_in_one_line(spoil: Callable[[Any], object]) -> None:
     law, table = law_of(), rows_off(0.5)
     member = Member(law.expressions["loss"], law.constants["loss"], 1.0)
-    data = replace(law, ensembles={"loss": Ensemble((member,), kriging_of(table, law))}).to_json()
+    data = replace(law, ensembles={"loss": Ensemble((member,), kriging=kriging_of(table, law))}).to_json()
     spoil(data["ensembles"]["loss"])
     with pytest.raises(DataError) as error:
         Law.from_json(json.loads(json.dumps(data)))
@@ -179,7 +181,7 @@ def test_intervals_and_draws_are_where_the_prediction_is() -> None:
     loss = 1.7 + 400 * N**-0.34 + 0.02 * np.cos(np.arange(10))
     law = api.fit({"N": N, "loss": loss}, "E + A*N**-a", target="loss", scale="N", starts=8)
     rows = table_from({"N": N, "loss": loss + 0.3}, target="loss", scale="N")
-    moved = replace(law, ensembles={"loss": Ensemble((), kriging_of(rows, law))})
+    moved = replace(law, ensembles={"loss": Ensemble((), kriging=kriging_of(rows, law))})
     points = {"N": [2e9, 1e10]}
     off = moved.predict(points) - law.predict(points)
     assert (off > 0.1).all()
@@ -210,7 +212,7 @@ def test_a_search_predicts_with_several_formulas(searched: Searched) -> None:
     assert sum(m.weight for m in ensemble.members) == pytest.approx(1.0, abs=0.7)
     weights = [m.weight for m in ensemble.members]
     assert weights == sorted(weights, reverse=True)
-    assert any("predictions are the mean of" in note for note in found.notes)
+    assert any("predictions are the mean of the formula and of" in note for note in found.notes)
     assert "predictions are the mean" in repr(found.law)
     points = {"n": [2e8], "d": [2e10]}
     assert api.predict(found.law, points)["loss"][0] == found.law.predict(points)[0, 0]

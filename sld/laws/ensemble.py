@@ -3,9 +3,9 @@ r"""What a law predicts where one formula cannot say all that is known: several 
 A formula that can be read is one of many that are nearly as good, and what they say together is steadier. So a law of
 a search predicts with their weighted mean, and adds what this mean misses at rows near the point (`kriging.py`):
 
-$$ \hat y(x) = \sum_m w_m f_m(x; \hat\theta_m) + k(x)^\top (K + \eta I)^{-1} r . $$
+$$ \hat y(x) = v f(x; \hat\theta) + (1 - v) \sum_m w_m f_m(x; \hat\theta_m) + k(x)^\top (K + \eta I)^{-1} r . $$
 
-The law's own formula is the summary of this: decisions, exponents and plots of curves rest on it.
+The law's own formula $f$ is the summary of this: decisions, exponents and plots of curves rest on it.
 """
 
 from __future__ import annotations
@@ -47,17 +47,19 @@ class Ensemble:
     """What predicts one target.
 
     Attributes:
-        members: The formulas; in a group that none of them has, the law's own takes their place.
+        members: The other formulas; in a group that none of them has, the law's own takes their place.
+        own: The weight of the law's own formula, from 0 to 1; the members share the rest.
         kriging: What rows near a point add; None where the folds speak against it.
         floor: Positive predictions stay at or above this, where all measured values are positive; None where not.
     """
 
     members: tuple[Member, ...]
+    own: float = 0.0
     kriging: Kriging | None = None
     floor: float | None = None
 
     def mean(self, own: Array, columns: Columns, group: str) -> Array:
-        """Return the weighted mean (n_points,) of the members in a group; `own` (n_points,) where none has a value."""
+        """Return the weighted mean (n_points,) of the formulas in a group; `own` (n_points,) are the law's values."""
         total, weight = np.zeros(len(own)), np.zeros(len(own))
         for member in self.members:
             if group in member.constants:
@@ -65,7 +67,8 @@ class Ensemble:
                 known = np.isfinite(values)
                 total[known] += member.weight * values[known]
                 weight[known] += member.weight
-        return np.where(weight > 0, total / np.where(weight > 0, weight, 1.0), own)
+        others = total / np.where(weight > 0, weight, 1.0)
+        return np.where(weight > 0, self.own * own + (1.0 - self.own) * others, own)
 
     def predict(self, own: Array, columns: Columns, group: str, target: Target) -> Array:
         """Return predictions (n_points,) in a group; where the law's own formula has no value there is none.
@@ -90,6 +93,7 @@ class Ensemble:
         """Return what law.json holds; `from_json` gives it back."""
         return {
             "members": [m.to_json() for m in self.members],
+            "own": self.own,
             "kriging": None if self.kriging is None else self.kriging.to_json(),
             "floor": self.floor,
         }  # fmt: skip
@@ -116,6 +120,7 @@ class Ensemble:
             floor = data.get("floor")
             return Ensemble(
                 members,
+                float(data["own"]),
                 None if kriging is None else Kriging.from_json(kriging, where),
                 None if floor is None else float(floor),
             )

@@ -37,8 +37,8 @@ def about_prediction(law: Law) -> str:
         return ""
     most = max(len(ensemble.members) for ensemble in law.ensembles.values())
     near = any(ensemble.kriging is not None for ensemble in law.ensembles.values())
-    what = f"the mean of {most} formulas" if most > 1 else "the formula"
-    rows = f", corrected by what {'they miss' if most > 1 else 'it misses'} at rows near a point" if near else ""
+    what = f"the mean of the formula and of {most} others" if most else "the formula"
+    rows = f", corrected by what {'they miss' if most else 'it misses'} at rows near a point" if near else ""
     return f"predictions are {what}{rows}; the law is their summary (--by-formula predicts with it alone)"
 
 

@@ -4,7 +4,7 @@ A formula that follows what many laws agree on loses a part of what they know, a
 most of what they miss at the next. Both are asked of the folds. Each finalist is fitted to the rows that a fold
 fits, and its errors there, carried over to the judged rows (`laws/kriging.py`), are taken off. How far they are
 carried is what makes the finalists' errors on the folds smallest, and may be nowhere. Then the finalists are scored
-once more, with these errors, and weigh by that score.
+once more, with these errors, and weigh by that score; half of the weight stays with the law's own formula.
 
 Where the values of a target span orders of magnitude, squared errors are about the largest of them. There each finalist
 is fitted by ratios too, with weights $w_i / y_i^2$, and takes part with the fit that has the better score; so does the
@@ -40,6 +40,9 @@ from sld.search.judging.context import JudgingContext
 from sld.search.judging.judged import constants_by_group
 
 _MEMBERS = 10  # of the best, and as many of those that nobody bred; 25 predict as well, and take longer
+# weight of the law's own formula: after short searches the others know more, after long ones, whose best forms owe more
+# to luck on the folds, it does
+_OWN = 0.5
 _SHARPNESS = 2.0  # a member with twice the error has a quarter of the weight
 _SMALLEST = 0.5  # of the smallest measured value: nothing is taken off a positive prediction below that
 _FLOOR = 1e-8  # NMSE below which errors are equally small, as on the folds
@@ -93,7 +96,7 @@ def ensemble(
             constants = members[key].candidate.constants[column]
             taking.append(Member(expression, constants, float(f"{weight[key]:.6g}")))
         y = rows.Y[:, target]
-        found = Ensemble(tuple(taking), None, _SMALLEST * float(y.min()) if (y > 0).all() else None)
+        found = Ensemble(tuple(taking), _OWN, None, _SMALLEST * float(y.min()) if (y > 0).all() else None)
         if variogram is not None:
             found = replace(found, kriging=_kriging(found, law, target, rows, variogram))
     return None if not taking and found.kriging is None else found
