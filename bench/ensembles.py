@@ -121,7 +121,7 @@ def main() -> None:
     rows: dict[str, dict[str, list[float]]] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     for which in args.tables.split(","):
         for folder in folders(which, args.measured, args.data):
-            name = f"{which}/{folder.name}"
+            name = f"{folder.parent.name}/{folder.name}"
             task = load_task(folder)
             held = task.held_out()
             if name in rows or held is None:

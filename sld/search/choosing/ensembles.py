@@ -10,8 +10,8 @@ Where the values of a target span orders of magnitude, squared errors are about 
 is fitted by ratios too, with weights $w_i / y_i^2$, and takes part with the fit that has the better score; so does the
 plainest law of such values, a product of powers of all variables.
 
-On 131 tables to build on (bench/ensembles.md) the R² of held-out rows is 0.1 above that of the formula that follows a
-consensus; every kind of table gains.
+On 138 tables to build on (bench/ensembles.md) the mean R² of held-out rows is 0.71 after 12,000 fits, where the law's
+formula alone has 0.61; every kind of table gains. After 60 seconds it is 0.925 beside 0.914 on the 43 old ones.
 """
 
 from __future__ import annotations
