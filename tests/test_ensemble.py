@@ -130,6 +130,9 @@ def test_law_json_gives_the_predictions_back(tmp_path: Path) -> None:
     assert (again.predict(points) != law.by_formula(points)).all()
     assert (again.bare.predict(points) == law.by_formula(points)).all()
     assert not again.bare.ensembles
+    assert again == law
+    assert again != replace(law, ensembles={"loss": replace(law.ensembles["loss"], own=0.5)})
+    assert again != law.bare
 
 
 @pytest.mark.parametrize(
@@ -170,6 +173,14 @@ def test_many_rows_are_thinned_evenly() -> None:
     x = np.geomspace(1e3, 1e9, MOST + 50)
     table = table_from({"N": x, "loss": 3 + 40 * x**-0.25}, target="loss", scale="N")
     assert len(kriging_of(table, law_of()).rows["all"][1]) == MOST
+
+
+def test_many_points_are_asked_in_blocks() -> None:
+    law, table = law_of(), rows_off(0.5)
+    kriging = kriging_of(table, law)
+    points = np.geomspace(1e5, 1e12, 10_000)
+    one_by_one = [kriging.at({"N": points[k : k + 1]}, "all")[0] for k in (0, 4095, 4096, 9999)]
+    np.testing.assert_allclose(kriging.at({"N": points}, "all")[[0, 4095, 4096, 9999]], one_by_one)
 
 
 def test_correlation_falls_from_one() -> None:

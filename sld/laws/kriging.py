@@ -29,6 +29,7 @@ from sld.core.errors import DataError
 from sld.data.table import Table
 
 _DIGITS = 10  # of a coefficient: the same on machines whose linear algebra rounds differently
+_BLOCK = 4096  # points at once: each is compared with every row of its group
 MOST = 400  # rows of a group that are asked; more are alike, and solving for them takes the cube of their number
 
 
@@ -53,7 +54,7 @@ class Place:
         return np.asarray(np.log(x, out=np.full(len(x), np.nan), where=x > 0) / self.unit)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kriging:
     """What the rows of each group add to the predictions of one target.
 
@@ -92,9 +93,18 @@ class Kriging:
         z, alpha = self.rows[group]
         here = np.column_stack([p.of(np.asarray(columns[p.symbol], dtype=np.float64)) for p in self.places])
         found = np.zeros(n)
-        known = np.isfinite(here).all(axis=1)
-        found[known] = correlation(here[known], z, self.length) @ alpha
+        known = np.flatnonzero(np.isfinite(here).all(axis=1))
+        for block in np.split(known, range(_BLOCK, len(known), _BLOCK)):
+            found[block] = correlation(here[block], z, self.length) @ alpha
         return found
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether another record adds the same."""
+        return self.to_json() == other.to_json() if isinstance(other, Kriging) else NotImplemented
+
+    def __hash__(self) -> int:
+        """Return a number that equal records share."""
+        return hash((self.length, self.nugget, self.places))
 
     def to_json(self) -> dict[str, Any]:
         """Return what law.json holds; `from_json` gives it back."""
