@@ -19,7 +19,7 @@ python3 -m venv "$place/venv"
 import numpy as np
 from pykrige.ok import OrdinaryKriging
 
-size = np.arange(6.0)  # logarithms of six sizes
+size = np.linspace(0.0, 5.0, 6)  # logarithms of six sizes
 residual = np.array([0.3, -0.1, 0.4, 0.2, -0.3, 0.1])
 
 
