@@ -37,7 +37,7 @@ from sld.data.scoring import scores
 from sld.data.table import Table
 from sld.data.task import Task, load_task
 from sld.laws.law import Law
-from sld.search.choosing.ensembles import ensemble
+from sld.search.choosing.ensembles import Electorate, ensemble
 from sld.search.discovery import SearchSettings, discover
 from sld.search.finishing import finish
 from sld.search.outcome import Discovery
@@ -66,9 +66,7 @@ def alone(law: Law, found: Discovery, finished: tuple[Any, ...]) -> Law:
     search, _, everything, *_ = finished
     told = {}
     for j, target in enumerate(law.targets):
-        own = ensemble(
-            search.context, search.finalists[j], j, found.chosen.of_target(j), law.bare, everything, alone=True
-        )
+        own = ensemble(search.context, Electorate(None), j, found.chosen.of_target(j), law.bare, everything)
         if own is not None:
             told[target.column] = own
     return replace(law, ensembles=told)

@@ -150,7 +150,10 @@ def test_the_law_that_is_handed_out_keeps_to_the_declared_directions(seed: int) 
         assert directions.broken(law.expressions["loss"], law.constants["loss"]) is None
     size = np.geomspace(1e7, 1e10, 50)
     for tokens in (1e9, 1e10, 1e12):
-        assert (np.diff(found.law.predict({"N": size, "D": np.full(50, tokens)})[:, 0]) <= 1e-9).all()
+        points = {"N": size, "D": np.full(50, tokens)}
+        assert (np.diff(found.law.by_formula(points)[:, 0]) <= 1e-9).all()
+        predicted = found.law.predict(points)[:, 0]
+        assert (predicted - np.minimum.accumulate(predicted)).max() <= 0.05 * np.ptp(loss)
 
 
 def test_where_no_law_can_keep_to_it_that_is_said() -> None:

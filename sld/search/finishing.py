@@ -22,7 +22,7 @@ from sld.search.candidates.candidate import Candidate
 from sld.search.candidates.selection import RULES, fewest_constants, is_exact, noise_floor, rank
 from sld.search.choosing.consensus import Consensus
 from sld.search.choosing.directions import Directions
-from sld.search.choosing.ensembles import ensemble
+from sld.search.choosing.ensembles import Electorate, ensemble
 from sld.search.choosing.evidence import turn_not_shown
 from sld.search.choosing.explanation import Explanation, explanation
 from sld.search.choosing.final_fit import FinalFitter, with_absent
@@ -78,7 +78,13 @@ def finish(
     judged = verdict(context.table, context.folds, chosen, ranked, law, seed=seed)
     law = replace(law, provenance={**law.provenance, "verdict": judged.to_json()})
     alone = chosen is best
-    law = _predicting(searched, chosen, _with_borrowed(law, table, everything), everything)
+    law = _with_borrowed(law, table, everything)
+    few = context.counting.few
+    voting = [
+        Electorate(None if few else finalists, choice.agreed[j] if chosen.judgements[j].consensus else None, directions)
+        for j, finalists in enumerate(searched.finalists)
+    ]
+    law = _predicting(context, chosen, law, everything, voting)
     notes += [said] if (said := about_prediction(law)) else []
     return Discovery(
         law=with_remarks(law, everything),
@@ -322,12 +328,11 @@ def _fitted(
     return replace(chosen, constants=law.constants), law, final.notes
 
 
-def _predicting(searched: SearchResult, chosen: Candidate, law: Law, rows: Table) -> Law:
+def _predicting(context: JudgingContext, chosen: Candidate, law: Law, rows: Table, voting: Sequence[Electorate]) -> Law:
     """Return the law with what predicts beside its formulas, where the folds are for it."""
-    context, found = searched.context, {}
-    for j, (target, finalists) in enumerate(zip(law.targets, searched.finalists, strict=True)):
-        own = chosen.of_target(j)
-        told = ensemble(context, finalists, j, own, law, rows, alone=bool(context.counting.few))
+    found = {}
+    for j, (target, who) in enumerate(zip(law.targets, voting, strict=True)):
+        told = ensemble(context, who, j, chosen.of_target(j), law, rows)
         if told is not None:
             found[target.column] = told
     return replace(law, ensembles=found)

@@ -63,11 +63,13 @@ class Consensus:
         points: The points, with the common prediction as their target.
         members: The laws, the heaviest first.
         weights: (n_members,) their weights, sum 1.
+        known: Whether they are published laws of just these quantities, since nothing that was found is better.
     """
 
     points: Table
     members: tuple[Candidate, ...]
     weights: Array
+    known: bool = False
 
     @staticmethod
     def of(context: JudgingContext, finalists: Finalists, target: int) -> Consensus | None:
@@ -103,7 +105,7 @@ class Consensus:
             groups=table.groups,
             group_index=group_index,
         )
-        return Consensus(points, tuple(members), weights)
+        return Consensus(points, tuple(members), weights, known)
 
     def joined(self, table: Table, target: int, weights: Array | None) -> tuple[Table, Array]:
         """Return the rows of `table` and the points as one table of one target, and the weight of each row in fits."""

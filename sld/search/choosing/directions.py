@@ -115,11 +115,7 @@ class Directions:
         """
         by_group = [constants[g] for g in self.table.groups]
         with np.errstate(all="ignore"):
-            walks = values_at(expression, by_group, self.columns, self.group_index).reshape(-1, _STEPS)
-            finite = np.asarray(np.isfinite(walks).all(axis=1))
-            signs = np.array([1.0 if v.monotone == "increasing" else -1.0 for v in self.table.variables])
-            ahead = np.where(finite[:, None], signs[self.variable][:, None] * walks, 0.0)
-            fallen = np.maximum.accumulate(ahead, axis=1) - ahead
+            ahead, fallen = self._fallen(values_at(expression, by_group, self.columns, self.group_index))
             spread = float(np.ptp(self.table.Y[:, target])) or 1.0
             allowed = _SLACK * (ahead.max(axis=1, keepdims=True) - ahead.min(axis=1, keepdims=True))
             wrong = np.flatnonzero((fallen > allowed + _ROUNDING * spread) & self._matters(expression)[:, None])
@@ -129,6 +125,27 @@ class Directions:
         moving = self.table.variables[self.variable[first // _STEPS]]
         where = ", ".join(f"{s} = {short(v[first])}" for s, v in self.columns.items())
         return f"not {moving.monotone} in {moving.symbol} at {where}"
+
+    def wrong_way(self, values: Array, expression: Expression, target: int) -> float:
+        """Return how far values go the wrong way at most, in ranges of the target.
+
+        Args:
+            values: At the points of the walks, (n_points,).
+            expression: Of the law that they belong to.
+            target: Number of the target.
+        """
+        spread = float(np.ptp(self.table.Y[:, target])) or 1.0
+        with np.errstate(all="ignore"):
+            _, fallen = self._fallen(values)
+        return float(np.max(fallen[self._matters(expression)], initial=0.0)) / spread
+
+    def _fallen(self, values: Array) -> tuple[Array, Array]:
+        """Return values (n_walks, n_steps) turned so that they should rise, and how far each is below one before it."""
+        walks = values.reshape(-1, _STEPS)
+        finite = np.asarray(np.isfinite(walks).all(axis=1))
+        signs = np.array([1.0 if v.monotone == "increasing" else -1.0 for v in self.table.variables])
+        ahead = np.where(finite[:, None], signs[self.variable][:, None] * walks, 0.0)
+        return ahead, np.maximum.accumulate(ahead, axis=1) - ahead
 
     def _matters(self, expression: Expression) -> Mask:
         """Return (n_walks,) whether a walk says something about this formula."""

@@ -27,13 +27,15 @@ from sld.core.arrays import Array, Rows
 from sld.data.splits import Fold
 from sld.data.table import Table
 from sld.fit.fitter import SCREENING, Fitter, text_seed
+from sld.fit.kernel import evaluate
 from sld.formula.canonical import canonical_key
 from sld.laws.ensemble import Ensemble, Member
 from sld.laws.kriging import MOST, Kriging, correlation, places_of, positions, spread_out
 from sld.laws.law import Law
 from sld.search.candidates.candidate import Candidate, Judgement
 from sld.search.candidates.selection import FAILED_FOLD, fold_score, is_exact
-from sld.search.choosing.consensus import PLAIN, shares, voters
+from sld.search.choosing.consensus import PLAIN, Consensus, shares, voters
+from sld.search.choosing.directions import Directions
 from sld.search.choosing.evidence import fitter_of, on_folds, start_of
 from sld.search.choosing.finalists import Finalists
 from sld.search.judging.context import JudgingContext
@@ -44,6 +46,7 @@ _MEMBERS = 10  # of the best, and as many of those that nobody bred; 25 predict 
 # to luck on the folds, it does
 _OWN = 0.5
 _SHARPNESS = 2.0  # a member with twice the error has a quarter of the weight
+_WIGGLE = 0.05  # of the range of the target: so far what rows near a point add may go against a declared direction
 _SMALLEST = 0.5  # of the smallest measured value: nothing is taken off a positive prediction below that
 _FLOOR = 1e-8  # NMSE below which errors are equally small, as on the folds
 _BULK, _WIDE = (0.05, 0.95), 3.0  # quantiles of a group's values, and their ratio from where on errors may be ratios
@@ -68,25 +71,54 @@ class _Fitted:
     by_fold: tuple[Array | None, ...]
 
 
+@dataclass(frozen=True)
+class Electorate:
+    """Who may predict one target beside the law's own formula.
+
+    Attributes:
+        finalists: Of the search; None where points are few, and many forms agree on too little.
+        agreed: The consensus that the law follows, if it follows one.
+        directions: What is declared; who does not keep to it has no say.
+    """
+
+    finalists: Finalists | None
+    agreed: Consensus | None = None
+    directions: Directions | None = None
+
+    def parts(self, context: JudgingContext, target: int) -> list[tuple[Sequence[Candidate], float]]:
+        """Return sets of candidates, the best first, each with its part of the whole.
+
+        Where the law follows published laws alone, since nothing that was found is better, these predict with it.
+        """
+        if self.finalists is None:
+            return []
+        if self.agreed is not None and self.agreed.known:
+            sets: list[tuple[Sequence[Candidate], float]] = [(self.agreed.members, 1.0)]
+        else:
+            *_, values = voters(context, self.finalists)
+            best, static = ([c for c in p if c.key in values] for p in (self.finalists.best, self.finalists.static))
+            sets = [(best, 1.0 - PLAIN), (static, PLAIN)]
+        return [([c for c in of if self.directions is None or self.directions.keeps(c, target)], w) for of, w in sets]
+
+
 def ensemble(
-    context: JudgingContext, finalists: Finalists, target: int, chosen: Candidate, law: Law, rows: Table, *, alone: bool
+    context: JudgingContext, voting: Electorate, target: int, chosen: Candidate, law: Law, rows: Table
 ) -> Ensemble | None:
     """Return what predicts one target of a law; None where its formula is exact or nothing can be told.
 
     Args:
         context: Of the search.
-        finalists: For this target.
-        target: Its number.
+        voting: Who may predict beside the formula.
+        target: Number of the target.
         chosen: The form of the law, for this target.
         law: With the constants of the last fit.
         rows: What the law was fitted to, and groups with too few rows to be judged.
-        alone: Take the law's own formula alone: where points are few, many forms agree on too little.
     """
-    if is_exact(chosen) or any(is_exact(c) for c in finalists.members):
+    if is_exact(chosen) or (voting.finalists is not None and any(is_exact(c) for c in voting.finalists.members)):
         return None
     with np.errstate(all="ignore"):
         ways = _Ways(context, target)
-        parts = [] if alone else _parts(context, finalists, ways)
+        parts = _fitted(voting.parts(context, target), ways)
         members = {m.candidate.key: m for part, _ in parts for m in part} or {chosen.key: ways.own(chosen)}
         variogram, scores = _carried_best(ways, [*members.values()])
         weight = shares([([m.candidate for m in part], of) for part, of in parts], lambda c: scores[c.key], _SHARPNESS)
@@ -98,22 +130,33 @@ def ensemble(
         y = rows.Y[:, target]
         found = Ensemble(tuple(taking), _OWN, None, _SMALLEST * float(y.min()) if (y > 0).all() else None)
         if variogram is not None:
-            found = replace(found, kriging=_kriging(found, law, target, rows, variogram))
+            corrected = replace(found, kriging=_kriging(found, law, target, rows, variogram))
+            if voting.directions is None or _strays(corrected, law, target, voting.directions) <= _WIGGLE:
+                found = corrected
     return None if not taking and found.kriging is None else found
 
 
-def _parts(context: JudgingContext, finalists: Finalists, ways: _Ways) -> list[tuple[list[_Fitted], float]]:
-    """Return the best finalists and the best that nobody bred, of those that have a say, each set with its part."""
-    *_, values = voters(context, finalists)
-    best, static = ([c for c in part if c.key in values] for part in (finalists.best, finalists.static))
+def _fitted(sets: Sequence[tuple[Sequence[Candidate], float]], ways: _Ways) -> list[tuple[list[_Fitted], float]]:
+    """Return the members of each set that take part, each fitted in its better way, and the part of the set."""
     if not ways.by_ratio:  # no other fit can change the order
-        best, static = best[:_MEMBERS], static[:_MEMBERS]
-    fitted = {c.key: ways.better(c) for c in (*best, *static)}
-    plain = {c.key: fitted[c.key] for c in static}
-    if (law := ways.power_law()) is not None:
-        plain.setdefault(law.candidate.key, law)
-    parts = ([fitted[c.key] for c in best], 1.0 - PLAIN), ([*plain.values()], PLAIN)
-    return [(sorted(part, key=lambda m: m.candidate.score)[:_MEMBERS], of) for part, of in parts]
+        sets = [(of[:_MEMBERS], part) for of, part in sets]
+    fitted = {c.key: ways.better(c) for of, _ in sets for c in of}
+    found = [({c.key: fitted[c.key] for c in of}, part) for of, part in sets]
+    if found and (law := ways.power_law()) is not None:
+        found[-1][0].setdefault(law.candidate.key, law)
+    return [(sorted(of.values(), key=lambda m: m.candidate.score)[:_MEMBERS], part) for of, part in found]
+
+
+def _strays(found: Ensemble, law: Law, target: int, directions: Directions) -> float:
+    """Return how far predictions go against declared directions at most, in ranges of the target."""
+    column, groups = law.targets[target], directions.table.groups
+    values = np.empty(len(directions.group_index))
+    for g, group in enumerate(groups):
+        mine = np.flatnonzero(directions.group_index == g)
+        columns = {s: np.ascontiguousarray(x[mine]) for s, x in directions.columns.items()}
+        own = evaluate(law.expressions[column.column], columns, law.constants[column.column][group])
+        values[mine] = found.predict(own, columns, group, column)
+    return directions.wrong_way(values, law.expressions[column.column], target)
 
 
 def _kriging(found: Ensemble, law: Law, target: int, rows: Table, variogram: tuple[float, float]) -> Kriging:
