@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import gc
+import os
 import re
+import time
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -42,6 +44,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         return None
     found = _LEFT_OUT.search(collection_path.read_text(encoding="utf-8"))
     return True if found and f"not {found[1]}" in (config.option.markexpr or "") else None
+
+
+def pytest_runtest_setup() -> None:
+    """Begin no test after SLD_TESTS_END, in seconds since 1970: a part of the slow ones says more than none."""
+    if time.time() > float(os.environ.get("SLD_TESTS_END", "inf")):
+        pytest.skip("the time that tests have is over")
 
 
 def pytest_collection_finish() -> None:
