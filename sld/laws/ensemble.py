@@ -124,7 +124,9 @@ class Ensemble:
                 None if kriging is None else Kriging.from_json(kriging, where),
                 None if floor is None else float(floor),
             )
-        except (AttributeError, GrammarError, KeyError, TypeError, ValueError) as error:
+        except KeyError as error:
+            raise DataError(f"{where}: wanted the formulas that predict, as sld writes them, got no {error}") from error
+        except (AttributeError, GrammarError, TypeError, ValueError) as error:
             raise DataError(f"{where}: wanted the formulas that predict, as sld writes them, got {error}") from error
 
 

@@ -129,11 +129,11 @@ def ensemble(
             taking.append(Member(expression, constants, float(f"{weight[key]:.6g}")))
         y = rows.Y[:, target]
         found = Ensemble(tuple(taking), _OWN, None, _SMALLEST * float(y.min()) if (y > 0).all() else None)
-        if variogram is not None:
-            corrected = replace(found, kriging=_kriging(found, law, target, rows, variogram))
-            if voting.directions is None or _strays(corrected, law, target, voting.directions) <= _WIGGLE:
-                found = corrected
-    return None if not taking and found.kriging is None else found
+        told = [] if variogram is None else [replace(found, kriging=_kriging(found, law, target, rows, variogram))]
+        told += [found] if taking else []
+        # another fit of a member may stray too, so the mean by itself is no safe way out
+        aimed = voting.directions
+        return next((e for e in told if aimed is None or _strays(e, law, target, aimed) <= _WIGGLE), None)
 
 
 def _fitted(sets: Sequence[tuple[Sequence[Candidate], float]], ways: _Ways) -> list[tuple[list[_Fitted], float]]:
