@@ -10,6 +10,7 @@ import pytest
 from cli_runs import one_line
 from commands import Run
 from many_cases import case
+from pace import pace
 
 import sld
 from sld.analysis.decisions.allocation import NoOptimum
@@ -140,7 +141,9 @@ def test_forty_budgets_of_a_law_take_less_than_two_seconds(noisy: Law) -> None:
         start = time.process_time()
         sld.allocate(noisy, list(np.geomspace(1e18, 1e22, 40)))
         seconds.append(time.process_time() - start)
-    assert min(seconds) < 2.0  # measured at 1.1 s, also for seven constants; the limit is a promise
+    assert (
+        min(seconds) < 2.0 * pace()
+    )  # measured at 1.1 s where pace() is 1, also for seven constants; the limit is a promise
 
 
 def test_hyperparameters_are_at_their_best() -> None:

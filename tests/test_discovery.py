@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from many_cases import each
+from pace import pace
 from searches import CATALOGUE, chinchilla, grouped, mixture, one_scale, search, two_scales
 
 from sld.analysis.intervals import add_intervals, predict_intervals
@@ -342,7 +343,7 @@ def test_a_large_table_is_searched_within_its_budget(kind: str) -> None:
     began = time.monotonic()
     found = search(table, "5s")
     # the screening before it and the fit of all rows after it included; a busy machine takes more than twice as long
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 60 * pace()
     assert found.law.groups == tuple(sorted(table.groups))
     assert scores(table.Y, found.law.predict(table), table.group_index).r2 > 0.99
     assert [note for note in found.notes if f"of {table.n_rows} rows" in note]

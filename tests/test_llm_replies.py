@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from many_cases import each
+from pace import pace
 from searches import mixture, two_scales
 
 from sld.data.table import Table, table_from
@@ -167,7 +168,7 @@ def test_a_reply_is_read_in_good_time_whatever_it_is() -> None:
     for text in ("[{" * 100_000, '{"expression": "' * 20_000, "a*N\n" * 50_000, "`" * 200_000, ",]" * 100_000):
         begun = time.process_time()  # whatever else the machine is busy with
         parsed(text)
-        assert time.process_time() - begun < 2.0
+        assert time.process_time() - begun < 2.0 * pace()
 
 
 @settings(max_examples=150, deadline=None)

@@ -12,6 +12,7 @@ import pytest
 from cli_runs import one_line
 from commands import Run
 from many_cases import case
+from pace import pace
 
 import sld
 from sld.analysis.decisions.allocation import Allocator, Question
@@ -209,7 +210,7 @@ def test_rows_of_a_pool_are_paid_for_once_by_their_own_column_of_costs(law: Law,
     pool.write_text("N,D,hours\n" + "\n".join(lines) + "\n", encoding="utf-8")
     start = time.process_time()
     plan = sld.next_runs(law, 300.0, {"N": 1e10, "D": 1e12}, pool=pool, cost="hours", runs=20)
-    assert time.process_time() - start < 10.0  # measured at 1 s; the limit is a promise
+    assert time.process_time() - start < 10.0 * pace()  # measured at 1 s; the limit is a promise
     assert len(plan.runs) == 20 and plan.candidates > 2500
     rows = [run.row for run in plan.runs]
     assert len(set(rows)) == 20
