@@ -81,7 +81,12 @@ def finish(
     law = _with_borrowed(law, table, everything)
     few = context.counting.few
     voting = [
-        Electorate(None if few else finalists, choice.agreed[j] if chosen.judgements[j].consensus else None, directions)
+        Electorate(
+            None if few else finalists,
+            searched.early[j] if searched.early else None,
+            choice.agreed[j] if chosen.judgements[j].consensus else None,
+            directions,
+        )
         for j, finalists in enumerate(searched.finalists)
     ]
     law = _predicting(context, chosen, law, everything, voting)

@@ -26,6 +26,7 @@ from sld.search.proposing.proposers import Source, from_texts
 from sld.search.run_folder import EventLog, RunFolder, StaleRun, from_event, to_event
 
 _PROGRESS_EVERY_S = 0.2  # faster than an eye follows a number
+_EARLY = 0.4  # of the search: then the finalists are noted once, and predict beside those of its end
 _PATIENCE_S = 0.05  # between two looks at an asynchronous proposer when there is nothing else to do
 
 
@@ -54,6 +55,7 @@ class SearchResult:
         context: The rows and folds that forms were judged on.
         population: All that was judged.
         finalists: For each target the candidates that the law is chosen from.
+        early: The same at an earlier time of the search, as they were judged then; empty if it ended before.
         budget: What was granted.
         workers: Processes that judged.
         began: When it began on the monotonic clock, the time of earlier runs in the folder taken off.
@@ -65,6 +67,7 @@ class SearchResult:
     context: JudgingContext
     population: Population
     finalists: tuple[Finalists, ...]
+    early: tuple[Finalists, ...]
     budget: Budget
     workers: int
     began: float
@@ -96,6 +99,7 @@ class Search:
         self.judge, self.source, self.budget, self.executor = judge, source, budget, executor
         self.progress, self.folder, self.asynchronous = progress, folder, asynchronous
         self.population = Population(len(judge.table.targets))
+        self._early: list[Finalists] = []
         self._log = EventLog(folder)
         self._began = time.monotonic()
         self._earlier_seconds = 0.0
@@ -143,6 +147,7 @@ class Search:
             context=self.judge.context,
             population=self.population,
             finalists=tuple(finalists),
+            early=tuple(self._early),
             budget=self.budget,
             workers=self.executor.workers,
             began=self._began - self._earlier_seconds,
@@ -309,5 +314,7 @@ class Search:
 
     def _remember(self, candidate: Candidate, n_fits: int) -> None:
         self.population.add(candidate, n_fits)
+        if not self._early and self.spent() >= _EARLY * SEARCH_SHARE and self.population.everything.together.best:
+            self._early = self._finalists()
         if self.asynchronous is not None:
             self.asynchronous.observe(candidate, n_fits)

@@ -76,7 +76,7 @@ class Consensus:
         """Return the consensus of the finalists; None when there are too few laws, or one that is exact."""
         if any(is_exact(c) for c in finalists.members):
             return None
-        columns, group_index, values = voters(context, finalists)
+        columns, group_index, values = voters(context, finalists.members)
         best, static, published = (
             [c for c in part if c.key in values] for part in (finalists.best, finalists.static, finalists.published)
         )
@@ -189,15 +189,15 @@ class Consensus:
         return next((law for law in close if not turn_not_shown(context, target, law)), close[0])
 
 
-def voters(context: JudgingContext, finalists: Finalists) -> tuple[Mapping[str, Array], Rows, dict[str, Array]]:
+def voters(context: JudgingContext, members: Sequence[Candidate]) -> tuple[Mapping[str, Array], Rows, dict[str, Array]]:
     """Return points beyond the data (columns, group of each), and by key what each law that has a say predicts there.
 
     Where some pass every check the others have none, nor has a law without a finite value at one of the points.
     """
-    admissible = any(c.admissible for c in finalists.members)
+    admissible = any(c.admissible for c in members)
     columns, group_index = _beyond(context)
     values: dict[str, Array] = {}
-    for c in finalists.members:
+    for c in members:
         if c.admissible == admissible and (found := _values(c, context, columns, group_index)) is not None:
             values[c.key] = found
     return columns, group_index, values

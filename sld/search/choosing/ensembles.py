@@ -4,7 +4,8 @@ A formula that follows what many laws agree on loses a part of what they know, a
 most of what they miss at the next. Both are asked of the folds. Each finalist is fitted to the rows that a fold
 fits, and its errors there, carried over to the judged rows (`laws/kriging.py`), are taken off. How far they are
 carried is what makes the finalists' errors on the folds smallest, and may be nowhere. Then the finalists are scored
-once more, with these errors, and weigh by that score; half of the weight stays with the law's own formula.
+once more, with these errors, and weigh by that score; a quarter of the weight is the law's own formula's. Those that
+were ahead at an earlier time of the search have the same say as those of its end, whose places owe more to luck.
 
 Where the values of a target span orders of magnitude, squared errors are about the largest of them. There each finalist
 is fitted by ratios too, with weights $w_i / y_i^2$, and takes part with the fit that has the better score; so does the
@@ -42,9 +43,9 @@ from sld.search.judging.context import JudgingContext
 from sld.search.judging.judged import constants_by_group
 
 _MEMBERS = 10  # of the best, and as many of those that nobody bred; 25 predict as well, and take longer
-# weight of the law's own formula: after short searches the others know more, after long ones, whose best forms owe more
-# to luck on the folds, it does
-_OWN = 0.5
+# weight of the law's own formula: on tables of training runs any weight is as good after long searches, and everywhere
+# else little is better
+_OWN = 0.25
 _SHARPNESS = 2.0  # a member with twice the error has a quarter of the weight
 _WIGGLE = 0.05  # of the range of the target: so far what rows near a point add may go against a declared direction
 _SMALLEST = 0.5  # of the smallest measured value: nothing is taken off a positive prediction below that
@@ -77,27 +78,37 @@ class Electorate:
 
     Attributes:
         finalists: Of the search; None where points are few, and many forms agree on too little.
+        early: Those of an earlier time of the search, who owe less to luck on the folds; None if it was over before.
         agreed: The consensus that the law follows, if it follows one.
         directions: What is declared; who does not keep to it has no say.
     """
 
     finalists: Finalists | None
+    early: Finalists | None = None
     agreed: Consensus | None = None
     directions: Directions | None = None
 
-    def parts(self, context: JudgingContext, target: int) -> list[tuple[Sequence[Candidate], float]]:
-        """Return sets of candidates, the best first, each with its part of the whole.
+    @property
+    def published(self) -> bool:
+        """Whether published laws alone have a say, since nothing that was found is better."""
+        return self.agreed is not None and self.agreed.known
 
-        Where the law follows published laws alone, since nothing that was found is better, these predict with it.
-        """
+    def parts(self, context: JudgingContext, target: int) -> list[tuple[Sequence[Candidate], float]]:
+        """Return sets of candidates, the best first, each with its part of the whole."""
         if self.finalists is None:
             return []
-        if self.agreed is not None and self.agreed.known:
+        if self.agreed is not None and self.published:
             sets: list[tuple[Sequence[Candidate], float]] = [(self.agreed.members, 1.0)]
         else:
-            *_, values = voters(context, self.finalists)
-            best, static = ([c for c in p if c.key in values] for p in (self.finalists.best, self.finalists.static))
-            sets = [(best, 1.0 - PLAIN), (static, PLAIN)]
+            rounds = [self.finalists]
+            if self.early is not None:
+                rounds.append(self.early.replaced({c.key: c for c in self.finalists.members}))
+            *_, values = voters(context, list({c.key: c for of in rounds for c in of.members}.values()))
+            sets = [
+                ([c for c in members if c.key in values], part / len(rounds))
+                for of in rounds
+                for members, part in ((of.best, 1.0 - PLAIN), (of.static, PLAIN))
+            ]
         return [([c for c in of if self.directions is None or self.directions.keeps(c, target)], w) for of, w in sets]
 
 
@@ -118,7 +129,7 @@ def ensemble(
         return None
     with np.errstate(all="ignore"):
         ways = _Ways(context, target)
-        parts = _fitted(voting.parts(context, target), ways)
+        parts = _fitted(voting.parts(context, target), ways, None if voting.published else ways.power_law())
         members = {m.candidate.key: m for part, _ in parts for m in part} or {chosen.key: ways.own(chosen)}
         variogram, scores = _carried_best(ways, [*members.values()])
         weight = shares([([m.candidate for m in part], of) for part, of in parts], lambda c: scores[c.key], _SHARPNESS)
@@ -136,14 +147,19 @@ def ensemble(
         return next((e for e in told if aimed is None or _strays(e, law, target, aimed) <= _WIGGLE), None)
 
 
-def _fitted(sets: Sequence[tuple[Sequence[Candidate], float]], ways: _Ways) -> list[tuple[list[_Fitted], float]]:
-    """Return the members of each set that take part, each fitted in its better way, and the part of the set."""
+def _fitted(
+    sets: Sequence[tuple[Sequence[Candidate], float]], ways: _Ways, plainest: _Fitted | None
+) -> list[tuple[list[_Fitted], float]]:
+    """Return the members of each set that take part, each fitted in its better way, and the part of the set.
+
+    The plainest law stands in the last set beside those.
+    """
     if not ways.by_ratio:  # no other fit can change the order
         sets = [(of[:_MEMBERS], part) for of, part in sets]
     fitted = {c.key: ways.better(c) for of, _ in sets for c in of}
     found = [({c.key: fitted[c.key] for c in of}, part) for of, part in sets]
-    if found and (law := ways.power_law()) is not None:
-        found[-1][0].setdefault(law.candidate.key, law)
+    if found and plainest is not None:
+        found[-1][0].setdefault(plainest.candidate.key, plainest)
     return [(sorted(of.values(), key=lambda m: m.candidate.score)[:_MEMBERS], part) for of, part in found]
 
 
