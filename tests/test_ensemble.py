@@ -8,9 +8,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
+from candidates import rejudged
 from commands import Run
 
 import sld as api
@@ -24,6 +26,10 @@ from sld.formula.expression import parse
 from sld.laws.ensemble import Ensemble, Member
 from sld.laws.kriging import MOST, Kriging, Place, correlation, places_of, spread_out
 from sld.laws.law import Law
+from sld.search.choosing.ensembles import Electorate
+from sld.search.choosing.finalists import Finalists
+from sld.search.discovery import SearchSettings, discover
+from sld.search.finishing import finish
 from sld.search.outcome import Discovery
 
 N = np.geomspace(1e6, 1e9, 10)
@@ -206,20 +212,24 @@ def test_intervals_and_draws_are_where_the_prediction_is() -> None:
     assert (np.abs(drawn - off[:, 0]) < 0.35 * off[:, 0]).all()
 
 
-@pytest.fixture(scope="module")
-def searched() -> Searched:
+def noisy_rows() -> dict[str, Array]:
     rng = np.random.default_rng(1)
     n, d = (x.ravel() for x in np.meshgrid(np.geomspace(1e6, 1e8, 5), np.geomspace(1e8, 1e10, 5)))
     # a law that is in no search space of so few fits, and noise
     loss = 1.8 + 60 * n**-0.3 + 400 * d**-0.28 + 0.05 * np.sin(1.5 * np.log(n)) + 0.003 * rng.standard_normal(25)
-    rows = {"n": n, "d": d, "loss": loss}
+    return {"n": n, "d": d, "loss": loss}
+
+
+@pytest.fixture(scope="module")
+def searched() -> Searched:
+    rows = noisy_rows()
     return rows, api.discover(rows, target="loss", scale=["n", "d"], budget="1500fits", seed=3, workers=1)
 
 
 def test_a_search_predicts_with_several_formulas(searched: Searched) -> None:
     _, found = searched
     ensemble = found.law.ensembles["loss"]
-    assert 3 <= len(ensemble.members) <= 20
+    assert 3 <= len(ensemble.members) <= 40
     assert sum(m.weight for m in ensemble.members) == pytest.approx(1.0, abs=0.7)
     weights = [m.weight for m in ensemble.members]
     assert weights == sorted(weights, reverse=True)
@@ -237,6 +247,32 @@ def test_predictions_of_the_rows_are_closer_than_the_formula_where_rows_near_a_p
     points = {k: rows[k] for k in ("n", "d")}
     by = [np.mean((f(points)[:, 0] - rows["loss"]) ** 2) for f in (found.law.predict, found.law.by_formula)]
     assert by[0] < by[1]
+
+
+def test_who_led_earlier_in_the_search_has_a_say() -> None:
+    rows, points = noisy_rows(), {"n": [2e8], "d": [2e10]}
+    table = table_from(rows, target="loss", scale=["n", "d"])
+    with mock.patch("sld.search.discovery.finish", wraps=finish) as spy:
+        found = discover(table, SearchSettings(seed=3, budget="1500fits", workers=1))
+    search, *rest = spy.call_args.args
+    (early,), (late,) = search.early, search.finalists
+    assert early.best
+    assert {c.key for c in early.members} != {c.key for c in late.members}
+    assert max(c.score for c in late.best[:5]) <= max(c.score for c in early.best[:5])
+    assert finish(replace(search, early=()), *rest).law.predict(points) != found.law.predict(points)
+
+    both = Electorate(late, early).parts(search.context, 0)
+    alone = Electorate(late).parts(search.context, 0)
+    assert [share for _, share in alone] == [0.5, 0.5]
+    assert [share for _, share in both] == [0.25] * 4
+    assert [c.key for c in both[0][0]] == [c.key for c in alone[0][0]]
+    # who is in both counts with the later judgement
+    known = {c.key: c for c in late.members}
+    assert all(c is known.get(c.key, c) for members, _ in both for c in members)
+    # with laws that pass every check at the end, those that do not have no say, whenever they led
+    spoilt = Finalists(tuple(rejudged(c, admissible=False) for c in early.best if c.key not in known), ())
+    assert spoilt.best and not any(c.admissible for c in spoilt.best)
+    assert all(c.admissible for members, _ in Electorate(late, spoilt).parts(search.context, 0) for c in members)
 
 
 def test_an_exact_law_predicts_alone() -> None:
