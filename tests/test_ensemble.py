@@ -110,6 +110,28 @@ def test_the_mean_is_of_the_members_that_have_a_value() -> None:
     np.testing.assert_allclose(ensemble.mean(own, at, "a group that none has"), own)
 
 
+def test_a_formula_far_from_all_others_pulls_no_farther_than_the_fence() -> None:
+    weights, powers = (0.4, 0.3, 0.2, 0.1), (1.0, 1.1, 1.2, 40.0)
+    members = tuple(Member(parse("k*N", ["N"]), {"all": {"k": k}}, w) for k, w in zip(powers, weights, strict=True))
+    n = np.array([1.0, 10.0])
+    (found, scaled) = Ensemble(members, own=0.0).mean(n, {"N": n}, "all")
+    # each value is in the middle of its own weight: 0.2, 0.55, 0.8, 0.95
+    low, high = np.interp([0.25, 0.75], [0.2, 0.55, 0.8, 0.95], powers)
+    assert found == pytest.approx(0.4 * 1.0 + 0.3 * 1.1 + 0.2 * 1.2 + 0.1 * (high + 3 * (high - low)))
+    assert scaled == pytest.approx(10 * found)
+    near = Ensemble(members[:3], own=0.0).mean(n, {"N": n}, "all")
+    assert near[0] == pytest.approx((0.4 * 1.0 + 0.3 * 1.1 + 0.2 * 1.2) / 0.9)
+
+
+def test_a_mean_of_many_points_is_that_of_each() -> None:
+    members = (Member(parse("E + A*N**-a", ["N"]), {"all": {"E": 1.0, "A": 30.0, "a": 0.2}}, 1.0),)
+    n = np.geomspace(1e5, 1e12, 9000)
+    both = Ensemble(members, own=0.25)
+    many = both.mean(n**0.1, {"N": n}, "all")
+    for k in (0, 4095, 4096, 8999):
+        assert both.mean(n[k : k + 1] ** 0.1, {"N": n[k : k + 1]}, "all")[0] == many[k]
+
+
 def test_predictions_keep_bounds_and_stay_positive() -> None:
     below = Kriging(3.0, 0.1, (Place("N", True, 1.0),), {"all": (np.log(N)[:, None], np.full(10, -50.0))})
     own = np.array([2.0])

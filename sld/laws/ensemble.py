@@ -5,6 +5,9 @@ a search predicts with their weighted mean, and adds what this mean misses at ro
 
 $$ \hat y(x) = v f(x; \hat\theta) + (1 - v) \sum_m w_m f_m(x; \hat\theta_m) + k(x)^\top (K + \eta I)^{-1} r . $$
 
+Beyond the rows one formula may be far from all others. It counts as three times the width of the middle half of them
+away from that half (the outer fence of Tukey 1977).
+
 The law's own formula $f$ is the summary of this: decisions, exponents and plots of curves rest on it.
 """
 
@@ -26,6 +29,9 @@ from sld.formula.expression import Expression
 from sld.laws.kriging import Kriging
 
 Columns = Mapping[str, Array]
+
+_FAR = 3.0  # widths of the middle half: Tukey's outer fence (1977), where a value is far out
+_BLOCK = 4096  # points at a time, so that a million of them fit into memory
 
 
 @dataclass(frozen=True)
@@ -59,16 +65,20 @@ class Ensemble:
     floor: float | None = None
 
     def mean(self, own: Array, columns: Columns, group: str) -> Array:
-        """Return the weighted mean (n_points,) of the formulas in a group; `own` (n_points,) are the law's values."""
-        total, weight = np.zeros(len(own)), np.zeros(len(own))
-        for member in self.members:
-            if group in member.constants:
-                values = evaluate(member.expression, columns, member.constants[group])
-                known = np.isfinite(values)
-                total[known] += member.weight * values[known]
-                weight[known] += member.weight
-        others = total / np.where(weight > 0, weight, 1.0)
-        return np.where(weight > 0, self.own * own + (1.0 - self.own) * others, own)
+        """Return the weighted mean (n_points,) of the formulas in a group; `own` (n_points,) are the law's values.
+
+        A value far from the middle half of all counts as if it were three widths of that half from it.
+        """
+        taking = [m for m in self.members if group in m.constants]
+        if not taking:
+            return own
+        found = np.empty(len(own))
+        for start in range(0, len(own), _BLOCK):
+            at = slice(start, start + _BLOCK)
+            some = {symbol: column[at] for symbol, column in columns.items()}
+            others = np.array([evaluate(m.expression, some, m.constants[group]) for m in taking])
+            found[at] = _steady_mean(own[at], self.own, others, np.array([m.weight for m in taking]))
+        return found
 
     def predict(self, own: Array, columns: Columns, group: str, target: Target) -> Array:
         """Return predictions (n_points,) in a group; where the law's own formula has no value there is none.
@@ -143,6 +153,35 @@ def read_ensembles(keys: Keys, variables: Sequence[Variable], targets: Sequence[
             raise DataError(f"{keys.where}: " + suggest(str(column), names, kind="target"))
         where = f"{keys.where}: ensemble of {column!r}"
         found[str(column)] = Ensemble.from_json(data, where, variables, len(targets), names.index(column))
+    return found
+
+
+def _steady_mean(own: Array, share: float, others: Array, weights: Array) -> Array:
+    """Return the mean (n_points,) of `own` with a share of the whole, and of others (n_others, n_points) by weight."""
+    known = np.isfinite(others)
+    each = np.where(known, weights[:, None], 0.0)
+    total = each.sum(axis=0)
+    each *= (1.0 - share) / np.where(total > 0, total, 1.0)
+    values = np.vstack([own[None, :], np.where(known, others, own)])
+    each = np.vstack([np.where(total > 0, share, 1.0)[None, :], each])
+    with np.errstate(invalid="ignore", over="ignore"):
+        low, high = _quantiles(values, each, (0.25, 0.75))
+        width = _FAR * (high - low)
+        return np.asarray((each * np.clip(values, low - width, high + width)).sum(axis=0))
+
+
+def _quantiles(values: Array, weights: Array, asked: Sequence[float]) -> list[Array]:
+    """Return weighted quantiles (n_points,) of values (n, n_points), each value in the middle of its own weight."""
+    order = np.argsort(values, axis=0)
+    values, weights = np.take_along_axis(values, order, axis=0), np.take_along_axis(weights, order, axis=0)
+    reached = np.cumsum(weights, axis=0) - weights / 2
+    found = []
+    for q in asked:
+        above = np.clip((reached < q).sum(axis=0), 1, len(values) - 1)[None, :]
+        (x0,), (x1,) = (np.take_along_axis(values, k, axis=0) for k in (above - 1, above))
+        (p0,), (p1,) = (np.take_along_axis(reached, k, axis=0) for k in (above - 1, above))
+        part = np.clip((q - p0) / np.where(p1 > p0, p1 - p0, 1.0), 0.0, 1.0)
+        found.append(x0 + part * (x1 - x0))
     return found
 
 
