@@ -29,7 +29,7 @@ from sld.core.errors import DataError
 from sld.data.table import Table
 
 _DIGITS = 10  # of a coefficient: the same on machines whose linear algebra rounds differently
-_BLOCK = 4096  # points at once: each is compared with every row of its group
+_BLOCK = 256  # points at once, each compared with every row of its group: so that what is worked on stays in the cache
 MOST = 400  # rows of a group that are asked; more are alike, and solving for them takes the cube of their number
 
 
