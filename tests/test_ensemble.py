@@ -274,7 +274,7 @@ def test_predictions_of_the_rows_are_closer_than_the_formula_where_rows_near_a_p
 def test_who_led_earlier_in_the_search_has_a_say() -> None:
     rows, points = noisy_rows(), {"n": [2e8], "d": [2e10]}
     table = table_from(rows, target="loss", scale=["n", "d"])
-    with mock.patch("sld.search.discovery.finish", wraps=finish) as spy:
+    with mock.patch("sld.search.discovery.finish", wraps=finish) as spy, mock.patch("sld.search.loop._RIPE", 10):
         found = discover(table, SearchSettings(seed=3, budget="1500fits", workers=1))
     search, *rest = spy.call_args.args
     (early,), (late,) = search.early, search.finalists
@@ -332,3 +332,10 @@ def test_discover_says_what_the_formula_alone_has(sld: Run, tmp_path: Path) -> N
     task = load_task(tasks_root() / "nanolm_data_repeat")
     for key, one in (("held_out", law), ("held_out_by_formula", law.bare)):
         assert record[key]["r2"] == pytest.approx(api.score(one, task).r2)
+
+
+def test_who_led_early_in_a_short_search_has_none() -> None:
+    table = table_from(noisy_rows(), target="loss", scale=["n", "d"])
+    with mock.patch("sld.search.discovery.finish", wraps=finish) as spy:
+        discover(table, SearchSettings(seed=3, budget="1500fits", workers=1))
+    assert spy.call_args.args[0].early == ()

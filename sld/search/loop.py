@@ -27,6 +27,7 @@ from sld.search.run_folder import EventLog, RunFolder, StaleRun, from_event, to_
 
 _PROGRESS_EVERY_S = 0.2  # faster than an eye follows a number
 _EARLY = 0.4  # of the search: then the finalists are noted once, and predict beside those of its end
+_RIPE = 1000  # formulas tried by then; with fewer, those that lead spoil what those of the end predict (bench/LOG.md)
 _PATIENCE_S = 0.05  # between two looks at an asynchronous proposer when there is nothing else to do
 
 
@@ -55,7 +56,7 @@ class SearchResult:
         context: The rows and folds that forms were judged on.
         population: All that was judged.
         finalists: For each target the candidates that the law is chosen from.
-        early: The same at an earlier time of the search, as they were judged then; empty if it ended before.
+        early: The same at an earlier time of the search, as they were judged then; empty where it was short.
         budget: What was granted.
         workers: Processes that judged.
         began: When it began on the monotonic clock, the time of earlier runs in the folder taken off.
@@ -99,7 +100,7 @@ class Search:
         self.judge, self.source, self.budget, self.executor = judge, source, budget, executor
         self.progress, self.folder, self.asynchronous = progress, folder, asynchronous
         self.population = Population(len(judge.table.targets))
-        self._early: list[Finalists] = []
+        self._early: list[Finalists] | None = None  # not yet
         self._log = EventLog(folder)
         self._began = time.monotonic()
         self._earlier_seconds = 0.0
@@ -147,7 +148,7 @@ class Search:
             context=self.judge.context,
             population=self.population,
             finalists=tuple(finalists),
-            early=tuple(self._early),
+            early=tuple(self._early or ()),
             budget=self.budget,
             workers=self.executor.workers,
             began=self._began - self._earlier_seconds,
@@ -314,7 +315,7 @@ class Search:
 
     def _remember(self, candidate: Candidate, n_fits: int) -> None:
         self.population.add(candidate, n_fits)
-        if not self._early and self.spent() >= _EARLY * SEARCH_SHARE and self.population.everything.together.best:
-            self._early = self._finalists()
+        if self._early is None and self.spent() >= _EARLY * SEARCH_SHARE:
+            self._early = self._finalists() if self.population.n_tried >= _RIPE else []
         if self.asynchronous is not None:
             self.asynchronous.observe(candidate, n_fits)

@@ -78,7 +78,7 @@ class Electorate:
 
     Attributes:
         finalists: Of the search; None where points are few, and many forms agree on too little.
-        early: Those of an earlier time of the search, who owe less to luck on the folds; None if it was over before.
+        early: Those of an earlier time of the search, who owe less to luck on the folds; None where it was short.
         agreed: The consensus that the law follows, if it follows one.
         directions: What is declared; who does not keep to it has no say.
     """
