@@ -297,6 +297,13 @@ def test_who_led_earlier_in_the_search_has_a_say() -> None:
     assert all(c.admissible for members, _ in Electorate(late, spoilt).parts(search.context, 0) for c in members)
 
 
+def test_who_led_early_in_a_short_search_has_none() -> None:
+    table = table_from(noisy_rows(), target="loss", scale=["n", "d"])
+    with mock.patch("sld.search.discovery.finish", wraps=finish) as spy:
+        discover(table, SearchSettings(seed=3, budget="1500fits", workers=1))
+    assert spy.call_args.args[0].early == ()
+
+
 def test_an_exact_law_predicts_alone() -> None:
     x = np.geomspace(1e6, 1e9, 12)
     found = api.discover({"N": x, "loss": 1.7 + 400 * x**-0.34}, target="loss", scale="N", budget="300fits", workers=1)
@@ -332,10 +339,3 @@ def test_discover_says_what_the_formula_alone_has(sld: Run, tmp_path: Path) -> N
     task = load_task(tasks_root() / "nanolm_data_repeat")
     for key, one in (("held_out", law), ("held_out_by_formula", law.bare)):
         assert record[key]["r2"] == pytest.approx(api.score(one, task).r2)
-
-
-def test_who_led_early_in_a_short_search_has_none() -> None:
-    table = table_from(noisy_rows(), target="loss", scale=["n", "d"])
-    with mock.patch("sld.search.discovery.finish", wraps=finish) as spy:
-        discover(table, SearchSettings(seed=3, budget="1500fits", workers=1))
-    assert spy.call_args.args[0].early == ()

@@ -78,18 +78,8 @@ def finish(
     judged = verdict(context.table, context.folds, chosen, ranked, law, seed=seed)
     law = replace(law, provenance={**law.provenance, "verdict": judged.to_json()})
     alone = chosen is best
-    law = _with_borrowed(law, table, everything)
-    few = context.counting.few
-    voting = [
-        Electorate(
-            None if few else finalists,
-            searched.early[j] if searched.early else None,
-            choice.agreed[j] if chosen.judgements[j].consensus else None,
-            directions,
-        )
-        for j, finalists in enumerate(searched.finalists)
-    ]
-    law = _predicting(context, chosen, law, everything, voting)
+    voting = _electorates(searched, choice, chosen, directions)
+    law = _predicting(context, chosen, _with_borrowed(law, table, everything), everything, voting)
     notes += [said] if (said := about_prediction(law)) else []
     return Discovery(
         law=with_remarks(law, everything),
@@ -331,6 +321,20 @@ def _fitted(
         settings=final.settings,
     )
     return replace(chosen, constants=law.constants), law, final.notes
+
+
+def _electorates(
+    searched: SearchResult, choice: _Choice, chosen: Candidate, directions: Directions | None
+) -> list[Electorate]:
+    """Return for each target who may predict beside the formula."""
+    found = []
+    for j, (finalists, agreed) in enumerate(zip(searched.finalists, choice.agreed, strict=True)):
+        published: tuple[Candidate, ...] = ()
+        if agreed is not None and agreed.known and chosen.judgements[j].consensus:
+            published = agreed.members
+        asked = None if searched.context.counting.few else finalists
+        found.append(Electorate(asked, searched.early[j] if searched.early else None, published, directions))
+    return found
 
 
 def _predicting(context: JudgingContext, chosen: Candidate, law: Law, rows: Table, voting: Sequence[Electorate]) -> Law:

@@ -35,7 +35,7 @@ from sld.laws.kriging import MOST, Kriging, correlation, places_of, positions, s
 from sld.laws.law import Law
 from sld.search.candidates.candidate import Candidate, Judgement
 from sld.search.candidates.selection import FAILED_FOLD, fold_score, is_exact
-from sld.search.choosing.consensus import PLAIN, Consensus, shares, voters
+from sld.search.choosing.consensus import PLAIN, shares, voters
 from sld.search.choosing.directions import Directions
 from sld.search.choosing.evidence import fitter_of, on_folds, start_of
 from sld.search.choosing.finalists import Finalists
@@ -79,26 +79,22 @@ class Electorate:
     Attributes:
         finalists: Of the search; None where points are few, and many forms agree on too little.
         early: Those of an earlier time of the search, who owe less to luck on the folds; None where it was short.
-        agreed: The consensus that the law follows, if it follows one.
+        published: The published laws that alone have a say, where the law follows these since nothing found is better.
         directions: What is declared; who does not keep to it has no say.
     """
 
     finalists: Finalists | None
     early: Finalists | None = None
-    agreed: Consensus | None = None
+    published: tuple[Candidate, ...] = ()
     directions: Directions | None = None
-
-    @property
-    def published(self) -> bool:
-        """Whether published laws alone have a say, since nothing that was found is better."""
-        return self.agreed is not None and self.agreed.known
 
     def parts(self, context: JudgingContext, target: int) -> list[tuple[Sequence[Candidate], float]]:
         """Return sets of candidates, the best first, each with its part of the whole."""
         if self.finalists is None:
             return []
-        if self.agreed is not None and self.published:
-            sets: list[tuple[Sequence[Candidate], float]] = [(self.agreed.members, 1.0)]
+        sets: list[tuple[Sequence[Candidate], float]]
+        if self.published:
+            sets = [(self.published, 1.0)]
         else:
             rounds = [self.finalists]
             if self.early is not None:
