@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import sys
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from sld.fit import machine, native
 from sld.fit.machine_cache import Compiled
-from sld.fit.parts import CannotTranslate, bits, double
+from sld.fit.parts import CannotTranslate, bits, double, files_of
 
 HEAD = """from __future__ import annotations
 import numpy as np
@@ -224,6 +225,47 @@ def test_what_cannot_be_translated_is_refused(what: str, tmp_path: Path) -> None
         native.translate(function(tmp_path, source))
     assert said in str(refused.value)
     assert ".py" in str(refused.value)
+
+
+def of_two_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, factor: str = "3.0"
+) -> Callable[..., None]:
+    """Return `f` of a module that has `double_room.g` and `double_room.FACTOR` to import."""
+    room = f"FACTOR = {factor}\n\n\n@part()\ndef g(x: Row) -> float:\n    return FACTOR * x[0]\n"
+    (tmp_path / "double_room.py").write_text(HEAD + room)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.delitem(sys.modules, "double_room", raising=False)
+    return function(tmp_path, "from double_room import g as imported\n\nFACTOR = 7.0\n\n\n" + source)
+
+
+CALLS = "@part()\ndef f(out: Row) -> None:\n    out[0] = FACTOR * imported(out)\n"
+
+
+def test_a_part_of_another_file_has_the_names_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = of_two_files(tmp_path, monkeypatch, CALLS)
+    out = np.array([2.0])
+    compiled(made, monkeypatch, tmp_path)(out)
+    assert out[0] == 7.0 * 3.0 * 2.0
+
+
+def test_a_changed_file_that_a_part_comes_from_is_compiled_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for factor in ("3.0", "4.0"):
+        made = of_two_files(tmp_path, monkeypatch, CALLS, factor)
+        assert "double_room.py" in [Path(file).name for file in files_of(made)]
+        again = compiled(made, monkeypatch, tmp_path)
+        out = np.array([1.0])
+        again(out)
+        assert (out[0], again.compilations) == (7.0 * float(factor), 1)
+
+
+def test_two_parts_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = "@part()\ndef g(x: Row) -> float:\n    return 1.0\n\n\n"
+    calls = "@part()\ndef f(out: Row) -> None:\n    out[0] = g(out) + imported(out)\n"
+    with pytest.raises(CannotTranslate, match="has a `g` too"):
+        native.translate(of_two_files(tmp_path, monkeypatch, own + calls))
 
 
 def test_a_parameter_without_a_type_is_refused(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ class Compiled:
 
     def _key(self) -> bytes:
         """Return a hash of all that the code depends on."""
-        files = (self.function.__code__.co_filename, *(str(m.__file__) for m in (parts, values, translation, native)))
+        files = (*parts.files_of(self.function), *(str(m.__file__) for m in (parts, values, translation, native)))
         rest = repr((self.function.__name__, self.also, native.processor(), native.layout()))
         return hashlib.sha256(b"\0".join([*(Path(f).read_bytes() for f in files), rest.encode()])).digest()
 

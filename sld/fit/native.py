@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import ctypes
 import sys
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import llvmlite
@@ -81,7 +79,7 @@ _OF_PYTHON = ("PyLong_AsLongLong", "PyFloat_AsDouble", "PyObject_IsTrue", "PyErr
 
 
 def translate(function: Callable[..., None]) -> str:
-    """Return LLVM's text of a function of a module, and of all parts that it calls.
+    """Return LLVM's text of a function, and of all parts that it calls.
 
     What Python calls is named `entry` there, a function as `METH_FASTCALL` describes it: calls through `ctypes` take
     10 µs with 26 arguments. It gives back 0, `NO_MEMORY`, `WRONG_NUMBER` of arguments, or `FIRST_ARGUMENT` and more for
@@ -93,11 +91,8 @@ def translate(function: Callable[..., None]) -> str:
     Raises:
         CannotTranslate: A function says something that is not among what can be translated.
     """
-    file = function.__code__.co_filename
-    tree = ast.parse(Path(file).read_text(encoding="utf-8"), file)
-    trees = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    module = Module({**function.__globals__, function.__name__: function}, trees, file, translated)
-    entry = _entry(module.function(function.__name__))
+    module = Module(translated)
+    entry = _entry(module.function(function))
     declared = [f"declare double @{name}(double)" for name in sorted(module.in_c)]
     return "\n".join([*declared, _DECLARED, *module.texts, entry, *module.notes])
 

@@ -10,7 +10,7 @@ import ast
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,29 @@ def part(*, reassociate: bool = False, inline: bool | None = None) -> Callable[[
         return function
 
     return mark
+
+
+def is_part(thing: object) -> TypeGuard[Callable[..., Any]]:
+    """Tell whether something is marked as a part of the machine."""
+    return hasattr(thing, "_machine_part")
+
+
+def options_of(function: Callable[..., Any]) -> Options:
+    """Return how a part is compiled."""
+    found: Options = function._machine_part  # type: ignore[attr-defined]
+    return found
+
+
+def files_of(function: Callable[..., Any]) -> list[str]:
+    """Return the file of a part, and those of all parts that are known there, and so on."""
+    found: list[str] = []
+    ahead = [function]
+    while ahead:
+        one = ahead.pop()
+        if one.__code__.co_filename not in found:
+            found.append(one.__code__.co_filename)
+            ahead += [other for other in one.__globals__.values() if is_part(other)]
+    return sorted(found)
 
 
 def bits(x: float) -> int:

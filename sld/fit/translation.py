@@ -12,8 +12,9 @@ What can be translated, everything else is refused with its line:
   `continue`, `return`; numbers and names, arithmetic, comparisons, `and`, `or`, `not`, `... if ... else ...`.
 - `//` and `%` of integers that are not negative.
 - A loop whose variable is only the index of rows: two of these rows are the same, or have no element in common.
-- `min`, `max`, `abs`; functions of the C library by their names in numpy (`np.exp`); the module's own functions that
-  are marked with `part`; `np.empty` and `np.zeros` in the outermost block of the entry, freed where it ends.
+- `min`, `max`, `abs`; functions of the C library by their names in numpy (`np.exp`); functions that are marked with
+  `part`, of the same file or imported from another; `np.empty` and `np.zeros` in the outermost block of the entry,
+  freed where it ends.
 - Of arrays: elements, rows (`x[i]` of a matrix), slices of the last axis (`x[i, a:b]`) and `x.shape`.
 
 The functions stay functions of Python, which give the same results without any compiler, slowly.
@@ -24,12 +25,12 @@ from __future__ import annotations
 import ast
 
 from sld.fit.parts import NO_MEMORY, Signature
-from sld.fit.values import Expressions, Module, Value
+from sld.fit.values import Expressions, Module, Source, Value
 
 
-def translated(module: Module, tree: ast.FunctionDef, signature: Signature) -> str:
-    """Return LLVM's text of one function."""
-    return _Function(module, tree, signature).text()
+def translated(module: Module, source: Source, tree: ast.FunctionDef, signature: Signature) -> str:
+    """Return LLVM's text of one function of a file."""
+    return _Function(module, source, tree, signature).text()
 
 
 class _Function(Expressions):

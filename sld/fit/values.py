@@ -7,11 +7,12 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sld.fit.parts import IN_C, CannotTranslate, Signature, annotated, bits, double, results
+from sld.fit.parts import IN_C, CannotTranslate, Signature, annotated, bits, double, is_part, options_of, results
 
 _DTYPES = {"int64": "i64", "bool_": "i1", "float64": "double"}
 _BYTES = {"double": 8, "i64": 8, "i1": 1}
@@ -36,36 +37,60 @@ class Value:
         return len(self.parts) - 1
 
 
-@dataclass
-class Module:
-    """The file that is translated: what names mean there, its functions, and what of them is done."""
+@dataclass(frozen=True)
+class Source:
+    """A file of the machine: what names mean there, and its functions."""
 
+    file: str
     names: dict[str, Any]
     trees: dict[str, ast.FunctionDef]
-    file: str
-    translated: Callable[[Module, ast.FunctionDef, Signature], str]
+
+    @staticmethod
+    def of(function: Callable[..., Any]) -> Source:
+        """Read the file of a function."""
+        file = function.__code__.co_filename
+        tree = ast.parse(Path(file).read_text(encoding="utf-8"), file)
+        return Source(file, function.__globals__, {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef)})
+
+
+@dataclass
+class Module:
+    """What is translated: a function with all that it calls, from one file or several, and what of them is done."""
+
+    translated: Callable[[Module, Source, ast.FunctionDef, Signature], str]
+    sources: dict[str, Source] = field(default_factory=dict)  # by file
     done: dict[str, Signature] = field(default_factory=dict)
+    homes: dict[str, str] = field(default_factory=dict)  # the file of what is done
     texts: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what LLVM is told of loops
     in_c: set[str] = field(default_factory=set)
 
-    def function(self, name: str) -> Signature:
-        """Return the signature of a part, translated before its callers."""
+    def function(self, function: Callable[..., Any]) -> Signature:
+        """Return the signature of a part, translated before its callers.
+
+        Raises:
+            CannotTranslate: Another part has its name, or it says something that is not among what can be translated.
+        """
+        name, file = function.__name__, function.__code__.co_filename
+        if self.homes.setdefault(name, file) != file:
+            raise CannotTranslate(f"{file}: {self.homes[name]} has a `{name}` too")
         if name not in self.done:
-            tree = self.trees[name]
+            if file not in self.sources:
+                self.sources[file] = Source.of(function)
+            source = self.sources[file]
+            tree = source.trees[name]
             arguments = [(a.arg, *annotated(a.annotation)) for a in tree.args.args]
-            signature = Signature(name, arguments, results(tree.returns), self.names[name]._machine_part)
-            self.done[name] = signature
-            self.texts.append(self.translated(self, tree, signature))
+            self.done[name] = Signature(name, arguments, results(tree.returns), options_of(function))
+            self.texts.append(self.translated(self, source, tree, self.done[name]))
         return self.done[name]
 
 
 class Expressions:
     """One function and its expressions; variables are places on the stack, which LLVM turns to registers."""
 
-    def __init__(self, module: Module, tree: ast.FunctionDef, signature: Signature) -> None:
-        """Begin with a function whose source is `tree`."""
-        self.module, self.tree, self.signature = module, tree, signature
+    def __init__(self, module: Module, source: Source, tree: ast.FunctionDef, signature: Signature) -> None:
+        """Begin with a function of a file."""
+        self.module, self.source, self.tree, self.signature = module, source, tree, signature
         self.lines: list[str] = []
         self.places: list[str] = []  # instructions that make room for variables, all at the beginning
         self.variables: dict[str, Value] = {}  # their parts are addresses
@@ -111,7 +136,7 @@ class Expressions:
     def refuse(self, node: ast.AST, what: str) -> CannotTranslate:
         """Return the error that says where something stands that cannot be translated."""
         line = getattr(node, "lineno", self.tree.lineno)
-        return CannotTranslate(f"{self.module.file}, line {line}: {what} cannot be translated")
+        return CannotTranslate(f"{self.source.file}, line {line}: {what} cannot be translated")
 
     # ---- variables and elements
 
@@ -122,7 +147,7 @@ class Expressions:
             self.variables[name] = Value(value.kind, tuple(self.place(of) for of in parts))
         variable = self.variables[name]
         if variable.n_axes != value.n_axes or (variable.n_axes and variable.kind != value.kind):
-            raise CannotTranslate(f"{self.module.file}: {name} in {self.tree.name} has values of different types")
+            raise CannotTranslate(f"{self.source.file}: {name} in {self.tree.name} has values of different types")
         if not value.n_axes:
             self.do(f"store {variable.kind} {self.as_kind(value, variable.kind)}, ptr {variable.parts[0]}")
             return
@@ -191,7 +216,7 @@ class Expressions:
             if text.lstrip("-").isdigit():
                 return _literal(float(text))
             return self.emit(f"sitofp i64 {text} to double")
-        raise CannotTranslate(f"{self.module.file}: in {self.tree.name}, {value.kind} stands where {kind} is needed")
+        raise CannotTranslate(f"{self.source.file}: in {self.tree.name}, {value.kind} stands where {kind} is needed")
 
     def integer(self, node: ast.expr) -> str:
         """Return the value of an expression that has to be an integer."""
@@ -253,12 +278,12 @@ class Expressions:
             kinds = [variable.kind] if not variable.n_axes else ["ptr", *["i64"] * variable.n_axes]
             loads = zip(kinds, variable.parts, strict=True)
             return Value(variable.kind, tuple(self.emit(f"load {kind}, ptr {place}") for kind, place in loads))
-        if node.id not in self.module.names:
+        if node.id not in self.source.names:
             raise self.refuse(node, f"the unknown name `{node.id}`")
-        return self.number(node, self.module.names[node.id])
+        return self.number(node, self.source.names[node.id])
 
     def _of_Attribute(self, node: ast.Attribute) -> Value:
-        if isinstance(node.value, ast.Name) and self.module.names.get(node.value.id) is np:
+        if isinstance(node.value, ast.Name) and self.source.names.get(node.value.id) is np:
             return self.number(node, getattr(np, node.attr))  # np.inf and the like
         raise self.refuse(node, f"`.{node.attr}`")
 
@@ -377,7 +402,7 @@ class Expressions:
             return value
         if name == "abs":
             return self.call_in_c(node, name)
-        function = self.module.names.get(name)
+        function = self.source.names.get(name)
         if function is bits:
             return Value(
                 "i64", (self.emit(f"bitcast double {self.as_kind(self.value(node.args[0]), 'double')} to i64"),)
@@ -407,9 +432,10 @@ class Expressions:
     def called(self, node: ast.Call) -> tuple[Signature, str]:
         """Call a part of the machine."""
         name = node.func.id if isinstance(node.func, ast.Name) else ""
-        if name not in self.module.trees or not hasattr(self.module.names.get(name), "_machine_part"):
+        function = self.source.names.get(name)
+        if not is_part(function):
             raise self.refuse(node, f"a call of `{name}`")
-        signature = self.module.function(name)
+        signature = self.module.function(function)
         taken = []
         if len(node.args) != len(signature.parameters):
             raise self.refuse(node, f"a call of `{name}` with {len(node.args)} arguments")
@@ -421,7 +447,7 @@ class Expressions:
                 taken.append(f"{kind} {self.as_kind(value, kind)}")
             else:
                 taken += [f"{'i64' if i else 'ptr'} {one}" for i, one in enumerate(value.parts)]
-        call = f"call {signature.llvm_result} @{name}({', '.join(taken)})"
+        call = f"call {signature.llvm_result} @{signature.name}({', '.join(taken)})"
         if signature.result:
             return signature, self.emit(call)
         self.do(call)

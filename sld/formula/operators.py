@@ -4,13 +4,13 @@ From a row come the parser's names and numbers of arguments, the value on floats
 numpy reference, LaTeX and MathML names, the way to and from sympy, the interval that encloses it, where it has a value,
 and how starting points are drawn for constants inside it. What no row can hold:
 
-* the compiled machine (`fit/machine.py`) has its own code for each instruction, because it is compiled ahead;
+* the compiled machine (`fit/machine_tape.py`) has its own code for each instruction, because it is compiled ahead;
 * fractions, powers, roots and bars have a layout of their own (`render.py`);
 * identities, such as exp(a + b*log(x)) = e^a x^b, stand in `algebra.py`; an operator without any is left as it is.
 
 `tests/test_operators.py` goes over every row and compares all of these with one another.
 
-To add an operator, write its row here and its instruction in `fit/machine.py`.
+To add an operator, write its row here and its instruction in `fit/machine_tape.py`.
 """
 
 from __future__ import annotations
