@@ -17,14 +17,14 @@ from commands import Run
 
 import sld as api
 from sld.analysis.intervals import predict_intervals
-from sld.core.arrays import Array
+from sld.core.arrays import Array, spread_out
 from sld.core.errors import DataError
 from sld.data.card import Target, Variable
 from sld.data.table import Table, table_from
 from sld.data.task import load_task, tasks_root
 from sld.formula.expression import parse
 from sld.laws.ensemble import Ensemble, Member
-from sld.laws.kriging import MOST, Kriging, Place, correlation, places_of, spread_out
+from sld.laws.kriging import MOST, Kriging, Place, correlation, places_of
 from sld.laws.law import Law
 from sld.search.choosing.ensembles import Electorate
 from sld.search.choosing.finalists import Finalists

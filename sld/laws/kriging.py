@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sld.core.arrays import Array, Rows
+from sld.core.arrays import Array, spread_out
 from sld.core.errors import DataError
 from sld.data.table import Table
 
@@ -161,11 +161,6 @@ def correlation(one: Array, other: Array, length: float) -> Array:
     for a, b in zip(one.T, other.T, strict=True):
         squares += np.subtract.outer(a, b) ** 2
     return np.asarray(np.exp(-np.sqrt(squares) / length))
-
-
-def spread_out(rows: Rows, most: int) -> Rows:
-    """Return at most so many of some rows, evenly spread over their order."""
-    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).round().astype(np.intp)]
 
 
 def _rounded(values: NDArray[np.floating]) -> Array:

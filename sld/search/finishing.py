@@ -59,6 +59,7 @@ def finish(
     directions = Directions.of(context.table, context.folds)
     choice = _choice(searched, directions)
     notes = [*notes, *_about_search(searched, choice, table)]
+    notes += [c.sentence for c in (directions.contradicted if directions is not None else ())]
     fitter = FinalFitter(context, table, seed, directions)
     record = _Record(searched, table, config, choice.rule)
     # the best form by itself is fitted too: it is handed out beside one that follows a consensus

@@ -8,6 +8,8 @@ as they are, and with the other scale variables at the largest runs and as far b
 
 A formula with a hyperparameter is no such matter: where the best learning rate moves with scale, the larger of two runs
 at the same rate may well be the worse one, and so it says.
+
+Rows may go against what was declared. A formula still may not; what is taken off its errors at rows near a point may.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import numpy as np
 from sld.core.arrays import Array, Mask, Rows
 from sld.core.numbers import short
 from sld.data.axes import position, values_at_position
+from sld.data.contradictions import Contradiction, contradictions
 from sld.data.splits import Fold
 from sld.data.table import Table
 from sld.fit.fitter import FITTING
@@ -46,12 +49,14 @@ class Directions:
         columns: Symbol to values (n_walks * steps,).
         group_index: (n_walks * steps,) group of each point.
         variable: (n_walks,) index of the variable that grows.
+        contradicted: Those that the rows themselves go against.
     """
 
     table: Table
     columns: Mapping[str, Array]
     group_index: Rows
     variable: Rows
+    contradicted: tuple[Contradiction, ...] = ()
 
     @staticmethod
     def of(table: Table, folds: Sequence[Fold]) -> Directions | None:
@@ -101,6 +106,7 @@ class Directions:
             {s: np.ascontiguousarray(X[:, k]) for k, s in enumerate(table.symbols)},
             np.repeat(np.array(groups, dtype=np.intp), _STEPS),
             np.array(variable, dtype=np.intp),
+            contradictions(table),
         )
 
     def broken(
@@ -127,7 +133,7 @@ class Directions:
         return f"not {moving.monotone} in {moving.symbol} at {where}"
 
     def wrong_way(self, values: Array, expression: Expression, target: int) -> float:
-        """Return how far values go the wrong way at most, in ranges of the target.
+        """Return how far values go the wrong way at most, in ranges of the target, where the rows do not go so too.
 
         Args:
             values: At the points of the walks, (n_points,).
@@ -137,7 +143,10 @@ class Directions:
         spread = float(np.ptp(self.table.Y[:, target])) or 1.0
         with np.errstate(all="ignore"):
             _, fallen = self._fallen(values)
-        return float(np.max(fallen[self._matters(expression)], initial=0.0)) / spread
+        column = self.table.targets[target].column
+        measured = [c.variable.symbol for c in self.contradicted if c.target.column == column]
+        asked = np.array([v.symbol not in measured for v in self.table.variables])[self.variable]
+        return float(np.max(fallen[self._matters(expression) & asked], initial=0.0)) / spread
 
     def _fallen(self, values: Array) -> tuple[Array, Array]:
         """Return values (n_walks, n_steps) turned so that they should rise, and how far each is below one before it."""

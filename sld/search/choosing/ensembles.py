@@ -24,14 +24,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sld.core.arrays import Array, Rows
+from sld.core.arrays import Array, Rows, spread_out
 from sld.data.splits import Fold
 from sld.data.table import Table
 from sld.fit.fitter import SCREENING, Fitter, text_seed
 from sld.fit.kernel import evaluate
 from sld.formula.canonical import canonical_key
 from sld.laws.ensemble import Ensemble, Member
-from sld.laws.kriging import MOST, Kriging, correlation, places_of, positions, spread_out
+from sld.laws.kriging import MOST, Kriging, correlation, places_of, positions
 from sld.laws.law import Law
 from sld.search.candidates.candidate import Candidate, Judgement
 from sld.search.candidates.selection import FAILED_FOLD, fold_score, is_exact
