@@ -268,6 +268,8 @@ def test_missing_files_are_refused_with_a_suggestion(write: Write, tmp_path: Pat
         ({"log": {"N": "log3"}}, "log of 'N' must be one of log10, log2, log, got 'log3'"),
         ({"monotone": {"N": "down"}}, "monotone of 'N' must be one of increasing, decreasing, got 'down'"),
         ({"lower": 5, "upper": 1}, "lower = 5 must be below upper = 1"),
+        ({"lower": float("nan")}, "lower must be a finite number, got nan; leave it out where there is no bound"),
+        ({"upper": float("inf")}, "upper must be a finite number, got inf"),
         ({"lower": 4}, "column 'loss' leaves the declared bounds 4 to inf in 1 row .e.g. 3.7"),
         ({"missing": "skip"}, "missing must be 'error' or 'drop'"),
     ],

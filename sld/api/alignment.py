@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sld.core.arguments import checked
 from sld.core.errors import DataError, UsageError, suggest
 from sld.core.numbers import exact
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from sld.analysis.curves.overlay import CurveAlignment
 
 
+@checked()
 def curve_alignment(
     data: object,
     *,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from sld.api.laws import as_law
-from sld.api.options import check_keywords
+from sld.core.arguments import checked
 from sld.core.errors import SldError, UsageError, suggest
 from sld.core.numbers import exact
 
@@ -67,6 +67,7 @@ class AllocateOptions(TypedDict, total=False):
     seed: int
 
 
+@checked()
 def allocate(
     law: object, budget: float | Sequence[float] | None = None, **options: Unpack[AllocateOptions]
 ) -> Allocation:
@@ -106,7 +107,6 @@ def allocate(
         >>> sld.allocate("chinchilla", target_loss=2.0).plans[0].budget.text()
         '1.11e23'
     """
-    check_keywords(allocate, options, AllocateOptions)
     from sld.analysis.decisions.plan import allocated, growth_of
 
     found_law = as_law(law)

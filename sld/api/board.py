@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Unpack
 
 from sld.api.forms import find_form
 from sld.api.laws import as_law
-from sld.api.options import EntryOptions, check_keywords
+from sld.api.options import EntryOptions
 from sld.api.tasks import as_task, known_tasks
+from sld.core.arguments import checked
 from sld.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Submitted:
     remarks: tuple[str, ...] = ()
 
 
+@checked()
 def submit(
     law: object,
     data: object,
@@ -85,7 +87,6 @@ def submit(
         >>> sld.submit("K/N**b + L", "nanolm_chinchilla", name="the same law", board=board).new
         False
     """
-    check_keywords(submit, about, EntryOptions)
     from sld.board.entries import submission
     from sld.board.entries.scored_task import ScoredTask
     from sld.board.entries.store import Board
@@ -149,6 +150,7 @@ def _signed(task: Task, signature: Signature, constants: str) -> str:
     return shlex.join(words)
 
 
+@checked()
 def leaderboard(board: object = None, *, tasks: Sequence[str | Path] = ()) -> Standings:
     r"""Return the tables of the leaderboard: per task, and over all tasks.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from sld.api.options import check_keywords
+from sld.core.arguments import checked
 from sld.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ class Collected:
         }
 
 
+@checked()
 def collect(
     sources: str | Path | Sequence[str | Path], *, out: str | Path | None = None, **options: Unpack[CollectOptions]
 ) -> pd.DataFrame:
@@ -154,7 +155,6 @@ def collect(
         >>> runs.attrs["account"][0]
         '3 runs read (JSON lines)'
     """
-    check_keywords(collect, options, CollectOptions)
     return collected(sources, out=out, **options).to_frame()
 
 

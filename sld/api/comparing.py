@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from sld.api.fitting import fit
 from sld.api.laws import as_law
-from sld.api.options import FormOptions, check_keywords, columns_of
+from sld.api.options import FormOptions, columns_of
 from sld.api.tasks import as_task, is_table_file
+from sld.core.arguments import checked
 from sld.core.errors import UsageError, suggest
 from sld.core.files import is_there
 from sld.core.numbers import exact
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _LONGEST_NAME = 24  # letters; longer ones make tables and legends unreadable
 
 
+@checked(renamed={"at": "given"})
 def compare(
     *laws: object,
     by: str | None = None,
@@ -90,7 +92,6 @@ def compare(
     from sld.analysis.decisions.comparison import check_units
     from sld.analysis.decisions.comparison import compare as compared
 
-    check_keywords(compare, options, FormOptions)
     if not 0.5 <= level < 1:
         raise UsageError(f"the level of intervals must be at least 0.5 and below 1, got {level:g}")
     held, setting = _settled(given or {}, setting)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from sld.core.arguments import checked
+
 if TYPE_CHECKING:
     from sld.data.counting.counted import ModelCount
     from sld.data.plausibility import Finding
 
 
+@checked()
 def count(config: object, *, sequence: int | None = None, approximate: bool = False) -> ModelCount:
     r"""Count the parameters of a model and the FLOPs of a token, from its `config.json`; no weights are needed.
 
@@ -55,6 +58,7 @@ def count(config: object, *, sequence: int | None = None, approximate: bool = Fa
     return counted(config, sequence=sequence, approximate=approximate)
 
 
+@checked()
 def plausibility(
     data: object, roles: Mapping[str, str] | None = None, *, counts: Mapping[str, ModelCount] | None = None
 ) -> tuple[Finding, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
-from sld.api.options import check_keywords
+from sld.core.arguments import checked
 from sld.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class SampleOptions(TypedDict, total=False):
     drop: str | Sequence[str]
 
 
+@checked()
 def passk(
     data: object,
     *,
@@ -82,7 +83,6 @@ def passk(
     from sld.data.reading import prepared, read_columns
     from sld.data.roles import listed
 
-    check_keywords(passk, options, SampleOptions)
     ks = [k] if isinstance(k, int) else list(k)
     if not ks or any(n < 1 or n != int(n) for n in ks):
         raise UsageError(f"k must be whole numbers of samples, at least 1, got {k}")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
-from sld.api.options import check_keywords
+from sld.core.arguments import checked
 from sld.core.errors import UsageError, suggest
 from sld.core.numbers import exact, short
 
@@ -71,6 +71,7 @@ class EndOptions(CurveOptions, total=False):
     priors: str
 
 
+@checked()
 def curve(
     data: object,
     *,
@@ -122,7 +123,6 @@ def curve(
     from sld.analysis.curves.finals import Asked, FinalValues, final_values
     from sld.analysis.curves.trunks import gains, on_trunks
 
-    check_keywords(curve, options, EndOptions)
     better = options.get("better", "lower")
     if better not in ("lower", "higher"):
         raise UsageError(f"better must be lower or higher, got {better!r}")
@@ -187,6 +187,7 @@ def _check_bounds(curves: Sequence[Curve], target: str, options: EndOptions) -> 
             raise UsageError(f"{target} of {c.name} goes from {ends}, beyond what lower and upper say of all values")
 
 
+@checked()
 def curve_law(
     data: object,
     *,
@@ -241,7 +242,6 @@ def curve_law(
     from sld.analysis.curves.annealing import LAWS
     from sld.analysis.curves.curve_law import fit_curve_law
 
-    check_keywords(curve_law, options, CurveOptions)
     if law != "auto" and law not in LAWS:
         raise UsageError(f"law: {suggest(law, (*LAWS, 'auto'), kind='law of curves')}")
     if not 0 <= skip < 1:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from sld.api.laws import as_law, rows_to_score
 from sld.api.tasks import is_table_file
+from sld.core.arguments import checked
 
 if TYPE_CHECKING:
     from sld.analysis.diagnostics import Diagnostics
 
 
+@checked()
 def diagnose(
     law: object,
     data: object,

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from sld.api.forms import by_target
-from sld.api.options import SearchOptions, check_keywords, columns_of
+from sld.api.options import SearchOptions, columns_of
 from sld.api.progress import shown_progress
 from sld.api.tasks import Source, as_task
+from sld.core.arguments import checked
 
 if TYPE_CHECKING:
     from sld.data.task import Task
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sld.search.outcome import Discovery
 
 
+@checked(explained=("budget", "progress"))
 def discover(
     data: object,
     *,
@@ -79,7 +81,6 @@ def discover(
     from sld.search import discovery
     from sld.search.budget import DEFAULT_BUDGET
 
-    check_keywords(discover, options, SearchOptions)
     task = as_task(data, **columns_of(options))
     model = _model(llm)
     targets = [t.column for t in task.card.targets]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
-from sld.api.options import check_keywords
+from sld.core.arguments import checked
 from sld.core.errors import DataError, UsageError
 from sld.core.numbers import exact, short
 
@@ -42,6 +42,7 @@ class ScoreOptions(TypedDict, total=False):
     drop: str | Sequence[str]
 
 
+@checked()
 def downstream(
     data: object,
     *,
@@ -97,7 +98,6 @@ def downstream(
     from sld.analysis.curves.forecast import Downstream, forecast
     from sld.data.roles import listed
 
-    check_keywords(downstream, options, ScoreOptions)
     better, level = options.get("better", "higher"), options.get("level", 0.9)
     if better not in ("higher", "lower"):
         raise UsageError(f"better must be higher or lower, got {better!r}")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
-from sld.api.options import check_keywords
+from sld.core.arguments import checked
 from sld.core.errors import DataError, UsageError, suggest
 from sld.core.numbers import exact, short
 
@@ -46,6 +46,7 @@ class FamilyOptions(TypedDict, total=False):
     progress: Callable[[str], None] | None
 
 
+@checked()
 def families(
     data: object,
     *,
@@ -103,7 +104,6 @@ def families(
     from sld.data.reading import prepared, read_columns
     from sld.data.roles import listed
 
-    check_keywords(families, options, FamilyOptions)
     scales, metrics, level = listed(scale), listed(metric), options.get("level", 0.9)
     _check(family, scales, metrics, options)
     read = read_columns(prepared(data, drop=listed(options.get("drop", ()))), [*scales, *metrics], family)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from sld.api.forms import ChosenForm, find_form
-from sld.api.options import FormOptions, check_keywords, columns_of
+from sld.api.options import FormOptions, columns_of
 from sld.api.tasks import Source, as_task
+from sld.core.arguments import checked
 from sld.core.errors import SldError, UsageError, suggest
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ PRIORS = ("auto", "learned", "none")
 _ROUNDING = 1e-6  # of what a target spans: a fit that misses no row by more is exact
 
 
+@checked(explained=("law",))
 def fit(
     data: object,
     law: str | Mapping[str, str],
@@ -90,7 +92,6 @@ def fit(
     from sld.laws.law import Law
     from sld.laws.ranges import ranges_of
 
-    check_keywords(fit, options, FormOptions)
     task = as_task(data, **columns_of(options))
     kept, remarks, aside = _prepared(task, options.get("outliers", "keep"), loss)
     train = kept.train.canonical()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from sld.api.downstream import asked_points
-from sld.api.options import check_keywords
+from sld.core.arguments import checked
 from sld.core.errors import DataError, UsageError
 from sld.core.numbers import exact
 
@@ -31,6 +31,7 @@ class ItemOptions(TypedDict, total=False):
     drop: str | Sequence[str]
 
 
+@checked()
 def downstream_items(
     data: object,
     *,
@@ -84,7 +85,6 @@ def downstream_items(
     from sld.data.reading import prepared, read_columns
     from sld.data.roles import listed
 
-    check_keywords(downstream_items, options, ItemOptions)
     level, through = options.get("level", 0.9), options.get("through")
     scales = listed(scale)
     if not 0 < level < 1:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from warnings import warn
 
 from sld.api.tasks import is_table_file
+from sld.core.arguments import checked
 from sld.core.errors import DataError, SldWarning, UsageError, suggest
 from sld.core.files import is_there
 from sld.core.numbers import exact, short
@@ -50,6 +51,7 @@ def as_law(law: object) -> Law:
     raise UsageError(f"wanted a law, a law.json or a run directory, got {type(law).__name__}")
 
 
+@checked()
 def score(law: object, data: object, *, drop: str | Sequence[str] = (), melt: bool = False) -> Scores:
     r"""Score a law on held-out rows.
 
@@ -149,6 +151,7 @@ def held_out_scores(law: Law, task: Task) -> Scores | None:
     return None if task.held_out() is None else score(law, task)
 
 
+@checked()
 def predict(
     law: object,
     points: object,

@@ -1,13 +1,11 @@
-"""The keywords of the public verbs that are too many for one signature, and a clear word for one that is none."""
+"""The keywords of the public verbs that are too many for one signature."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from inspect import Parameter, signature
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from sld.core.errors import UsageError, suggest
 from sld.data.roles import RoleOptions
 
 if TYPE_CHECKING:
@@ -129,28 +127,3 @@ def keys_of(options: type) -> frozenset[str]:
 def columns_of(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of a verb's options that say what a bare table's columns are."""
     return {name: value for name, value in given.items() if name in keys_of(ColumnOptions)}
-
-
-# verb and keyword of earlier versions: what it is called now
-_RENAMED = {("compare", "at"): "given", ("sensitivity", "point"): "at"}
-
-
-def check_keywords(verb: Callable[..., Any], given: Iterable[str], options: type) -> None:
-    """Refuse a keyword that a verb does not take, and name the nearest that it does.
-
-    Args:
-        verb: The function.
-        given: What came beside its own parameters.
-        options: The TypedDict of what may.
-
-    Raises:
-        UsageError: There is no such keyword.
-    """
-    own = [p.name for p in signature(verb).parameters.values() if p.kind is Parameter.KEYWORD_ONLY]
-    known = [*own, *sorted(keys_of(options))]
-    for name in given:
-        if (now := _RENAMED.get((verb.__name__, name))) is not None:
-            raise UsageError(f"sld.{verb.__name__}: {name} is now {now}")
-        if name not in keys_of(options):
-            listing = f"help(sld.{verb.__name__}) lists all"
-            raise UsageError(f"sld.{verb.__name__}: {suggest(name, known, kind='keyword', listing=listing)}")

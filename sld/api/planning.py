@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from sld.api.laws import as_law
 from sld.api.next_options import NextOptions, Question, offer_of, question_of, wish_of
-from sld.api.options import check_keywords, columns_of
+from sld.api.options import columns_of
 from sld.api.tasks import as_task, is_table_file
+from sld.core.arguments import checked
 from sld.core.errors import UsageError, suggest
 from sld.core.numbers import exact, short
 
@@ -31,6 +32,7 @@ SEARCH = "3000fits"  # of a bare table's quick law: seconds, and enough for a fo
 _FIRST_LAW = "chinchilla"  # whose published constants a plan rests on where there are no runs
 
 
+@checked()
 def next_runs(
     data: object = None,
     budget: float | None = None,
@@ -81,7 +83,6 @@ def next_runs(
         >>> len({round(run.point["D"] / run.point["N"]) for run in plan.runs}) >= 3
         True
     """
-    check_keywords(next_runs, options, NextOptions)
     asked = question_of(goal, options)
     if budget is None or not (math.isfinite(budget) and budget > 0):
         raise UsageError(f"next needs a budget above 0, in the unit of the cost, got {budget}")
@@ -94,6 +95,7 @@ def next_runs(
     return _planned(law, table, asked, wish, options)
 
 
+@checked()
 def check_design(data: object, **options: Unpack[NextOptions]) -> DesignCheck:
     """Return what the runs that there are can and cannot tell, and the cheapest runs that would mend it.
 
@@ -123,7 +125,6 @@ def check_design(data: object, **options: Unpack[NextOptions]) -> DesignCheck:
     from sld.analysis.decisions.design import checked
     from sld.analysis.decisions.offers import candidates_of, ends_of
 
-    check_keywords(check_design, options, NextOptions)
     law, table = _law_and_rows(data, options)
     if law is None or table is None:
         raise UsageError("a design check needs the runs: a table or task, or a law with its table as rows (--rows)")

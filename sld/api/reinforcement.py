@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
-from sld.api.options import check_keywords
+from sld.core.arguments import checked
 from sld.core.errors import DataError, UsageError
 from sld.core.numbers import exact
 
@@ -47,6 +47,7 @@ class RecipeOptions(TypedDict, total=False):
     drop: str | Sequence[str]
 
 
+@checked()
 def rl(
     data: object,
     *,
@@ -98,7 +99,6 @@ def rl(
     """
     from sld.analysis.reinforcement.fitting import Asked, fitted_recipes
 
-    check_keywords(rl, options, RecipeOptions)
     better = options.get("better", "higher")
     if better not in ("lower", "higher"):
         raise UsageError(f"better must be higher or lower, got {better!r}")
@@ -191,6 +191,7 @@ class UpdateOptions(TypedDict, total=False):
     drop: str | Sequence[str]
 
 
+@checked()
 def utd(
     data: object,
     *,
@@ -241,7 +242,6 @@ def utd(
     from sld.analysis.reinforcement.chain import Prices
     from sld.analysis.reinforcement.plan import Question, plan
 
-    check_keywords(utd, options, UpdateOptions)
     level, price, sample = options.get("level", 0.9), options.get("data_price"), options.get("sample_cost", 1.0)
     if not 0 < level < 1:
         raise UsageError(f"level must lie between 0 and 1, got {level:g}")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sld.core.arguments import checked
 from sld.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from sld.search.outcome import Discovery
 
 
+@checked()
 def load_run(folder: str | Path) -> Discovery:
     """Return a discovery from its run folder, as `sld.discover(..., out=folder)` had returned it.
 
@@ -44,6 +46,7 @@ def load_run(folder: str | Path) -> Discovery:
     return run_and_task(folder)[0]
 
 
+@checked()
 def report(run: object, out: str | Path | None = None, *, data: object = None, decisions: Sequence[object] = ()) -> str:
     """Return what a discovery found as one HTML page that opens from disk, needs no network and runs no foreign code.
 

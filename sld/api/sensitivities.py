@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 from sld.api.fitting import fit
-from sld.api.options import FormOptions, check_keywords, columns_of
+from sld.api.options import FormOptions, columns_of
 from sld.api.tasks import as_task, is_table_file
+from sld.core.arguments import checked
 from sld.core.errors import UsageError, suggest
 from sld.core.numbers import exact
 
@@ -49,6 +50,7 @@ class SensitivityOptions(FormOptions, total=False):
 _OWN = ("hold", "alternatives", "where", "seed_column", "cost", "given", "of")
 
 
+@checked(renamed={"point": "at"})
 def sensitivity(
     data: object,
     law: str | Mapping[str, str],
@@ -103,7 +105,6 @@ def sensitivity(
     """
     from sld.analysis.decisions.sensitivity import sensitivity as varied
 
-    check_keywords(sensitivity, options, SensitivityOptions)
     columns, task = columns_of(options), as_task(data, **columns_of(options))
     if len(task.train.targets) > 1:
         raise UsageError(f"one target at a time, got {', '.join(t.column for t in task.train.targets)}")

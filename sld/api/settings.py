@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from sld.api.laws import as_law
-from sld.api.options import check_keywords
+from sld.core.arguments import checked
 from sld.core.errors import UsageError
 from sld.core.numbers import exact
 
@@ -55,6 +55,7 @@ class WorthOptions(OptimumOptions, total=False):
     cost: str
 
 
+@checked()
 def optimum(
     law: object,
     of: str | Sequence[str] = (),
@@ -93,7 +94,6 @@ def optimum(
         >>> found.powers["lr"].text("lr")
         'lr = 2.72 * N**-0.25'
     """
-    check_keywords(optimum, options, OptimumOptions)
     from sld.analysis.decisions.estimate import LEVEL
     from sld.analysis.decisions.tuning import Tuner, Tuning, powers_of
 
@@ -159,6 +159,7 @@ def _known(values: Mapping[str, Sequence[float]], symbols: Sequence[str], of: Se
             raise UsageError(f"at needs a value for {symbol}, e.g. {symbol}=1e9")
 
 
+@checked()
 def worth(law: object, run: Mapping[str, float], into: str, **options: Unpack[WorthOptions]) -> Worth:
     r"""Return what a run is worth in one variable: the value at which a reference gives the same.
 
@@ -197,7 +198,6 @@ def worth(law: object, run: Mapping[str, float], into: str, **options: Unpack[Wo
         >>> taught.factor.text()
         '3.46'
     """
-    check_keywords(worth, options, WorthOptions)
     from sld.analysis.decisions.equivalents import COMPUTE, worth_in_compute
     from sld.analysis.decisions.equivalents import worth as find_worth
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from sld.api.fitting import fit
 from sld.api.laws import as_law
-from sld.api.options import FormOptions, check_keywords, columns_of
+from sld.api.options import FormOptions, columns_of
 from sld.api.tasks import as_task
+from sld.core.arguments import checked
 from sld.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_LAW = "chinchilla"  # E + A*N**-alpha + B*D**-beta: approach 3 of Hoffmann et al. 2022
 
 
+@checked()
 def isoflop(
     data: object,
     law: object = DEFAULT_LAW,
@@ -92,7 +94,6 @@ def isoflop(
     from sld.analysis.decisions.isoflop import isoflop as read
     from sld.analysis.decisions.sweeps import Isoflops
 
-    check_keywords(isoflop, options, FormOptions)
     if not 0.5 <= level < 1:
         raise UsageError(f"the level of intervals must be at least 0.5 and below 1, got {level:g}")
     task, compute = _task(data, budget_column, columns_of(options))

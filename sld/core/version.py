@@ -1,3 +1,3 @@
 """The version: the one place that says it; the build reads this file, and entries and fetched tasks quote it."""
 
-__version__ = "0.11.0"
+__version__ = "0.12.0"

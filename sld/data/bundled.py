@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sld.core.arguments import checked
 from sld.data.card import CARD_FILE
 
 ORIGIN_FILE = "origin.json"  # what `sld tasks fetch` leaves beside the card: where the rows came from, digests
@@ -19,6 +20,7 @@ def tasks_root() -> Path:
     return inside if inside.is_dir() else package.parent / "tasks"
 
 
+@checked()
 def add_tasks_root(folder: str | Path) -> None:
     """Make the task folders inside `folder` known by their names, after those of folders added earlier.
 

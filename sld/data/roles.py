@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -108,6 +109,9 @@ class Roles:
         """Raise UsageError, in one sentence, for what cannot be meant."""
         for problem in (*self._named_twice(), *self._not_of_a_variable()):
             raise UsageError(problem)
+        for name, bound in (("lower", self.lower), ("upper", self.upper)):
+            if bound is not None and not math.isfinite(bound):
+                raise UsageError(f"{name} must be a finite number, got {bound}; leave it out where there is no bound")
         if self.lower is not None and self.upper is not None and self.lower >= self.upper:
             raise UsageError(f"lower = {exact(self.lower)} must be below upper = {exact(self.upper)}")
 

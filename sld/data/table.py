@@ -13,6 +13,7 @@ from typing import Unpack, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
+from sld.core.arguments import checked
 from sld.core.arrays import Array as Array
 from sld.core.arrays import Rows as Rows
 from sld.core.errors import DataError, UsageError, suggest
@@ -269,6 +270,7 @@ class Declared:
     weights: str | None = None
 
 
+@checked()
 def table_from(
     data: object,
     *,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sld.core.arguments import checked
 from sld.core.errors import DataError, UsageError, suggest
 from sld.data.bundled import SUITES, bundled_tasks, named_tasks, tasks_root
 from sld.data.card import CARD_FILE, Card, PublishedLaw, Role, Target, Variable
@@ -73,6 +74,7 @@ class Task:
         return Without(rows, {t.column for t in self.card.targets})
 
 
+@checked()
 def load_task(name_or_path: str | Path) -> Task:
     """Load a bundled or fetched task by name, or any task by its folder or `task.toml`.
 
@@ -169,6 +171,7 @@ def card_beside(table: str | Path) -> Path | None:
     return card if isinstance(files, dict) and files.get("train") == path.name else None
 
 
+@checked()
 def task_from(data: object, *, name: str | None = None, **columns: Any) -> Task:
     """Wrap a bare table (see `table_from` for `columns`) in a task with a minimal card and no held-out rows.
 
