@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from sld.api.laws import as_law
-from sld.core.arguments import checked
+from sld.core.arguments import Misfit, checked, fitted, hints_of
 from sld.core.errors import SldError, UsageError, suggest
 from sld.core.numbers import exact
 
@@ -215,7 +215,11 @@ def _budgets(budget: float | Sequence[float] | None, options: AllocateOptions) -
         about = dict(options.get("hardware", {}))
         if unknown := [k for k in about if k not in ("gpu", "mfu", "gpus", "price")]:
             raise UsageError(f"hardware has gpu, mfu, gpus and price, not {unknown[0]!r}")
-        machine = Hardware(**about)  # type: ignore[arg-type]
+        hints = hints_of(Hardware)
+        try:
+            machine = Hardware(**{k: fitted(v, hints[k]) for k, v in about.items() if v is not None})
+        except Misfit as error:
+            raise UsageError(f"hardware must have {error}") from None
         found = [machine.flop(x, _UNITS[said[0]]) for x in _numbers(options[said[0]])]  # type: ignore[literal-required]
     for one in found:
         if not (math.isfinite(one) and one > 0):

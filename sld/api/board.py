@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sld.board.entries.intake import HandedIn
     from sld.board.entries.scored_task import ScoredTask
     from sld.board.entries.standings import Standings
+    from sld.board.entries.store import Board
     from sld.board.entries.submission import Signature
     from sld.data.task import Task
 
@@ -49,7 +50,7 @@ def submit(
     *,
     name: str,
     constants: str = "refit",
-    board: object = None,
+    board: str | Path | Board | None = None,
     unsafe: bool = False,
     **about: Unpack[EntryOptions],
 ) -> Submitted:
@@ -95,7 +96,7 @@ def submit(
         raise UsageError(f"constants must be 'refit' or 'given', got {constants!r}")
     signature = submission.Signature(name, **about)
     scored = ScoredTask(as_task(data))
-    where = board if isinstance(board, Board) else Board.at(board)  # type: ignore[arg-type]
+    where = board if isinstance(board, Board) else Board.at(board)
     tail = _signed(scored.task, signature, constants)
     if isinstance(law, str | Path) and Path(law).suffix.lower() == ".py":
         if constants == "given":
@@ -151,7 +152,7 @@ def _signed(task: Task, signature: Signature, constants: str) -> str:
 
 
 @checked()
-def leaderboard(board: object = None, *, tasks: Sequence[str | Path] = ()) -> Standings:
+def leaderboard(board: str | Path | Board | None = None, *, tasks: Sequence[str | Path] = ()) -> Standings:
     r"""Return the tables of the leaderboard: per task, and over all tasks.
 
     A row's R² is as recorded in its entry, without a limit below. Over a suite of tasks a name has the mean of its R²,
@@ -179,5 +180,5 @@ def leaderboard(board: object = None, *, tasks: Sequence[str | Path] = ()) -> St
     from sld.board.entries.standings import standings
     from sld.board.entries.store import Board
 
-    where = board if isinstance(board, Board) else Board.at(board, reading=True)  # type: ignore[arg-type]
+    where = board if isinstance(board, Board) else Board.at(board, reading=True)
     return standings(where, known_tasks(tasks))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _LONGEST_NAME = 24  # letters; longer ones make tables and legends unreadable
 
 
-@checked(renamed={"at": "given"})
+@checked(renamed={"at": "given"}, explained=("law",))
 def compare(
     *laws: object,
     by: str | None = None,

@@ -60,7 +60,7 @@ def count(config: object, *, sequence: int | None = None, approximate: bool = Fa
 
 @checked()
 def plausibility(
-    data: object, roles: Mapping[str, str] | None = None, *, counts: Mapping[str, ModelCount] | None = None
+    data: object, roles: Mapping[str, str | None] | None = None, *, counts: Mapping[str, ModelCount] | None = None
 ) -> tuple[Finding, ...]:
     r"""Look for what cannot be, or hardly can, in a table of runs, before anything is fitted to it.
 
@@ -99,4 +99,5 @@ def plausibility(
     """
     from sld.data.plausibility import plausibility as findings
 
-    return findings(data, roles, counts=counts)
+    said = None if roles is None else {column: role for column, role in roles.items() if role is not None}
+    return findings(data, said, counts=counts)

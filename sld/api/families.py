@@ -36,7 +36,7 @@ class FamilyOptions(TypedDict, total=False):
     """
 
     better: Literal["higher", "lower"]
-    floor: float | Mapping[str, float] | None
+    floor: float | Mapping[str, float | None] | None
     ceiling: float | None
     law: str | None
     skills: int | None

@@ -211,7 +211,7 @@ def predict(
     predicted = predicted_columns(law, points, level=level, interval=interval)
     for sentence in (caution(law, points), *warnings(law, points), *_gaps(law, predicted)):
         if sentence:
-            warn(sentence, SldWarning, stacklevel=2)
+            warn(sentence, SldWarning, stacklevel=3)
     return predicted
 
 

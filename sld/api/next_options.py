@@ -31,7 +31,7 @@ class NextOptions(ColumnOptions, total=False):
         pool: The same, but each row can be run once.
         cost: What a run costs: a name (6ND, ...), a formula over the variables, or over columns of the pool.
         settings: Values of names in the cost that are no variables.
-        law: For a bare table: the form to plan with (a name or a formula); without it a quick search.
+        law: For a bare table: the form to plan with (a name, a formula, one for each target); a quick search without.
         search: Budget of that search, "3000fits".
         against: The other law of a comparison.
         between: Two groups of one law to compare.
@@ -58,7 +58,7 @@ class NextOptions(ColumnOptions, total=False):
     pool: object
     cost: str
     settings: Mapping[str, float]
-    law: str
+    law: str | Mapping[str, str]
     search: str
     against: object
     between: Sequence[str]

@@ -50,7 +50,7 @@ class SensitivityOptions(FormOptions, total=False):
 _OWN = ("hold", "alternatives", "where", "seed_column", "cost", "given", "of")
 
 
-@checked(renamed={"point": "at"})
+@checked(renamed={"point": "at"}, explained=("law",))
 def sensitivity(
     data: object,
     law: str | Mapping[str, str],

@@ -1,8 +1,10 @@
 """What public functions are given against what they declare: keywords by name, values by type.
 
 Python does not look at annotations. A name where a list of names is meant would be read letter by letter, and a number
-where a path is meant fail deep inside a library. Kind where that does no harm: numbers of numpy are numbers, and any
-container of the right things is a list of them. Whether a value of the right type can be used, a function says itself.
+where a path is meant fail deep inside a library. What is as good is taken, and made plain before the function sees it:
+a number of numpy or torch, or as text, becomes Python's; a whole float an int, where such is meant; an index or a
+generator of names, or a single name, a list; a Series a mapping. Whether a value of the right type can be used, a
+function says itself.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import os
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, wraps
 from inspect import Parameter, signature
 from operator import index
@@ -22,11 +25,15 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _LISTS = (Sequence, Collection, Iterable, list, set, frozenset, tuple)
-_LOOKED_AT = (list, tuple, set, frozenset)  # others may be endless, or read only once
-_MOST = 1000  # elements of a list, or entries of a mapping, that are looked at
+_CONTAINERS = (list, tuple, set, frozenset)
+_PLAIN = (str, bytes, bool, int, float, complex, dict, *_CONTAINERS)
 _SHOWN = 60  # characters of a value
 _WORDS = {bool: "True or False", int: "a whole number", float: "a number", str: "text", type(None): "None"}
-_PLURALS = {bool: "True or False", int: "whole numbers", float: "numbers", str: "text"}
+_PLURALS = {int: "whole numbers", float: "numbers"}
+
+
+class Misfit(ValueError):
+    """A value is none of a type."""
 
 
 def checked(
@@ -35,7 +42,8 @@ def checked(
     """Make a public function refuse what it does not take: a keyword that it has not, a value of another type.
 
     The name nearest to a keyword is given, and what a value should be. A TypedDict that stands for further keywords
-    (`**options: Unpack[SearchOptions]`) counts as they do. Missing arguments are left to Python.
+    (`**options: Unpack[SearchOptions]`) counts as they do. None for what need not be given counts as not given. Missing
+    arguments are left to Python.
 
     Args:
         renamed: Keywords of earlier versions, and what they are called now.
@@ -47,35 +55,81 @@ def checked(
 
     def decorated(function: Callable[P, T]) -> Callable[P, T]:
         name = f"sld.{function.__name__}"
-
-        @cache
-        def known() -> tuple[tuple[str, ...], Mapping[str, Any], Mapping[str, Any] | None]:
-            hints = hints_of(function)
-            parameters = signature(function).parameters.values()
-            further = [hints.pop(p.name) for p in parameters if p.kind is Parameter.VAR_KEYWORD]
-            options = next((get_args(f)[0] for f in further if get_origin(f) is Unpack), None)
-            by_place = tuple(p.name for p in parameters if p.kind is Parameter.POSITIONAL_OR_KEYWORD)
-            anything = further and options is None
-            return by_place, hints, None if anything else {} if options is None else hints_of(options)
+        known = cache(lambda: _Declared.of(function))
 
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> T:
-            by_place, own, further = known()
-            for given, value in (*zip(by_place, args, strict=False), *kwargs.items()):
+            declared = known()
+            taken: dict[str, Any] = {}
+            for given, value in (*zip(declared.by_place, args, strict=False), *kwargs.items()):
                 if given in renamed:
                     raise UsageError(f"{name}: {given} is now {renamed[given]}")
-                hint = own.get(given, Any if further is None else further.get(given))
+                hint = declared.hint_of(given)
                 if hint is None:
-                    names = [*(p for p in own if p not in (*by_place, "return")), *sorted(further or ())]
                     listing = f"help({name}) lists all"
-                    raise UsageError(f"{name}: {suggest(given, names, kind='keyword', listing=listing)}")
-                if given not in explained and (said := misfit(value, hint)) is not None:
-                    raise UsageError(f"{name}: {given} must be {said}")
-            return function(*args, **kwargs)
+                    said = suggest(given, declared.names, kind="keyword", listing=listing)
+                    raise UsageError(f"{name}: {said}")
+                try:
+                    taken[given] = value if given in explained else fitted(value, hint)
+                except Misfit as error:
+                    if value is None and given not in declared.needed:
+                        continue
+                    raise UsageError(f"{name}: {given} must be {error}") from None
+                if given == "seed" and isinstance(value, int) and value < 0:
+                    raise UsageError(f"{name}: seed must be 0 or more, got {value}")
+            by_place = [taken.get(p, declared.defaults.get(p)) for p, _ in zip(declared.by_place, args, strict=False)]
+            rest = {given: taken[given] for given in kwargs if given in taken}
+            return function(*by_place, *args[len(by_place) :], **rest)  # type: ignore[arg-type]
 
         return call
 
     return decorated
+
+
+@dataclass(frozen=True)
+class _Declared:
+    """What a function says of its arguments.
+
+    Attributes:
+        by_place: Names of those that may be given without a name.
+        own: Name to type.
+        further: The same of what a TypedDict adds; None where any keyword is taken.
+        defaults: Of those that have one.
+    """
+
+    by_place: tuple[str, ...]
+    own: dict[str, Any]
+    further: dict[str, Any] | None
+    defaults: dict[str, Any]
+
+    @staticmethod
+    def of(function: Callable[..., Any]) -> _Declared:
+        """Read the annotations of a function."""
+        hints, parameters = hints_of(function), list(signature(function).parameters.values())
+        options = [hints[p.name] for p in parameters if p.kind is Parameter.VAR_KEYWORD]
+        named = [p for p in parameters if p.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)]
+        records = [get_args(hint)[0] for hint in options if get_origin(hint) is Unpack]
+        further = {k: v for record in records for k, v in hints_of(record).items()}
+        return _Declared(
+            tuple(p.name for p in named if p.kind is Parameter.POSITIONAL_OR_KEYWORD),
+            {p.name: hints.get(p.name, Any) for p in named},
+            None if len(records) < len(options) else further,
+            {p.name: p.default for p in named if p.default is not Parameter.empty},
+        )
+
+    @property
+    def needed(self) -> set[str]:
+        """Names of those without a default."""
+        return set(self.own) - set(self.defaults)
+
+    @property
+    def names(self) -> list[str]:
+        """All names."""
+        return [*self.own, *sorted(self.further or ())]
+
+    def hint_of(self, name: str) -> Any:
+        """Return the type of an argument; None where there is no such."""
+        return self.own.get(name, Any if self.further is None else self.further.get(name))
 
 
 class _StandIn(type):
@@ -97,99 +151,149 @@ def hints_of(described: Callable[..., Any] | type) -> dict[str, Any]:
             unknown[error.name] = _StandIn(error.name, (), {})
 
 
-def misfit(value: object, hint: Any) -> str | None:
-    """Return "WHAT IS WANTED, got VALUE" where a value is none of a type; None where it is, or nobody can tell."""
-    if _fits(value, hint):
-        return None
-    text = repr(value)
-    return f"{_words(hint)}, got {text if len(text) <= _SHOWN else text[: _SHOWN - 3] + '...'}"
+def fitted(value: Any, hint: Any) -> Any:
+    """Return a value as a type has it.
+
+    Raises:
+        Misfit: It is none; the message is "WHAT IS WANTED, got VALUE".
+    """
+    for plainly in (True, False):  # 1 is a number before it is true
+        try:
+            return _as(value, hint, plainly)
+        except Misfit:
+            continue
+    raise Misfit(f"{_words(hint)}, got {_shown(value)}")
 
 
-def _fits(value: object, hint: Any) -> bool:
+def _as(value: Any, hint: Any, plainly: bool) -> Any:
+    """Return a value as a type has it; as it is, if `plainly`."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
-        return any(_fits(value, one) for one in inner)
-    if origin is Literal:  # which of them the function says better
-        return isinstance(value, tuple({type(one) for one in inner}))
+        for one in inner:
+            try:
+                return _as(value, one, plainly)
+            except Misfit:
+                continue
+        raise Misfit
+    if origin is Literal:  # which of them, the function says better
+        return _as(value, Union[tuple({type(one) for one in inner})], plainly)  # noqa: UP007 - made of a tuple
     if hint in _WORDS:
-        return _is_plain(value, hint)
+        return _plain(value, hint, plainly)
     kind: Any = origin or hint
-    if not isinstance(kind, type):
-        return True
-    if kind is tuple and Ellipsis not in inner and inner:
-        return _is_list(value) and isinstance(value, Collection) and _all_fit(value, inner)
-    if kind in _LISTS or _is_array(kind):
-        element = inner[0] if inner and kind in _LISTS else Any
-        return _is_list(value) and (not isinstance(value, _LOOKED_AT) or all(_fits(v, element) for v in _some(value)))
+    if not isinstance(kind, type) or kind in (Any, object):
+        return value
+    if kind in _LISTS:
+        return _listed(value, kind, inner, plainly)
     if kind is Mapping or kind is dict:
-        key, item = inner or (Any, Any)
-        if not isinstance(value, Mapping):
-            return hasattr(value, "keys") and hasattr(value, "__getitem__")  # a DataFrame, a Series
-        return all(_fits(k, key) and _fits(v, item) for k, v in _some(value.items()))
+        return _mapped(value, inner or (Any, Any), plainly)
     if kind is Callable:
-        return callable(value)
-    if issubclass(kind, os.PathLike):
-        return isinstance(value, os.PathLike)
-    return True  # of a class of ours, or of a library: what takes it knows better what it can be
+        good = callable(value)
+    elif issubclass(kind, os.PathLike):
+        good = isinstance(value, os.PathLike)
+    elif kind.__name__ == "ndarray":  # numpy is not imported for this
+        good = not isinstance(value, str | bytes | Mapping)
+    else:  # a class of ours, or of a library: what takes it knows what it can be, but it is none of these
+        good = not isinstance(value, _PLAIN)
+    if not good:
+        raise Misfit
+    return value
 
 
-def _is_plain(value: object, hint: type) -> bool:
-    if isinstance(value, str) or hint is str:
-        return hint is str and isinstance(value, str)
-    if hint is type(None):
-        return value is None
+def _plain(value: Any, hint: type, plainly: bool) -> Any:
+    if type(value) is hint or (hint is float and type(value) is int):
+        return value
     single = getattr(value, "ndim", 0) == 0
     truth = isinstance(value, bool) or (single and getattr(getattr(value, "dtype", None), "kind", "") == "b")
-    if hint is bool:
-        return truth
-    if hint is float:
-        return single and not truth and hasattr(value, "__float__")
+    if hint is str and isinstance(value, str):
+        return value
+    if plainly or not single or hint in (str, type(None)) or (truth and hint is not bool):
+        raise Misfit
     try:
-        index(value)  # type: ignore[arg-type]  # what is none raises
-    except TypeError:
-        return False
-    return single and not truth
+        if hint is bool:
+            if truth or value in (0, 1):
+                return bool(value)
+        elif hint is float:
+            if isinstance(value, str) or hasattr(value, "__float__"):
+                return float(value)
+        elif hasattr(value, "__index__") and getattr(getattr(value, "dtype", None), "kind", "i") in "iu":
+            return index(value)
+        elif float(value).is_integer():
+            return int(value)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise Misfit
 
 
-def _is_array(kind: type) -> bool:
-    """Tell whether a type is numpy's array, which is not imported for this."""
-    return kind.__name__ == "ndarray"
+def _listed(value: Any, kind: type, inner: Sequence[Any], plainly: bool) -> Any:
+    """Return a container with elements as they should be; the same one where all are."""
+    shaped = kind is tuple and bool(inner) and Ellipsis not in inner
+    if isinstance(value, str) and not plainly and str in inner and not shaped:  # one name where several may stand
+        return [value]
+    if not isinstance(value, _CONTAINERS):
+        iterable = isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
+        if plainly or not iterable or getattr(value, "ndim", 1) != 1:
+            raise Misfit
+        value = value.tolist() if hasattr(value, "tolist") else list(value)
+    if shaped:
+        if len(value) != len(inner):
+            raise Misfit
+        hints: Sequence[Any] = inner
+    else:
+        hints = [inner[0] if inner else Any] * len(value)
+    found = [_either(v, h, plainly) for v, h in zip(value, hints, strict=True)]
+    return value if all(a is b for a, b in zip(found, value, strict=True)) else type(value)(found)
 
 
-def _is_list(value: object) -> bool:
-    return isinstance(value, Iterable) and not isinstance(value, str | bytes)
+def _mapped(value: Any, inner: Sequence[Any], plainly: bool) -> Any:
+    if not isinstance(value, Mapping):
+        if plainly or not hasattr(value, "to_dict"):
+            raise Misfit
+        value = value.to_dict("list") if getattr(value, "ndim", 1) == 2 else value.to_dict()
+    found = {_either(k, inner[0], plainly): _either(v, inner[1], plainly) for k, v in value.items()}
+    same = all(a is b and value[a] is v for (a, v), b in zip(found.items(), value, strict=True))
+    return value if same else found
 
 
-def _all_fit(values: Collection[object], hints: Sequence[Any]) -> bool:
-    return len(values) == len(hints) and all(_fits(v, h) for v, h in zip(values, hints, strict=True))
+def _either(value: Any, hint: Any, plainly: bool) -> Any:
+    """Return an element as it should be; plainly where that goes, also in a container that had to be changed."""
+    if not plainly:
+        try:
+            return _as(value, hint, True)
+        except Misfit:
+            pass
+    return _as(value, hint, plainly)
 
 
-def _some(values: Iterable[Any]) -> list[Any]:
-    return [value for value, _ in zip(values, range(_MOST), strict=False)]
+def _shown(value: object) -> str:
+    if getattr(value, "ndim", 0) or isinstance(value, type):
+        return f"a {type(value).__name__}" if not isinstance(value, type) else value.__name__
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # noqa: BLE001 - whatever the class of somebody else raises
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
 def _words(hint: Any, *, plural: bool = False) -> str:
+    """Return a type in words. That something may be left out need not be said to who gives it."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
-        said = list(dict.fromkeys(_words(one, plural=plural) for one in inner))
-        return " or ".join([s for s in said if s != "None"] + [s for s in said if s == "None"])
+        return " or ".join(dict.fromkeys(_words(one, plural=plural) for one in inner if one is not type(None)))
     if origin is Literal:
         return " or ".join(repr(one) for one in inner)
     if hint in _WORDS:
         return _PLURALS.get(hint, _WORDS[hint]) if plural else _WORDS[hint]
     kind: Any = origin or hint
-    many = "s" if plural else ""
-    a = "" if plural else "a "
-    if kind is tuple and Ellipsis not in inner and inner:
+    a, many = ("", "s") if plural else ("a ", "")
+    if kind is tuple and inner and Ellipsis not in inner:
         return f"{a}tuple{many} ({', '.join(_words(one) for one in inner)})"
-    if kind in _LISTS or _is_array(kind):
-        of = f" of {_words(inner[0], plural=True)}" if inner and kind in _LISTS else ""
-        return f"{a}list{many}{of}"
+    if kind in _LISTS:
+        known = bool(inner) and inner[0] not in (Any, object)
+        return f"{a}list{many} of {_words(inner[0], plural=True)}" if known else f"{a}list{many}"
     if kind is Mapping or kind is dict:
-        of = f" of {_words(inner[0])} to {_words(inner[1])}" if inner else ""
-        return f"{a}mapping{many}{of}"
+        return f"{a}mapping{many} of {_words(inner[0])} to {_words(inner[1])}" if inner else f"{a}mapping{many}"
     if kind is Callable:
         return f"{a}function{many}"
     if isinstance(kind, type) and issubclass(kind, os.PathLike):
         return f"{a}path{many}"
-    return str(getattr(kind, "__name__", kind))
+    return f"{a}{getattr(kind, '__name__', kind)}{many}"

@@ -7,73 +7,114 @@ about what was measured. A formula keeps to what was declared; a correction by n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from sld.core.arrays import Array, Rows, spread_out
+from sld.data.axes import position
 from sld.data.card import Target, Variable
 from sld.data.table import Table
 
-_PAIRS = 20  # fewer say little
-_MOST = 500  # rows that differ in the variable alone and are compared with each other, spread over its values
+_PAIRS = 20  # of a group; fewer say little
 _WRONG = 0.2  # of the pairs; noise turns around 5 % of them on most tables of training runs, 15 % on some
+_BEYOND = 2.0  # standard deviations between two repeats of a run, where there are such: so far a pair is noise
+_MOST = 500  # rows that differ in the variable alone and are compared with each other, spread over its values
+_BLOCK = 1_000_000  # comparisons at a time
 
 
 @dataclass(frozen=True)
 class Contradiction:
-    """A declared direction of one target that its rows go against.
+    """A declared direction of one target that the rows of a group go against.
 
     Attributes:
         variable: What the direction is declared for.
         target: Whose values are meant.
+        group: Of the rows.
         wrong: Pairs of rows, equal in all else, whose values go the other way.
         pairs: All pairs of rows that are equal in all else.
     """
 
     variable: Variable
     target: Target
+    group: str
     wrong: int
     pairs: int
 
-    @property
-    def sentence(self) -> str:
-        """What a user should know."""
-        v = self.variable
-        other = "higher" if v.monotone == "decreasing" else "lower"
-        return (
-            f"{self.target.column} is declared {v.monotone} in {v.column}, but of {self.pairs} pairs of rows that "
-            f"differ in {v.column} alone {self.wrong} have the {other} {self.target.column} where {v.column} is "
-            f"larger: the law's formula keeps to the direction, its predictions near such rows need not"
-        )
-
 
 def contradictions(table: Table) -> tuple[Contradiction, ...]:
-    """Return the declared directions of a table that at least a fifth of its pairs of rows go against.
+    """Return the declared directions that at least a fifth of a group's pairs of rows go against.
 
-    Where fewer than 20 pairs differ in the variable alone, the rows have no say.
+    Where fewer than 20 pairs of a group differ in the variable alone, its rows have no say. Sizes that are one rung are
+    no pair, nor are rows without weight. Where runs were repeated, a difference within their noise goes no way.
     """
     found = []
+    usable = np.arange(table.n_rows) if table.weights is None else np.flatnonzero(table.weights > 0)
+    noise = _BEYOND * np.sqrt(2.0) * _spread_of_repeats(table)
     for i, variable in enumerate(table.variables):
         if variable.monotone is None or variable.role == "proportion":
             continue
-        signs = table.Y if variable.monotone == "increasing" else -table.Y
-        others = np.column_stack([table.group_index, np.delete(table.X, i, axis=1)])
+        z, same = position(table, variable)
+        ahead = table.Y if variable.monotone == "increasing" else -table.Y
+        others = np.column_stack([table.group_index, np.delete(table.X, i, axis=1)])[usable]
         _, line = np.unique(others, axis=0, return_inverse=True)
-        wrong, pairs = np.zeros(len(table.targets), dtype=np.intp), 0
-        for mine in _lines(line.ravel(), table.X[:, i]):
-            larger = np.less.outer(table.X[mine, i], table.X[mine, i])
-            pairs += int(larger.sum())
+        pairs = np.zeros(len(table.groups), dtype=np.intp)
+        wrong = np.zeros((len(table.groups), len(table.targets)), dtype=np.intp)
+        for lines in _lines(usable, line.ravel(), z[usable]):
+            larger = z[lines][:, None, :] > z[lines][:, :, None] + same  # the second of a pair is the larger one
+            groups = table.group_index[lines[:, 0]]
+            np.add.at(pairs, groups, larger.sum(axis=(1, 2)))
             for t in range(len(table.targets)):
-                wrong[t] += int((larger & np.greater.outer(signs[mine, t], signs[mine, t])).sum())
-        for target, count in zip(table.targets, wrong.tolist(), strict=True):
-            if pairs >= _PAIRS and count >= _WRONG * pairs:
-                found.append(Contradiction(variable, target, count, pairs))
+                y = ahead[lines, t]
+                fallen = y[:, :, None] - y[:, None, :] > noise[t]
+                np.add.at(wrong[:, t], groups, (larger & fallen).sum(axis=(1, 2)))
+        for t, target in enumerate(table.targets):
+            against = np.flatnonzero((pairs >= _PAIRS) & (wrong[:, t] >= _WRONG * pairs))
+            found += [
+                Contradiction(variable, target, table.groups[g], int(wrong[g, t]), int(pairs[g])) for g in against
+            ]
     return tuple(found)
 
 
-def _lines(line: Rows, x: Array) -> list[Rows]:
-    """Return the rows of each line that has at least two, by numbers of lines (n_rows,); of long ones some."""
-    order = np.lexsort((x, line))
-    parts = np.split(order, np.flatnonzero(np.diff(line[order])) + 1)
-    return [spread_out(part, _MOST) for part in parts if len(part) > 1]
+def sentence_of(same: Sequence[Contradiction], grouped: bool) -> str:
+    """Return what a user should know of the contradictions of one variable and target.
+
+    Args:
+        same: In one or several groups.
+        grouped: Whether the table has several groups, so that these are named.
+    """
+    v, y = same[0].variable, same[0].target.column
+    other = "higher" if v.monotone == "decreasing" else "lower"
+    where = ", ".join(c.group for c in same[:3]) + (f" and {len(same) - 3} more" if len(same) > 3 else "")
+    pairs, wrong = sum(c.pairs for c in same), sum(c.wrong for c in same)
+    return (
+        f"{y} is declared {v.monotone} in {v.column}, but rows go against that{f' ({where})' if grouped else ''}: of "
+        f"{pairs} pairs that differ in {v.column} alone {wrong} have the {other} {y} where {v.column} is larger"
+    )
+
+
+def _spread_of_repeats(table: Table) -> Array:
+    """Return the standard deviation (n_targets,) of rows that are equal in all variables; 0 where there are none."""
+    index = table.points()
+    counts = np.bincount(index)
+    freedom = int((counts[index] > 1).sum() - (counts > 1).sum())
+    if not freedom:
+        return np.zeros(len(table.targets))
+    means = np.array([np.bincount(index, weights=y) / np.maximum(counts, 1) for y in table.Y.T])
+    return np.asarray(np.sqrt(((table.Y.T - means[:, index]) ** 2).sum(axis=1) / freedom))
+
+
+def _lines(rows: Rows, line: Rows, z: Array) -> list[Rows]:
+    """Return blocks (n_lines, n_rows) of lines of one length, of those that have at least two rows."""
+    order = np.lexsort((z, line))
+    parts = np.split(rows[order], np.flatnonzero(np.diff(line[order])) + 1)
+    by_length: dict[int, list[Rows]] = {}
+    for part in parts:
+        if len(part) > 1:
+            by_length.setdefault(min(len(part), _MOST), []).append(spread_out(part, _MOST))
+    return [
+        np.array(of[start : start + max(1, _BLOCK // length**2)])
+        for length, of in sorted(by_length.items())
+        for start in range(0, len(of), max(1, _BLOCK // length**2))
+    ]

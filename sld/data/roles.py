@@ -110,8 +110,8 @@ class Roles:
         for problem in (*self._named_twice(), *self._not_of_a_variable()):
             raise UsageError(problem)
         for name, bound in (("lower", self.lower), ("upper", self.upper)):
-            if bound is not None and not math.isfinite(bound):
-                raise UsageError(f"{name} must be a finite number, got {bound}; leave it out where there is no bound")
+            if bound is not None and math.isnan(bound):
+                raise UsageError(f"{name} must be a number, got nan; leave it out where there is no bound")
         if self.lower is not None and self.upper is not None and self.lower >= self.upper:
             raise UsageError(f"lower = {exact(self.lower)} must be below upper = {exact(self.upper)}")
 

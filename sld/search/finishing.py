@@ -56,10 +56,9 @@ def finish(
         KeyboardInterrupt: The search was interrupted before it had one.
     """
     context, seed = searched.context, config["seed"]
-    directions = Directions.of(context.table, context.folds)
+    directions = Directions.of(context.table, context.folds, table)
     choice = _choice(searched, directions)
     notes = [*notes, *_about_search(searched, choice, table)]
-    notes += [c.sentence for c in (directions.contradicted if directions is not None else ())]
     fitter = FinalFitter(context, table, seed, directions)
     record = _Record(searched, table, config, choice.rule)
     # the best form by itself is fitted too: it is handed out beside one that follows a consensus
@@ -81,6 +80,9 @@ def finish(
     alone = chosen is best
     voting = _electorates(searched, choice, chosen, directions)
     law = _predicting(context, chosen, _with_borrowed(law, table, everything), everything, voting)
+    if directions is not None:
+        corrected = [column for column, e in law.ensembles.items() if e.kriging is not None]
+        notes += directions.remarks(law.expressions, corrected)
     notes += [said] if (said := about_prediction(law)) else []
     return Discovery(
         law=with_remarks(law, everything),

@@ -14,7 +14,7 @@ Rows may go against what was declared. A formula still may not; what is taken of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,7 +22,7 @@ import numpy as np
 from sld.core.arrays import Array, Mask, Rows
 from sld.core.numbers import short
 from sld.data.axes import position, values_at_position
-from sld.data.contradictions import Contradiction, contradictions
+from sld.data.contradictions import Contradiction, contradictions, sentence_of
 from sld.data.splits import Fold
 from sld.data.table import Table
 from sld.fit.fitter import FITTING
@@ -49,7 +49,7 @@ class Directions:
         columns: Symbol to values (n_walks * steps,).
         group_index: (n_walks * steps,) group of each point.
         variable: (n_walks,) index of the variable that grows.
-        contradicted: Those that the rows themselves go against.
+        contradicted: What the rows themselves go against.
     """
 
     table: Table
@@ -59,7 +59,7 @@ class Directions:
     contradicted: tuple[Contradiction, ...] = ()
 
     @staticmethod
-    def of(table: Table, folds: Sequence[Fold]) -> Directions | None:
+    def of(table: Table, folds: Sequence[Fold], rows: Table | None = None) -> Directions | None:
         """Return the walks of a table; None where no direction is declared, or none can be walked.
 
         A share cannot grow alone; whatever is no scale is walked within the data.
@@ -67,6 +67,7 @@ class Directions:
         Args:
             table: The rows.
             folds: What was judged on them: no verdict supports a longer step than theirs.
+            rows: All rows, where these are a part of them.
         """
         declared = [i for i, v in enumerate(table.variables) if v.monotone and v.role != "proportion"]
         if not declared or not table.n_rows:
@@ -106,7 +107,7 @@ class Directions:
             {s: np.ascontiguousarray(X[:, k]) for k, s in enumerate(table.symbols)},
             np.repeat(np.array(groups, dtype=np.intp), _STEPS),
             np.array(variable, dtype=np.intp),
-            contradictions(table),
+            contradictions(table if rows is None else rows),
         )
 
     def broken(
@@ -144,9 +145,28 @@ class Directions:
         with np.errstate(all="ignore"):
             _, fallen = self._fallen(values)
         column = self.table.targets[target].column
-        measured = [c.variable.symbol for c in self.contradicted if c.target.column == column]
-        asked = np.array([v.symbol not in measured for v in self.table.variables])[self.variable]
-        return float(np.max(fallen[self._matters(expression) & asked], initial=0.0)) / spread
+        measured = {(c.variable.symbol, c.group) for c in self.contradicted if c.target.column == column}
+        walks = zip(self.variable.tolist(), self.group_index[::_STEPS].tolist(), strict=True)
+        asked = [(self.table.variables[i].symbol, self.table.groups[g]) not in measured for i, g in walks]
+        return float(np.max(fallen[self._matters(expression) & np.array(asked)], initial=0.0)) / spread
+
+    def remarks(self, expressions: Mapping[str, Expression], following: Collection[str]) -> list[str]:
+        """Say where rows go against what a law is held to.
+
+        Args:
+            expressions: Target to formula.
+            following: Targets whose predictions take off what is missed at rows near a point.
+        """
+        found = []
+        columns = [t.column for t in self.table.targets]
+        for variable, column in dict.fromkeys((c.variable, c.target.column) for c in self.contradicted):
+            walks = self.variable == self.table.variables.index(variable)
+            if column not in columns or not (self._matters(expressions[column]) & walks).any():
+                continue
+            same = [c for c in self.contradicted if (c.variable, c.target.column) == (variable, column)]
+            then = "; predictions near such rows may go their way" if column in following else ""
+            found.append(sentence_of(same, len(self.table.groups) > 1) + then)
+        return found
 
     def _fallen(self, values: Array) -> tuple[Array, Array]:
         """Return values (n_walks, n_steps) turned so that they should rise, and how far each is below one before it."""
