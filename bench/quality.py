@@ -44,6 +44,7 @@ Array = NDArray[np.float64]
 HERE = Path(__file__).resolve().parent
 SUITES = ("sldbench-train", "open", "open2", "synthetic")
 METHODS = ("nearest", "loglinear", "published", "operon", "sld")
+PARTS = {"formula": "formula", "by itself": "single"}  # what is shown of sld besides, and its key
 
 _OPERON = """
 import json, sys
@@ -82,6 +83,7 @@ def by_sld(task: Task, rows: Table, seed: int, budget: str, workers: int) -> dic
     )
     single = found.law if found.single is None else found.single
     return rated(rows, found.law.predict(rows)) | {
+        "formula": rated(rows, found.law.by_formula(rows))["r2"],
         "single": rated(rows, single.predict(rows))["r2"],
         "verdict": found.verdict.kind,
         "consensus": found.chosen.consensus,
@@ -230,10 +232,10 @@ def summarise(results: Mapping[str, Any]) -> str:
         f"`{results['command']}` · {results['machine']}.",
         "Pooled R² as the benchmark counts it (a failed prediction is −1; for the means every score is cut at −1),",
         "with the mean of the R² within groups in brackets. sld, operon: mean over seeds, ± their standard deviation.",
-        "By itself: the best form, without the consensus.",
+        "Formula: what the law's formula has alone. By itself: the best form, without the consensus.",
         "",
-        "| task | nearest run | log-linear | published, refitted | operon | sld | ± | by itself |",
-        "|---|---|---|---|---|---|---|---|",
+        "| task | nearest run | log-linear | published, refitted | operon | sld | ± | formula | by itself |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     means: dict[str, dict[str, list[float]]] = {}
     spread: dict[int, list[float]] = {s: [] for s in seeds}
@@ -255,17 +257,18 @@ def summarise(results: Mapping[str, Any]) -> str:
             if own:
                 ahead.setdefault(method, []).append(statistics.fmean(own) - value)
         cells.append(f"{statistics.pstdev(own):.3f}" if own else "")
-        alone = [_cut(entry[f"sld-{s}"]["single"]) for s in seeds if "single" in entry.get(f"sld-{s}", {})]
-        cells.append(f"{statistics.fmean(alone):.3f}" if alone else "")
-        if alone:
-            means.setdefault(suite, {}).setdefault("by itself", []).append(statistics.fmean(alone))
+        for shown, key in PARTS.items():
+            part = [_cut(entry[f"sld-{s}"][key]) for s in seeds if key in entry.get(f"sld-{s}", {})]
+            cells.append(f"{statistics.fmean(part):.3f}" if part else "")
+            if part:
+                means.setdefault(suite, {}).setdefault(shown, []).append(statistics.fmean(part))
         for s in seeds:
             if f"sld-{s}" in entry:
                 spread[s].append(_cut(entry[f"sld-{s}"]["r2"]))
         lines.append("| " + " | ".join(cells) + " |")
-    columns_shown = (*METHODS, "by itself")
-    lines += ["", "| suite | tasks | nearest run | log-linear | published, refitted | operon | sld | by itself |"]
-    lines += ["|---" * 8 + "|"]
+    columns_shown = (*METHODS, *PARTS)
+    lines += ["", "| suite | tasks | nearest run | log-linear | published, refitted | operon | sld | formula | by itself |"]
+    lines += ["|---" * 9 + "|"]
     for suite, columns in means.items():
         n = max(len(v) for v in columns.values())
         cells = [f"{statistics.fmean(columns[m]):.3f}" if m in columns else "" for m in columns_shown]
