@@ -197,7 +197,7 @@ def test_a_missing_argument_is_said_by_python() -> None:
             "fit: seed must be 0 or more, got -1",
         ),
         (lambda: untyped.fit(RUNS, laws="E*N**-a"), "fit: no keyword 'laws'; did you mean 'law'"),
-        (lambda: untyped.count(confg={}), "count: no keyword 'confg'; did you mean 'config'"),
+        (lambda: untyped.count(configs={}), "count: no keyword 'configs'; did you mean 'config'"),
         (lambda: untyped.next_runs(RUNS, bugdet=1e20), "next_runs: no keyword 'bugdet'; did you mean 'budget'"),
         (lambda: untyped.compare(laws=["a", "b"]), "compare: no keyword 'laws'"),
         (lambda: untyped.fit(RUNS, "E", target="loss", **{"return": 1}), "fit: no keyword 'return'"),
