@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sld.api.discovery import discover, write_run
-from sld.core.arguments import checked
 from sld.core.errors import SldError, UsageError
 from sld.core.files import write_bytes_atomic
 
@@ -37,7 +36,6 @@ class Searched:
     failed: str = ""
 
 
-@checked()
 def discover_many(
     tasks: Sequence[Task], folders: Sequence[Path], cluster: Cluster, **search: Any
 ) -> Iterator[Searched]:

@@ -84,7 +84,7 @@ def passk(
     from sld.data.roles import listed
 
     ks = [k] if isinstance(k, int) else list(k)
-    if not ks or any(n < 1 or n != int(n) for n in ks):
+    if not ks or any(n < 1 for n in ks):
         raise UsageError(f"k must be whole numbers of samples, at least 1, got {k}")
     if solved == tried:
         raise UsageError(f"column {solved!r} is named twice (solved and tried must differ)")

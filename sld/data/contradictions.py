@@ -15,6 +15,7 @@ import numpy as np
 from sld.core.arrays import Array, Rows, spread_out
 from sld.data.axes import position
 from sld.data.card import Target, Variable
+from sld.data.rows import numbered
 from sld.data.table import Table
 
 _PAIRS = 20  # of a group; fewer say little
@@ -51,17 +52,16 @@ def contradictions(table: Table) -> tuple[Contradiction, ...]:
     """
     found = []
     usable = np.arange(table.n_rows) if table.weights is None else np.flatnonzero(table.weights > 0)
-    noise = _BEYOND * np.sqrt(2.0) * _spread_of_repeats(table)
+    noise = _BEYOND * np.sqrt(2.0 * np.array([table.variance_of_repeats(t) or 0.0 for t in range(len(table.targets))]))
     for i, variable in enumerate(table.variables):
         if variable.monotone is None or variable.role == "proportion":
             continue
         z, same = position(table, variable)
         ahead = table.Y if variable.monotone == "increasing" else -table.Y
-        others = np.column_stack([table.group_index, np.delete(table.X, i, axis=1)])[usable]
-        _, line = np.unique(others, axis=0, return_inverse=True)
+        line = numbered([table.group_index, *np.delete(table.X, i, axis=1).T])[0][usable]
         pairs = np.zeros(len(table.groups), dtype=np.intp)
         wrong = np.zeros((len(table.groups), len(table.targets)), dtype=np.intp)
-        for lines in _lines(usable, line.ravel(), z[usable]):
+        for lines in _lines(usable, line, z[usable]):
             larger = z[lines][:, None, :] > z[lines][:, :, None] + same  # the second of a pair is the larger one
             groups = table.group_index[lines[:, 0]]
             np.add.at(pairs, groups, larger.sum(axis=(1, 2)))
@@ -92,17 +92,6 @@ def sentence_of(same: Sequence[Contradiction], grouped: bool) -> str:
         f"{y} is declared {v.monotone} in {v.column}, but rows go against that{f' ({where})' if grouped else ''}: of "
         f"{pairs} pairs that differ in {v.column} alone {wrong} have the {other} {y} where {v.column} is larger"
     )
-
-
-def _spread_of_repeats(table: Table) -> Array:
-    """Return the standard deviation (n_targets,) of rows that are equal in all variables; 0 where there are none."""
-    index = table.points()
-    counts = np.bincount(index)
-    freedom = int((counts[index] > 1).sum() - (counts > 1).sum())
-    if not freedom:
-        return np.zeros(len(table.targets))
-    means = np.array([np.bincount(index, weights=y) / np.maximum(counts, 1) for y in table.Y.T])
-    return np.asarray(np.sqrt(((table.Y.T - means[:, index]) ** 2).sum(axis=1) / freedom))
 
 
 def _lines(rows: Rows, line: Rows, z: Array) -> list[Rows]:

@@ -207,6 +207,18 @@ class Table:
         """Return (n_rows,) numbers of the distinct points: rows of one group that agree in all variables."""
         return self._points
 
+    def variance_of_repeats(self, target: int) -> float | None:
+        """Return the variance of a target between rows that are equal in all else; None where no point is repeated."""
+        index = self.points()
+        counts = np.bincount(index)
+        repeated = counts[index] > 1
+        if not repeated.any():
+            return None
+        y = self.Y[:, target]
+        means = np.bincount(index, weights=y) / np.maximum(counts, 1)
+        deviation = (y - means[index])[repeated]
+        return float(np.sum(deviation**2) / (repeated.sum() - (counts > 1).sum()))
+
     @cached_property
     def _points(self) -> Rows:
         found = numbered([self.group_index, *self.X.T])[0]

@@ -35,17 +35,11 @@ def noise_floor(table: Table, target: int = 0) -> dict[str, float] | None:
         "relative_sd": standard deviation over the mean; "nmse": variance over the variance of the target;
         "n_points": points with repeats.
     """
-    index = table.points()
-    counts = np.bincount(index)
-    repeated = counts[index] > 1
-    if not repeated.any():
+    variance = table.variance_of_repeats(target)
+    if variance is None:
         return None
     y = table.Y[:, target]
-    means = np.bincount(index, weights=y) / np.maximum(counts, 1)
-    deviation = (y - means[index])[repeated]
-    n_points = int((counts > 1).sum())
-    freedom = int(repeated.sum()) - n_points
-    variance = float(np.sum(deviation**2) / freedom) if freedom > 0 else 0.0
+    n_points = int((np.bincount(table.points()) > 1).sum())
     total = float(np.var(y))
     scale = float(np.abs(y).mean())
     return {
